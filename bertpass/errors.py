@@ -1,0 +1,79 @@
+"""Every error that bertpass raises on purpose: one type per cause, one exit code per type.
+
+A person meets these as one sentence on standard error; a program meets them as exceptions. The exit codes are part of
+the command-line contract (see docs/flags.md) and the HTTP codes are those a server answers with for the same cause.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class BertpassError(Exception):
+    """Base of all errors raised on purpose; its text is a sentence that says what to do next."""
+
+    exit_code = 1
+    http_status = 500
+
+
+class UsageError(BertpassError):
+    """A flag or an argument has a value that cannot be used."""
+
+    exit_code = 2
+    http_status = 422
+
+
+class DataError(BertpassError):
+    """A data file is missing, empty or malformed."""
+
+    exit_code = 3
+    http_status = 422
+
+
+class ModelError(BertpassError):
+    """A checkpoint, bundle, vocabulary or exported model is missing, malformed or does not fit."""
+
+    exit_code = 4
+
+
+class PassError(BertpassError):
+    """A graph pass or its library failed, is unknown, or produced a graph that does not verify."""
+
+    exit_code = 5
+
+
+class GraphError(PassError):
+    """A symbol file is not a graph that can be read, or a graph does not verify."""
+
+
+class MissingDependencyError(BertpassError):
+    """A package is not installed; the text names the extra that brings it."""
+
+    exit_code = 6
+
+
+class DeviceError(BertpassError):
+    """The device that was asked for is not there or cannot run what was asked."""
+
+    exit_code = 7
+
+
+class DownloadError(BertpassError):
+    """Something had to be downloaded and could not be."""
+
+    exit_code = 8
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
+    known = list(known)
+    folded = {k.lower(): k for k in known}
+    hit = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+    return f" Did you mean '{folded[hit[0]]}'?" if hit else ""
+
+
+def unknown(what: str, name: str, known: Iterable[str]) -> str:
+    """One sentence for an unknown name: what it is, what there is, what was probably meant."""
+    known = list(known)
+    return f"unknown {what} '{name}'.{nearest(name, known)} Known: {', '.join(known)}."

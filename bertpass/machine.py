@@ -1,0 +1,103 @@
+"""What this machine gives to a process: processors by affinity and cgroup quota, and a description for reports.
+
+No dependency on any framework: the thread count has to be known before MXNet is imported.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import platform
+from pathlib import Path
+from typing import Any
+
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def _quota_v2(root: Path, group: str) -> float:
+    """Smallest quota, in processors, from a cgroup v2 group up to the root (infinite without one)."""
+    best = math.inf
+    folder = root / group.lstrip("/")
+    while True:
+        try:
+            quota, period = (folder / "cpu.max").read_text().split()[:2]
+            if quota != "max":
+                best = min(best, int(quota) / int(period))
+        except (OSError, ValueError):
+            pass
+        if folder == root or root not in folder.parents:
+            return best
+        folder = folder.parent
+
+
+def cgroup_quota(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgroup")) -> float:
+    """Processors that the cgroup quota allows this process, ``inf`` where there is no quota.
+
+    Source: Linux kernel documentation, cgroup-v2 (``cpu.max``) and sched-bwc (``cpu.cfs_quota_us``).
+    """
+    best = _quota_v2(root, "/")
+    try:
+        lines = membership.read_text().splitlines()
+    except OSError:
+        lines = []
+    for line in lines:
+        _, controllers, group = (line.split(":", 2) + ["", ""])[:3]
+        if controllers == "":
+            best = min(best, _quota_v2(root, group))
+        elif "cpu" in controllers.split(","):
+            for folder in (root / "cpu" / group.lstrip("/"), root / "cpu"):
+                try:
+                    quota = int((folder / "cpu.cfs_quota_us").read_text())
+                    period = int((folder / "cpu.cfs_period_us").read_text())
+                except (OSError, ValueError):
+                    continue
+                if quota > 0 and period > 0:
+                    best = min(best, quota / period)
+                break
+    return best
+
+
+def usable_cpus() -> int:
+    """Processors this process may use: the affinity mask, cut by the cgroup quota (rounded up), at least 1."""
+    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cgroup_quota()
+    return max(1, min(cpus, math.ceil(quota)) if quota != math.inf else cpus)
+
+
+def threads() -> int:
+    """Threads for compute: OMP_NUM_THREADS where a person set it, else :func:`usable_cpus`."""
+    first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
+    return int(first) if first.isdigit() and int(first) > 0 else usable_cpus()
+
+
+@functools.lru_cache(maxsize=1)
+def _cpuinfo() -> dict[str, str]:
+    out: dict[str, str] = {}
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            key, _, value = line.partition(":")
+            out.setdefault(key.strip(), value.strip())
+    except OSError:
+        pass
+    return out
+
+
+def describe() -> dict[str, Any]:
+    """Name, processors, instruction sets and memory of this machine, for result files."""
+    info = _cpuinfo()
+    flags = set(info.get("flags", "").split())
+    sets = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    except (ValueError, OSError):
+        memory = 0.0
+    return {
+        "cpu": info.get("model name", platform.processor() or "unknown"),
+        "cpus_online": os.cpu_count(),
+        "cpus_usable": usable_cpus(),
+        "instruction_sets": [s for s in sets if s in flags],
+        "memory_gib": round(memory, 1),
+        "os": platform.platform(),
+        "python": platform.python_version(),
+    }

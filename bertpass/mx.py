@@ -1,0 +1,137 @@
+"""The one module that imports MXNet and GluonNLP; everything else does ``from bertpass.mx import mx, nlp``.
+
+Before the import it
+
+- restores the NumPy names that MXNet 1.x still uses (``np.bool`` and friends, gone since NumPy 1.24),
+- sets OMP_NUM_THREADS from the CPU affinity and the cgroup quota where nobody has set it (MXNet by itself takes half
+  of the processors),
+- makes the CUDA 11 libraries of the ``nvidia-*-cu11`` packages findable without LD_LIBRARY_PATH,
+
+and a missing MXNet becomes a :class:`~bertpass.errors.MissingDependencyError` with a sentence.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.metadata
+import importlib.util
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+from bertpass import machine
+from bertpass.errors import DeviceError, MissingDependencyError, PassError
+
+_CUDA_LIBRARIES = (  # in the order of their dependencies
+    "cuda_runtime", "cuda_nvrtc", "cublas", "cufft", "curand", "cusparse", "cusolver", "cudnn", "nccl",
+)
+
+
+def _restore_numpy_names() -> None:
+    import numpy as np
+
+    for name, kind in (("bool", bool), ("object", object), ("int", int), ("float", float), ("complex", complex),
+                       ("str", str)):
+        if name not in np.__dict__:
+            setattr(np, name, kind)
+
+
+def _installed(name: str) -> bool:
+    try:
+        importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return False
+    return True
+
+
+def _preload_cuda() -> None:
+    """Open the CUDA 11 libraries of the nvidia-*-cu11 packages globally, so that libmxnet.so resolves them."""
+    spec = importlib.util.find_spec("nvidia")
+    if spec is None or not spec.submodule_search_locations:
+        return
+    for root in spec.submodule_search_locations:
+        for package in _CUDA_LIBRARIES:
+            for path in sorted((Path(root) / package / "lib").glob("lib*.so.*")):
+                try:
+                    ctypes.CDLL(str(path), mode=ctypes.RTLD_GLOBAL)
+                except OSError:  # a library that needs a later one: libmxnet's own error says which is missing
+                    continue
+
+
+def _import() -> tuple[Any, Any]:
+    builds = [n for n in ("mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117") if _installed(n)]
+    if len(builds) > 1:
+        warnings.warn(
+            f"several MXNet builds are installed over each other ({', '.join(builds)}): uninstall all of them and "
+            "install one (BERTPASS_MXNET=cu117 pip install '.[cu117]' takes the GPU build alone)",
+            RuntimeWarning, stacklevel=3)
+    _restore_numpy_names()
+    os.environ.setdefault("OMP_NUM_THREADS", str(machine.usable_cpus()))
+    if any("-cu" in b for b in builds):
+        _preload_cuda()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import mxnet
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"MXNet cannot be imported ({error}); install it with: pip install 'mxnet==1.9.1' "
+            "(or mxnet-cu102, mxnet-cu112, mxnet-cu117 for a GPU).") from error
+    except OSError as error:
+        raise MissingDependencyError(
+            f"MXNet is installed but its libraries do not load ({error}); for a GPU build install the matching extra: "
+            "BERTPASS_MXNET=cu117 pip install '.[cu117]'.") from error
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            import gluonnlp
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"GluonNLP cannot be imported ({error}); install it with: pip install 'gluonnlp==0.10.0'.") from error
+    return mxnet, gluonnlp
+
+
+mx, nlp = _import()
+
+
+def version() -> tuple[int, int, int]:
+    """MXNet's version as three numbers."""
+    major, minor, patch = (mx.__version__.split(".") + ["0", "0"])[:3]
+    return int(major), int(minor), int("".join(c for c in patch if c.isdigit()) or 0)
+
+
+def context(gpu: int | None) -> Any:
+    """The MXNet context of GPU number ``gpu``, or of the CPU for ``None``.
+
+    Raises
+    ------
+    DeviceError
+        The GPU is not there, or MXNet was built without CUDA. Meant to be called before any long work.
+    """
+    if gpu is None:
+        return mx.cpu()
+    if not mx.runtime.Features().is_enabled("CUDA"):
+        raise DeviceError(
+            f"--gpu {gpu}: this MXNet ({mx.__version__}) is a CPU build; install a GPU build "
+            "(BERTPASS_MXNET=cu117 pip install '.[cu117]') or leave --gpu out.")
+    try:
+        count = mx.context.num_gpus()
+    except mx.base.MXNetError as error:
+        raise DeviceError(f"--gpu {gpu}: CUDA does not answer ({str(error).splitlines()[0]}).") from error
+    if gpu >= count:
+        raise DeviceError(f"--gpu {gpu}: there {'is' if count == 1 else 'are'} {count} GPU"
+                          f"{'' if count == 1 else 's'} here; leave --gpu out to run on the CPU.")
+    return mx.gpu(gpu)
+
+
+def load_library(path: str | os.PathLike[str]) -> None:
+    """Load an MXNet extension library; every refusal of MXNet's becomes a PassError with one sentence."""
+    full = Path(path).expanduser().resolve()
+    if not full.is_file():
+        raise PassError(f"no library at {path}; build it with: python setup.py build_ext --inplace.")
+    try:
+        mx.library.load(str(full), verbose=False)
+    except (mx.base.MXNetError, OSError, ValueError) as error:
+        first = next((line for line in str(error).splitlines() if line.strip() and "Stack trace" not in line), "")
+        raise PassError(f"{path} cannot be loaded as an MXNet extension library: {first.strip()}") from error
