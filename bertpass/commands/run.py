@@ -1,0 +1,32 @@
+"""What every command line does around its job: sentences for errors, exit codes, Ctrl-C."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+from bertpass.errors import BertpassError
+
+INTERRUPTED = 130
+
+
+def guarded(main: Callable[[], int | None]) -> int:
+    """Run ``main`` and turn what it raises into one sentence and an exit code.
+
+    BERTPASS_TRACEBACK=1 shows the traceback of our own errors as well, for developers.
+    """
+    try:
+        return main() or 0
+    except BertpassError as error:
+        if os.environ.get("BERTPASS_TRACEBACK") == "1":
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("stopped.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:  # the reader of our output went away: not an error of ours
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
