@@ -21,13 +21,12 @@ import struct
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Union
 
 import numpy as np
 
 from bertpass.errors import ModelError
 
-PathLike = Union[str, "os.PathLike[str]"]
+PathLike = str | os.PathLike[str]
 
 _LIST = 0x112
 _V1, _V2, _V3 = 0xF993FAC8, 0xF993FAC9, 0xF993FACA
@@ -139,7 +138,7 @@ def read(path: PathLike, mmap: bool = False) -> dict[str, np.ndarray]:
         raise reader.error("a name occurs twice in it")
     if reader.at != len(data):
         raise reader.error(f"{len(data) - reader.at} bytes follow its end")
-    return dict(zip(names, views if mmap else [view.copy() for view in views]))
+    return {name: view if mmap else view.copy() for name, view in zip(names, views, strict=True)}
 
 
 def write(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:

@@ -1,0 +1,249 @@
+"""What an encoder and its head look like, without their weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bertpass.errors import ModelError, unknown
+
+FAMILIES = ("bert", "distilbert", "roberta")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+HEADS = ("none", "pooled", "classification", "regression", "qa", "embedding")
+POOLINGS = ("mean", "cls")
+
+_HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+_HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+_ROBERTA_PAD_ID = 1
+
+_BERT_KEYS = {
+    "num_layers": "num_hidden_layers", "units": "hidden_size", "hidden_size": "intermediate_size",
+    "num_heads": "num_attention_heads", "max_length": "max_position_embeddings", "vocab_size": "vocab_size",
+    "token_type_vocab_size": "type_vocab_size", "layer_norm_eps": "layer_norm_eps", "dropout": "hidden_dropout_prob",
+}
+_DISTILBERT_KEYS = {
+    "num_layers": "n_layers", "units": "dim", "hidden_size": "hidden_dim", "num_heads": "n_heads",
+    "max_length": "max_position_embeddings", "vocab_size": "vocab_size", "dropout": "dropout",
+}
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """An encoder of the BERT type; the words are GluonNLP's.
+
+    ``units`` is the width of the residual stream, ``hidden_size`` that of the feed-forward layer, ``max_length`` the
+    number of positions that text can use (RoBERTa's two rows for padding are not counted). ``activation`` is "gelu"
+    (by erf), "gelu_tanh" (its tanh approximation) or "relu". A ``token_type_vocab_size`` of 0 means no token types.
+    RoBERTa takes no token types as input; with 1 there its single row is added to every token.
+
+    Raises
+    ------
+    ModelError
+        A value is impossible, or values do not fit each other.
+    """
+
+    family: str = "bert"
+    num_layers: int = 12
+    units: int = 768
+    hidden_size: int = 3072
+    num_heads: int = 12
+    max_length: int = 512
+    vocab_size: int = 30522
+    token_type_vocab_size: int = 2
+    layer_norm_eps: float = 1e-12
+    activation: str = "gelu"
+    dropout: float = 0.1
+    use_pooler: bool = True
+
+    def __post_init__(self) -> None:
+        if self.family not in FAMILIES:
+            raise ModelError(unknown("encoder family", str(self.family), FAMILIES))
+        if self.activation not in ACTIVATIONS:
+            raise ModelError(unknown("activation", str(self.activation), ACTIVATIONS))
+        for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length", "vocab_size"):
+            _check_count(name, getattr(self, name), 1)
+        _check_count("token_type_vocab_size", self.token_type_vocab_size, 0)
+        if self.units % self.num_heads:
+            raise ModelError(f"units ({self.units}) must be a multiple of num_heads ({self.num_heads}).")
+        most = {"bert": None, "distilbert": 0, "roberta": 1}[self.family]
+        if most is not None and self.token_type_vocab_size > most:
+            raise ModelError(f"token_type_vocab_size is {self.token_type_vocab_size}, but an encoder of the family "
+                             f"{self.family} can have {most} at most.")
+        for name, low, high in (("layer_norm_eps", 0.0, 1.0), ("dropout", 0.0, 0.99)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
+                raise ModelError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+        if not isinstance(self.use_pooler, bool):
+            raise ModelError(f"use_pooler must be true or false, not {self.use_pooler!r}.")
+
+    @property
+    def root(self) -> str:
+        """The first part of every encoder parameter's name, GluonNLP's: "roberta" or "bert"."""
+        return "roberta" if self.family == "roberta" else "bert"
+
+    @property
+    def takes_token_types(self) -> bool:
+        """Whether the network's inputs are (ids, token types, valid length) rather than (ids, valid length)."""
+        return self.family == "bert"
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Names of the exported graph's inputs: ids, token types (BERT only), valid length."""
+        return ("data0", "data1", "data2") if self.takes_token_types else ("data0", "data1")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict of all fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> EncoderConfig:
+        """The opposite of :meth:`to_dict`; ModelError for an unknown field or a bad value."""
+        return cls(**_known_fields(cls, fields, "encoder"))
+
+    @classmethod
+    def from_huggingface(cls, config: Mapping[str, Any]) -> EncoderConfig:
+        """Read the content of a Hugging Face ``config.json``.
+
+        ``hidden_dropout_prob`` becomes the one dropout rate. ``use_pooler`` is a guess here (BERT only): whether
+        a pooler is there is known from the weights.
+
+        Raises
+        ------
+        ModelError
+            The model type, position embedding or activation is none of ours, or a field is missing.
+        """
+        family = config.get("model_type", "bert")
+        if family not in FAMILIES:
+            raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read.")
+        if config.get("position_embedding_type", "absolute") != "absolute":
+            raise ModelError(f"config.json says position_embedding_type '{config['position_embedding_type']}'; "
+                             "only 'absolute' can be read.")
+        if config.get("is_decoder") or config.get("add_cross_attention"):
+            raise ModelError("config.json describes a decoder; only encoders can be read.")
+        act = config.get("activation" if family == "distilbert" else "hidden_act", "gelu")
+        if act not in _HF_ACTIVATIONS:
+            raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
+        keys = _DISTILBERT_KEYS if family == "distilbert" else _BERT_KEYS
+        fields = {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
+        lacking = [keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
+                                           "vocab_size") if name not in fields]
+        if lacking:
+            raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
+        if family == "distilbert":
+            fields["token_type_vocab_size"] = 0
+        if family == "roberta":
+            pad = config.get("pad_token_id", _ROBERTA_PAD_ID)
+            if pad != _ROBERTA_PAD_ID:
+                raise ModelError(f"config.json says pad_token_id {pad}; a RoBERTa checkpoint must have "
+                                 f"{_ROBERTA_PAD_ID} there.")
+            _check_count("max_position_embeddings", fields["max_length"], _ROBERTA_PAD_ID + 2)
+            fields["max_length"] -= _ROBERTA_PAD_ID + 1
+        return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=family == "bert", **fields)
+
+    def to_huggingface(self) -> dict[str, Any]:
+        """The fields of a Hugging Face ``config.json`` that say the same."""
+        act = _HF_ACTIVATION_OF[self.activation]
+        if self.family == "distilbert":
+            fields = {theirs: getattr(self, ours) for ours, theirs in _DISTILBERT_KEYS.items()}
+            fields.update(activation=act, attention_dropout=self.dropout, seq_classif_dropout=self.dropout,
+                          qa_dropout=self.dropout, sinusoidal_pos_embds=False, pad_token_id=0)
+        else:
+            fields = {theirs: getattr(self, ours) for ours, theirs in _BERT_KEYS.items()}
+            fields.update(hidden_act=act, attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute",
+                          pad_token_id=0)
+        if self.family == "roberta":
+            fields.update(max_position_embeddings=self.max_length + _ROBERTA_PAD_ID + 1,
+                          type_vocab_size=max(1, self.token_type_vocab_size),
+                          pad_token_id=_ROBERTA_PAD_ID, bos_token_id=0, eos_token_id=2)
+        return {"model_type": self.family, **fields}
+
+
+@dataclass(frozen=True)
+class HeadConfig:
+    """What is computed from the encoder's token states.
+
+    ==============  ==========================================================================================
+    kind            outputs of the network for a batch B of length S
+    ==============  ==========================================================================================
+    none            token states (B, S, units)
+    pooled          token states (B, S, units) and the pooler's output (B, units)
+    classification  logits (B, num_labels)
+    regression      scores (B, num_labels), usually one
+    qa              start and end logits (B, S, 2)
+    embedding       sentence vectors (B, units): mean or first token, of length 1 with ``normalize``; float32
+    ==============  ==========================================================================================
+    """
+
+    kind: str = "none"
+    num_labels: int = 0
+    pooling: str = "mean"
+    normalize: bool = False
+
+    def __post_init__(self) -> None:
+        if self.kind not in HEADS:
+            raise ModelError(unknown("head", str(self.kind), HEADS))
+        if self.pooling not in POOLINGS:
+            raise ModelError(unknown("pooling", str(self.pooling), POOLINGS))
+        if not isinstance(self.normalize, bool):
+            raise ModelError(f"normalize must be true or false, not {self.normalize!r}.")
+        if self.kind == "regression" and self.num_labels == 0:
+            object.__setattr__(self, "num_labels", 1)
+        _check_count("num_labels", self.num_labels, 1 if self.has_classifier else 0)
+
+    @property
+    def has_classifier(self) -> bool:
+        """Whether the head is one output a label from the first token."""
+        return self.kind in ("classification", "regression")
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-ready dict of all fields."""
+        return dataclasses.asdict(self)
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> HeadConfig:
+        """The opposite of :meth:`to_dict`; ModelError for an unknown field or a bad value."""
+        return cls(**_known_fields(cls, fields, "head"))
+
+
+def needs_pooler(config: EncoderConfig, head: HeadConfig) -> bool:
+    """Whether ``head`` computes from the encoder's pooler (BERT's classifier does, the others have their own)."""
+    return head.kind == "pooled" or (head.has_classifier and config.family == "bert")
+
+
+def _check_count(name: str, value: Any, least: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise ModelError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+
+
+def _known_fields(cls: type, fields: Any, what: str) -> dict[str, Any]:
+    if not isinstance(fields, Mapping):
+        raise ModelError(f"the {what} configuration must be an object of fields, not {type(fields).__name__}.")
+    known = [field.name for field in dataclasses.fields(cls)]
+    for name in fields:
+        if name not in known:
+            raise ModelError(unknown(f"field of the {what} configuration", name, known))
+    return dict(fields)
+
+
+_LARGE = {"num_layers": 24, "units": 1024, "hidden_size": 4096, "num_heads": 16}
+_ROBERTA = {"family": "roberta", "vocab_size": 50265, "token_type_vocab_size": 0, "layer_norm_eps": 1e-5,
+            "use_pooler": False}
+NAMED: dict[str, EncoderConfig] = {
+    "bert_12_768_12": EncoderConfig(),
+    "bert_24_1024_16": EncoderConfig(**_LARGE),  # type: ignore[arg-type]
+    "distilbert_6_768_12": EncoderConfig(family="distilbert", num_layers=6, token_type_vocab_size=0, use_pooler=False),
+    "roberta_12_768_12": EncoderConfig(**_ROBERTA),  # type: ignore[arg-type]
+    "roberta_24_1024_16": EncoderConfig(**_ROBERTA, **_LARGE),  # type: ignore[arg-type]
+    "minilm": EncoderConfig(num_layers=6, units=384, hidden_size=1536),
+}
+ALIASES = {"distilbert": "distilbert_6_768_12"}
+
+
+def named(name: str) -> EncoderConfig:
+    """The configuration of a published size; ModelError with the nearest name for an unknown one."""
+    name = ALIASES.get(name, name)
+    if name not in NAMED:
+        raise ModelError(unknown("model", name, [*NAMED, *ALIASES]))
+    return NAMED[name]

@@ -1,0 +1,132 @@
+"""Names, shapes and first values of a network's parameters, from its configuration alone (NumPy only).
+
+The names are those that GluonNLP's blocks save: ``bert.encoder.transformer_cells.0.attention_cell.proj_query.weight``,
+``classifier.1.weight`` and so on, with "roberta" in place of "bert" for RoBERTa, as in its RoBERTaClassifier.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from bertpass.errors import ModelError
+from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
+
+Shape = tuple[int, ...]
+
+
+def _dense(name: str, rows: int, columns: int) -> dict[str, Shape]:
+    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+
+
+def _norm(name: str, units: int) -> dict[str, Shape]:
+    return {f"{name}.gamma": (units,), f"{name}.beta": (units,)}
+
+
+def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
+    """Name and shape of each parameter of the encoder with its embeddings and, if it has one, its pooler."""
+    units, root = config.units, config.root
+    shapes: dict[str, Shape] = {f"{root}.word_embed.0.weight": (config.vocab_size, units)}
+    if config.token_type_vocab_size:
+        shapes[f"{root}.token_type_embed.0.weight"] = (config.token_type_vocab_size, units)
+    shapes[f"{root}.encoder.position_weight"] = (config.max_length, units)
+    shapes.update(_norm(f"{root}.encoder.layer_norm", units))
+    for layer in range(config.num_layers):
+        cell = f"{root}.encoder.transformer_cells.{layer}"
+        for part in ("query", "key", "value"):
+            shapes.update(_dense(f"{cell}.attention_cell.proj_{part}", units, units))
+        shapes.update(_dense(f"{cell}.proj", units, units))
+        shapes.update(_norm(f"{cell}.layer_norm", units))
+        shapes.update(_dense(f"{cell}.ffn.ffn_1", config.hidden_size, units))
+        shapes.update(_dense(f"{cell}.ffn.ffn_2", units, config.hidden_size))
+        shapes.update(_norm(f"{cell}.ffn.layer_norm", units))
+    if config.use_pooler:
+        shapes.update(_dense(f"{root}.pooler", units, units))
+    return shapes
+
+
+def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
+    """Name and shape of each parameter of the head.
+
+    BERT's classifier is one layer on the pooler, RoBERTa's two layers in GluonNLP's RoBERTaClassifier, DistilBERT's two
+    layers as in transformers' DistilBertForSequenceClassification; the numbers count the dropouts before the layers.
+    """
+    if head.kind == "qa":
+        return _dense("span_classifier", 2, config.units)
+    if not head.has_classifier:
+        return {}
+    if config.family == "bert":
+        return _dense("classifier.1", head.num_labels, config.units)
+    if config.family == "roberta":
+        return {**_dense("classifier.1", config.units, config.units),
+                **_dense("classifier.3", head.num_labels, config.units)}
+    return {**_dense("pre_classifier", config.units, config.units),
+            **_dense("classifier.1", head.num_labels, config.units)}
+
+
+def network_config(config: EncoderConfig, head: HeadConfig) -> EncoderConfig:
+    """``config`` as the network of ``head`` has it: with a pooler only where the head computes from it.
+
+    Raises
+    ------
+    ModelError
+        The head computes from a pooler and the encoder has none.
+    """
+    pooler = needs_pooler(config, head)
+    if pooler and not config.use_pooler:
+        raise ModelError(f"a {head.kind} head needs a pooler and this encoder has none; "
+                         "bertpass.model.checkpoint.adapt adds a fresh one.")
+    return dataclasses.replace(config, use_pooler=pooler)
+
+
+def shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
+    """Name and shape of every parameter of the network of ``head``; ModelError as in :func:`network_config`."""
+    return {**encoder_shapes(network_config(config, head)), **head_shapes(config, head)}
+
+
+def random(wanted: Mapping[str, Shape], seed: int, scale: float = 0.02, random_bias: bool = False,
+           ) -> dict[str, np.ndarray]:
+    """First values (float32): weights normal(0, ``scale``), biases and betas 0, gammas 1, as in BERT.
+
+    With ``random_bias`` biases and betas are normal(0, 0.1) and gammas normal(1, 0.1): what tests of parity need.
+    """
+    source = np.random.default_rng(seed)
+    made = {}
+    for name, shape in wanted.items():
+        centre = 1.0 if name.endswith(".gamma") else 0.0
+        if name.endswith((".bias", ".beta", ".gamma")):
+            spread = 0.1 if random_bias else 0.0
+        else:
+            spread = scale
+        values = source.standard_normal(shape, dtype=np.float32)
+        values *= spread
+        values += centre
+        made[name] = values
+    return made
+
+
+def check(arrays: Mapping[str, np.ndarray], wanted: Mapping[str, Shape], source: str = "the parameters") -> None:
+    """Raise a ModelError that names the first parameters that are missing, too many, misshapen or not floating."""
+    missing = [name for name in wanted if name not in arrays]
+    if missing:
+        raise ModelError(f"{source}: {_some(missing)} missing; the network has {len(wanted)} parameters and "
+                         f"{len(wanted) - len(missing)} of them are there.")
+    extra = [name for name in arrays if name not in wanted]
+    if extra:
+        raise ModelError(f"{source}: {_some(extra)} not part of this network, which has {len(wanted)} parameters; "
+                         "check the model size and the head.")
+    for name, shape in wanted.items():
+        if arrays[name].shape != tuple(shape):
+            raise ModelError(f"{source}: '{name}' has shape {arrays[name].shape} and the network has {tuple(shape)}; "
+                             "check the model size and the head.")
+        if not np.issubdtype(arrays[name].dtype, np.floating):
+            raise ModelError(f"{source}: '{name}' holds {arrays[name].dtype} values where floating ones are needed.")
+
+
+def _some(names: Iterable[str], most: int = 3) -> str:
+    names = list(names)
+    shown = ", ".join(f"'{name}'" for name in names[:most])
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{shown}{rest} {'is' if len(names) == 1 else 'are'}"
