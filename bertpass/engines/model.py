@@ -1,0 +1,177 @@
+"""A loaded model: texts in, embeddings, labels or answers out, whatever engine computes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bertpass.text.batching import Batch, batches
+from bertpass.text.squad_answers import best_answers
+from bertpass.text.squad_data import Question
+from bertpass.text.squad_windows import make_windows
+from bertpass.text.tokenizer import Tokenizer
+
+from bertpass.engines.base import Engine
+from bertpass.errors import UsageError
+from bertpass.model.config import EncoderConfig, HeadConfig
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Result for one text of a classification or regression model."""
+
+    label: str | None
+    score: float
+    scores: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer to one question: ``text`` is ``context[start:end]``, empty where the context holds no answer."""
+
+    text: str
+    score: float
+    start: int
+    end: int
+
+
+class Model:
+    """What :func:`bertpass.load` returns.
+
+    Attributes
+    ----------
+    config, head : architecture of the encoder and of its head
+    tokenizer : :class:`~bertpass.text.tokenizer.Tokenizer`
+    labels : label names of a classifier in the order of its logits, else empty
+    max_length : longest sequence that is computed, in tokens; longer texts are cut
+    """
+
+    def __init__(self, engine: Engine, config: EncoderConfig, head: HeadConfig, tokenizer: Tokenizer | None,
+                 labels: Sequence[str] = (), max_length: int | None = None) -> None:
+        self.engine, self.config, self.head = engine, config, head
+        self._tokenizer = tokenizer
+        self.labels = list(labels)
+        self.max_length = min(max_length or config.max_length, config.max_length)
+
+    @property
+    def tokenizer(self) -> Tokenizer:
+        if self._tokenizer is None:
+            raise UsageError("this model was loaded without a vocabulary, so it takes ids but no text; "
+                             "put a tokenizer.json, vocab.txt or .vocab file beside it.")
+        return self._tokenizer
+
+    def forward(self, input_ids: Any, token_types: Any = None, valid_length: Any = None) -> list[np.ndarray]:
+        """Run one batch of ids; see :meth:`bertpass.engines.base.Engine.forward` for the outputs.
+
+        Parameters
+        ----------
+        input_ids : whole numbers from 0 to vocabulary size - 1, shape (batch, sequence)
+        token_types : same shape, default all 0
+        valid_length : shape (batch,), from 1 to sequence, default all of the sequence
+
+        Raises
+        ------
+        UsageError
+            Shapes do not fit, ids or lengths are out of range, or the sequence is longer than the model's positions.
+        """
+        ids = np.asarray(input_ids)
+        if ids.ndim != 2 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
+            raise UsageError(f"input_ids must be whole numbers of shape (batch, sequence), not {ids.dtype} {ids.shape}.")
+        types = np.zeros_like(ids) if token_types is None else np.asarray(token_types)
+        valid = np.full(len(ids), ids.shape[1]) if valid_length is None else np.asarray(valid_length)
+        if types.shape != ids.shape or valid.shape != ids.shape[:1]:
+            raise UsageError(f"input_ids are {ids.shape}, so token_types must be {ids.shape} and valid_length "
+                             f"{ids.shape[:1]}, not {types.shape} and {valid.shape}.")
+        if ids.shape[1] > self.config.max_length:
+            raise UsageError(f"a sequence of {ids.shape[1]} tokens is longer than the model's {self.config.max_length} "
+                             "positions.")
+        limits = (("input_ids", ids, 0, self.config.vocab_size - 1),
+                  ("token_types", types, 0, max(self.config.token_type_vocab_size, 1) - 1),
+                  ("valid_length", valid, 1, ids.shape[1]))
+        for name, values, low, high in limits:
+            if not (np.all(values >= low) and np.all(values <= high)):  # also refuses NaN
+                raise UsageError(f"{name} must lie between {low} and {high}; found {values.min()} to {values.max()}.")
+        return self.engine.forward(ids.astype(np.int32), types.astype(np.int32), valid.astype(np.int32))
+
+    def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
+        """Compute encoded sequences in batches of similar length; the first output, one row each, in their order."""
+        rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
+        for batch in batches(encodings, batch_size, pad_id=self.tokenizer.pad_id):
+            first = self.engine.forward(batch.input_ids, batch.token_types, batch.valid_length)[0]
+            for row, length, index in zip(first, batch.valid_length, batch.index, strict=True):
+                rows[index] = row[:length] if self.head.kind in ("none", "pooled", "qa") else row
+        return rows
+
+    def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None) -> np.ndarray:
+        """Sentence vectors, float32, shape (texts, units), or (units,) for a single string.
+
+        An embedding model gives its own pooling; any other model without a classifier gives the mean over its token
+        states. ``normalize`` scales to length 1 (default: as the model says, False where it says nothing).
+        """
+        single = isinstance(texts, str)
+        if self.head.kind not in ("embedding", "none", "pooled"):
+            raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use "
+                             f"{'answer()' if self.head.kind == 'qa' else 'predict()'}.")
+        rows = self.run(self.tokenizer.encode([texts] if single else list(texts), max_length=self.max_length),
+                        batch_size)
+        if self.head.kind != "embedding":
+            rows = [row.mean(axis=0) for row in rows]
+        out = np.stack(rows) if rows else np.zeros((0, self.config.units), np.float32)
+        if normalize and not (self.head.kind == "embedding" and self.head.normalize):
+            out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+        return out[0] if single else out
+
+    def predict(self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, *,
+                batch_size: int = 32) -> Any:
+        """Label and scores of each text (or pair): a :class:`Prediction`, or a list of them for a list of texts.
+
+        Classification gives softmax probabilities; regression gives the value as ``score``.
+        """
+        if not self.head.has_classifier:
+            raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); fine-tune one with "
+                             "finetune/finetune_classifier.py.")
+        single = isinstance(texts, str)
+        if single != (isinstance(pairs, str) if pairs is not None else single):
+            raise UsageError("give one text with one pair, or lists of the same length.")
+        encodings = self.tokenizer.encode([texts] if single else list(texts),
+                                          pairs=[pairs] if isinstance(pairs, str) else pairs,
+                                          max_length=self.max_length)
+        out = [self._prediction(row) for row in self.run(encodings, batch_size)]
+        return out[0] if single else out
+
+    def _prediction(self, logits: np.ndarray) -> Prediction:
+        if self.head.kind == "regression":
+            return Prediction(None, float(logits[0]), {})
+        weights = np.exp(logits.astype(np.float64) - logits.max())
+        probabilities = weights / weights.sum()
+        names = self.labels or [str(i) for i in range(len(logits))]
+        best = int(probabilities.argmax())
+        return Prediction(names[best], float(probabilities[best]), dict(zip(names, map(float, probabilities), strict=True)))
+
+    def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
+               version_2: bool = False, null_score_diff_threshold: float = 0.0) -> Answer:
+        """The span of ``context`` that answers ``question``; any length of context (windows with a stride).
+
+        With ``version_2`` the answer is empty where the score of "no answer" is higher by more than the threshold.
+        """
+        if self.head.kind != "qa":
+            raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
+                             "finetune/finetune_squad.py.")
+        asked = Question(id="question", question=question, context=context)
+        windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
+                               max_query_length=64)
+        logits = self.run(windows)
+        best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
+                            version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]
+        return Answer(best.text, best.probability, best.start, best.end)
+
+    def close(self) -> None:
+        """Give back what the engine holds."""
+        self.engine.close()
+
+
+def forward_batch(engine: Engine, batch: Batch) -> list[np.ndarray]:
+    """One batch through an engine."""
+    return engine.forward(batch.input_ids, batch.token_types, batch.valid_length)

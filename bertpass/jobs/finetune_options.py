@@ -1,0 +1,76 @@
+"""Options that both fine-tuning command lines share, and their checks before any long work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass.errors import UsageError
+from bertpass.options import flag, gpu_flag
+
+OPTIMIZERS = ("bertadam", "adam", "sgd")
+
+
+@dataclass
+class FinetuneOptions:
+    """Flags of finetune_classifier.py and finetune_squad.py that mean the same in both."""
+
+    bert_model: str = flag("bert_12_768_12", "model to start from: bert_12_768_12, bert_24_1024_16, distilbert, "
+                           "roberta_12_768_12, roberta_24_1024_16, minilm, a folder or a .params file", group="model")
+    bert_dataset: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights, decides the "
+                             "vocabulary", group="model", aliases=("--dataset_name",))
+    pretrained_bert_parameters: str | None = flag(None, "pretrained encoder weights (.params) instead of a download",
+                                                  group="model")
+    model_parameters: str | None = flag(None, "fine-tuned weights (.params or bundle) to go on from or to evaluate",
+                                        group="model")
+    vocab: str | None = flag(None, "vocabulary (.vocab, vocab.txt or tokenizer.json) for a .params file that has none "
+                             "beside it", group="model")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", group="model",
+                                 least=1)
+    uncased: bool = flag(False, "lower-case the text, whatever the vocabulary's own setting is", group="model")
+    cased: bool = flag(False, "keep the case of the text, whatever the vocabulary's own setting is", group="model")
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code: only from who you trust)",
+                              group="model")
+    data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
+    train_file: str | None = flag(None, "own training data", group="data")
+    dev_file: str | None = flag(None, "own development data", group="data")
+    epochs: int = flag(3, "passes over the training data", group="training", least=1)
+    training_steps: int | None = flag(None, "stop after this many steps instead of --epochs", group="training", least=1)
+    batch_size: int = flag(32, "sequences a step", group="training", least=1)
+    accumulate: int = flag(1, "steps whose gradients are added up before one update", group="training", least=1)
+    optimizer: str = flag("bertadam", "optimiser", group="training", choices=OPTIMIZERS)
+    lr: float = flag(5e-5, "peak learning rate", group="training", least=0)
+    epsilon: float = flag(1e-6, "epsilon of the optimiser", group="training", least=0)
+    weight_decay: float = flag(0.01, "decay of the weights (none on biases and LayerNorm)", group="training", least=0)
+    warmup_ratio: float = flag(0.1, "share of the steps in which the learning rate rises", group="training", least=0,
+                               most=1)
+    early_stop: int | None = flag(None, "stop after this many epochs without a better metric", group="training",
+                                  least=1)
+    round_to: int = flag(8, "round the length of a batch up to a multiple of this", group="training", least=1)
+    seed: int = flag(2, "seed of shuffling, dropout and new weights", group="training", least=0)
+    dtype: str = flag("float32", "float16 is mixed precision (AMP) and needs a GPU", group="training",
+                      choices=("float32", "float16"))
+    log_interval: int = flag(50, "steps between lines in the log", group="output", least=1)
+    output_dir: str = flag("./output_dir", "where net.params, the bundle, the log and checkpoints go", group="output")
+    resume: bool = flag(False, "go on from the last checkpoint in --output_dir", group="output")
+    gpu: int | None = gpu_flag()
+
+    def check(self) -> None:
+        """Checks that need no data: files are there, values fit together."""
+        for name in ("pretrained_bert_parameters", "model_parameters", "vocab", "train_file", "dev_file", "data_dir"):
+            value = getattr(self, name)
+            if value is not None and not Path(value).exists():
+                raise UsageError(f"--{name} {value}: no such file or folder.")
+        if self.cased and self.uncased:
+            raise UsageError("--cased and --uncased contradict each other: give one of them.")
+        if self.batch_size % self.accumulate:
+            raise UsageError(f"--accumulate {self.accumulate}: must divide --batch_size {self.batch_size}.")
+        out = Path(self.output_dir)
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"--output_dir {out}: is a file, not a folder.")
+
+    def fingerprint(self) -> dict[str, object]:
+        """What must be equal for a checkpoint to be resumed."""
+        names = ("bert_model", "pretrained_bert_parameters", "train_file", "data_dir", "epochs", "training_steps",
+                 "batch_size", "accumulate", "optimizer", "lr", "warmup_ratio", "weight_decay", "round_to", "seed")
+        return {n: getattr(self, n) for n in names}

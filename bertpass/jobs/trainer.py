@@ -1,0 +1,236 @@
+"""The training loop that every fine-tuning job shares: schedule, accumulation, checkpoints, resume, early stop."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from bertpass.text.batching import Batch
+
+from bertpass.errors import BertpassError, ModelError, UsageError
+from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.model import params_file
+from bertpass.model.nets import get_parameters, set_parameters
+from bertpass.mx import mx, nlp
+from bertpass.progress import Bar, log
+
+
+class TrainingError(BertpassError):
+    """Training cannot go on, for example because the loss is no longer a number."""
+
+
+def learning_rate(step: int, total: int, peak: float, warmup_ratio: float) -> float:
+    """Linear rise over ``warmup_ratio * total`` steps, then linear fall to 0 at ``total`` (Devlin et al. 2018, A.2)."""
+    warmup = int(total * warmup_ratio)
+    if step < warmup:
+        return peak * (step + 1) / warmup
+    return peak * max(total - step, 0) / max(total - warmup, 1)
+
+
+@dataclass
+class Best:
+    """The best epoch so far by the task's main metric."""
+
+    epoch: int = -1
+    value: float = -math.inf
+    metrics: dict[str, float] = field(default_factory=dict)
+
+
+class Trainer:
+    """Trains a network on batches and keeps what is needed to go on after a stop.
+
+    Parameters
+    ----------
+    net
+        Gluon block from :func:`bertpass.model.nets.build`.
+    loss
+        ``loss(outputs, batch) -> NDArray`` of shape (batch,).
+    inputs
+        ``inputs(batch) -> tuple of NDArray``: what the network is called with.
+    """
+
+    def __init__(self, net: Any, loss: Callable[[Any, Batch], Any], inputs: Callable[[Batch], tuple[Any, ...]],
+                 options: FinetuneOptions, context: Any) -> None:
+        self.net, self.loss, self.inputs, self.options, self.context = net, loss, inputs, options, context
+        self.folder = Path(options.output_dir)
+        self.checkpoint = self.folder / "checkpoint"
+        self.best = Best()
+        self.history: list[dict[str, Any]] = []
+        self._make_trainer()
+
+    def _make_trainer(self) -> None:
+        options = self.options
+        settings: dict[str, Any] = {"learning_rate": options.lr, "wd": options.weight_decay}
+        if options.optimizer != "sgd":
+            settings["epsilon"] = options.epsilon
+        if options.dtype == "float16":
+            mx.contrib.amp.init()
+            settings["multi_precision"] = True
+        parameters = self.net.collect_params()
+        for parameter in self.net.collect_params(".*beta|.*gamma|.*bias").values():
+            parameter.wd_mult = 0.0
+        self.parameters = [p for p in parameters.values() if p.grad_req != "null"]
+        if options.accumulate > 1:
+            for parameter in self.parameters:
+                parameter.grad_req = "add"
+        self.trainer = mx.gluon.Trainer(parameters, options.optimizer, settings, update_on_kvstore=False)
+        if options.dtype == "float16":
+            mx.contrib.amp.init_trainer(self.trainer)
+            self._scale = mx.contrib.amp.scale_loss
+        else:
+            self._scale = None
+
+    def fit(self, batches: Callable[[int], Iterable[Batch]], steps_per_epoch: int,
+            evaluate: Callable[[], tuple[dict[str, float], float]]) -> Best:
+        """Train to the end of the options' epochs or steps; returns the best epoch, whose weights the net then holds.
+
+        Parameters
+        ----------
+        batches
+            ``batches(epoch)`` gives that epoch's batches, the same ones for the same epoch.
+        evaluate
+            Returns the metrics on the development set and the value that decides which epoch is best.
+        """
+        options = self.options
+        total = options.training_steps or steps_per_epoch * options.epochs
+        epochs = math.ceil(total / steps_per_epoch)
+        first = self._resume() if options.resume else 0
+        if first >= epochs:
+            log.info("the checkpoint in %s is of the last epoch: nothing left to train", self.checkpoint)
+        try:
+            with Bar("fine-tuning", total, "steps") as bar:
+                bar.advance(min(first * steps_per_epoch, total))
+                for epoch in range(first, epochs):
+                    self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
+                    metrics, value = evaluate()
+                    self._after_epoch(epoch, metrics, value)
+                    if options.early_stop and epoch - self.best.epoch >= options.early_stop:
+                        log.info("no better for %d epochs: stopped early", options.early_stop)
+                        break
+        except KeyboardInterrupt:
+            if (self.checkpoint / "state.json").is_file():
+                log.info("stopped; the last checkpoint is kept in %s: the same command with --resume goes on from it",
+                         self.checkpoint)
+            raise
+        if self.best.epoch >= 0:
+            set_parameters(self.net, params_file.read(self.folder / "net.params"))
+        return self.best
+
+    def _epoch(self, epoch: int, batches: Iterable[Batch], steps_per_epoch: int, total: int, bar: Bar) -> None:
+        options = self.options
+        mx.random.seed(options.seed + 1000 * epoch)
+        running, seen, start, logged = 0.0, 0, time.monotonic(), time.monotonic()
+        note = ""
+        for index, batch in enumerate(batches):
+            step = epoch * steps_per_epoch + index
+            if step >= total:
+                break
+            rate = learning_rate(step, total, options.lr, options.warmup_ratio)
+            value = self._step(batch, rate)
+            if not math.isfinite(value):
+                raise TrainingError(f"the loss is {value} at step {step + 1}: try a lower --lr than {options.lr:g}"
+                                    + (" or --dtype float32." if options.dtype == "float16" else "."))
+            seen += len(batch.valid_length)
+            running = value if index == 0 else 0.95 * running + 0.05 * value
+            speed = seen / (time.monotonic() - start)
+            note = f"loss {running:.4f}  lr {rate:.2e}  {speed:.1f} samples/s"
+            bar.advance(1, note)
+            if (step + 1) % options.log_interval == 0 and time.monotonic() - logged > 1:
+                logged = time.monotonic()
+                log.debug("step %d/%d  %s", step + 1, total, note)
+        log.info("epoch %d: %s, %.0f s", epoch + 1, note, time.monotonic() - start)
+
+    def _step(self, batch: Batch, rate: float) -> float:
+        """One update from one batch, in ``accumulate`` parts; returns the mean loss."""
+        parts = self.options.accumulate
+        rows = len(batch.valid_length)
+        size = math.ceil(rows / parts)
+        if parts > 1:
+            for parameter in self.parameters:
+                parameter.zero_grad()
+        losses = []
+        for begin in range(0, rows, size):
+            part = batch if parts == 1 else batch.rows(begin, begin + size)
+            with mx.autograd.record():
+                loss = self.loss(self.net(*self.inputs(part)), part).sum() / rows
+                if self._scale is not None:
+                    with self._scale(loss, self.trainer) as scaled:
+                        mx.autograd.backward(scaled)
+            if self._scale is None:
+                loss.backward()
+            losses.append(loss)
+        self.trainer.allreduce_grads()
+        nlp.utils.clip_grad_global_norm(self.parameters, 1.0, check_isfinite=False)
+        self.trainer.set_learning_rate(rate)
+        self.trainer.update(1)
+        return float(sum(loss.asscalar() for loss in losses))
+
+    def _after_epoch(self, epoch: int, metrics: dict[str, float], value: float) -> None:
+        log.info("epoch %d on dev: %s", epoch + 1, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
+        self.history.append({"epoch": epoch + 1, **metrics})
+        better = value > self.best.value or self.best.epoch < 0
+        if better:
+            self.best = Best(epoch, value, metrics)
+        arrays = get_parameters(self.net)
+        new = self.checkpoint.with_name("checkpoint.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        params_file.write(new / "net.params", arrays)
+        self.trainer.save_states(str(new / "trainer.states"))
+        state = {"epoch": epoch, "best": vars(self.best), "history": self.history,
+                 "options": self.options.fingerprint()}
+        (new / "state.json").write_text(json.dumps(state, indent=1))
+        if better:
+            params_file.write(self.folder / "net.params", arrays)
+        shutil.rmtree(self.checkpoint, ignore_errors=True)
+        os.replace(new, self.checkpoint)
+
+    def _resume(self) -> int:
+        """Restore the last checkpoint; returns the epoch to go on with."""
+        file = self.checkpoint / "state.json"
+        if not file.is_file() and (self.folder / "checkpoint.new" / "state.json").is_file():
+            os.replace(self.folder / "checkpoint.new", self.checkpoint)
+        if not file.is_file():
+            log.info("--resume: no checkpoint in %s yet, starting at the beginning", self.folder)
+            return 0
+        try:
+            state = json.loads(file.read_text())
+            then, best = state["options"], Best(**state["best"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"{file} is not a checkpoint's state ({error}): remove {self.checkpoint} to start again.") \
+                from error
+        for name, value in self.options.fingerprint().items():
+            if then.get(name) != value:
+                raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; use the "
+                                 "same options or another --output_dir.")
+        set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
+        self.trainer.load_states(str(self.checkpoint / "trainer.states"))
+        self.best, self.history = best, state["history"]
+        log.info("going on after epoch %d", state["epoch"] + 1)
+        return int(state["epoch"]) + 1
+
+
+def to_device(batch: Batch, config: Any, context: Any) -> tuple[Any, ...]:
+    """The network's inputs for one batch: ids, token types where the family has them, valid length as float32."""
+    ids = mx.nd.array(batch.input_ids, ctx=context, dtype="int32")
+    valid = mx.nd.array(batch.valid_length, ctx=context, dtype="float32")
+    if not config.takes_token_types:
+        return ids, valid
+    return ids, mx.nd.array(batch.token_types, ctx=context, dtype="int32"), valid
+
+
+def net_forward(net: Any, config: Any, context: Any) -> Callable[[Batch], list[np.ndarray]]:
+    """A forward in inference mode on the network being trained, with the outputs as float32 arrays."""
+    def forward(batch: Batch) -> list[np.ndarray]:
+        out = net(*to_device(batch, config, context))
+        outputs = out if isinstance(out, (list, tuple)) else [out]
+        return [o.astype("float32").asnumpy() for o in outputs]
+    return forward

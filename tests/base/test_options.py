@@ -1,0 +1,61 @@
+"""The command line that is made from a dataclass."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from bertpass.errors import UsageError
+from bertpass.options import flag, gpu_flag, parse
+
+
+@dataclass
+class Options:
+    dtype: str = flag("float32", "precision", choices=("float32", "float16"))
+    steps: int | None = flag(None, "100% of the steps", least=1)
+    names: list[str] = flag(["a"], "names")
+    lr: float = flag(1e-3, "rate", least=0, most=1)
+    quiet: bool = flag(False, "say less", aliases=("-q",))
+    gpu: int | None = gpu_flag()
+
+
+def run(*argv):
+    return parse(Options, list(argv), "a test")
+
+
+def test_defaults_and_values():
+    assert run() == Options()
+    got = run("--dtype", "float16", "--steps", "3", "--names", "x", "y", "-q", "--lr", "0.5")
+    assert got == Options("float16", 3, ["x", "y"], 0.5, True, None)
+
+
+@pytest.mark.parametrize(("argv", "device"), [([], None), (["--gpu"], 0), (["--gpu", "2"], 2), (["--gpu", "0"], 0)])
+def test_gpu_means_the_same_everywhere(argv, device):
+    assert run(*argv).gpu == device
+
+
+@pytest.mark.parametrize(("argv", "words"), [
+    (["--dtype", "float15"], ["--dtype", "float15", "float32, float16", "Did you mean"]),
+    (["--steps", "0"], ["--steps 0", "at least 1"]),
+    (["--steps", "x"], ["--steps", "invalid int"]),
+    (["--lr", "2"], ["--lr 2", "at most 1"]),
+    (["--lr", "nan"], ["--lr nan"]),
+    (["--gpu", "-1"], ["--gpu -1", "at least 0"]),
+    (["--step", "3"], ["--step", "Did you mean '--steps'"]),
+])
+def test_bad_values_name_the_flag_and_what_is_allowed(argv, words):
+    with pytest.raises(UsageError) as caught:
+        run(*argv)
+    for word in words:
+        assert word in str(caught.value)
+
+
+def test_defaults_are_not_shared():
+    run().names.append("b")
+    assert run().names == ["a"]
+
+
+def test_help_survives_percent_signs(capsys):
+    with pytest.raises(SystemExit) as caught:
+        run("--help")
+    assert caught.value.code == 0
+    assert "100% of the steps" in capsys.readouterr().out
