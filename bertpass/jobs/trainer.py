@@ -205,12 +205,12 @@ class Trainer:
             state = json.loads(file.read_text())
             then, best = state["options"], Best(**state["best"])
         except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{file} is not a checkpoint's state ({error}): remove {self.checkpoint} to start again.") \
-                from error
+            raise ModelError(f"{file} is not a checkpoint's state ({error}): remove {self.checkpoint} to start "
+                             "again.") from error
         for name, value in self.options.fingerprint().items():
             if then.get(name) != value:
-                raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; use the "
-                                 "same options or another --output_dir.")
+                raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; "
+                                 "use the same options or another --output_dir.")
         set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
         self.trainer.load_states(str(self.checkpoint / "trainer.states"))
         self.best, self.history = best, state["history"]

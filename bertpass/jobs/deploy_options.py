@@ -1,0 +1,97 @@
+"""Flags of deploy.py and their checks before any long work."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass.errors import PassError, UsageError
+from bertpass.options import flag, gpu_flag
+
+
+@dataclass
+class DeployOptions:
+    """The published script's flags mean what they meant there; the others are ours."""
+
+    model_parameters: str | None = flag(None, "fine-tuned weights: net.params, a bundle or a Hugging Face folder; "
+                                        "without it the weights are random, with a warning", group="model")
+    bert_model: str | None = flag(None, "bert_12_768_12, bert_24_1024_16, distilbert, roberta_12_768_12, "
+                                  "roberta_24_1024_16, minilm or a folder; needed where the weights do not say it",
+                                  group="model")
+    dataset_name: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights, decides the "
+                             "vocabulary", group="model", aliases=("--bert_dataset",))
+    vocab: str | None = flag(None, "vocabulary for a .params file that has none beside it", group="model")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", group="model",
+                                 least=1)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", group="model")
+    dropout: float = flag(0.1, "dropout kept in the exported graph; inference does not use it", group="model", least=0,
+                          most=0.9)
+    task: str | None = flag(None, "QA, embedding, MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, "
+                            "ChnSentiCorp; default: the model's own", group="data")
+    data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
+    split: str = flag("dev", "which split to run", group="data", choices=("train", "dev", "test"))
+    eval_file: str | None = flag(None, "one own file instead of --data_dir (tsv, csv, jsonl; SQuAD json for QA)",
+                                 group="data", aliases=("--dev_file",))
+    test_batch_size: int = flag(128, "sequences a batch", group="data", least=1)
+    seq_length: int = flag(128, "tokens a sequence: every batch is padded to it, longer texts are cut", group="data",
+                           least=4, most=8192)
+    max_iters: int | None = flag(None, "stop after this many batches", group="data", least=1)
+    QA_version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="question answering")
+    QA_n_best_size: int = flag(20, "answers kept a question", group="question answering", least=1)
+    QA_max_answer_length: int = flag(30, "longest answer in tokens", group="question answering", least=1)
+    QA_doc_stride: int = flag(128, "tokens between the starts of two windows", group="question answering", least=1)
+    QA_max_query_length: int = flag(64, "longest question in tokens", group="question answering", least=1)
+    QA_null_score_diff_threshold: float = flag(0.0, "no answer where its score leads by more than this",
+                                               group="question answering")
+    oov_way: str = flag("avg", "embedding of words from their pieces, as published", group="question answering",
+                        choices=("avg", "sum", "last"))
+    dtype: str = flag("float32", "precision of the inference", group="inference", choices=("float32", "float16"))
+    true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference")
+    custom_pass: str | None = flag(None, "library of graph passes, usually bertpass_lib.so; MXNet loads it",
+                                   group="inference", aliases=("--custom_pass_lib",))
+    passes: list[str] = flag(["auto"], "passes to apply: auto (what pays on the device), none, or names",
+                             group="inference", aliases=("--custom_passes",))
+    compare: bool = flag(False, "run the same model without passes too, interleaved, and print ratio and difference",
+                         group="inference")
+    gpu: int | None = gpu_flag("inference")
+    output_dir: str = flag("./output_dir", "the exported model goes to OUTPUT_DIR/TASK", group="output")
+    exported_model: str | None = flag(None, "prefix of -symbol.json and -0000.params to write, or with --only_infer to "
+                                      "read", group="output")
+    only_infer: bool = flag(False, "skip the export: run --exported_model", group="output")
+    check_accuracy: bool = flag(False, "write the predictions beside the exported model", group="output")
+    text: str | None = flag(None, "classify or embed this one text ('-' reads lines from standard input)",
+                            group="single use")
+    text_pair: str | None = flag(None, "second text for --text", group="single use")
+    question: str | None = flag(None, "answer this one question from --context", group="single use")
+    context: str | None = flag(None, "text that holds the answer ('-' reads it from standard input)",
+                               group="single use")
+
+    @property
+    def single(self) -> bool:
+        """Whether one text or question is asked for instead of a data set."""
+        return self.text is not None or self.question is not None
+
+    def check(self) -> None:
+        """Checks that need neither a model nor data: files are there, flags fit together."""
+        for name in ("model_parameters", "vocab", "data_dir", "eval_file"):
+            value = getattr(self, name)
+            if value is not None and not Path(value).exists():
+                raise UsageError(f"--{name} {value}: no such file or folder.")
+        if self.custom_pass is not None and not Path(self.custom_pass).is_file():
+            raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
+                            "python setup.py build_ext --inplace.")
+        if not self.passes:
+            raise UsageError("--passes: give auto, none or names.")
+        if self.only_infer and not self.exported_model:
+            raise UsageError("--only_infer needs --exported_model PREFIX: the files PREFIX-symbol.json and "
+                             "PREFIX-0000.params of an earlier run.")
+        if self.only_infer and self.compare:
+            raise UsageError("--compare exports the model without passes beside the other: leave --only_infer out.")
+        if self.question is not None and self.context is None:
+            raise UsageError("--question needs --context: the text that holds the answer.")
+        if self.text is not None and self.question is not None:
+            raise UsageError("give either --text or --question with --context, not both.")
+        if self.text_pair is not None and self.text is None:
+            raise UsageError("--text_pair needs --text.")
+        if self.true_fp16 and self.dtype != "float16":
+            raise UsageError("--true_fp16 needs --dtype float16.")
