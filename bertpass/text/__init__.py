@@ -1,0 +1,1 @@
+"""Text level: tokenizer, tasks, data files, batches, metrics, SQuAD. No framework is imported here."""
