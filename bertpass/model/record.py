@@ -1,0 +1,60 @@
+"""A checkpoint in memory: the one form into which every kind of file is read and from which it is written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bertpass.errors import ModelError
+from bertpass.model import parameters
+from bertpass.model.config import EncoderConfig, HeadConfig
+
+if TYPE_CHECKING:
+    from bertpass.text.tokenizer import Tokenizer
+
+
+@dataclass
+class Checkpoint:
+    """Weights with all that is needed to use them.
+
+    Attributes
+    ----------
+    params : arrays by the names of :func:`bertpass.model.parameters.encoder_shapes` and ``head_shapes``; the pooler's
+        are there when ``config.use_pooler``, also where the head does not use them
+    tokenizer : None where the source has no vocabulary
+    labels : the classes' names in the order of the logits, or None
+    max_length : tokens to which texts are cut, special tokens included, at most ``config.max_length``
+    source : where the weights come from, for people
+    notes : sentences on what was left out, guessed or added
+    extras : tensors of the source that the network does not have, kept so that writing gives them back
+    """
+
+    config: EncoderConfig
+    head: HeadConfig
+    params: dict[str, np.ndarray]
+    tokenizer: Tokenizer | None = None
+    labels: list[str] | None = None
+    max_length: int | None = None
+    source: str = ""
+    notes: list[str] = field(default_factory=list)
+    extras: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.max_length is None:
+            self.max_length = self.config.max_length
+        if not 2 < self.max_length <= self.config.max_length:
+            raise ModelError(f"max_length must be from 3 to {self.config.max_length}, the encoder's positions, "
+                             f"not {self.max_length}.")
+        if self.labels is not None and self.head.has_classifier and len(self.labels) != self.head.num_labels:
+            raise ModelError(f"there are {len(self.labels)} labels for a head of {self.head.num_labels}.")
+
+        if self.tokenizer is not None and self.tokenizer.vocab_size > self.config.vocab_size:
+            raise ModelError(f"the tokenizer has {self.tokenizer.vocab_size} tokens and the encoder "
+                             f"{self.config.vocab_size}; give the vocabulary that belongs to the weights.")
+
+    def check(self) -> None:
+        """Raise a ModelError where a parameter is missing, too many or misshapen."""
+        wanted = {**parameters.encoder_shapes(self.config), **parameters.head_shapes(self.config, self.head)}
+        parameters.check(self.params, wanted, self.source or "the checkpoint")

@@ -1,0 +1,98 @@
+"""Tensors of a Hugging Face folder as NumPy arrays: safetensors, whole or in shards, or on request PyTorch pickles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from bertpass.errors import MissingDependencyError, ModelError
+from bertpass.model.folders import read_json
+
+SAFETENSORS = "model.safetensors"
+PICKLE = "pytorch_model.bin"
+
+
+def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
+    """Every tensor of the folder by its name; bfloat16 becomes float32, which holds the same values.
+
+    Raises
+    ------
+    ModelError
+        There are no weights, they are damaged, or they are pickles and ``allow_pickle`` is off.
+    MissingDependencyError
+        Pickles are allowed and PyTorch is not installed.
+    """
+    for name, reader in ((SAFETENSORS, _safetensors), (PICKLE, _pickle)):
+        files = _files(folder, name)
+        if not files:
+            continue
+        if reader is _pickle and not allow_pickle:
+            raise ModelError(f"{folder} holds its weights as a Python pickle ({files[0].name}) only; convert it to "
+                             f"{SAFETENSORS}, or allow pickles if you trust where it comes from.")
+        tensors: dict[str, np.ndarray] = {}
+        for file in files:
+            tensors.update(reader(file))
+        return tensors
+    raise ModelError(f"{folder} has no {SAFETENSORS}; give a folder with the weights of a Hugging Face model.")
+
+
+def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
+    """Write one safetensors file with the metadata that transformers asks for."""
+    safetensors.numpy.save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path,
+                                metadata={"format": "pt"})
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """The file ``name``, or the shards that its index lists, or nothing."""
+    if (folder / name).is_file():
+        return [folder / name]
+    index = folder / f"{name}.index.json"
+    if not index.is_file():
+        return []
+    content = read_json(index, "the index of the weights")
+    places = content.get("weight_map") if isinstance(content, dict) else None
+    if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        raise ModelError(f"{index} has no weight_map from tensor names to file names.")
+    files = [folder / place for place in sorted(set(places.values()))]
+    for file in files:
+        if file.parent != folder or not file.is_file():
+            raise ModelError(f"{index} names the file '{file.name}', which is not in {folder}.")
+    return files
+
+
+def _safetensors(path: Path) -> dict[str, np.ndarray]:
+    tensors = {}
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            names = list(file.keys())
+            if all(file.get_slice(name).get_dtype() != "BF16" for name in names):
+                return {name: file.get_tensor(name) for name in names}
+        for name, tensor in safetensors.deserialize(path.read_bytes()):
+            if tensor["dtype"] == "BF16":  # the upper half of a float32
+                wide = np.frombuffer(tensor["data"], dtype="<u2").astype(np.uint32) << 16
+                tensors[name] = wide.view(np.float32).reshape(tensor["shape"])
+        with safetensors.safe_open(path, framework="numpy") as file:
+            tensors.update({name: file.get_tensor(name) for name in names if name not in tensors})
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path} cannot be read as a safetensors file: {str(error).splitlines()[0]}.") from error
+    return tensors
+
+
+def _pickle(path: Path) -> dict[str, np.ndarray]:
+    try:
+        import torch
+    except ImportError as error:
+        raise MissingDependencyError(f"{path} needs PyTorch to be read; install it with: pip install "
+                                     "'bertpass[reference]'.") from error
+    try:
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises what the pickle makes it raise
+        raise ModelError(f"{path} cannot be read as PyTorch weights: {str(error).splitlines()[0]}") from error
+    if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
+        raise ModelError(f"{path} is not a dictionary of tensors.")
+    return {name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+            for name, tensor in tensors.items()}
