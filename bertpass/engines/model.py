@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 from bertpass.text.batching import Batch, batches
-from bertpass.text.squad_answers import best_answers
-from bertpass.text.squad_data import Question
-from bertpass.text.squad_windows import make_windows
+from bertpass.text.squad import Question, best_answers, make_windows
 from bertpass.text.tokenizer import Tokenizer
 
 from bertpass.engines.base import Engine
@@ -78,7 +76,8 @@ class Model:
         """
         ids = np.asarray(input_ids)
         if ids.ndim != 2 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
-            raise UsageError(f"input_ids must be whole numbers of shape (batch, sequence), not {ids.dtype} {ids.shape}.")
+            raise UsageError(f"input_ids must be whole numbers of shape (batch, sequence), "
+                             f"not {ids.dtype} {ids.shape}.")
         types = np.zeros_like(ids) if token_types is None else np.asarray(token_types)
         valid = np.full(len(ids), ids.shape[1]) if valid_length is None else np.asarray(valid_length)
         if types.shape != ids.shape or valid.shape != ids.shape[:1]:
@@ -148,7 +147,8 @@ class Model:
         probabilities = weights / weights.sum()
         names = self.labels or [str(i) for i in range(len(logits))]
         best = int(probabilities.argmax())
-        return Prediction(names[best], float(probabilities[best]), dict(zip(names, map(float, probabilities), strict=True)))
+        scores = dict(zip(names, map(float, probabilities), strict=True))
+        return Prediction(names[best], scores[names[best]], scores)
 
     def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
                version_2: bool = False, null_score_diff_threshold: float = 0.0) -> Answer:
@@ -159,10 +159,10 @@ class Model:
         if self.head.kind != "qa":
             raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
                              "finetune/finetune_squad.py.")
-        asked = Question(id="question", question=question, context=context)
+        asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
                                max_query_length=64)
-        logits = self.run(windows)
+        logits = self.run([w.encoding for w in windows])
         best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
                             version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]
         return Answer(best.text, best.probability, best.start, best.end)

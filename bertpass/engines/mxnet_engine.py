@@ -28,7 +28,8 @@ def check_device(gpu: int | None, dtype: str) -> None:
     if dtype not in DTYPES:
         raise DeviceError(f"dtype {dtype}: the mxnet engine runs {' and '.join(DTYPES)}.")
     if dtype == "float16" and gpu is None:
-        raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or --dtype float32 on this CPU.")
+        raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or "
+                          "--dtype float32 on this CPU.")
 
 
 class MXNetEngine(Engine):

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import json
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from bertpass.errors import UsageError
 from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.predict import collect, encode_examples, score, write_predictions
+from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
-from bertpass.text.tasks import Task
+from bertpass.text.download import download
+from bertpass.text.readers import Example, read_own, read_split, read_task_file
+from bertpass.text.tasks import Task, find_split, get_task
 
 
 @dataclass
@@ -44,14 +46,101 @@ class ClassifierOptions(FinetuneOptions):
 
 @dataclass
 class Splits:
-    """Data of one job before encoding."""
+    """Data of one job before encoding; the development data by file (MNLI has two)."""
 
     task: Task
-    train: list[Any]
-    dev: dict[str, list[Any]]
-    test: list[Any]
+    train: list[Example]
+    dev: dict[str, list[Example]]
+    test: list[Example]
 
 
-def main_value(task: Task, metrics: dict[str, float]) -> float:
-    """The metric that decides which epoch is best."""
-    return float(np.nan_to_num(metrics[task.main_metric], nan=-1.0))
+def own_task(name: str, kind: str, labels: tuple[str, ...]) -> Task:
+    """The declaration of a task in a person's own files."""
+    regression = kind == "regression"
+    return Task(name, "regression" if regression else "classification", (), None,
+                ("pearson", "spearman") if regression else ("accuracy", "f1") if len(labels) == 2 else ("accuracy",),
+                "pearson" if regression else "accuracy", labels)
+
+
+def read_splits(options: ClassifierOptions) -> Splits:
+    """Read all data of the job; every fault of a file shows here, before any long work."""
+    if options.train_file or options.dev_file:
+        train: list[Example] = []
+        labels: tuple[str, ...] | None = None
+        if options.train_file:
+            train, labels = read_own(options.train_file, options.task_kind)
+        dev, labels = read_own(options.dev_file or "", options.task_kind, labels)
+        test = read_own(options.test_file, options.task_kind, labels, need_labels=False)[0] if options.test_file else []
+        return Splits(own_task(options.task_name or "custom", options.task_kind, labels), train, {"dev": dev}, test)
+    task = get_task(options.task_name or "")
+    if task.kind not in ("classification", "regression"):
+        raise UsageError(f"--task_name {task.name}: is not a classification or regression task"
+                         + ("; use finetune/finetune_squad.py." if task.kind == "qa" else "."))
+    root = options.data_dir or download(task)
+    train = [] if options.only_inference else read_split(task, root, "train")
+    dev_files = {path.name.split(".")[0]: path for path in find_split(task, root, "dev")}
+    test = read_own(options.test_file, task.kind, task.labels, need_labels=False)[0] if options.test_file else []
+    return Splits(task, train, {name: read_task_file(task, path, "dev") for name, path in dev_files.items()}, test)
+
+
+def run(options: ClassifierOptions) -> dict[str, Any]:
+    """Fine-tune and evaluate; writes net.params, the bundle, metrics.json and predictions into ``--output_dir``.
+
+    Returns
+    -------
+    dict
+        What metrics.json holds: task, metrics of the best epoch, history, seconds.
+    """
+    options.check()
+    splits = read_splits(options)
+    from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
+    from bertpass.jobs import starting
+    from bertpass.jobs.losses import loss_for
+    from bertpass.jobs.trainer import Trainer, net_forward, to_device
+    from bertpass.mx import context
+
+    check_device(options.gpu, options.dtype)
+    device = context(options.gpu)
+    task = splits.task
+    head = HeadConfig(task.kind, num_labels=task.outputs)
+    start = starting.checkpoint(options, head, task.labels)
+    folder = Path(options.output_dir)
+    start_logging(folder / "finetune.log")
+    starting.tell(start, options)
+
+    train = encode_examples(splits.train, start.tokenizer, options.max_len)
+    dev = {name: encode_examples(rows, start.tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    log.info("%s: %d training and %s development rows", task.name, len(train),
+             " + ".join(str(len(d)) for d in dev.values()))
+    net = starting.network(start, device, options.seed)
+    forward = net_forward(net, start.config, device)
+
+    def evaluate() -> tuple[dict[str, float], float]:
+        scores: dict[str, float] = {}
+        for name, data in dev.items():
+            outputs = collect(forward, data, options.dev_batch_size, start.tokenizer.pad_id, f"evaluating {name}")
+            found = score(task, outputs, data.labels)
+            scores.update(found if len(dev) == 1 else {f"{k} ({name})": v for k, v in found.items()})
+        first = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
+        return scores, scores[first]
+
+    began = time.monotonic()
+    if options.only_inference:
+        result: dict[str, Any] = {"metrics": evaluate()[0]}
+    else:
+        trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
+        epochs = starting.Epochs(train, options, start.tokenizer.pad_id)
+        best = trainer.fit(epochs.batches, epochs.steps, evaluate)
+        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history}
+    result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
+              "seconds": round(time.monotonic() - began, 1), "train_rows": len(train),
+              "dev_rows": {name: len(data) for name, data in dev.items()}, "seed": options.seed}
+    if not options.only_inference:
+        starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len,
+                              metrics=result["metrics"])
+    if splits.test:
+        data = encode_examples(splits.test, start.tokenizer, options.max_len)
+        outputs = collect(forward, data, options.dev_batch_size, start.tokenizer.pad_id, "predicting")
+        write_predictions(folder / "predictions.tsv", task, outputs, [e.id for e in splits.test])
+    starting.write_result(folder, result)
+    return result

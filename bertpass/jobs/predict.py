@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bertpass.text.batching import Batch
-from bertpass.text.readers import Example
-from bertpass.text.squad_data import Question
-from bertpass.text.squad_windows import Window, make_windows
-from bertpass.text.tokenizer import Tokenizer
 
 from bertpass.errors import DataError
+from bertpass.progress import track
+from bertpass.text import metrics
+from bertpass.text.batching import Batch, batches
+from bertpass.text.readers import Example
+from bertpass.text.squad import Prediction, SquadData, Window, best_answers, evaluate, make_windows
+from bertpass.text.tasks import Task
+from bertpass.text.tokenizer import Tokenizer
 
 Forward = Callable[[Batch], list[np.ndarray]]
 
@@ -24,8 +28,6 @@ class Dataset:
 
     encodings: list[Any]
     labels: np.ndarray | None = None
-    examples: list[Example] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
     windows: list[Window] = field(default_factory=list)
 
     def __len__(self) -> int:
@@ -42,7 +44,44 @@ def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer, max_lengt
     labels = None
     if examples and all(e.label is not None for e in examples):
         labels = np.asarray([e.label for e in examples])
-    return Dataset(encodings, labels, list(examples))
+    return Dataset(encodings, labels)
+
+
+def collect(forward: Forward, data: Dataset, batch_size: int, pad_id: int, description: str = "",
+            pad_to: int | None = None) -> list[np.ndarray]:
+    """First output of ``forward`` for every row, in the order of ``data``.
+
+    Outputs with a sequence axis (question answering) are cut to each row's valid length.
+    """
+    rows: list[np.ndarray] = [np.empty(0)] * len(data)
+    total = -(-len(data) // batch_size)
+    for batch in track(batches(data.encodings, batch_size, pad_id=pad_id, pad_to=pad_to), description, total, "batches"):
+        first = forward(batch)[0]
+        for row, length, index in zip(first, batch.valid_length, batch.index, strict=True):
+            rows[index] = row[:length] if data.windows else row
+    return rows
+
+
+def predictions_of(task: Task, outputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Class numbers (classification) or values (regression) from the outputs of :func:`collect`."""
+    table = np.stack(outputs)
+    return table[:, 0] if task.kind == "regression" else table.argmax(axis=1)
+
+
+def score(task: Task, outputs: Sequence[np.ndarray], labels: np.ndarray | None) -> dict[str, float]:
+    """The task's metrics; DataError where the data has no labels to compare with."""
+    if labels is None:
+        raise DataError(f"the data of {task.name} has no labels to compute {', '.join(task.metrics)} from.")
+    return metrics.compute(task.metrics, predictions_of(task, outputs), labels)
+
+
+def write_predictions(path: Path, task: Task, outputs: Sequence[np.ndarray], ids: Sequence[str]) -> None:
+    """Write ``index<TAB>prediction``, GLUE's submission layout, labels by name."""
+    values = predictions_of(task, outputs)
+    with path.open("w", encoding="utf-8") as file:
+        file.write("index\tprediction\n")
+        for name, value in zip(ids, values, strict=True):
+            file.write(f"{name}\t{task.labels[int(value)] if task.kind == 'classification' else f'{value:.4f}'}\n")
 
 
 @dataclass
@@ -58,8 +97,36 @@ class AnswerOptions:
     null_score_diff_threshold: float = 0.0
 
 
-def encode_questions(questions: Sequence[Question], tokenizer: Tokenizer, options: AnswerOptions) -> Dataset:
-    """Cut every question's context into windows (see :mod:`bertpass.text.squad_windows`)."""
-    windows = make_windows(questions, tokenizer, max_seq_length=options.max_seq_length,
+def encode_questions(data: SquadData, tokenizer: Tokenizer, options: AnswerOptions) -> Dataset:
+    """Cut every question's context into windows; the labels are the answers' positions, (windows, 2)."""
+    windows = make_windows(data.questions, tokenizer, max_seq_length=options.max_seq_length,
                            doc_stride=options.doc_stride, max_query_length=options.max_query_length)
-    return Dataset(windows, questions=list(questions), windows=windows)
+    labels = np.array([(w.start, w.end) for w in windows], np.int32).reshape(-1, 2)
+    return Dataset([w.encoding for w in windows], labels, windows)
+
+
+def answers(data: SquadData, dataset: Dataset, outputs: Sequence[np.ndarray], options: AnswerOptions) -> list[Prediction]:
+    """An answer to every question from the outputs of :func:`collect`."""
+    return best_answers(data.questions, dataset.windows, outputs, n_best_size=options.n_best_size,
+                        max_answer_length=options.max_answer_length, version_2=options.version_2,
+                        null_score_diff_threshold=options.null_score_diff_threshold)
+
+
+def score_answers(data: SquadData, found: Sequence[Prediction]) -> dict[str, float]:
+    """Exact match and F1 in percent, with the 2.0 figures for 2.0 data."""
+    odds = {p.id: p.null_odds for p in found if p.null_odds is not None}
+    return evaluate(data, {p.id: p.text for p in found}, odds if data.version_2 and len(odds) == len(found) else None)
+
+
+def write_answers(folder: Path, found: Sequence[Prediction]) -> None:
+    """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, in the published layout."""
+    def write(name: str, content: dict[str, Any]) -> None:
+        (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    folder.mkdir(parents=True, exist_ok=True)
+    write("predictions.json", {p.id: p.text for p in found})
+    write("nbest_predictions.json", {p.id: [{"text": c.text, "probability": c.probability, "score": c.score}
+                                            for c in p.n_best] for p in found})
+    odds = {p.id: p.null_odds for p in found if p.null_odds is not None}
+    if odds:
+        write("null_odds.json", odds)

@@ -158,7 +158,7 @@ class Trainer:
                 parameter.zero_grad()
         losses = []
         for begin in range(0, rows, size):
-            part = batch if parts == 1 else batch.rows(begin, begin + size)
+            part = batch if parts == 1 else rows_of(batch, begin, begin + size)
             with mx.autograd.record():
                 loss = self.loss(self.net(*self.inputs(part)), part).sum() / rows
                 if self._scale is not None:
@@ -216,6 +216,13 @@ class Trainer:
         self.best, self.history = best, state["history"]
         log.info("going on after epoch %d", state["epoch"] + 1)
         return int(state["epoch"]) + 1
+
+
+def rows_of(batch: Batch, begin: int, end: int) -> Batch:
+    """Some rows of a batch, of the same padded length."""
+    labels = None if batch.labels is None else batch.labels[begin:end]
+    return Batch(batch.input_ids[begin:end], batch.token_types[begin:end], batch.valid_length[begin:end], labels,
+                 batch.index[begin:end])
 
 
 def to_device(batch: Batch, config: Any, context: Any) -> tuple[Any, ...]:

@@ -1,0 +1,125 @@
+"""Fine-tuning for question answering on SQuAD 1.1 and 2.0 or own files in their layout."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertpass.errors import DataError, UsageError
+from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.predict import AnswerOptions, answers, collect, encode_questions, score_answers, write_answers
+from bertpass.model.config import HeadConfig
+from bertpass.options import flag
+from bertpass.progress import log, start_logging
+from bertpass.text.download import download
+from bertpass.text.squad import SquadData, read_squad
+from bertpass.text.tasks import find_split, get_task
+
+
+@dataclass
+class SquadOptions(FinetuneOptions):
+    """Flags of finetune_squad.py."""
+
+    max_seq_length: int = flag(384, "longest window of question and context in tokens", group="data", least=16,
+                               most=8192)
+    doc_stride: int = flag(128, "tokens between the starts of two windows", group="data", least=1)
+    max_query_length: int = flag(64, "longest question in tokens", group="data", least=1)
+    version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="data")
+    n_best_size: int = flag(20, "answers kept a question", group="data", least=1)
+    max_answer_length: int = flag(30, "longest answer in tokens", group="data", least=1)
+    null_score_diff_threshold: float = flag(0.0, "no answer where its score leads by more than this", group="data")
+    test_batch_size: int = flag(24, "sequences a batch in evaluation", group="training", least=1)
+    only_predict: bool = flag(False, "answer and score with --model_parameters, train nothing", group="training")
+    max_eval_questions: int | None = flag(None, "score only the first questions after each epoch but the last; the "
+                                          "final figure is always of all", group="training", least=1)
+
+    def check(self) -> None:
+        super().check()
+        if self.only_predict and not self.model_parameters:
+            raise UsageError("--only_predict needs --model_parameters: there is nothing to answer with.")
+        if bool(self.train_file) != bool(self.dev_file) and not self.only_predict:
+            raise UsageError("--train_file and --dev_file go together.")
+
+    def answering(self) -> AnswerOptions:
+        """How windows are cut and answers chosen."""
+        return AnswerOptions(self.max_seq_length, self.doc_stride, self.max_query_length, self.n_best_size,
+                             self.max_answer_length, self.version_2, self.null_score_diff_threshold)
+
+
+def read_data(options: SquadOptions) -> tuple[SquadData | None, SquadData]:
+    """Training (None with --only_predict) and development questions; every fault of a file shows here."""
+    if options.dev_file:
+        train_path, dev_path = options.train_file, options.dev_file
+    else:
+        task = get_task("QA")
+        root = options.data_dir or download(task)
+        version = "_v2" if options.version_2 else ""
+        train_path = None if options.only_predict else str(find_split(task, root, f"train{version}")[0])
+        dev_path = str(find_split(task, root, f"dev{version}")[0])
+    dev = read_squad(dev_path)
+    if dev.version_2 and not options.version_2:
+        raise UsageError(f"{dev_path} is SQuAD 2.0, whose questions may have no answer: add --version_2.")
+    if options.only_predict or train_path is None:
+        return None, dev
+    train = read_squad(train_path)
+    if not train.labelled:
+        raise DataError(f"{train_path}: some questions have no list of answers, so they cannot be trained on.")
+    return train, dev
+
+
+def run(options: SquadOptions) -> dict[str, Any]:
+    """Fine-tune and evaluate; writes net.params, the bundle, predictions and metrics.json into ``--output_dir``."""
+    options.check()
+    train_data, dev_data = read_data(options)
+    from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
+    from bertpass.jobs import starting
+    from bertpass.jobs.losses import loss_for
+    from bertpass.jobs.trainer import Trainer, net_forward, to_device
+    from bertpass.mx import context
+
+    check_device(options.gpu, options.dtype)
+    device, head = context(options.gpu), HeadConfig("qa")
+    start = starting.checkpoint(options, head)
+    if options.max_seq_length > start.config.max_length:
+        raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} positions.")
+    folder = Path(options.output_dir)
+    start_logging(folder / "finetune.log")
+    starting.tell(start, options)
+    answering = options.answering()
+    net = starting.network(start, device, options.seed)
+    forward = net_forward(net, start.config, device)
+
+    def score(data: SquadData) -> tuple[dict[str, float], list[Any]]:
+        encoded = encode_questions(data, start.tokenizer, answering)
+        outputs = collect(forward, encoded, options.test_batch_size, start.tokenizer.pad_id, "answering")
+        found = answers(data, encoded, outputs, answering)
+        return (score_answers(data, found) if data.labelled else {}), found
+
+    began = time.monotonic()
+    result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
+    if train_data is not None:
+        train = encode_questions(train_data, start.tokenizer, answering)
+        log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
+                 len(dev_data.questions))
+        few = dev_data if options.max_eval_questions is None else \
+            SquadData(dev_data.questions[:options.max_eval_questions], dev_data.version_2)
+
+        def evaluate() -> tuple[dict[str, float], float]:
+            scores = score(few)[0]
+            return scores, scores["f1"]
+
+        trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
+        epochs = starting.Epochs(train, options, start.tokenizer.pad_id)
+        best = trainer.fit(epochs.batches, epochs.steps, evaluate)
+        result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
+                   "train_windows": len(train)}
+    scores, found = score(dev_data)
+    result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,
+               "dev_questions": len(dev_data.questions)}
+    if train_data is not None:
+        starting.write_bundle(net, start, folder, task="QA", max_length=options.max_seq_length, metrics=scores)
+    write_answers(folder, found)
+    starting.write_result(folder, result)
+    return result

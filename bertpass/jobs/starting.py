@@ -1,0 +1,123 @@
+"""What every job does with a model before and after its own work: find it, tell about it, write it."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertpass.errors import ModelError
+from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.predict import Dataset
+from bertpass.model import params_file
+from bertpass.model.bundle import BUNDLE_FILE, Bundle
+from bertpass.model.checkpoint import adapt, load_checkpoint
+from bertpass.model.config import ALIASES, NAMED, HeadConfig
+from bertpass.model.export import export_bundle
+from bertpass.model.nets import Network, build, get_parameters, set_parameters
+from bertpass.model.record import Checkpoint
+from bertpass.progress import log
+from bertpass.text.batching import Batches, batches
+
+BUNDLE = "bundle"
+
+
+def load(path: str, *, bert_model: str | None = None, dataset: str | None = None, vocab: str | None = None,
+         lower: bool | None = None, num_heads: int | None = None, regression: bool = False,
+         allow_pickle: bool = False) -> Checkpoint:
+    """A checkpoint from whatever a person names.
+
+    A ``net.params`` that fine-tuning wrote has its bundle beside it, which says everything else about it; for another
+    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given.
+    """
+    beside = Path(path).parent / BUNDLE
+    if Path(path).is_file() and (beside / BUNDLE_FILE).is_file() and vocab is None:
+        known = Bundle.open(beside).checkpoint()
+        arrays = params_file.read(path)
+        same = {n: a.shape for n, a in arrays.items()} == {n: a.shape for n, a in known.params.items()}
+        if same:
+            return dataclasses.replace(known, params=arrays, source=path)
+    config = None
+    if Path(path).is_file() and bert_model is not None and num_heads is None:
+        config = NAMED.get(ALIASES.get(bert_model, bert_model))
+    return load_checkpoint(path, dataset=dataset, vocab=vocab, lower=lower, config=config, num_heads=num_heads,
+                           regression=regression, allow_pickle=allow_pickle)
+
+
+def checkpoint(options: FinetuneOptions, head: HeadConfig, labels: tuple[str, ...] = ()) -> Checkpoint:
+    """The checkpoint that a fine-tuning job starts from, with the head of its task.
+
+    Raises
+    ------
+    ModelError
+        Weights cannot be read, have no vocabulary, or (``--only_inference``) have another head than the task.
+    """
+    source = options.model_parameters or options.pretrained_bert_parameters or options.bert_model
+    found = load(source, bert_model=options.bert_model, dataset=options.bert_dataset, vocab=options.vocab,
+                 lower=True if options.uncased else False if options.cased else None, num_heads=options.num_heads,
+                 regression=head.kind == "regression", allow_pickle=options.allow_pickle)
+    if found.tokenizer is None:
+        raise ModelError(f"{source} has no vocabulary beside it; name one with --vocab.")
+    if options.model_parameters and (found.head.kind, found.head.num_labels) != (head.kind, head.num_labels):
+        raise ModelError(f"--model_parameters {source}: its head is '{found.head.kind}' with {found.head.num_labels} "
+                         f"outputs, and this task needs '{head.kind}' with {head.num_labels}.")
+    return adapt(found, head, options.seed, labels=list(labels) or None)
+
+
+def tell(start: Checkpoint, options: FinetuneOptions) -> None:
+    """Say what the job starts from."""
+    config = start.config
+    log.info("model: %s (%s, %d layers, %d units, %d heads)", start.source, config.family, config.num_layers,
+             config.units, config.num_heads)
+    for note in start.notes:
+        log.info("note: %s", note)
+
+
+def network(start: Checkpoint, context: Any, seed: int) -> Network:
+    """The network in training form (with dropout), on the device, with its weights."""
+    from bertpass.mx import mx
+
+    mx.random.seed(seed)
+    net = build(start.config, start.head)
+    set_parameters(net, start.params, ctx=context)
+    net.hybridize(static_alloc=True)
+    return net
+
+
+@dataclass
+class Epochs:
+    """The training batches of every epoch; ``steps`` batches each."""
+
+    data: Dataset
+    options: FinetuneOptions
+    pad_id: int
+
+    @property
+    def steps(self) -> int:
+        return -(-len(self.data) // self.options.batch_size)
+
+    def batches(self, epoch: int) -> Batches:
+        """Bucketed by length and shuffled; the same for the same seed and epoch."""
+        return batches(self.data.encodings, self.options.batch_size, pad_id=self.pad_id, labels=self.data.labels,
+                       shuffle=True, seed=self.options.seed, epoch=epoch, round_to=self.options.round_to)
+
+
+def write_bundle(net: Network, start: Checkpoint, folder: Path, *, task: str, max_length: int,
+                 metrics: Mapping[str, Any]) -> Bundle:
+    """Write the trained network as OUTPUT_DIR/bundle, and its vocabulary in GluonNLP's form beside net.params."""
+    trained = dataclasses.replace(start, params={**start.params, **get_parameters(net)},
+                                  max_length=min(max_length, start.config.max_length), notes=[], extras={})
+    bundle = export_bundle(trained, folder / BUNDLE, task=task, metrics=metrics)
+    if trained.tokenizer is not None and trained.tokenizer.family == "wordpiece":
+        trained.tokenizer.save_gluonnlp_vocab(folder / "net.vocab")
+    log.info("wrote %s and the bundle %s", folder / "net.params", folder / BUNDLE)
+    return bundle
+
+
+def write_result(folder: Path, result: Mapping[str, Any]) -> None:
+    """Write metrics.json."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "metrics.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
