@@ -1,9 +1,11 @@
-"""Fetching a task's public data where no --data_dir is given: the official files, checked as archives."""
+"""Getting the public data sets from their publishers into a cache folder; a local ``--data_dir`` needs none of it."""
 
 from __future__ import annotations
 
-import io
+import http.client
 import os
+import shutil
+import tempfile
 import urllib.error
 import urllib.request
 import zipfile
@@ -12,62 +14,83 @@ from pathlib import Path
 from bertpass.errors import DownloadError
 from bertpass.text.tasks import Task
 
-# Official sources: the GLUE benchmark's archives and the SQuAD explorer's files.
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
-ARCHIVES = {
-    "CoLA": f"{_GLUE}/CoLA.zip", "SST": f"{_GLUE}/SST-2.zip", "QQP": f"{_GLUE}/QQP-clean.zip",
-    "STS-B": f"{_GLUE}/STS-B.zip", "embedding": f"{_GLUE}/STS-B.zip", "MNLI": f"{_GLUE}/MNLI.zip",
-    "QNLI": f"{_GLUE}/QNLIv2.zip", "RTE": f"{_GLUE}/RTE.zip", "WNLI": f"{_GLUE}/WNLI.zip",
+
+# Addresses by task, as the GLUE benchmark and the SQuAD explorer publish them. MRPC, XNLI, LCQMC and ChnSentiCorp have
+# no such address: their terms or their layout want a person to get them.
+SOURCES: dict[str, tuple[str, ...]] = {
+    **{name: (f"{_GLUE}/{file}.zip",) for name, file in (
+        ("CoLA", "CoLA"), ("SST", "SST-2"), ("STS-B", "STS-B"), ("embedding", "STS-B"), ("QQP", "QQP-clean"),
+        ("MNLI", "MNLI"), ("QNLI", "QNLIv2"), ("RTE", "RTE"), ("WNLI", "WNLI"))},
+    "QA": tuple(f"{_SQUAD}/{split}-v{version}.json" for version in ("1.1", "2.0") for split in ("train", "dev")),
 }
-SQUAD_FILES = ("train-v1.1.json", "dev-v1.1.json", "train-v2.0.json", "dev-v2.0.json")
-_MOST_BYTES = 2**30
-_SECONDS = 20
+_TIMEOUT = 30  # seconds without a byte
 
 
-def cache_dir() -> Path:
-    """Where downloads are kept: $BERTPASS_CACHE, else ~/.cache/bertpass."""
-    return Path(os.environ.get("BERTPASS_CACHE", Path.home() / ".cache" / "bertpass")) / "data"
+def cache_folder() -> Path:
+    """Where downloads are kept: $BERTPASS_CACHE, else bertpass/ in $XDG_CACHE_HOME or ~/.cache."""
+    own = os.environ.get("BERTPASS_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertpass"
 
 
-def _fetch(url: str) -> bytes:
-    with urllib.request.urlopen(url, timeout=_SECONDS) as answer:
-        content = answer.read(_MOST_BYTES + 1)
-    if len(content) > _MOST_BYTES:
-        raise DownloadError(f"{url} is larger than {_MOST_BYTES >> 30} GiB, which no task's data is.")
-    return content
+def download(task: Task, version_2: bool = False, folder: str | Path | None = None) -> Path:
+    """Get a task's files, unless they are in the cache, and return the folder to give as ``data_dir``.
 
-
-def download(task: Task) -> Path:
-    """The folder with ``task``'s data, downloaded once into :func:`cache_dir`.
+    ``version_2`` chooses SQuAD 2.0 for the task QA.
 
     Raises
     ------
     DownloadError
-        There is no public file for the task, or it cannot be fetched; the text says what to do instead.
+        The data set has no public address, or it cannot be got.
     """
-    instead = f"put the files into a folder {task.folders[0]}/ and name the folder above it with --data_dir."
-    root = cache_dir()
+    root = Path(folder) if folder is not None else cache_folder() / "data"
     target = root / task.folders[0]
-    if target.is_dir():
-        return root
-    wanted = [f"{_SQUAD}/{name}" for name in SQUAD_FILES] if task.kind == "qa" else \
-        [ARCHIVES[task.name]] if task.name in ARCHIVES else []
-    if not wanted:
-        raise DownloadError(f"the data of {task.name} is not offered for download by its owners; {instead}")
-    part = target.with_name(target.name + ".part")
-    part.mkdir(parents=True, exist_ok=True)
-    try:
-        for url in wanted:
-            content = _fetch(url)
-            if url.endswith(".json"):
-                (part / url.rsplit("/", 1)[1]).write_bytes(content)
-                continue
-            with zipfile.ZipFile(io.BytesIO(content)) as archive:
-                for info in archive.infolist():
-                    if info.filename.endswith(".tsv"):
-                        (part / Path(info.filename).name).write_bytes(archive.read(info))
-    except (OSError, urllib.error.URLError, zipfile.BadZipFile) as error:
-        raise DownloadError(f"the data of {task.name} cannot be downloaded ({error}); {instead}") from error
-    part.rename(target)
+    if task.name not in SOURCES:
+        raise DownloadError(f"{task.name} has no public address to download from; get it and name its folder with "
+                            f"--data_dir (expected there: {task.folders[0]}/train.tsv and dev.tsv).")
+    version = "2.0" if version_2 else "1.1"
+    for url in SOURCES[task.name]:
+        name = url.rsplit("/", 1)[1]
+        if not name.endswith(".zip"):
+            if f"v{version}" in name and not (target / name).is_file():
+                _get(url, target / name)
+        elif not (target / "train.tsv").is_file():
+            archive = target / name
+            _get(url, archive)
+            _unpack(archive, target, {n for groups in task.files.values() for group in groups for n in group})
+            archive.unlink()
     return root
+
+
+def _get(url: str, path: Path) -> None:
+    """Fetch a file; what is at ``path`` is always whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+            shutil.copyfileobj(response, out)
+        os.replace(part, path)
+    except (OSError, http.client.HTTPException) as error:
+        Path(part).unlink(missing_ok=True)
+        reason = getattr(error, "reason", None) or error
+        raise DownloadError(f"{url} cannot be downloaded ({reason}); get the file where there is a network and name "
+                            "its folder with --data_dir.") from error
+
+
+def _unpack(archive: Path, target: Path, wanted: set[str]) -> None:
+    """Write the wanted members of a zip into ``target`` by their last name; train.tsv comes last and means whole."""
+    try:
+        with zipfile.ZipFile(archive) as content:
+            members = {Path(m).name: m for m in content.namelist() if Path(m).name in wanted and "original" not in m}
+            for name in sorted(members, key=lambda n: n == "train.tsv"):
+                part = target / f"{name}.part"
+                with content.open(members[name]) as source, part.open("wb") as out:
+                    shutil.copyfileobj(source, out)
+                os.replace(part, target / name)
+    except zipfile.BadZipFile as error:
+        archive.unlink(missing_ok=True)
+        raise DownloadError(f"what came as {archive.name} is no zip file ({error}); try again.") from error
+    if not (target / "train.tsv").is_file():
+        raise DownloadError(f"{archive.name} holds no train.tsv; the publisher has changed it: get the files and name "
+                            "their folder with --data_dir.")

@@ -39,8 +39,8 @@ class SquadData:
 
     @property
     def labelled(self) -> bool:
-        """Whether every question has its answers, or is known to have none."""
-        return all(q.answers is not None for q in self.questions)
+        """Whether every question has its answers or, in 2.0, is known to have none."""
+        return all(q.answers or (self.version_2 and q.answers is not None) for q in self.questions)
 
 
 def read_squad(path: str | Path) -> SquadData:

@@ -71,7 +71,7 @@ def make_windows(questions: Sequence[Question], tokenizer: Tokenizer, *, max_seq
 
 
 def window_starts(tokens: int, room: int, stride: int) -> list[int]:
-    """First tokens of the windows of a context: every ``stride`` tokens (at most ``room``) until one reaches the end."""
+    """First tokens of the windows of a context: every ``stride`` tokens (at most ``room``) up to its end."""
     step = min(stride, room)
     return list(range(0, max(tokens - room, 0) + step, step))
 
