@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from bertpass.errors import UsageError
-from bertpass.model import nets
+from bertpass.model import nets, parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.record import Checkpoint
 
@@ -23,6 +25,17 @@ def network(checkpoint: Checkpoint, dtype: str = "float32", ctx: Any = None) -> 
     net.cast(dtype)
     nets.set_parameters(net, checkpoint.params, ctx=ctx)
     return net
+
+
+def graph_of(checkpoint: Checkpoint, dtype: str = "float32") -> tuple[str, dict[str, np.ndarray]]:
+    """The plain graph of the checkpoint's network (JSON text) and its parameters by ``arg:NAME``, nothing written."""
+    if dtype not in DTYPES:
+        raise UsageError(f"dtype must be one of {', '.join(DTYPES)}, not '{dtype}'.")
+    net = nets.build(dataclasses.replace(checkpoint.config, dropout=0.0), checkpoint.head)
+    net.cast(dtype)
+    wanted = parameters.shapes(checkpoint.config, checkpoint.head)
+    parameters.check({name: checkpoint.params[name] for name in wanted if name in checkpoint.params}, wanted)
+    return nets.symbol(net), {f"arg:{name}": checkpoint.params[name].astype(dtype, copy=False) for name in wanted}
 
 
 def export_bundle(checkpoint: Checkpoint, path: str | os.PathLike[str], *, dtype: str = "float32",

@@ -30,14 +30,14 @@ def download(name: str, ways_out: str, allow_pickle: bool = False) -> Path:
     """
     try:
         import huggingface_hub
+        from huggingface_hub.utils import get_session
     except ImportError as error:
         raise MissingDependencyError("huggingface_hub is not installed; install it with: "
                                      "pip install huggingface_hub.") from error
     # The client itself would try again for half a minute, so one question is asked first.
     refusal: object = None
     try:
-        answer = huggingface_hub.utils.get_session().head(huggingface_hub.hf_hub_url(name, CONFIG),
-                                                          timeout=_ANSWER_SECONDS)
+        answer = get_session().head(huggingface_hub.hf_hub_url(name, CONFIG), timeout=_ANSWER_SECONDS)
         if answer.status_code >= 400:
             refusal = f"the hub answers {answer.status_code}"
     except Exception as error:  # the client passes on whatever its HTTP library raises

@@ -1,0 +1,35 @@
+"""Fixtures of the model tests."""
+
+import pytest
+from tiny_models import POSITIONS, VOCAB, write_vocab
+
+
+@pytest.fixture
+def vocab_folder(tmp_path):
+    """A folder with a vocab.txt."""
+    write_vocab(tmp_path / "vocabulary")
+    return tmp_path / "vocabulary"
+
+
+@pytest.fixture
+def tiny(vocab_folder):
+    """A function that makes a tiny checkpoint of ours with random values and a tokenizer."""
+    from bertpass.model import parameters
+    from bertpass.model.config import EncoderConfig, HeadConfig
+    from bertpass.model.record import Checkpoint
+    from bertpass.text.tokenizer import Tokenizer
+
+    def make(family="bert", kind="classification", seed=3, **fields):
+        pooler = family == "bert" and kind != "qa"
+        types = {"bert": 2, "distilbert": 0, "roberta": 0}[family]
+        config = EncoderConfig(**{
+            "family": family, "num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS,
+            "vocab_size": VOCAB, "token_type_vocab_size": types, "use_pooler": pooler,
+            "layer_norm_eps": 1e-5 if family == "roberta" else 1e-12, **fields})
+        head = HeadConfig(kind, num_labels=3 if kind == "classification" else 0)
+        wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
+        params = parameters.random(wanted, seed, scale=0.3, random_bias=True)
+        labels = ["no", "yes", "maybe"] if kind == "classification" else None
+        return Checkpoint(config, head, params, Tokenizer.from_folder(vocab_folder), labels=labels, source="tiny")
+
+    return make

@@ -1,0 +1,83 @@
+"""Tiny encoders of every family, as transformers makes them, with random weights and non-zero biases."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+VOCAB = 60
+POSITIONS = 24
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+WORDS = ["the", "film", "is", "good", "bad", "un", "##able", "##s", ".", ","]
+TINY = {"bert": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
+                 "vocab_size": VOCAB, "max_position_embeddings": POSITIONS},
+        "distilbert": {"dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "vocab_size": VOCAB,
+                       "max_position_embeddings": POSITIONS},
+        "roberta": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
+                    "vocab_size": VOCAB, "max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1,
+                    "layer_norm_eps": 1e-5}}
+CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
+
+
+def torch_model(family, suffix, seed=0, **fields):
+    """A transformers model such as BertForQuestionAnswering, every parameter random (none is zero)."""
+    torch = pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with transformers")
+    transformers = pytest.importorskip(
+        "transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
+    config = getattr(transformers, f"{CLASSES[family]}Config")(**{**TINY[family], **fields})
+    torch.manual_seed(seed)
+    model = getattr(transformers, CLASSES[family] + suffix)(config).eval()
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            norm = "norm" in name.lower() and name.endswith("weight")
+            parameter.copy_(torch.randn_like(parameter) * 0.3 + (1.0 if norm else 0.0))
+    return model
+
+
+def ragged_batch(family, seed=0, rows=4, length=13):
+    """ids (rows, length), token types, valid lengths; padding is the family's pad id and text never holds it."""
+    random = np.random.default_rng(seed)
+    ids = random.integers(5, VOCAB, (rows, length)).astype("int32")
+    lengths = np.concatenate([[length, 1], random.integers(2, length, rows - 2)]).astype("int32")
+    types = random.integers(0, 2, (rows, length)).astype("int32")
+    past = np.arange(length) >= lengths[:, None]
+    ids[past], types[past] = (1 if family == "roberta" else 0), 0
+    return ids, types, lengths
+
+
+def torch_outputs(model, family, ids, types, lengths):
+    """The outputs of a transformers model as a list of arrays."""
+    import torch
+
+    mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype("int64")
+    inputs = {"input_ids": torch.tensor(ids).long(), "attention_mask": torch.tensor(mask)}
+    if family == "bert":
+        inputs["token_type_ids"] = torch.tensor(types).long()
+    with torch.no_grad():
+        return [output.numpy() for output in model(**inputs, return_dict=True).to_tuple()]
+
+
+def run(net, config, ids, types, lengths):
+    """The outputs of one of our networks as a list of arrays."""
+    from bertpass.mx import mx
+
+    arrays = [ids, types, lengths] if config.takes_token_types else [ids, lengths]
+    outputs = net(*[mx.nd.array(array, dtype=array.dtype) for array in arrays])
+    return [o.asnumpy() for o in (outputs if isinstance(outputs, (list, tuple)) else [outputs])]
+
+
+def same_arrays(left, right):
+    """Assert that two dicts hold the same names and the same bits."""
+    assert set(left) == set(right)
+    for name in left:
+        assert left[name].dtype == right[name].dtype and left[name].shape == right[name].shape, name
+        assert left[name].tobytes() == right[name].tobytes(), name
+
+
+def write_vocab(folder: Path) -> None:
+    """A small WordPiece vocabulary of VOCAB tokens."""
+    tokens = SPECIAL + WORDS + [f"w{i}" for i in range(VOCAB - len(SPECIAL) - len(WORDS))]
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    (folder / "tokenizer_config.json").write_text(json.dumps({"do_lower_case": True}))
