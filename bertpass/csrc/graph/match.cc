@@ -1,0 +1,28 @@
+#include "graph/match.h"
+
+namespace bertpass {
+
+Uses::Uses(const Graph& graph) : uses_(graph.nodes.size()), held_(graph.nodes.size(), false) {
+  for (std::size_t i = 0; i < graph.nodes.size(); ++i) {
+    const Node& node = graph.nodes[i];
+    for (std::size_t slot = 0; slot < node.inputs.size(); ++slot)
+      uses_[node.inputs[slot].node].push_back({i, slot, node.inputs[slot].output});
+    for (std::size_t dep : node.control_deps) held_[dep] = true;
+  }
+  for (const Entry& head : graph.heads) held_[head.node] = true;
+}
+
+bool Uses::only_used_once(std::size_t node) const {
+  return !held_[node] && uses_[node].size() == 1 && uses_[node][0].output == 0;
+}
+
+std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t node, std::size_t slot,
+                             const std::string& op) {
+  const std::vector<Entry>& inputs = graph.nodes[node].inputs;
+  if (slot >= inputs.size()) return -1;
+  const std::size_t source = inputs[slot].node;
+  if (graph.nodes[source].op != op || !uses.only_used_once(source)) return -1;
+  return static_cast<std::ptrdiff_t>(source);
+}
+
+}  // namespace bertpass

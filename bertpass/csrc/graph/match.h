@@ -1,0 +1,40 @@
+// Structural matching: who uses what, and walking up from a node to its only source.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace bertpass {
+
+// One use of a node's output: input number `slot` of node `node`.
+struct Use {
+  std::size_t node = 0;
+  std::size_t slot = 0;
+  std::uint32_t output = 0;
+};
+
+// Every use of every node of a graph, at the time it was made.
+class Uses {
+ public:
+  explicit Uses(const Graph& graph);
+
+  const std::vector<Use>& of(std::size_t node) const { return uses_[node]; }
+  bool is_head(std::size_t node) const { return held_[node]; }
+
+  // One use alone, of output 0, and no head or control dependency on the node: the only case in which a rewrite may
+  // take the node away with its user.
+  bool only_used_once(std::size_t node) const;
+
+ private:
+  std::vector<std::vector<Use>> uses_;
+  std::vector<bool> held_;  // by a head or a control dependency
+};
+
+// The node that feeds input `slot` of `node` by its output 0 and has the operator `op` and no other user; -1 otherwise.
+std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t node, std::size_t slot,
+                             const std::string& op);
+
+}  // namespace bertpass

@@ -1,0 +1,139 @@
+// The graph passes, each under its own name, and all of a device's defaults under the name "bertpass" with the options
+// "device" and "passes" (see select_passes).
+#include "passes/pass.h"
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "graph/error.h"
+#include "graph/json.h"
+#include "mxnet_abi/abi.h"
+
+namespace bertpass::abi {
+namespace {
+
+constexpr const char* kAllPasses = "bertpass";
+constexpr int kFloat32 = 0;  // of mshadow's type flags
+
+// The host's allocator: makes an NDArray for a new argument and gives its memory.
+using Allocate = void (*)(const void* state, const std::int64_t* shape, int dimensions, const char* device,
+                          int device_id, int dtype, const char* name, int is_argument, void** data);
+
+// Bytes of an element by mshadow's type flag: float32, float64, float16, uint8, int32, int8, int64, bool, int16, uint16,
+// uint32, uint64, bfloat16.
+std::size_t item_size(int dtype) {
+  static constexpr std::size_t kSizes[] = {4, 8, 2, 1, 4, 1, 8, 1, 2, 2, 4, 8, 2};
+  return dtype >= 0 && dtype < 13 ? kSizes[dtype] : 0;
+}
+
+// One of the two lists of arrays that the host hands to a pass.
+struct Arrays {
+  const char* const* names;
+  int count;
+  void* const* data;
+  const std::int64_t* const* shapes;
+  const int* dimensions;
+  const int* dtypes;
+  const char* const* devices;
+};
+
+class HostParameters : public Parameters {
+ public:
+  HostParameters(Allocate allocate, const void* state) : allocate_(allocate), state_(state) {}
+
+  void add(const Arrays& arrays) {
+    for (int i = 0; i < arrays.count; ++i) {
+      const std::size_t size = item_size(arrays.dtypes[i]);
+      if (!arrays.data[i] || size == 0) continue;  // an array without data or of an unknown type is as good as absent
+      if (std::strcmp(arrays.devices[i], "cpu") != 0)
+        throw PassError("the parameter '" + std::string(arrays.names[i]) + "' is on the device '" + arrays.devices[i] +
+                        "'; give the passes parameters in CPU memory and move them afterwards.");
+      tensors_[arrays.names[i]] = {arrays.dtypes[i], size,
+                                   Shape(arrays.shapes[i], arrays.shapes[i] + arrays.dimensions[i]), arrays.data[i]};
+    }
+  }
+
+  const Tensor* find(const std::string& name) const override {
+    const auto it = tensors_.find(name);
+    return it == tensors_.end() ? nullptr : &it->second;
+  }
+
+  void* allocate(const std::string& name, const Shape& shape, const Tensor& like) override {
+    if (like.dtype != kFloat32 && host_version() < 10800)
+      throw PassError("MXNet 1.7 can only make float32 arrays in a pass; apply the passes to float32 parameters and "
+                      "cast the result, or run them through bertpass without the library.");
+    void* data = nullptr;
+    allocate_(state_, shape.data(), static_cast<int>(shape.size()), "cpu", 0, like.dtype, name.c_str(), 1, &data);
+    if (!data) throw PassError("MXNet could not allocate the new parameter '" + name + "'.");
+    tensors_[name] = {like.dtype, like.itemsize, shape, data};
+    return data;
+  }
+
+ private:
+  Allocate allocate_;
+  const void* state_;
+  std::map<std::string, Tensor> tensors_;
+};
+
+std::string& last_report() {
+  thread_local std::string report = results_json({});
+  return report;
+}
+
+std::vector<const Pass*> requested(const std::string& name, const std::map<std::string, std::string>& options) {
+  if (name == kAllPasses) return select_passes(options);
+  if (!options.empty())
+    throw PassError("the pass '" + name + "' takes no option '" + options.begin()->first + "'; '" + kAllPasses +
+                    "' takes device and passes.");
+  return {&find_pass(name)};
+}
+
+}  // namespace
+}  // namespace bertpass::abi
+
+using namespace bertpass;
+using namespace bertpass::abi;
+
+BERTPASS_EXPORT int _passRegSize() { return static_cast<int>(all_passes().size()) + 1; }
+
+// The host keeps `function` only to hand it back to _passCallGraphPass, which goes by the name.
+BERTPASS_EXPORT void _passRegGet(int index, const void** function, const char** name) {
+  const bool all = static_cast<std::size_t>(index) == all_passes().size();
+  *name = all ? kAllPasses : all_passes()[index]->name;
+  *function = *name;
+}
+
+// Throws std::exception with a sentence, which the host hands on to its caller as MXNetError.
+BERTPASS_EXPORT int _passCallGraphPass(
+    const void*, const char* json, char** out_graph, const char* const* option_keys, const char* const* option_values,
+    int num_options, const char* pass_name, const char* const* arg_names, int num_args, void* const* arg_data,
+    const std::int64_t* const* arg_shapes, const int* arg_dims, const int* arg_types, const std::size_t*,
+    const char* const* arg_devices, const int*, const char* const* aux_names, int num_aux, void* const* aux_data,
+    const std::int64_t* const* aux_shapes, const int* aux_dims, const int* aux_types, const std::size_t*,
+    const char* const* aux_devices, const int*, Allocate allocate, const void* allocate_state) {
+  last_report() = results_json({});
+  std::map<std::string, std::string> options;
+  for (int i = 0; i < num_options; ++i) options[option_keys[i]] = option_values[i];
+  const std::vector<const Pass*> passes = requested(pass_name, options);
+  HostParameters parameters(allocate, allocate_state);
+  parameters.add({arg_names, num_args, arg_data, arg_shapes, arg_dims, arg_types, arg_devices});
+  parameters.add({aux_names, num_aux, aux_data, aux_shapes, aux_dims, aux_types, aux_devices});
+  Graph graph = parse_graph(json);
+  std::vector<PassResult> results;
+  for (const Pass* pass : passes) results.push_back(run_pass(*pass, graph, parameters));
+  graph.strip_extension_attributes();
+  graph.compact();
+  const std::string text = dump_graph(graph);
+  *out_graph = static_cast<char*>(std::malloc(text.size() + 1));  // the host frees it by _opCallFree
+  if (!*out_graph) throw std::bad_alloc();
+  std::memcpy(*out_graph, text.c_str(), text.size() + 1);
+  last_report() = results_json(results);
+  return kSuccess;
+}
+
+// What the last call of a pass in this thread did, as JSON (see results_json). Holds until the next one.
+BERTPASS_EXPORT const char* bertpass_last_report() { return last_report().c_str(); }

@@ -1,0 +1,16 @@
+#include "passes/interleave.h"
+
+#include <cstring>
+
+namespace bertpass {
+
+void interleave(const std::array<const void*, 3>& parts, std::size_t heads, std::size_t head_bytes, void* out) {
+  char* to = static_cast<char*>(out);
+  for (std::size_t head = 0; head < heads; ++head)
+    for (const void* part : parts) {
+      std::memcpy(to, static_cast<const char*>(part) + head * head_bytes, head_bytes);
+      to += head_bytes;
+    }
+}
+
+}  // namespace bertpass

@@ -1,0 +1,34 @@
+// Parameter arrays as the passes see them, wherever they live: NumPy in the Python module, MXNet's own in the library.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "graph/attributes.h"
+
+namespace bertpass {
+
+// A dense array in row-major order in the memory of this machine. `dtype` is the owner's own number for the element
+// type; the passes compare it and hand it back, no more.
+struct Tensor {
+  int dtype = 0;
+  std::size_t itemsize = 0;  // bytes of an element
+  Shape shape;
+  const void* data = nullptr;
+};
+
+class Parameters {
+ public:
+  virtual ~Parameters() = default;
+
+  // The parameter of this name, nullptr if there is none. The pointer holds until the next allocate().
+  virtual const Tensor* find(const std::string& name) const = 0;
+
+  // Make a new parameter with the element type of `like` and give its memory, to be filled by the caller. The name must
+  // not be in use. Throws PassError where the owner cannot allocate it.
+  virtual void* allocate(const std::string& name, const Shape& shape, const Tensor& like) = 0;
+};
+
+}  // namespace bertpass

@@ -1,0 +1,50 @@
+// The interface of a graph pass, the list of passes, and the one way to run them.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "passes/parameters.h"
+
+namespace bertpass {
+
+struct Pass {
+  const char* name;
+  const char* documentation;  // one line
+  bool on_cpu;                // part of the list that runs by default for this device
+  bool on_gpu;
+  // Rewrites `graph` and gives the number of places rewritten. It may leave dead nodes behind and append nodes in any
+  // order: run_pass() puts the graph in order. A place that it is not sure of it leaves alone.
+  std::size_t (*run)(Graph& graph, Parameters& parameters);
+};
+
+// One definition a file; the order is the order in which they run.
+extern const Pass kRemoveNoops;
+extern const Pass kInterleaveQkv;
+extern const Pass kBiasGelu;
+
+const std::vector<const Pass*>& all_passes();
+
+// Throws PassError, with the known names and the nearest, for an unknown one.
+const Pass& find_pass(const std::string& name);
+
+// The passes to run for options "device" ("cpu", the default, or "gpu") and "passes" (comma-separated names, or "auto",
+// the default: those that the device runs by default). Throws PassError for any other option or value.
+std::vector<const Pass*> select_passes(const std::map<std::string, std::string>& options);
+
+struct PassResult {
+  std::string name;
+  std::size_t rewrites = 0;
+  std::vector<std::string> added;    // arguments that the graph has now and had not before
+  std::vector<std::string> removed;  // arguments that the graph had and has no more
+};
+
+// Run a pass, remove what it left dead, and verify the graph and its heads. Throws GraphError if they do not verify.
+PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters);
+
+// The results as JSON: {"passes": [{"name", "rewrites", "added", "removed"}, ...]}.
+std::string results_json(const std::vector<PassResult>& results);
+
+}  // namespace bertpass

@@ -1,0 +1,48 @@
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "graph/verify.h"
+#include "passes/pass.h"
+
+namespace bertpass {
+namespace {
+
+std::vector<std::string> missing_from(const std::vector<std::string>& names, const std::vector<std::string>& others) {
+  const std::set<std::string> known(others.begin(), others.end());
+  std::vector<std::string> missing;
+  std::copy_if(names.begin(), names.end(), std::back_inserter(missing),
+               [&](const std::string& name) { return !known.count(name); });
+  return missing;
+}
+
+}  // namespace
+
+PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters) {
+  graph.strip_extension_attributes();
+  graph.compact();
+  verify_graph(graph);
+  const std::vector<std::string> arguments = graph.arguments();
+  const std::vector<std::string> heads = head_names(graph);
+  PassResult result;
+  result.name = pass.name;
+  result.rewrites = pass.run(graph, parameters);
+  graph.compact();
+  verify_graph(graph);
+  verify_heads(heads, graph);
+  result.added = missing_from(graph.arguments(), arguments);
+  result.removed = missing_from(arguments, graph.arguments());
+  return result;
+}
+
+std::string results_json(const std::vector<PassResult>& results) {
+  auto passes = nlohmann::json::array();
+  for (const PassResult& result : results)
+    passes.push_back({{"name", result.name},
+                      {"rewrites", result.rewrites},
+                      {"added", result.added},
+                      {"removed", result.removed}});
+  return nlohmann::json{{"passes", passes}}.dump();
+}
+
+}  // namespace bertpass

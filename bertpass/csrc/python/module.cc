@@ -1,0 +1,156 @@
+// bertpass._core: the graph, the passes and the checks for Python, without MXNet. See _core.pyi for the contract.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include "graph/error.h"
+#include "graph/json.h"
+#include "graph/verify.h"
+#include "passes/interleave.h"
+#include "passes/pass.h"
+
+namespace py = pybind11;
+
+namespace bertpass {
+namespace {
+
+Shape shape_of(const py::array& array) { return Shape(array.shape(), array.shape() + array.ndim()); }
+
+// The arrays of a dict as parameters; new ones are NumPy arrays of the same element type.
+class NumpyParameters : public Parameters {
+ public:
+  explicit NumpyParameters(const py::dict& arrays) {
+    for (const auto& [name, value] : arrays) {
+      if (!py::isinstance<py::array>(value))
+        throw py::type_error("the parameter '" + std::string(py::str(name)) + "' is not a NumPy array");
+      insert(py::str(name), py::reinterpret_borrow<py::array>(value));
+    }
+  }
+
+  const Tensor* find(const std::string& name) const override {
+    const auto it = tensors_.find(name);
+    return it == tensors_.end() ? nullptr : &it->second;
+  }
+
+  void* allocate(const std::string& name, const Shape& shape, const Tensor& like) override {
+    py::array array(dtypes_.at(like.dtype), shape);
+    insert(name, array);
+    added_[py::str(name)] = array;
+    return array.mutable_data();
+  }
+
+  py::dict added() const { return added_; }
+
+ private:
+  void insert(const std::string& name, const py::array& given) {
+    // ascontiguousarray gives scalars a dimension; they keep their shape here.
+    const py::array array = py::array::ensure(given, py::array::c_style);
+    const Shape shape = shape_of(given);
+    const py::dtype type = given.dtype();
+    int number = 0;
+    while (number < static_cast<int>(dtypes_.size()) && !dtypes_[number].equal(type)) ++number;
+    if (number == static_cast<int>(dtypes_.size())) dtypes_.push_back(type);
+    kept_.push_back(array);
+    tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data()};
+  }
+
+  std::map<std::string, Tensor> tensors_;
+  std::vector<py::array> kept_;  // owners of the memory that tensors_ points to
+  std::vector<py::dtype> dtypes_;
+  py::dict added_;
+};
+
+ParameterShapes shapes_of(const py::dict& arrays) {
+  ParameterShapes shapes;
+  for (const auto& [name, value] : arrays) shapes[py::str(name)] = py::cast<Shape>(py::object(value.attr("shape")));
+  return shapes;
+}
+
+py::list passes() {
+  py::list list;
+  for (const Pass* pass : all_passes()) {
+    py::list devices;
+    if (pass->on_cpu) devices.append("cpu");
+    if (pass->on_gpu) devices.append("gpu");
+    list.append(py::make_tuple(pass->name, pass->documentation, py::tuple(devices)));
+  }
+  return list;
+}
+
+py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name) {
+  Graph graph = parse_graph(json);
+  NumpyParameters parameters(arrays);
+  const PassResult result = run_pass(find_pass(name), graph, parameters);
+  return py::make_tuple(dump_graph(graph), parameters.added(), result.removed, result.rewrites);
+}
+
+void verify(const std::string& json, const py::object& arrays, const py::object& before) {
+  const Graph graph = parse_graph(json);
+  verify_graph(graph);
+  if (!before.is_none()) verify_heads(head_names(parse_graph(py::cast<std::string>(before))), graph);
+  if (!arrays.is_none()) verify_parameters(graph, shapes_of(py::cast<py::dict>(arrays)));
+}
+
+std::string canonical(const std::string& json) {
+  Graph graph = parse_graph(json);
+  graph.strip_extension_attributes();
+  graph.compact();
+  return dump_graph(graph);
+}
+
+std::map<std::string, std::size_t> op_counts(const std::string& json) {
+  std::map<std::string, std::size_t> counts;
+  for (const Node& node : parse_graph(json).nodes)
+    if (!node.is_variable()) ++counts[node.op];
+  return counts;
+}
+
+py::array interleave_arrays(const py::array& query, const py::array& key, const py::array& value, std::int64_t heads) {
+  const Shape shape = shape_of(query);
+  if (shape.empty() || shape.size() > 2) throw py::value_error("the arrays must have one or two dimensions");
+  if (heads < 1 || shape[0] % heads) throw py::value_error("the first dimension must be a multiple of heads");
+  if (shape_of(key) != shape || shape_of(value) != shape || !key.dtype().equal(query.dtype()) ||
+      !value.dtype().equal(query.dtype()))
+    throw py::value_error("the three arrays must have one shape and one dtype");
+  const std::array<py::array, 3> parts = {py::array::ensure(query, py::array::c_style),
+                                          py::array::ensure(key, py::array::c_style),
+                                          py::array::ensure(value, py::array::c_style)};
+  Shape joined = shape;
+  joined[0] *= 3;
+  py::array out(query.dtype(), joined);
+  interleave({parts[0].data(), parts[1].data(), parts[2].data()}, static_cast<std::size_t>(heads),
+             static_cast<std::size_t>(query.nbytes() / heads), out.mutable_data());
+  return out;
+}
+
+// Raise `type` of bertpass.errors with the text of a C++ exception.
+void raise(const char* type, const std::exception& error) {
+  const py::object errors = py::module_::import("bertpass.errors");
+  PyErr_SetString(errors.attr(type).ptr(), error.what());
+}
+
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const GraphError& error) {
+    raise("GraphError", error);
+  } catch (const PassError& error) {
+    raise("PassError", error);
+  }
+}
+
+}  // namespace
+}  // namespace bertpass
+
+PYBIND11_MODULE(_core, module) {
+  namespace bp = bertpass;
+  py::register_exception_translator(bp::translate);
+  module.def("passes", bp::passes);
+  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"));
+  module.def("verify", bp::verify, py::arg("json"), py::arg("params") = py::none(), py::arg("before") = py::none());
+  module.def("canonical", bp::canonical, py::arg("json"));
+  module.def("arguments", [](const std::string& json) { return bp::parse_graph(json).arguments(); }, py::arg("json"));
+  module.def("op_counts", bp::op_counts, py::arg("json"));
+  module.def("interleave", bp::interleave_arrays, py::arg("query"), py::arg("key"), py::arg("value"),
+             py::arg("heads"));
+}

@@ -1,0 +1,158 @@
+"""Builds the two native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
+
+``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
+compiled from the same graph and pass sources, without MXNet. A copy of the library goes to the current folder, where
+the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and ``LDFLAGS`` are appended,
+``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import sysconfig
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+ROOT = Path(__file__).resolve().parent
+SOURCES = ROOT / "bertpass" / "csrc"
+LIBRARY = "bertpass.bertpass_lib"
+COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+
+REQUIRES = [
+    "numpy>=1.23.5,<2",
+    "gluonnlp==0.10.0",
+    "tokenizers>=0.20,<0.24",
+    "safetensors>=0.4",
+    "scipy>=1.10",
+    "scikit-learn>=1.3",
+    "rich>=13",
+    "packaging",
+    "huggingface_hub>=0.24",
+]
+MXNET = {
+    "cpu": ["mxnet==1.9.1"],
+    "cu102": ["mxnet-cu102==1.9.1"],
+    "cu112": ["mxnet-cu112==1.9.1"],
+    "cu117": ["mxnet-cu117==1.9.1"],
+    "none": [],
+}
+
+
+def install_requires():
+    """The requirements with the MXNet build that BERTPASS_MXNET asks for."""
+    choice = os.environ.get("BERTPASS_MXNET") or "cpu"
+    if choice not in MXNET:
+        raise SystemExit(f"error: BERTPASS_MXNET={choice} is not known; use one of {', '.join(MXNET)}.")
+    return REQUIRES + MXNET[choice]
+
+
+def header_folders():
+    """The include folders of the two header-only build requirements."""
+    try:
+        import nlohmann_json
+        import pybind11
+    except ImportError as error:
+        raise SystemExit(f"error: building bertpass needs the package {error.name}; install the build requirements "
+                         "with: pip install 'pybind11>=2.11' 'nlohmann-json==3.12.0'") from error
+    return [SOURCES, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
+            Path(sysconfig.get_paths()["include"])]
+
+
+def run(command):
+    """Run a compiler; its own words go to standard error, and a failure ends the build."""
+    try:
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+    except OSError as error:
+        raise SystemExit(f"error: the C++ compiler '{command[0]}' cannot be run ({error.strerror}); install g++ or "
+                         "name a C++17 compiler in CXX.") from error
+    if done.stdout:
+        sys.stderr.write(done.stdout)
+    if done.returncode:
+        raise SystemExit(f"error: '{command[0]}' failed with exit code {done.returncode} at: {shlex.join(command)}")
+
+
+def newest(paths):
+    return max(path.stat().st_mtime_ns for path in paths)
+
+
+class NativeBuild(build_ext):
+    """Compiles each source once, in parallel, and links the objects into both files."""
+
+    def initialize_options(self):
+        super().initialize_options()
+        self.parallel = os.cpu_count()
+
+    def get_ext_filename(self, fullname):
+        parts = fullname.split(".")  # setuptools asks with and without the package's name
+        if parts[-1] == LIBRARY.split(".")[-1]:  # loaded by MXNet, not by Python: no suffix for an interpreter
+            return os.path.join(*parts) + ".so"
+        return super().get_ext_filename(fullname)
+
+    def run(self):
+        super().run()
+        built = Path(self.get_ext_fullpath(LIBRARY))
+        if built.resolve() != (Path.cwd() / built.name).resolve():
+            shutil.copy2(built, Path.cwd() / built.name)
+
+    def build_extensions(self):
+        folders = header_folders()
+        self.compiler_command = shlex.split(os.environ.get("CXX") or "g++")
+        flags = COMPILE + [f"-I{folder}" for folder in folders] + shlex.split(os.environ.get("CXXFLAGS", ""))
+        self.objects = Path(self.build_temp) / "bertpass"
+        self.objects.mkdir(parents=True, exist_ok=True)
+        # Another compiler, flag or interpreter makes every object old, as does a changed header.
+        stamp = self.objects / "command"
+        command = shlex.join([*self.compiler_command, *flags])
+        if not stamp.exists() or stamp.read_text() != command:
+            stamp.write_text(command)
+        self.oldest = newest([*SOURCES.rglob("*.h"), Path(__file__), stamp])
+        sources = sorted({source for extension in self.extensions for source in extension.sources})
+        with ThreadPoolExecutor(self.parallel or 1) as pool:
+            list(pool.map(lambda source: self.compile(source, flags), sources))
+        super().build_extensions()
+
+    def object_of(self, source):
+        return self.objects / (str(Path(source).with_suffix("")).replace(os.sep, "-") + ".o")
+
+    def compile(self, source, flags):
+        out = self.object_of(source)
+        if not self.force and out.exists() and out.stat().st_mtime_ns > max(newest([ROOT / source]), self.oldest):
+            return
+        partial = out.with_suffix(".tmp.o")
+        run([*self.compiler_command, *flags, "-c", str(ROOT / source), "-o", str(partial)])
+        partial.replace(out)
+
+    def build_extension(self, ext):
+        objects = [self.object_of(source) for source in ext.sources]
+        out = Path(self.get_ext_fullpath(ext.name))
+        exports = [Path(path) for path in ext.depends]
+        if not self.force and out.exists() and out.stat().st_mtime_ns > newest([*objects, *exports]):
+            return
+        out.parent.mkdir(parents=True, exist_ok=True)
+        partial = out.with_suffix(".tmp")  # a loaded library is replaced, never written over
+        run([*self.compiler_command, "-shared", *map(str, objects), "-o", str(partial), *ext.extra_link_args,
+             *shlex.split(os.environ.get("LDFLAGS", ""))])
+        partial.replace(out)
+
+
+def sources(*folders):
+    return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
+
+
+EXPORTS = SOURCES / "mxnet_abi" / "exports.map"
+
+setup(
+    install_requires=install_requires(),
+    ext_modules=[
+        Extension("bertpass._core", sources("graph", "passes", "python"), extra_link_args=["-s"]),
+        Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
+                  extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
+    ],
+    cmdclass={"build_ext": NativeBuild},
+    zip_safe=False,
+)
