@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bertpass.text.batching import Batch, batches
-from bertpass.text.squad import Question, best_answers, make_windows
-from bertpass.text.tokenizer import Tokenizer
 
 from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.text.batching import Batch, batches
+from bertpass.text.squad import Question, best_answers, make_windows
+from bertpass.text.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

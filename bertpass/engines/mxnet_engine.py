@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,9 +14,14 @@ import numpy as np
 from bertpass import machine
 from bertpass.engines.base import Engine
 from bertpass.errors import DeviceError, ModelError
+from bertpass.model import parameters, params_file
+from bertpass.model.export import graph_of
+from bertpass.model.record import Checkpoint
 from bertpass.mx import context, mx
+from bertpass.passes import optimize_graph
 
 DTYPES = ("float32", "float16")
+OPTIONS = ("gpu", "dtype", "passes")
 
 
 def check_device(gpu: int | None, dtype: str) -> None:
@@ -38,57 +46,62 @@ class MXNetEngine(Engine):
     Parameters
     ----------
     symbol
-        Text of a symbol file. A graph may already hold our passes.
+        Text of a symbol file; the graph may hold passes, MXNet's own subgraph fusions among them.
     params
-        Arrays by their key in the params file (``arg:NAME``, ``aux:NAME``), any float type; cast to ``dtype``.
+        Arrays by their key in the params file (``arg:NAME``), in the precision that the graph was made for.
     inputs
         Names of the graph's inputs in the order ids, token types (where the family has them), valid length.
     gpu
         Device number, ``None`` for the CPU.
-    fuse
-        Apply MXNet's own ``MKLDNN`` subgraph fusions after loading (CPU only; a backend's subgraphs are made for one
-        process and are not saved).
+    report
+        Whatever else :meth:`describe` should tell, for example what the passes did.
     """
 
     name = "mxnet"
 
-    def __init__(self, symbol: str, params: dict[str, np.ndarray], inputs: list[str], *, gpu: int | None = None,
-                 dtype: str = "float32", fuse: bool = True, report: dict[str, Any] | None = None) -> None:
-        check_device(gpu, dtype)
-        self._context, self._dtype, self._inputs = context(gpu), dtype, list(inputs)
+    def __init__(self, symbol: str, params: Mapping[str, np.ndarray], inputs: Sequence[str], *, gpu: int | None = None,
+                 report: dict[str, Any] | None = None) -> None:
+        arrays = {key.removeprefix("arg:"): array for key, array in params.items()}
+        floats = {a.dtype.name for a in arrays.values() if a.dtype.kind == "f"}
+        self.dtype = "float16" if "float16" in floats else "float32"
+        check_device(gpu, self.dtype)
+        self._context, self._inputs, self._report = context(gpu), list(inputs), dict(report or {})
         self._lock = threading.Lock()
-        self._report = dict(report or {})
-        self.fused = fuse and gpu is None
         try:
             graph = mx.sym.load_json(symbol)
         except (mx.base.MXNetError, ValueError) as error:
             raise ModelError(f"MXNet cannot read the exported graph: {str(error).splitlines()[0]}") from error
-        arrays = {k.split(":", 1)[1]: mx.nd.array(v, ctx=self._context, dtype=v.dtype) for k, v in params.items()}
-        if self.fused:
-            mx.nd.waitall()  # MXNet 1.9 reads parameters that are still pending as garbage
-            graph = graph.optimize_for("MKLDNN", arrays, {}, mx.cpu(), skip_infer=True)
-        missing = sorted(set(graph.list_arguments()) - set(arrays) - set(self._inputs))
+        missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
             raise ModelError(f"the params file lacks {', '.join(missing[:3])}"
                              + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
                              + ": symbol and params are not of one export.")
-        self._block = mx.gluon.SymbolBlock(graph, [mx.sym.var(n) for n in self._inputs])
-        for key, parameter in self._block.collect_params().items():
-            if key in arrays:
-                value = arrays[key]
-                parameter.shape, parameter.dtype, parameter.grad_req = value.shape, value.dtype, "null"
-                parameter.initialize(ctx=self._context)
-                parameter.set_data(value)
-        if dtype != "float32":
-            self._block.cast(dtype)
-        self._block.hybridize(static_alloc=True, static_shape=False)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # it warns that the inputs' types are not known yet
+            self._block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in self._inputs])
+        for name, parameter in self._block.collect_params().items():
+            value = arrays[name]
+            parameter.shape, parameter.dtype, parameter.grad_req = value.shape, value.dtype, "null"
+            parameter.initialize(init=mx.init.Zero(), ctx=self._context)
+            parameter.set_data(mx.nd.array(value, ctx=self._context, dtype=value.dtype))
+        self._block.hybridize(static_alloc=True)
+
+    @classmethod
+    def from_files(cls, prefix: str | os.PathLike[str], inputs: Sequence[str], *, gpu: int | None = None,
+                   report: dict[str, Any] | None = None) -> MXNetEngine:
+        """From PREFIX-symbol.json and PREFIX-0000.params; ModelError where one is missing or damaged."""
+        symbol, params = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
+        for path in (symbol, params):
+            if not path.is_file():
+                raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
+        return cls(symbol.read_text(encoding="utf-8"), params_file.read(params), inputs, gpu=gpu, report=report)
 
     def arrays(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[Any]:
         """The inputs of one batch on the device: what a caller keeps when it wants to time the compute alone."""
         out = [mx.nd.array(input_ids, ctx=self._context, dtype="int32")]
         if len(self._inputs) == 3:
             out.append(mx.nd.array(token_types, ctx=self._context, dtype="int32"))
-        out.append(mx.nd.array(valid_length, ctx=self._context, dtype=self._dtype))
+        out.append(mx.nd.array(valid_length, ctx=self._context, dtype="float32"))
         return out
 
     def run(self, arrays: list[Any]) -> list[Any]:
@@ -111,9 +124,18 @@ class MXNetEngine(Engine):
             "engine": self.name,
             "mxnet": mx.__version__,
             "device": str(self._context),
-            "dtype": self._dtype,
+            "dtype": self.dtype,
             "threads": machine.threads(),
-            "mkldnn_fusions": self.fused,
             "environment": {name: os.environ[name] for name in watched if name in os.environ},
             **self._report,
         }
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, gpu: int | None = None, dtype: str = "float32",
+                    passes: str | Sequence[str] = "auto") -> MXNetEngine:
+    """An engine on a checkpoint's network, with ``passes`` applied in memory."""
+    check_device(gpu, dtype)
+    symbol, params = graph_of(checkpoint, dtype)
+    symbol, params, report = optimize_graph(symbol, params, passes, device="cpu" if gpu is None else "gpu")
+    return MXNetEngine(symbol, params, parameters.network_config(checkpoint.config, checkpoint.head).input_names,
+                       gpu=gpu, report={"passes": report.to_dict()})

@@ -54,8 +54,8 @@ def collect(forward: Forward, data: Dataset, batch_size: int, pad_id: int, descr
     Outputs with a sequence axis (question answering) are cut to each row's valid length.
     """
     rows: list[np.ndarray] = [np.empty(0)] * len(data)
-    total = -(-len(data) // batch_size)
-    for batch in track(batches(data.encodings, batch_size, pad_id=pad_id, pad_to=pad_to), description, total, "batches"):
+    plan = batches(data.encodings, batch_size, pad_id=pad_id, pad_to=pad_to)
+    for batch in track(plan, description, len(plan), "batches"):
         first = forward(batch)[0]
         for row, length, index in zip(first, batch.valid_length, batch.index, strict=True):
             rows[index] = row[:length] if data.windows else row
@@ -105,7 +105,8 @@ def encode_questions(data: SquadData, tokenizer: Tokenizer, options: AnswerOptio
     return Dataset([w.encoding for w in windows], labels, windows)
 
 
-def answers(data: SquadData, dataset: Dataset, outputs: Sequence[np.ndarray], options: AnswerOptions) -> list[Prediction]:
+def answers(data: SquadData, dataset: Dataset, outputs: Sequence[np.ndarray],
+            options: AnswerOptions) -> list[Prediction]:
     """An answer to every question from the outputs of :func:`collect`."""
     return best_answers(data.questions, dataset.windows, outputs, n_best_size=options.n_best_size,
                         max_answer_length=options.max_answer_length, version_2=options.version_2,

@@ -83,7 +83,8 @@ def run(options: SquadOptions) -> dict[str, Any]:
     device, head = context(options.gpu), HeadConfig("qa")
     start = starting.checkpoint(options, head)
     if options.max_seq_length > start.config.max_length:
-        raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} positions.")
+        raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} "
+                         "positions.")
     folder = Path(options.output_dir)
     start_logging(folder / "finetune.log")
     starting.tell(start, options)

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from bertpass.text.batching import Batch
 
 from bertpass.errors import BertpassError, ModelError, UsageError
 from bertpass.jobs.finetune_options import FinetuneOptions
@@ -21,6 +20,7 @@ from bertpass.model import params_file
 from bertpass.model.nets import get_parameters, set_parameters
 from bertpass.mx import mx, nlp
 from bertpass.progress import Bar, log
+from bertpass.text.batching import Batch
 
 
 class TrainingError(BertpassError):

@@ -44,7 +44,6 @@ def export_bundle(checkpoint: Checkpoint, path: str | os.PathLike[str], *, dtype
 
     The weights of a "float16" bundle are rounded; everything else keeps its value.
     """
-    net = network(checkpoint, dtype)
-    params = nets.get_parameters(net)
-    return Bundle.save(path, dataclasses.replace(checkpoint, params=params), nets.symbol(net), task=task,
-                       metrics=metrics)
+    symbol, arrays = graph_of(checkpoint, dtype)
+    params = {name.removeprefix("arg:"): array for name, array in arrays.items()}
+    return Bundle.save(path, dataclasses.replace(checkpoint, params=params), symbol, task=task, metrics=metrics)

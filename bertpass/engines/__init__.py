@@ -1,0 +1,54 @@
+"""Engines by name, and :func:`load`, which gives a model on one of them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from bertpass.engines.base import Engine
+from bertpass.engines.model import Model
+from bertpass.errors import UsageError, unknown
+from bertpass.model.checkpoint import load_checkpoint
+
+#: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
+ENGINES = {"mxnet": "bertpass.engines.mxnet_engine"}
+
+__all__ = ["ENGINES", "Engine", "Model", "load"]
+
+
+def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: str | None = None,
+         num_heads: int | None = None, allow_pickle: bool = False, **options: Any) -> Model:
+    """Load a model.
+
+    Parameters
+    ----------
+    path_or_name
+        A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", or a
+        Hugging Face hub id.
+    engine
+        What computes: "mxnet".
+    vocab, num_heads, allow_pickle
+        See :func:`bertpass.model.checkpoint.load_checkpoint`.
+    **options
+        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32", "float16" on a GPU),
+        ``passes`` ("auto", "none" or names).
+
+    Raises
+    ------
+    UsageError
+        No such engine or option.
+    ModelError, DownloadError, MissingDependencyError
+        The model cannot be had; the text says why and what to do.
+    """
+    if engine not in ENGINES:
+        raise UsageError(unknown("engine", engine, ENGINES))
+    checkpoint = load_checkpoint(path_or_name, vocab=vocab, num_heads=num_heads, allow_pickle=allow_pickle)
+    module = importlib.import_module(ENGINES[engine])
+    known = module.OPTIONS
+    for name in options:
+        if name not in known:
+            raise UsageError(unknown(f"option of the {engine} engine", name, known))
+    made = module.from_checkpoint(checkpoint, **options)
+    return Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
+                 checkpoint.max_length)

@@ -1,0 +1,199 @@
+"""Deployment: export, apply the passes, run the validation set, report speed and metric."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bertpass import machine
+from bertpass.errors import ModelError, UsageError
+from bertpass.jobs import workload as work
+from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.measure import Latency
+from bertpass.progress import Bar, log
+from bertpass.text.batching import batches
+from bertpass.text.tasks import Task, get_task
+
+if TYPE_CHECKING:
+    from bertpass.engines.mxnet_engine import MXNetEngine
+    from bertpass.jobs.deploy_model import Deployed
+
+WARMUP = 2  # batches that are run and not timed
+
+
+@dataclass
+class Timing:
+    """Seconds a batch of one engine: on the device alone, and with making and copying the batch."""
+
+    compute: list[float]
+    total: list[float]
+
+
+def set_environment(options: DeployOptions) -> dict[str, str]:
+    """Set what MXNet reads at its start; returns what was set. Has to come before MXNet is imported."""
+    wanted = {}
+    if options.dtype == "float16":
+        wanted["MXNET_SAFE_ACCUMULATION"] = "1"
+    if options.true_fp16:
+        wanted["MXNET_FC_TRUE_FP16"] = "1"
+    for name, value in wanted.items():
+        os.environ.setdefault(name, value)
+        log.info("%s=%s", name, os.environ[name])
+    return wanted
+
+
+def run(options: DeployOptions) -> dict[str, Any]:
+    """Everything that deploy.py does; returns what result.json holds.
+
+    Raises
+    ------
+    BertpassError
+        Of the kind that fits the fault; flags, library, data and device are checked before the export.
+    """
+    options.check()
+    set_environment(options)
+    task = get_task(options.task) if options.task else None
+    source = None
+    if task is not None and not options.single and not options.eval_file:
+        source = work.read(options, task, None)
+    from bertpass.engines.mxnet_engine import MXNetEngine, check_device
+    from bertpass.jobs.deploy_model import prepare
+
+    check_device(options.gpu, options.dtype)
+    deployed = prepare(options, task)
+    bundle = deployed.bundle
+    task = task or work.own_task(bundle.task, bundle.head.kind, bundle.labels or [])
+    if options.seq_length > bundle.config.max_length:
+        raise UsageError(f"--seq_length {options.seq_length}: the model has {bundle.config.max_length} positions.")
+    engine = MXNetEngine.from_files(deployed.prefix, bundle.inputs, gpu=options.gpu, report={"passes": deployed.report})
+    if options.single:
+        return _single(options, engine, deployed)
+    if source is None:
+        source = work.read(options, task, bundle.labels)
+    load = work.encode(source, bundle.tokenizer(), options)
+    if not len(load.dataset):
+        raise ModelError(f"{source.files[0]} holds no rows to run.")
+    engines = {"passes": engine}
+    if options.compare:
+        engines["plain"] = MXNetEngine.from_files(deployed.plain, bundle.inputs, gpu=options.gpu)
+    outputs, timings = _run_batches(engines, load, options, bundle.tokenizer().pad_id)
+    result = _result(options, task, source, load, deployed, engine, outputs, timings)
+    folder = Path(deployed.prefix).parent
+    if options.check_accuracy:
+        load.write(folder, outputs["passes"])
+    (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return result
+
+
+def _run_batches(engines: dict[str, MXNetEngine], load: work.Workload, options: DeployOptions,
+                 pad_id: int) -> tuple[dict[str, list[np.ndarray]], dict[str, Timing]]:
+    """Run every batch on every engine in turn; the order of the engines alternates from batch to batch."""
+    plan = batches(load.dataset.encodings, options.test_batch_size, pad_id=pad_id, pad_to=options.seq_length,
+                   sort="none")
+    count = min(len(plan), options.max_iters or len(plan))
+    outputs: dict[str, list[np.ndarray]] = {name: [] for name in engines}
+    timings = {name: Timing([], []) for name in engines}
+    first = next(iter(plan))
+    for _ in range(WARMUP):
+        for engine in engines.values():
+            engine.forward(first.input_ids, first.token_types, first.valid_length)
+    names = list(engines)
+    iterator = iter(plan)
+    with Bar("inference", count, "batches") as bar:
+        for turn in range(count):
+            began = time.perf_counter()
+            batch = next(iterator)
+            made = time.perf_counter() - began
+            for name in names if turn % 2 == 0 else names[::-1]:
+                start = time.perf_counter()
+                arrays = engines[name].arrays(batch.input_ids, batch.token_types, batch.valid_length)
+                ready = time.perf_counter()
+                result = engines[name].run(arrays)
+                done = time.perf_counter()
+                table = result[0].astype("float32").asnumpy()
+                timings[name].compute.append(done - ready)
+                timings[name].total.append(made + time.perf_counter() - start)
+                for row, length in zip(table, batch.valid_length, strict=True):
+                    outputs[name].append(row[:length] if load.dataset.windows else row)
+            bar.advance(1, f"{np.median(timings[names[0]].compute) * 1e3:.1f} ms a batch")
+    return outputs, timings
+
+
+def _speed(timing: Timing, options: DeployOptions, rows: int) -> dict[str, Any]:
+    batch = options.test_batch_size
+    full = timing.compute[:-1] if rows % batch and len(timing.compute) > 1 else timing.compute
+    return {
+        "latency_ms": Latency.of(full).to_dict(),
+        "throughput_samples_per_s": round(rows / sum(timing.compute), 2),
+        "throughput_with_data_loading": round(rows / sum(timing.total), 2),
+    }
+
+
+def _result(options: DeployOptions, task: Task, source: work.Source, load: work.Workload, deployed: Deployed,
+            engine: MXNetEngine, outputs: dict[str, list[np.ndarray]], timings: dict[str, Timing]) -> dict[str, Any]:
+    rows = len(outputs["passes"])
+    result: dict[str, Any] = {
+        "task": task.name, "files": source.files, "model": deployed.bundle.source, "exported": deployed.prefix,
+        "batch_size": options.test_batch_size, "sequence_length": options.seq_length,
+        "iterations": len(timings["passes"].compute), "sequences": rows, "rows": load.rows,
+        "complete": rows == len(load.dataset),
+        **_speed(timings["passes"], options, rows),
+        "metrics": load.score(outputs["passes"]) if load.score is not None else {},
+        "settings": engine.describe(), "machine": machine.describe(), "versions": _versions(),
+        "command": " ".join(sys.argv),
+    }
+    if options.compare:
+        plain, ours = timings["plain"], timings["passes"]
+        difference = max(float(np.abs(a - b).max()) for a, b in
+                         zip(outputs["plain"], outputs["passes"], strict=True))
+        result["compare"] = {
+            "plain": _speed(plain, options, rows),
+            "ratio_of_median_latency": round(float(np.median(plain.compute) / np.median(ours.compute)), 3),
+            "max_output_difference": difference,
+            "metrics_without_passes": load.score(outputs["plain"]) if load.score is not None else {},
+        }
+    return result
+
+
+def _versions() -> dict[str, str]:
+    found = {}
+    for name in ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _single(options: DeployOptions, engine: MXNetEngine, deployed: Deployed) -> dict[str, Any]:
+    """One text, one question, or the lines of standard input."""
+    from bertpass.engines.model import Model
+
+    bundle = deployed.bundle
+    model = Model(engine, bundle.config, bundle.head, bundle.tokenizer(), bundle.labels or (), options.seq_length)
+    if options.question is not None:
+        context = sys.stdin.read() if options.context == "-" else options.context or ""
+        found = model.answer(options.question, context, max_answer_length=options.QA_max_answer_length,
+                             doc_stride=options.QA_doc_stride, version_2=options.QA_version_2,
+                             null_score_diff_threshold=options.QA_null_score_diff_threshold)
+        return {"question": options.question, "answer": found.text, "score": found.score,
+                "start": found.start, "end": found.end}
+    texts = [line.rstrip("\n") for line in sys.stdin if line.strip()] if options.text == "-" else [options.text or ""]
+    if not texts:
+        raise UsageError("standard input holds no text.")
+    if model.head.has_classifier:
+        pairs = [options.text_pair] * len(texts) if options.text_pair is not None else None
+        return {"predictions": [{"text": t, "label": p.label, "score": p.score, "scores": p.scores}
+                                for t, p in zip(texts, model.predict(texts, pairs), strict=True)]}
+    if model.head.kind == "qa":
+        raise UsageError("this is a question answering model: give --question and --context.")
+    return {"embeddings": [{"text": t, "embedding": [round(float(v), 6) for v in e]}
+                           for t, e in zip(texts, model.encode(texts), strict=True)]}

@@ -1,0 +1,132 @@
+"""From weights to the deployed pair of files: export as a bundle, then the passes."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertpass.errors import ModelError, UsageError
+from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.starting import BUNDLE, load
+from bertpass.model import parameters
+from bertpass.model.bundle import Bundle
+from bertpass.model.checkpoint import adapt
+from bertpass.model.config import HeadConfig, named
+from bertpass.model.export import export_bundle
+from bertpass.model.record import Checkpoint
+from bertpass.passes import optimize
+from bertpass.progress import log
+from bertpass.text.tasks import Task
+from bertpass.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """What deployment wrote: the prefix of the deployed pair, the plain bundle, what the passes did."""
+
+    prefix: str
+    bundle: Bundle
+    report: dict[str, Any]
+
+    @property
+    def plain(self) -> str:
+        """Prefix of the same model without passes."""
+        return str(self.bundle.symbol_path).removesuffix("-symbol.json")
+
+
+def prefix_of(options: DeployOptions, name: str) -> Path:
+    """Where the deployed pair goes: --exported_model, else OUTPUT_DIR/TASK/TASK."""
+    return Path(options.exported_model) if options.exported_model else Path(options.output_dir) / name / name
+
+
+def head_for(task: Task | None) -> HeadConfig:
+    """The head that a task needs (token states where no task is named)."""
+    if task is None:
+        return HeadConfig("none")
+    if task.kind == "embedding":
+        return HeadConfig("embedding", pooling="mean", normalize=True)
+    return HeadConfig(task.kind, num_labels=task.outputs if task.kind != "qa" else 0)
+
+
+def prepare(options: DeployOptions, task: Task | None) -> Deployed:
+    """Export and optimise, or with ``--only_infer`` find what an earlier run wrote."""
+    if options.only_infer:
+        prefix = Path(options.exported_model or "")
+        return Deployed(str(prefix), Bundle.open(prefix.parent / BUNDLE), {"passes": "as exported"})
+    checkpoint = _checkpoint(options, task)
+    if checkpoint.tokenizer is None:
+        raise ModelError(f"{checkpoint.source} has no vocabulary beside it; name one with --vocab.")
+    name = task.name if task is not None else _task_name(options) or checkpoint.head.kind
+    prefix = prefix_of(options, name)
+    prefix.parent.mkdir(parents=True, exist_ok=True)
+    log.info("exporting %s as %s", checkpoint.source, prefix)
+    bundle = export_bundle(checkpoint, prefix.parent / BUNDLE, dtype=options.dtype, task=name)
+    passes: Any = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
+    report = optimize(str(bundle.symbol_path).removesuffix("-symbol.json"), str(prefix), passes=passes,
+                      library=options.custom_pass, device="cpu" if options.gpu is None else "gpu")
+    log.info("%s", report)
+    return Deployed(str(prefix), bundle, report.to_dict())
+
+
+def _task_name(options: DeployOptions) -> str | None:
+    """The task that the model's own bundle names, where it has one."""
+    path = Path(options.model_parameters or "")
+    for folder in (path, path.parent / BUNDLE):
+        if (folder / "bundle.json").is_file():
+            return Bundle.open(folder).task
+    return None
+
+
+def _checkpoint(options: DeployOptions, task: Task | None) -> Checkpoint:
+    wanted = head_for(task)
+    if options.model_parameters:
+        found = load(options.model_parameters, bert_model=options.bert_model, dataset=options.dataset_name,
+                     vocab=options.vocab, num_heads=options.num_heads, regression=wanted.kind == "regression",
+                     allow_pickle=options.allow_pickle)
+    elif options.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
+        return _random(options, wanted)
+    else:
+        found = load(options.bert_model or "", dataset=options.dataset_name, vocab=options.vocab,
+                     num_heads=options.num_heads, allow_pickle=options.allow_pickle)
+    if task is None:
+        return found
+    if task.kind == "embedding":
+        return found if found.head.kind == "embedding" else adapt(found, wanted)
+    if (found.head.kind, found.head.num_labels) != (wanted.kind, wanted.num_labels):
+        if options.model_parameters:
+            raise ModelError(f"--model_parameters {options.model_parameters}: its head is '{found.head.kind}' with "
+                             f"{found.head.num_labels} outputs, and task {task.name} needs '{wanted.kind}' with "
+                             f"{wanted.num_labels}.")
+        log.warning("WARNING: no --model_parameters: the head of %s is random, so its predictions mean nothing.",
+                    task.name)
+        return adapt(found, wanted, labels=list(task.labels) or None)
+    return found
+
+
+def _random(options: DeployOptions, head: HeadConfig) -> Checkpoint:
+    """Random weights of a published size, to measure speed without a fine-tuned model."""
+    log.warning("WARNING: no --model_parameters: the weights are random, so the predictions mean nothing.")
+    config = dataclasses.replace(named(options.bert_model or "bert_12_768_12"), dropout=options.dropout)
+    if options.vocab:
+        from bertpass.model.gluonnlp import read_vocabulary
+        tokenizer = read_vocabulary(options.vocab)
+    else:
+        tokenizer = _borrowed_tokenizer()
+    if tokenizer.vocab_size > config.vocab_size:
+        raise UsageError(f"--vocab: {tokenizer.vocab_size} tokens do not fit a model of {config.vocab_size}.")
+    params = parameters.random({**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}, seed=0,
+                               random_bias=True)
+    labels = [str(i) for i in range(head.num_labels)] if head.kind == "classification" else None
+    return Checkpoint(config, head, params, tokenizer, labels, source=f"random weights ({options.bert_model})")
+
+
+def _borrowed_tokenizer() -> Tokenizer:
+    """MiniLM's vocabulary is that of the published uncased BERT models."""
+    from bertpass.model.checkpoint import load_checkpoint
+
+    tokenizer = load_checkpoint("minilm").tokenizer
+    if tokenizer is None:
+        raise ModelError("the installed MiniLM package has no tokenizer; name a vocabulary with --vocab.")
+    return tokenizer
