@@ -1,0 +1,33 @@
+"""The demo's command line, `make demo`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass.commands.run import guarded
+from bertpass.errors import PassError
+from bertpass.options import flag, parse
+
+LIBRARY = Path(__file__).resolve().parents[1] / "bertpass_lib.so"
+
+
+@dataclass
+class DemoOptions:
+    """Flags of scripts/demo.py."""
+
+    output_dir: str = flag("demo_output", "where the model and the figures go")
+    rounds: int = flag(12, "interleaved rounds of the speed table", least=2)
+    training_steps: int | None = flag(None, "stop the fine-tuning after this many steps (a quick look)", least=1)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the demo; returns the exit code."""
+    def job() -> None:
+        options = parse(DemoOptions, argv, "Fine-tune, deploy and use MiniLM on real reviews.")
+        if not LIBRARY.is_file():
+            raise PassError("bertpass_lib.so is not built yet: run make build.")
+        from bertpass.jobs import demo
+        demo.run(Path(options.output_dir), LIBRARY, rounds=options.rounds, training_steps=options.training_steps)
+    return guarded(job)
