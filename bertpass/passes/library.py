@@ -1,0 +1,77 @@
+"""Run the passes of the compiled library inside MXNet, by Symbol.optimize_for."""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from bertpass import _core
+from bertpass.errors import PassError
+from bertpass.mx import load_library, mx, version
+
+
+def message(error: Exception) -> str:
+    """MXNet's text without its stack trace and source positions."""
+    for line in str(error).splitlines():
+        if line.strip() and not line.startswith(("Stack trace", "  [bt]")):
+            return line.split("] ", 1)[-1].removeprefix("std::exception: ").strip()
+    return str(error)
+
+
+def symbol_of(text: str) -> mx.sym.Symbol:
+    """MXNet's symbol of a text that has been verified; PassError where MXNet knows an operator in it not."""
+    try:
+        return mx.sym.load_json(text)
+    except mx.base.MXNetError as error:
+        raise PassError(f"MXNet {mx.__version__} does not take the graph: {message(error)}") from error
+
+
+def arrays_of(params: Mapping[str, np.ndarray]) -> dict[str, mx.nd.NDArray]:
+    """Parameters in MXNet's CPU memory, all of them there: MXNet 1.9 hands arrays that are still being copied to a
+    pass as they are."""
+    arrays = {name: mx.nd.array(value, ctx=mx.cpu(), dtype=value.dtype) for name, value in params.items()}
+    mx.nd.waitall()
+    return arrays
+
+
+class Library:
+    """The pass library at ``path``, loaded into MXNet.
+
+    Raises
+    ------
+    PassError
+        There is no file, it is no library, no MXNet extension library or not bertpass's, or MXNet is older than 1.8,
+        which cannot run a pass without values for the inputs.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]):
+        self.path = Path(path).expanduser().resolve()
+        load_library(self.path)
+        try:
+            self._last_report = ctypes.CDLL(str(self.path)).bertpass_last_report
+        except AttributeError as error:
+            raise PassError(
+                f"{path} is an MXNet extension library but not bertpass's; give bertpass_lib.so.") from error
+        self._last_report.restype = ctypes.c_char_p
+        if version() < (1, 8, 0):
+            raise PassError(f"MXNet {mx.__version__} cannot run passes on files; leave library out, the result is the "
+                            "same.")
+
+    def apply(self, text: str, params: Mapping[str, np.ndarray], name: str
+              ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
+        """As :func:`bertpass._core.apply`, through MXNet."""
+        arrays = arrays_of(params)
+        try:
+            symbol = symbol_of(text).optimize_for(name, arrays, {}, ctx=mx.cpu(), skip_infer=True)
+        except mx.base.MXNetError as error:
+            raise PassError(message(error)) from error
+        ran = json.loads(self._last_report())["passes"]
+        if [result["name"] for result in ran] != [name]:
+            raise PassError(f"{self.path} has no pass '{name}'; build it again: python setup.py build_ext --inplace.")
+        added = {new: arrays[new].asnumpy() for new in ran[0]["added"]}
+        return _core.canonical(symbol.tojson()), added, ran[0]["removed"], ran[0]["rewrites"]

@@ -1,0 +1,158 @@
+"""Run passes over an exported model, in memory or from files to files."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bertpass import _core
+from bertpass.errors import ModelError
+from bertpass.model import params_file
+from bertpass.passes import mkldnn
+from bertpass.passes.report import PassReport, PassResult
+from bertpass.passes.select import has_mxnet, select
+
+if TYPE_CHECKING:
+    from bertpass.passes.check import Checker
+
+Path_ = str | os.PathLike[str]
+Arrays = dict[str, np.ndarray]
+Apply = Callable[[str, Mapping[str, np.ndarray], str], tuple[str, Arrays, list[str], int]]
+
+_log = logging.getLogger(__name__)
+
+
+def _plain(params: Mapping[str, np.ndarray]) -> tuple[Arrays, dict[str, str]]:
+    """Parameters by their plain names, and the prefix ("arg:", "aux:" or none) that each name had."""
+    plain: Arrays = {}
+    prefixes: dict[str, str] = {}
+    for name, value in params.items():
+        prefix = name[:4] if name.startswith(("arg:", "aux:")) else ""
+        bare = name[len(prefix):]
+        if bare in plain:
+            raise ModelError(f"the parameter '{bare}' is given twice, as '{prefixes[bare]}{bare}' and as '{name}'.")
+        plain[bare], prefixes[bare] = value, prefix
+    return plain, prefixes
+
+
+def _checker(text: str, params: Arrays, check: bool | Mapping[str, np.ndarray]) -> Checker | None:
+    if not check and not has_mxnet():
+        return None
+    from bertpass.passes.check import Checker
+
+    return Checker(text, params, check if isinstance(check, Mapping) else None, compute=bool(check))
+
+
+def _core_apply(library: Path_ | None) -> Apply:
+    if library is None:
+        return _core.apply
+    from bertpass.passes.library import Library
+
+    return Library(library).apply
+
+
+def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | Iterable[str] = "auto",
+                   library: Path_ | None = None, device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False
+                   ) -> tuple[str, Arrays, PassReport]:
+    """Run passes over a symbol and its parameters; both come back rewritten, with a report.
+
+    Parameters
+    ----------
+    symbol : MXNet's JSON of the graph
+    params : arrays of any dtype by name, as in a .params file (``arg:`` and ``aux:`` in front are kept) or plain
+    passes : see :func:`~bertpass.passes.select`
+    library : path of bertpass_lib.so to run this package's passes inside MXNet; the result is the same
+    device : "cpu" or "gpu", the device that the model is to run on; it chooses what "auto" means
+    check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
+        lengths, and report the largest difference; or a dict of inputs by name to run it on
+
+    After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
+
+    Raises
+    ------
+    PassError, GraphError, ModelError
+        An unknown pass, a library that is none, a symbol that is no graph, parameters that are missing or do not fit.
+    """
+    chosen = select(passes, device)
+    text = _core.canonical(symbol)
+    arrays, prefixes = _plain(params)
+    _core.verify(text, params=arrays)
+    default_prefix = "arg:" if any(prefixes.values()) else ""
+    core_apply = _core_apply(library)
+    checker = _checker(text, arrays, check)
+    results = []
+    for info in chosen:
+        apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
+        started = time.perf_counter()
+        after, added, removed, rewrites = apply(text, arrays, info.name)
+        seconds = time.perf_counter() - started
+        for name in removed:
+            arrays.pop(name, None)
+        arrays.update(added)
+        # MXNet's own backend renames heads; their number and shapes are still compared below.
+        _core.verify(after, params=arrays, before=text if info.provided_by == "core" else None)
+        text = after
+        error = checker.compare(text, arrays, info.name) if checker else None
+        if not rewrites:
+            _log.warning("pass %s: nothing rewritten, the graph has no such place", info.name)
+        results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
+    report = PassReport(device, None if library is None else str(library), results)
+    return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
+
+
+def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = "auto", library: Path_ | None = None,
+             device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0) -> PassReport:
+    """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
+
+    The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; the other
+    parameters are those of :func:`optimize_graph`.
+
+    Raises
+    ------
+    ModelError
+        A file cannot be read or written. Otherwise as :func:`optimize_graph`.
+    """
+    symbol_in, params_in = _pair(prefix_in, epoch)
+    try:
+        symbol = symbol_in.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ModelError(f"cannot read the symbol file {symbol_in} ({error}); give the prefix of an exported "
+                         "model.") from error
+    text, arrays, report = optimize_graph(symbol, params_file.read(params_in), passes, library, device, check)
+    _write_pair(_pair(prefix_out, epoch), text, arrays)
+    return report
+
+
+def _pair(prefix: Path_, epoch: int) -> tuple[Path, Path]:
+    prefix = Path(prefix).expanduser()
+    return (prefix.with_name(f"{prefix.name}-symbol.json"), prefix.with_name(f"{prefix.name}-{epoch:04d}.params"))
+
+
+def _write_pair(paths: tuple[Path, Path], text: str, arrays: Arrays) -> None:
+    symbol, params = paths
+    try:
+        symbol.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=symbol.parent, prefix=".bertpass-") as folder:
+            new_symbol, new_params, old_params = (Path(folder, name) for name in ("symbol", "params", "old"))
+            new_symbol.write_text(text, encoding="utf-8")
+            params_file.write(new_params, arrays)
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(params, old_params)
+            try:
+                os.replace(new_params, params)
+                os.replace(new_symbol, symbol)
+            except OSError:  # the old pair, or none, as before
+                params.unlink(missing_ok=True)
+                if old_params.exists():
+                    os.replace(old_params, params)
+                raise
+    except OSError as error:
+        raise ModelError(f"cannot write {symbol} and {params.name} ({error.strerror or error}).") from error

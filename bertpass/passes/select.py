@@ -1,0 +1,72 @@
+"""Which passes there are and which of them run."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from bertpass import _core
+from bertpass.errors import PassError, unknown
+
+DEVICES = ("cpu", "gpu")
+
+
+@dataclass(frozen=True)
+class PassInfo:
+    """One pass: its name, a line of documentation, the devices it runs for by default, and who provides it.
+
+    ``provided_by`` is "core" for the passes of this package and "mxnet" for MXNet's own.
+    """
+
+    name: str
+    documentation: str
+    devices: tuple[str, ...]
+    provided_by: str
+
+
+MKLDNN = PassInfo("mkldnn", "MXNet's own subgraph backend: oneDNN operators with their neighbours fused; the saved "
+                  "files then run on CPUs only", ("cpu",), "mxnet")
+
+
+def available() -> list[PassInfo]:
+    """Every pass, in the order in which they run."""
+    core = [PassInfo(name, documentation, devices, "core") for name, documentation, devices in _core.passes()]
+    return [*core, MKLDNN]
+
+
+def has_mxnet() -> bool:
+    """Whether an MXNet is installed; does not import it."""
+    return importlib.util.find_spec("mxnet") is not None
+
+
+def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[PassInfo]:
+    """The passes to run.
+
+    Parameters
+    ----------
+    passes : "auto" for those that ``device`` runs by default (without MXNet's own where MXNet is not installed),
+        "none", a name, several separated by commas, or several in a sequence. Given names run in the order given,
+        except that MXNet's own come last: they hide from the others what they have taken.
+    device : "cpu" or "gpu"
+
+    Raises
+    ------
+    PassError
+        A name or the device is unknown, or a name is given twice.
+    """
+    if device not in DEVICES:
+        raise PassError(unknown("device", device, DEVICES))
+    known = {info.name: info for info in available()}
+    if passes == "auto":
+        return [info for info in known.values()
+                if device in info.devices and (info.provided_by == "core" or has_mxnet())]
+    if passes == "none":
+        return []
+    names = [name.strip() for name in passes.split(",")] if isinstance(passes, str) else list(passes)
+    for name in names:
+        if name not in known:
+            raise PassError(unknown("pass", name, known))
+        if names.count(name) > 1:
+            raise PassError(f"the pass '{name}' is given twice; name each pass once.")
+    return sorted((known[name] for name in names), key=lambda info: info.provided_by == "mxnet")
