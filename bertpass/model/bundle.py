@@ -10,7 +10,6 @@ tokenizer files         tokenizer.json and what else :class:`bertpass.text.token
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 from collections.abc import Mapping
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass import __version__
 from bertpass.errors import ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.config import EncoderConfig, HeadConfig
@@ -127,7 +127,7 @@ class Bundle:
         if checkpoint.tokenizer is None:
             raise ModelError("a bundle needs a tokenizer and this checkpoint has none; give its vocabulary.")
         content = {
-            "format": FORMAT, "format_version": VERSION, "created_by": _version(), "task": task,
+            "format": FORMAT, "format_version": VERSION, "created_by": f"bertpass {__version__}", "task": task,
             "config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
             "inputs": list(config.input_names), "max_length": checkpoint.max_length,
             "dtype": next(iter(arrays.values())).dtype.name, "metrics": dict(metrics or {}),
@@ -194,10 +194,3 @@ def _check_graph(graph: Any, inputs: tuple[str, ...], shapes: Mapping[str, Any],
     strange = sorted(names - set(inputs) - set(shapes))
     if strange:
         raise ModelError(f"{path} uses '{strange[0]}', which is neither an input nor a parameter of this model.")
-
-
-def _version() -> str:
-    try:
-        return f"bertpass {importlib.metadata.version('bertpass')}"
-    except importlib.metadata.PackageNotFoundError:
-        return "bertpass (not installed)"

@@ -122,7 +122,7 @@ class EncoderConfig:
                              "only 'absolute' can be read.")
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise ModelError("config.json describes a decoder; only encoders can be read.")
-        act = config.get("activation" if family == "distilbert" else "hidden_act", "gelu")
+        act = str(config.get("activation" if family == "distilbert" else "hidden_act", "gelu"))
         if act not in _HF_ACTIVATIONS:
             raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
         keys = _DISTILBERT_KEYS if family == "distilbert" else _BERT_KEYS

@@ -23,6 +23,14 @@ def read_json(path: Path, what: str) -> Any:
         raise ModelError(f"{path} ({what}) is not valid JSON: {str(error).splitlines()[0]}.") from error
 
 
+def read_object(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in a file; ModelError as in :func:`read_json`, and where it is not an object."""
+    content = read_json(path, what)
+    if not isinstance(content, dict):
+        raise ModelError(f"{path} ({what}) is not an object of fields.")
+    return content
+
+
 def write_json(path: Path, content: Any) -> None:
     """Write readable JSON with a final newline."""
     path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

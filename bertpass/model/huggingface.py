@@ -17,7 +17,7 @@ import numpy as np
 from bertpass.errors import ModelError
 from bertpass.model import parameters, tensors
 from bertpass.model.config import EncoderConfig, HeadConfig
-from bertpass.model.folders import read_json, replacing, write_json
+from bertpass.model.folders import read_json, read_object, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokenizer import Tokenizer
 
@@ -92,9 +92,7 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Che
     folder = Path(path)
     if not folder.is_dir():
         raise ModelError(f"there is no folder {path}; give the folder of a Hugging Face model.")
-    content = read_json(folder / CONFIG, "the model's configuration")
-    if not isinstance(content, dict):
-        raise ModelError(f"{folder / CONFIG} is not an object of fields.")
+    content = read_object(folder / CONFIG, "the model's configuration")
     config = EncoderConfig.from_huggingface(content)
     found = _plain_names(tensors.read(folder, allow_pickle), config, folder)
     notes: list[str] = []
@@ -165,7 +163,8 @@ def _fit_to_tensors(config: EncoderConfig, found: dict[str, np.ndarray], extras:
 def _head(content: Mapping[str, Any], config: EncoderConfig, found: Mapping[str, np.ndarray], notes: list[str],
           ) -> HeadConfig:
     """The head that the architecture's name and the tensors agree on."""
-    architecture = next(iter(content.get("architectures") or []), "")
+    names = content.get("architectures")
+    architecture = str(names[0]) if isinstance(names, list) and names else ""
     last = f"{list(_CLASSIFIERS[config.family].values())[-1]}.weight"
     if "qa_outputs.weight" in found:
         return HeadConfig("qa")
@@ -183,12 +182,14 @@ def _sentence_head(folder: Path, config: EncoderConfig) -> tuple[HeadConfig, int
     if not (folder / "modules.json").is_file():
         return HeadConfig("none"), None
     modules = read_json(folder / "modules.json", "the list of sentence-transformers modules")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules if isinstance(module, dict)]
+    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
+        raise ModelError(f"{folder / 'modules.json'} is not a list of modules.")
+    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
     if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]):
         raise ModelError(f"{folder / 'modules.json'} lists {', '.join(kinds) or 'nothing'}; only Transformer, Pooling "
                          "and Normalize can be read.")
     file = folder / str(modules[1].get("path", "")) / CONFIG
-    pooling = read_json(file, "the pooling's configuration")
+    pooling = read_object(file, "the pooling's configuration")
     on = sorted(key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True)
     known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
     if len(on) != 1 or on[0] not in known:
@@ -196,7 +197,7 @@ def _sentence_head(folder: Path, config: EncoderConfig) -> tuple[HeadConfig, int
                          "can be read.")
     longest = None
     if (folder / "sentence_bert_config.json").is_file():
-        longest = read_json(folder / "sentence_bert_config.json", "the sentence length").get("max_seq_length")
+        longest = read_object(folder / "sentence_bert_config.json", "the sentence length").get("max_seq_length")
     if longest is not None and not (isinstance(longest, int) and 2 < longest <= config.max_length):
         raise ModelError(f"{folder / 'sentence_bert_config.json'} says max_seq_length {longest}, which the encoder's "
                          f"{config.max_length} positions do not allow.")

@@ -227,6 +227,16 @@ FAULTS = {
     "relative positions": (edit("config.json", lambda c: c.update(position_embedding_type="relative_key")),
                            "relative_key"),
     "unknown activation": (edit("config.json", lambda c: c.update(hidden_act="swish")), "activation 'swish'"),
+    "activation a list": (edit("config.json", lambda c: c.update(hidden_act=["gelu"])), "activation"),
+    "modules not a list": (lambda f: (f / "modules.json").write_text("{}"), "not a list of modules"),
+    "modules not objects": (lambda f: (f / "modules.json").write_text("[1, 2]"), "not a list of modules"),
+    "other modules": (lambda f: (f / "modules.json").write_text('[{"type": "a.Transformer"}, {"type": "a.CNN"}]'),
+                      "lists Transformer, CNN; only"),
+    "pooling missing": (lambda f: (f / "modules.json").write_text(
+        '[{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "1_Pooling"}]'), "the pooling's configuration"),
+    "pooling a list": (lambda f: ((f / "modules.json").write_text(
+        '[{"type": "a.Transformer"}, {"type": "a.Pooling", "path": "p"}]'), (f / "p").mkdir(),
+        (f / "p" / "config.json").write_text("[]")), "is not an object"),
     "decoder": (edit("config.json", lambda c: c.update(is_decoder=True)), "decoder"),
     "no layer count": (edit("config.json", lambda c: c.pop("num_hidden_layers")), "lacks num_hidden_layers"),
     "text as a count": (edit("config.json", lambda c: c.update(num_hidden_layers="2")), "whole number"),
@@ -297,3 +307,11 @@ def test_minilm_there_and_back(tmp_path):
     expected = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1).numpy()
     assert np.abs(got - expected).max() <= 1e-6
     assert huggingface.CONFIG in {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize("architectures", [None, [], [7], "BertForSequenceClassification", 3])
+def test_odd_architectures_leave_it_to_the_tensors(tmp_path, architectures):
+    folder_of(tmp_path, suffix="ForSequenceClassification", num_labels=3)
+    edit("config.json", lambda c: c.update(architectures=architectures))(tmp_path)
+    head = read_folder(tmp_path).head
+    assert head == (HeadConfig("none") if architectures == [7] else HeadConfig("classification", num_labels=3))
