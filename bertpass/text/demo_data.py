@@ -1,7 +1,7 @@
 """Data of the demo: rated movie-review snippets out of the source package of vaderSentiment 3.3.2 (MIT licence).
 
-C. J. Hutto, E. Gilbert: VADER, ICWSM 2014. The file has 10,605 snippets, each with the mean of about 16 ratings from -4
-to +4. A snippet is positive if its mean is above 0. Snippets with a mean from -0.5 to 0.5 are left out (562): there only
+C. J. Hutto, E. Gilbert: VADER, ICWSM 2014. The file has 10,605 snippets, each with the mean of some 16 ratings from -4
+to 4. A snippet is positive if its mean is above 0. Snippets with a mean from -0.5 to 0.5 are left out (562): there only
 49 % of the raters agree with the sign of the mean, which is as good as tossing a coin; where it is further from 0, 92 %
 do (counted over the raw ratings in the same package).
 
@@ -86,7 +86,7 @@ def read_ratings(sdist: bytes) -> list[tuple[str, float]]:
 
 
 def split(ratings: list[tuple[str, float]]) -> tuple[list[tuple[str, int]], list[tuple[str, int]]]:
-    """Train and dev rows (text, label 0 or 1), shuffled by a fixed seed; no text is there twice (case and marks aside)."""
+    """Train and dev rows (text, label 0 or 1), in an order fixed by a seed; no text is there twice."""
     unique: dict[str, tuple[str, int]] = {}
     for text, rating in ratings:
         if abs(rating) > NEUTRAL:

@@ -116,4 +116,4 @@ def _windows_of(number: int, question: Question, query: Pieces, context: Pieces,
 def answer_tokens(offsets: np.ndarray, answer: Answer) -> tuple[int, int]:
     """The first and the last token that touch an answer's characters, or (-1, -1) if none does (an empty answer)."""
     touched = np.flatnonzero((offsets[:, 0] < answer.start + len(answer.text)) & (offsets[:, 1] > answer.start))
-    return (int(touched[0]), int(touched[-1])) if len(touched) else (-1, -1)
+    return (int(touched[0]), int(touched[-1])) if answer.text and len(touched) else (-1, -1)

@@ -1,0 +1,202 @@
+"""SQuAD files and windows: layout faults, strides, the best context of every token, label positions."""
+
+from __future__ import annotations
+
+import copy
+import gzip
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bertpass.errors import DataError, UsageError
+from bertpass.text.batching import batches
+from bertpass.text.squad import Answer, Question, make_windows, read_squad
+from bertpass.text.squad_windows import answer_tokens, max_context, window_starts
+from bertpass.text.tokenizer import Tokenizer
+
+CONTEXT = "Ève saw  the cat in 1990s Paris, then the dog."
+FILE: dict[str, Any] = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": CONTEXT, "qas": [
+    {"id": "a", "question": "What did Ève see?", "answers": [{"text": "the cat", "answer_start": 9}]},
+    {"id": "b", "question": "When?", "answers": [{"text": "1990", "answer_start": 20}]}]}]}]}
+
+
+def saved(folder: Path, content: Any) -> Path:
+    path = folder / "dev-v1.1.json.gz"
+    path.write_bytes(gzip.compress(json.dumps(content).encode()))
+    return path
+
+
+def test_read(tmp_path: Path) -> None:
+    data = read_squad(saved(tmp_path, FILE))
+    assert not data.version_2 and data.labelled
+    assert data.questions[0] == Question("a", "What did Ève see?", CONTEXT, (Answer("the cat", 9),), "T")
+
+
+def test_read_questions_without_answers(tmp_path: Path) -> None:
+    content = copy.deepcopy(FILE)
+    del content["data"][0]["paragraphs"][0]["qas"][0]["answers"]
+    data = read_squad(saved(tmp_path, content))
+    assert data.questions[0].answers is None and not data.labelled
+
+
+def test_impossible_questions_make_version_2(tmp_path: Path) -> None:
+    content = copy.deepcopy(FILE)
+    content["data"][0]["paragraphs"][0]["qas"][0] |= {"is_impossible": True, "answers": [],
+                                                      "plausible_answers": [{"text": "dog", "answer_start": 42}]}
+    data = read_squad(saved(tmp_path, content))
+    assert data.version_2 and data.labelled and data.questions[0].answers == ()
+
+
+@pytest.mark.parametrize(("path", "value", "words"), [
+    (["data"], None, "expected a list under 'data'"),
+    (["data"], [], "has no questions"),
+    (["data", 0, "paragraphs"], "x", "article 1: expected a list under 'paragraphs'"),
+    (["data", 0, "paragraphs", 0, "context"], 3, "paragraph 1: expected text under 'context'"),
+    (["data", 0, "paragraphs", 0, "context"], "\ud800", "lone surrogate"),
+    (["data", 0, "paragraphs", 0, "qas", 0], [], "expected an object in 'qas'"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "question"], None, "question 'a': expected text under 'question'"),
+    (["data", 0, "paragraphs", 0, "qas", 1, "id"], "a", "question 'a': this id occurs twice"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], 8, "does not hold the answer 'the cat'"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], -38, "does not hold the answer"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], "9", "expected a whole number"),
+])
+def test_faults_of_files(tmp_path: Path, path: list, value: Any, words: str) -> None:
+    content = copy.deepcopy(FILE)
+    inner: Any = content
+    for step in path[:-1]:
+        inner = inner[step]
+    inner[path[-1]] = value
+    with pytest.raises(DataError, match=words):
+        read_squad(saved(tmp_path, content))
+
+
+def test_not_json(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"data": [\n}')
+    with pytest.raises(DataError, match="line 2: not JSON"):
+        read_squad(path)
+    path.write_text("[" * 200_000)
+    with pytest.raises(DataError, match=r"nested too deeply|not JSON"):
+        read_squad(path)
+    path.write_text("[1]")
+    with pytest.raises(DataError, match="expected a list under 'data'"):
+        read_squad(path)
+
+
+# -- windows ----------------------------------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 300), st.integers(1, 60), st.integers(1, 80))
+def test_windows_cover_the_context(tokens: int, room: int, stride: int) -> None:
+    starts = window_starts(tokens, room, stride)
+    assert starts[0] == 0 and starts[-1] + room >= tokens
+    assert all(b - a == min(stride, room) for a, b in itertools.pairwise(starts))
+    assert all(start + room < tokens for start in starts[:-1])
+
+
+@given(st.integers(1, 120), st.integers(1, 40), st.integers(1, 50))
+def test_max_context_is_the_recipe_in_plain_loops(tokens: int, room: int, stride: int) -> None:
+    starts = window_starts(tokens, room, stride)
+    best = max_context(tokens, room, starts)
+    for token in range(tokens):
+        scores = []
+        for start in starts:
+            length = min(room, tokens - start)
+            end = start + length - 1
+            inside = start <= token <= end
+            scores.append(min(token - start, end - token) + 0.01 * length if inside else -1.0)
+        assert best[token] == scores.index(max(scores))
+
+
+def test_every_token_is_shown_best_once(minilm: Tokenizer) -> None:
+    """Also the last token of every window can start an answer."""
+    question = Question("q", "who", " ".join(["cat", "dog", "fox"] * 30))
+    windows = make_windows([question], minilm, max_seq_length=20, doc_stride=7)
+    assert len(windows) == len(window_starts(90, 16, 7))
+    shown = [start for w in windows for start, best in zip(w.offsets[:, 0].tolist(), w.is_max_context, strict=True)
+             if best]
+    assert sorted(shown) == [4 * i for i in range(90)]
+    for window in windows:
+        assert not window.is_max_context[:window.context_start].any()
+        assert not window.is_max_context[window.context_end:].any()
+        assert set(window.sequence_ids[window.context_start:window.context_end]) == {1}
+    assert windows[-1].is_max_context[windows[-1].context_end - 1]
+
+
+def test_labels_point_at_the_answer(minilm: Tokenizer) -> None:
+    questions = [Question("a", "What?", CONTEXT, (Answer("the cat", 9),)), Question("b", "When?", CONTEXT, ()),
+                 Question("c", "Who?", CONTEXT)]
+    for window in make_windows(questions, minilm):
+        if window.question == 0:
+            assert CONTEXT[window.offsets[window.start, 0]:window.offsets[window.end, 1]] == "the cat"
+        else:
+            assert (window.start, window.end) == (0, 0)
+
+
+def test_answer_outside_or_across_a_window_is_0_0(minilm: Tokenizer) -> None:
+    words = ["w"] * 40
+    words[19:21] = ["cat", "dog"]
+    context = " ".join(words)
+    question = Question("q", "who", context, (Answer("cat dog", context.index("cat")),))
+    windows = make_windows([question], minilm, max_seq_length=14, doc_stride=10)  # room for 10 tokens
+    labels = [(w.start, w.end) for w in windows]
+    assert labels == [(0, 0)] * 4  # 19 ends the second window, 20 starts the third
+    windows = make_windows([question], minilm, max_seq_length=14, doc_stride=5)
+    found = [context[w.offsets[w.start, 0]:w.offsets[w.end, 1]] for w in windows if w.start]
+    assert found == ["cat dog"]
+
+
+def test_answer_tokens_touch_the_characters() -> None:
+    offsets = np.array([[0, 3], [4, 7], [7, 9], [10, 12]])
+    assert answer_tokens(offsets, Answer("xxx", 4)) == (1, 1)
+    assert answer_tokens(offsets, Answer("xxxx", 5)) == (1, 2)
+    assert answer_tokens(offsets, Answer(" x", 9)) == (3, 3)
+    assert answer_tokens(offsets, Answer("", 5)) == (-1, -1)
+
+
+def test_windows_are_encodings(minilm: Tokenizer) -> None:
+    windows = make_windows([Question("a", "Who?", CONTEXT)], minilm)
+    (batch,) = batches(windows, 4, pad_id=minilm.pad_id, pad_to=384)
+    assert batch.input_ids.shape == (1, 384) and batch.valid_length[0] == len(windows[0])
+
+
+def test_roberta_windows(roberta_folder: Path) -> None:
+    tokenizer = Tokenizer.from_folder(roberta_folder)
+    question = Question("q", "who jumps", "the quick fox jumps over the lazy dogs", (Answer("fox", 10),))
+    for window in make_windows([question], tokenizer, max_seq_length=24, doc_stride=4):
+        assert len(window) <= 24 and window.ids[window.context_start - 1] == tokenizer.sep_id
+        if window.start:
+            assert question.context[window.offsets[window.start, 0]:window.offsets[window.end, 1]] == "fox"
+
+
+def test_wrong_calls(minilm: Tokenizer) -> None:
+    question = Question("q", "who " * 100, CONTEXT)
+    with pytest.raises(UsageError, match="no room for context"):
+        make_windows([question], minilm, max_seq_length=67, max_query_length=64)
+    assert make_windows([question], minilm, max_seq_length=68, max_query_length=64)[0].context_start == 66
+    with pytest.raises(UsageError, match="at least 1"):
+        make_windows([question], minilm, doc_stride=0)
+    with pytest.raises(DataError, match="empty context"):
+        make_windows([Question("q", "who", " ")], minilm)
+
+
+@pytest.mark.data
+def test_real_label_spans_decode_to_the_answer(minilm: Tokenizer, real_data: Path) -> None:
+    """In every window; a token that is cut inside a word (1990 of "1990s") may add its other characters."""
+    data = read_squad(real_data / "SQuAD" / "dev-v1.1.json.gz")
+    questions = data.questions[::5]
+    spans = whole = 0
+    for window in make_windows(questions, minilm, max_seq_length=192, doc_stride=64):
+        question = questions[window.question]
+        if window.start:
+            text = question.context[window.offsets[window.start, 0]:window.offsets[window.end, 1]]
+            assert question.answers and question.answers[0].text in text
+            spans += 1
+            whole += text == question.answers[0].text
+    assert spans > len(questions) and whole > 0.99 * spans
