@@ -66,7 +66,9 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
         meta = field.metadata
         group = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
         groups[meta["group"]] = group
-        default = field.default if field.default is not dataclasses.MISSING else field.default_factory()  # type: ignore[misc]
+        default = field.default
+        if field.default_factory is not dataclasses.MISSING:
+            default = field.default_factory()
         names = ["--" + field.name, *meta["aliases"]]
         text = meta["help"].replace("%", "%%")
         if hints[field.name] is bool:

@@ -39,8 +39,9 @@ def show(result: dict[str, Any]) -> str:
         lines.append(", ".join(f"{k} {v:.4f}" for k, v in result["metrics"].items()) + part)
     if "compare" in result:
         compared = result["compare"]
-        lines.append(f"medians: {compared['plain']['latency_ms']['p50']:.2f} ms without passes, "
-                     f"{latency['p50']:.2f} ms with passes, ratio {compared['ratio_of_median_latency']:.3f}; largest difference of an output "
+        plain = compared["plain"]["latency_ms"]
+        lines.append(f"medians: {plain['p50']:.2f} ms without passes, {latency['p50']:.2f} ms with passes, ratio "
+                     f"{compared['ratio_of_median_latency']:.3f}; largest difference of an output "
                      f"{compared['max_output_difference']:.2e}")
     return "\n".join(lines)
 

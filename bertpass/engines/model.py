@@ -11,7 +11,7 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
-from bertpass.text.batching import Batch, batches
+from bertpass.text.batching import batches
 from bertpass.text.squad import Question, best_answers, make_windows
 from bertpass.text.tokenizer import Tokenizer
 
@@ -109,18 +109,17 @@ class Model:
         An embedding model gives its own pooling; any other model without a classifier gives the mean over its token
         states. ``normalize`` scales to length 1 (default: as the model says, False where it says nothing).
         """
-        single = isinstance(texts, str)
+        many = [texts] if isinstance(texts, str) else list(texts)
         if self.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use "
                              f"{'answer()' if self.head.kind == 'qa' else 'predict()'}.")
-        rows = self.run(self.tokenizer.encode([texts] if single else list(texts), max_length=self.max_length),
-                        batch_size)
+        rows = self.run(self.tokenizer.encode(many, max_length=self.max_length), batch_size)
         if self.head.kind != "embedding":
             rows = [row.mean(axis=0) for row in rows]
         out = np.stack(rows) if rows else np.zeros((0, self.config.units), np.float32)
         if normalize and not (self.head.kind == "embedding" and self.head.normalize):
             out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-        return out[0] if single else out
+        return out[0] if isinstance(texts, str) else out
 
     def predict(self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, *,
                 batch_size: int = 32) -> Any:
@@ -131,14 +130,13 @@ class Model:
         if not self.head.has_classifier:
             raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); fine-tune one with "
                              "finetune/finetune_classifier.py.")
-        single = isinstance(texts, str)
-        if single != (isinstance(pairs, str) if pairs is not None else single):
+        if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
-        encodings = self.tokenizer.encode([texts] if single else list(texts),
-                                          pairs=[pairs] if isinstance(pairs, str) else pairs,
+        many = [texts] if isinstance(texts, str) else list(texts)
+        encodings = self.tokenizer.encode(many, pairs=[pairs] if isinstance(pairs, str) else pairs,
                                           max_length=self.max_length)
         out = [self._prediction(row) for row in self.run(encodings, batch_size)]
-        return out[0] if single else out
+        return out[0] if isinstance(texts, str) else out
 
     def _prediction(self, logits: np.ndarray) -> Prediction:
         if self.head.kind == "regression":
@@ -162,7 +160,7 @@ class Model:
         asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
                                max_query_length=64)
-        logits = self.run([w.encoding for w in windows])
+        logits = self.run(windows)
         best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
                             version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]
         return Answer(best.text, best.probability, best.start, best.end)
@@ -172,6 +170,3 @@ class Model:
         self.engine.close()
 
 
-def forward_batch(engine: Engine, batch: Batch) -> list[np.ndarray]:
-    """One batch through an engine."""
-    return engine.forward(batch.input_ids, batch.token_types, batch.valid_length)

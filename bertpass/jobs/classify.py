@@ -15,7 +15,7 @@ from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
 from bertpass.text.readers import Example, read_own, read_split, read_task_file
-from bertpass.text.tasks import Task, find_split, get_task
+from bertpass.text.tasks import Kind, Task, find_split, get_task, own_task
 
 
 @dataclass
@@ -54,24 +54,17 @@ class Splits:
     test: list[Example]
 
 
-def own_task(name: str, kind: str, labels: tuple[str, ...]) -> Task:
-    """The declaration of a task in a person's own files."""
-    regression = kind == "regression"
-    return Task(name, "regression" if regression else "classification", (), None,
-                ("pearson", "spearman") if regression else ("accuracy", "f1") if len(labels) == 2 else ("accuracy",),
-                "pearson" if regression else "accuracy", labels)
-
-
 def read_splits(options: ClassifierOptions) -> Splits:
     """Read all data of the job; every fault of a file shows here, before any long work."""
     if options.train_file or options.dev_file:
+        kind: Kind = "regression" if options.task_kind == "regression" else "classification"
         train: list[Example] = []
         labels: tuple[str, ...] | None = None
         if options.train_file:
-            train, labels = read_own(options.train_file, options.task_kind)
-        dev, labels = read_own(options.dev_file or "", options.task_kind, labels)
-        test = read_own(options.test_file, options.task_kind, labels, need_labels=False)[0] if options.test_file else []
-        return Splits(own_task(options.task_name or "custom", options.task_kind, labels), train, {"dev": dev}, test)
+            train, labels = read_own(options.train_file, kind)
+        dev, labels = read_own(options.dev_file or "", kind, labels)
+        test = read_own(options.test_file, kind, labels, need_labels=False)[0] if options.test_file else []
+        return Splits(own_task(options.task_name or "custom", kind, labels), train, {"dev": dev}, test)
     task = get_task(options.task_name or "")
     if task.kind not in ("classification", "regression"):
         raise UsageError(f"--task_name {task.name}: is not a classification or regression task"
@@ -103,13 +96,13 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     device = context(options.gpu)
     task = splits.task
     head = HeadConfig(task.kind, num_labels=task.outputs)
-    start = starting.checkpoint(options, head, task.labels)
+    start, tokenizer = starting.checkpoint(options, head, task.labels)
     folder = Path(options.output_dir)
     start_logging(folder / "finetune.log")
     starting.tell(start, options)
 
-    train = encode_examples(splits.train, start.tokenizer, options.max_len)
-    dev = {name: encode_examples(rows, start.tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    train = encode_examples(splits.train, tokenizer, options.max_len)
+    dev = {name: encode_examples(rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
     log.info("%s: %d training and %s development rows", task.name, len(train),
              " + ".join(str(len(d)) for d in dev.values()))
     net = starting.network(start, device, options.seed)
@@ -118,7 +111,7 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     def evaluate() -> tuple[dict[str, float], float]:
         scores: dict[str, float] = {}
         for name, data in dev.items():
-            outputs = collect(forward, data, options.dev_batch_size, start.tokenizer.pad_id, f"evaluating {name}")
+            outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
             found = score(task, outputs, data.labels)
             scores.update(found if len(dev) == 1 else {f"{k} ({name})": v for k, v in found.items()})
         first = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
@@ -129,7 +122,7 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
-        epochs = starting.Epochs(train, options, start.tokenizer.pad_id)
+        epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate)
         result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history}
     result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
@@ -139,8 +132,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len,
                               metrics=result["metrics"])
     if splits.test:
-        data = encode_examples(splits.test, start.tokenizer, options.max_len)
-        outputs = collect(forward, data, options.dev_batch_size, start.tokenizer.pad_id, "predicting")
+        data = encode_examples(splits.test, tokenizer, options.max_len)
+        outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, "predicting")
         write_predictions(folder / "predictions.tsv", task, outputs, [e.id for e in splits.test])
     starting.write_result(folder, result)
     return result

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bertpass import machine
+from bertpass.engines import Engine, load
 from bertpass.jobs import classify, pass_table
 from bertpass.jobs.predict import collect, encode_examples, score
+from bertpass.model.bundle import Bundle
 from bertpass.progress import log
 from bertpass.text import demo_data
+from bertpass.text.batching import Batch
 from bertpass.text.readers import read_own
+from bertpass.text.tasks import own_task
 
 SENTENCES = (
     "A warm, funny and quietly devastating film.",
@@ -22,6 +29,10 @@ SENTENCES = (
 )
 SHAPES = ((1, 128), (8, 128))
 MAX_LENGTH = 64
+
+
+def _forward(engine: Engine, batch: Batch) -> list[np.ndarray]:
+    return engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
 
 
 def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int | None = None) -> dict[str, Any]:
@@ -41,20 +52,16 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int | 
     trained = classify.run(options)
 
     print("3. exporting, applying each graph pass with the compiled library, running all of them in turn")
-    from bertpass.engines import load
-    from bertpass.model.bundle import Bundle
-
     bundle = Bundle.open(folder / "model" / "bundle")
     checkpoint = bundle.checkpoint()
     variants, engines = pass_table.compare(checkpoint, SHAPES, rounds, library=str(library))
     examples, _ = read_own(data.folder / "dev.tsv", labels=bundle.labels)
     tokenizer = bundle.tokenizer()
     dev = encode_examples(examples, tokenizer, MAX_LENGTH)
-    task = classify.own_task("reviews", "classification", tuple(bundle.labels or ()))
+    task = own_task("reviews", "classification", tuple(bundle.labels or ()))
     accuracy = {}
     for name, engine in engines.items():
-        outputs = collect(lambda b, e=engine: e.forward(b.input_ids, b.token_types, b.valid_length), dev, 64,
-                          tokenizer.pad_id, f"dev set, {name}")
+        outputs = collect(partial(_forward, engine), dev, 64, tokenizer.pad_id, f"dev set, {name}")
         accuracy[name] = score(task, outputs, dev.labels)["accuracy"]
     pass_table.show(variants, f"MiniLM, float32, {machine.threads()} threads, medians of {rounds} interleaved rounds",
                     {"dev accuracy": {name: f"{value:.3f}" for name, value in accuracy.items()}})

@@ -26,7 +26,7 @@ Forward = Callable[[Batch], list[np.ndarray]]
 class Dataset:
     """Encoded sequences of one split with what is needed to score them."""
 
-    encodings: list[Any]
+    encodings: Sequence[Any]
     labels: np.ndarray | None = None
     windows: list[Window] = field(default_factory=list)
 
@@ -36,11 +36,10 @@ class Dataset:
 
 def encode_examples(examples: Sequence[Example], tokenizer: Tokenizer, max_length: int) -> Dataset:
     """Encode classification or regression examples; labels stay ``None`` unless every example has one."""
-    pairs = [e.text_pair for e in examples]
-    if any(p is not None for p in pairs) and any(p is None for p in pairs):
+    pairs = [e.text_pair for e in examples if e.text_pair is not None]
+    if pairs and len(pairs) != len(examples):
         raise DataError("some rows have a text_pair and some have none: give every row one, or no row.")
-    encodings = tokenizer.encode([e.text for e in examples],
-                                 pairs=None if pairs and pairs[0] is None else pairs, max_length=max_length)
+    encodings = tokenizer.encode([e.text for e in examples], pairs=pairs or None, max_length=max_length)
     labels = None
     if examples and all(e.label is not None for e in examples):
         labels = np.asarray([e.label for e in examples])
@@ -102,7 +101,7 @@ def encode_questions(data: SquadData, tokenizer: Tokenizer, options: AnswerOptio
     windows = make_windows(data.questions, tokenizer, max_seq_length=options.max_seq_length,
                            doc_stride=options.doc_stride, max_query_length=options.max_query_length)
     labels = np.array([(w.start, w.end) for w in windows], np.int32).reshape(-1, 2)
-    return Dataset([w.encoding for w in windows], labels, windows)
+    return Dataset(windows, labels, windows)
 
 
 def answers(data: SquadData, dataset: Dataset, outputs: Sequence[np.ndarray],

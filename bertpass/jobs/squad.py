@@ -81,7 +81,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
 
     check_device(options.gpu, options.dtype)
     device, head = context(options.gpu), HeadConfig("qa")
-    start = starting.checkpoint(options, head)
+    start, tokenizer = starting.checkpoint(options, head)
     if options.max_seq_length > start.config.max_length:
         raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} "
                          "positions.")
@@ -93,15 +93,15 @@ def run(options: SquadOptions) -> dict[str, Any]:
     forward = net_forward(net, start.config, device)
 
     def score(data: SquadData) -> tuple[dict[str, float], list[Any]]:
-        encoded = encode_questions(data, start.tokenizer, answering)
-        outputs = collect(forward, encoded, options.test_batch_size, start.tokenizer.pad_id, "answering")
+        encoded = encode_questions(data, tokenizer, answering)
+        outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
 
     began = time.monotonic()
     result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
     if train_data is not None:
-        train = encode_questions(train_data, start.tokenizer, answering)
+        train = encode_questions(train_data, tokenizer, answering)
         log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
                  len(dev_data.questions))
         few = dev_data if options.max_eval_questions is None else \
@@ -112,7 +112,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
             return scores, scores["f1"]
 
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
-        epochs = starting.Epochs(train, options, start.tokenizer.pad_id)
+        epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate)
         result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}

@@ -21,6 +21,7 @@ from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
 from bertpass.text.batching import Batches, batches
+from bertpass.text.tokenizer import Tokenizer
 
 BUNDLE = "bundle"
 
@@ -47,8 +48,9 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
                            regression=regression, allow_pickle=allow_pickle)
 
 
-def checkpoint(options: FinetuneOptions, head: HeadConfig, labels: tuple[str, ...] = ()) -> Checkpoint:
-    """The checkpoint that a fine-tuning job starts from, with the head of its task.
+def checkpoint(options: FinetuneOptions, head: HeadConfig,
+               labels: tuple[str, ...] = ()) -> tuple[Checkpoint, Tokenizer]:
+    """The checkpoint that a fine-tuning job starts from, with the head of its task, and its tokenizer.
 
     Raises
     ------
@@ -64,7 +66,7 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig, labels: tuple[str, ..
     if options.model_parameters and (found.head.kind, found.head.num_labels) != (head.kind, head.num_labels):
         raise ModelError(f"--model_parameters {source}: its head is '{found.head.kind}' with {found.head.num_labels} "
                          f"outputs, and this task needs '{head.kind}' with {head.num_labels}.")
-    return adapt(found, head, options.seed, labels=list(labels) or None)
+    return adapt(found, head, options.seed, labels=list(labels) or None), found.tokenizer
 
 
 def tell(start: Checkpoint, options: FinetuneOptions) -> None:

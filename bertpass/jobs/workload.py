@@ -21,8 +21,9 @@ from bertpass.jobs.predict import (
     write_answers,
     write_predictions,
 )
-from bertpass.text import metrics
+from bertpass.text import metrics, tasks
 from bertpass.text.download import download
+from bertpass.text.files import read_lines
 from bertpass.text.readers import Example, read_own, read_task_file
 from bertpass.text.squad import SquadData, read_squad
 from bertpass.text.tasks import Task, find_split, get_task
@@ -80,15 +81,14 @@ def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> So
 
 def own_task(name: str | None, head_kind: str, labels: Sequence[str]) -> Task:
     """The task of a bundle: one of ours by name, else one of a person's own data."""
-    from bertpass.jobs.classify import own_task as declare
-
     if name is not None:
         try:
             return get_task(name)
         except UsageError:
             pass
     if head_kind in ("classification", "regression"):
-        return declare(name or "custom", head_kind, tuple(labels))
+        return tasks.own_task(name or "custom", "regression" if head_kind == "regression" else "classification",
+                              tuple(labels))
     return get_task("QA" if head_kind == "qa" else "embedding")
 
 
@@ -99,8 +99,9 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
     if source.task.kind == "embedding":
         return _embedding(source.examples, tokenizer, options)
     data = encode_examples(source.examples, tokenizer, options.seq_length)
+    labels = data.labels
     return Workload(data, len(data),
-                    None if data.labels is None else lambda out: score(source.task, out, data.labels[:len(out)]),
+                    None if labels is None else lambda out: score(source.task, out, labels[:len(out)]),
                     lambda folder, out: write_predictions(folder / "predictions.tsv", source.task, out,
                                                           [e.id for e in source.examples[:len(out)]]))
 
@@ -163,6 +164,4 @@ def _embedding(examples: Sequence[Example], tokenizer: Tokenizer, options: Deplo
 
 def _has_own_header(path: Path) -> bool:
     """Whether a .tsv names its columns as own data does (a column ``text``)."""
-    from bertpass.text.files import read_lines
-
     return any("text" in line.split("\t") for _, line in [next(read_lines(path), (0, ""))])

@@ -165,6 +165,13 @@ def get_task(name: str) -> Task:
     return task
 
 
+def own_task(name: str, kind: Kind, labels: tuple[str, ...] = ()) -> Task:
+    """The declaration of a person's own data, read by :func:`bertpass.text.readers.read_own`."""
+    if kind == "regression":
+        return Task(name, kind, (), None, ("pearson", "spearman"), "pearson")
+    return Task(name, kind, (), None, ("accuracy", "f1") if len(labels) == 2 else ("accuracy",), "accuracy", labels)
+
+
 def find_split(task: Task, data_dir: str | Path, split: str) -> list[Path]:
     """The files of one split: one, or two for MNLI's dev and test where both are there.
 
