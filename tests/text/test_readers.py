@@ -9,7 +9,7 @@ import pytest
 
 from bertpass.errors import DataError, UsageError
 from bertpass.text.readers import read_own, read_split, read_task_file
-from bertpass.text.tasks import TASKS, find_split, get_task
+from bertpass.text.tasks import TASKS, find_split, get_task, own_task
 
 NAMES = ["MRPC", "QQP", "QNLI", "RTE", "STS-B", "CoLA", "MNLI", "WNLI", "SST", "XNLI", "LCQMC", "ChnSentiCorp", "QA",
          "embedding"]
@@ -243,3 +243,9 @@ def test_other_endings_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "folder.tsv").mkdir()
     with pytest.raises(DataError, match="cannot be read"):
         read_own(tmp_path / "folder.tsv")
+
+
+def test_own_task_has_the_metrics_of_its_labels() -> None:
+    assert own_task("t", "classification", ("no", "yes")).metrics == ("accuracy", "f1")
+    assert own_task("t", "classification", ("a", "b", "c")).metrics == ("accuracy",)
+    assert own_task("t", "regression").main_metric == "pearson" and own_task("t", "regression").outputs == 1

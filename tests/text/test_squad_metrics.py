@@ -100,7 +100,7 @@ def test_gold_as_prediction_is_perfect(rows: list[tuple[list[str], str, int]]) -
 @pytest.mark.data
 def test_gold_answers_of_the_real_dev_file(real_data: Path) -> None:
     data = read_squad(real_data / "SQuAD" / "dev-v1.1.json.gz")
-    for pick, perfect in ((0, 10570), (-1, 10569)):  # one question's last answer is ".", which has no words: F1 0 in 1.1
+    for pick, perfect in ((0, 10570), (-1, 10569)):  # one last answer is ".", without words: F1 0 in 1.1
         found = evaluate(data, {q.id: q.answers[pick].text for q in data.questions if q.answers})
         assert found == {"exact": 100.0, "f1": pytest.approx(100 * perfect / 10570), "total": 10570}
     shifted = {q.id: other.answers[0].text
