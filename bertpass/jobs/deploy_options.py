@@ -24,8 +24,8 @@ class DeployOptions:
     num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", group="model",
                                  least=1)
     allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", group="model")
-    dropout: float = flag(0.1, "dropout kept in the exported graph; inference does not use it", group="model", least=0,
-                          most=0.9)
+    dropout: float = flag(0.1, "accepted as published; the exported graph is for inference and has no dropout",
+                          group="model", least=0, most=0.9)
     task: str | None = flag(None, "QA, embedding, MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, "
                             "ChnSentiCorp; default: the model's own", group="data")
     data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
@@ -43,8 +43,8 @@ class DeployOptions:
     QA_max_query_length: int = flag(64, "longest question in tokens", group="question answering", least=1)
     QA_null_score_diff_threshold: float = flag(0.0, "no answer where its score leads by more than this",
                                                group="question answering")
-    oov_way: str = flag("avg", "embedding of words from their pieces, as published", group="question answering",
-                        choices=("avg", "sum", "last"))
+    oov_way: str = flag("avg", "accepted as published; the embedding task gives one pooled vector a text, "
+                        "so how pieces form words does not matter", group="data", choices=("avg", "sum", "last"))
     dtype: str = flag("float32", "precision of the inference", group="inference", choices=("float32", "float16"))
     true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference")
     custom_pass: str | None = flag(None, "library of graph passes, usually bertpass_lib.so; MXNet loads it",

