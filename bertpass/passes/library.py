@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -16,11 +17,10 @@ from bertpass.mx import load_library, mx, version
 
 
 def message(error: Exception) -> str:
-    """MXNet's text without its stack trace and source positions."""
-    for line in str(error).splitlines():
-        if line.strip() and not line.startswith(("Stack trace", "  [bt]")):
-            return line.split("] ", 1)[-1].removeprefix("std::exception: ").strip()
-    return str(error)
+    """MXNet's text as one sentence, without the error's name, source positions and stack trace."""
+    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  [bt]"))]
+    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", lines[0]) if lines else "no reason given"
+    return re.sub(r"^\w*Error: ", "", text).strip().rstrip(".") + "."
 
 
 def symbol_of(text: str) -> mx.sym.Symbol:
