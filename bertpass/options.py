@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+import os
 import types
 import typing
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 from bertpass.errors import UsageError, nearest
@@ -94,10 +97,23 @@ def check(options: Any) -> None:
         if meta.get("choices") and value not in meta["choices"]:
             raise UsageError(f"--{field.name} {value}: not one of {', '.join(meta['choices'])}."
                              + nearest(str(value), meta["choices"]))
+        if isinstance(value, float) and not math.isfinite(value):
+            raise UsageError(f"--{field.name} {value}: must be a finite number.")
         for bound, wrong, word in (("least", lambda v, b: v < b, "at least"), ("most", lambda v, b: v > b, "at most")):
             limit = meta.get(bound)
-            if limit is not None and (value != value or wrong(value, limit)):
+            if limit is not None and wrong(value, limit):
                 raise UsageError(f"--{field.name} {value}: must be {word} {limit:g}.")
+
+
+def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
+    """Refuse, before anything is written, a folder that cannot be made or written to; ``name`` is its flag."""
+    for parent in (Path(folder).absolute(), *Path(folder).absolute().parents):
+        if parent.is_dir():
+            if not os.access(parent, os.W_OK | os.X_OK):
+                raise UsageError(f"--{name} {folder}: {parent} cannot be written to; name another folder.")
+            return
+        if os.path.lexists(parent):
+            raise UsageError(f"--{name} {folder}: {parent} is a file, not a folder.")
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str, epilog: str = "") -> T:

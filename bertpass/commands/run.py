@@ -22,11 +22,18 @@ def guarded(main: Callable[[], int | None]) -> int:
     except BertpassError as error:
         if os.environ.get("BERTPASS_TRACEBACK") == "1":
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
-        return error.exit_code
+        return _tell(error, error.exit_code)
     except KeyboardInterrupt:
         print("stopped.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output went away: not an error of ours
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a full disk, a folder taken away: nothing that we could have known before
+        return _tell(error, BertpassError.exit_code)
+
+
+def _tell(error: Exception, code: int) -> int:
+    """Print the error as one line, whatever a library put into its text."""
+    print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+    return code

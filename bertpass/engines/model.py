@@ -74,12 +74,12 @@ class Model:
         UsageError
             Shapes do not fit, ids or lengths are out of range, or the sequence is longer than the model's positions.
         """
-        ids = np.asarray(input_ids)
+        ids = _array("input_ids", input_ids)
         if ids.ndim != 2 or not ids.size or not np.issubdtype(ids.dtype, np.integer):
             raise UsageError(f"input_ids must be whole numbers of shape (batch, sequence), "
                              f"not {ids.dtype} {ids.shape}.")
-        types = np.zeros_like(ids) if token_types is None else np.asarray(token_types)
-        valid = np.full(len(ids), ids.shape[1]) if valid_length is None else np.asarray(valid_length)
+        types = np.zeros_like(ids) if token_types is None else _array("token_types", token_types)
+        valid = np.full(len(ids), ids.shape[1]) if valid_length is None else _array("valid_length", valid_length)
         if types.shape != ids.shape or valid.shape != ids.shape[:1]:
             raise UsageError(f"input_ids are {ids.shape}, so token_types must be {ids.shape} and valid_length "
                              f"{ids.shape[:1]}, not {types.shape} and {valid.shape}.")
@@ -89,9 +89,10 @@ class Model:
         limits = (("input_ids", ids, 0, self.config.vocab_size - 1),
                   ("token_types", types, 0, max(self.config.token_type_vocab_size, 1) - 1),
                   ("valid_length", valid, 1, ids.shape[1]))
-        for name, values, low, high in limits:
-            if not (np.all(values >= low) and np.all(values <= high)):  # also refuses NaN
-                raise UsageError(f"{name} must lie between {low} and {high}; found {values.min()} to {values.max()}.")
+        for name, values, low, high in limits:  # written so that NaN is refused too
+            if not (np.all(values >= low) and np.all(values <= high) and np.all(values == np.floor(values))):
+                raise UsageError(f"{name} must be whole numbers from {low} to {high}; found {values.min()} to "
+                                 f"{values.max()}.")
         return self.engine.forward(ids.astype(np.int32), types.astype(np.int32), valid.astype(np.int32))
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
@@ -170,3 +171,12 @@ class Model:
         self.engine.close()
 
 
+def _array(name: str, values: Any) -> np.ndarray:
+    """Numbers as an array; UsageError where the rows differ in length or something is no number."""
+    try:
+        array = np.asarray(values)
+    except ValueError:
+        array = np.empty(0, object)
+    if array.dtype.kind not in "iuf":
+        raise UsageError(f"{name} must be an array of whole numbers: rows of one length, padded.")
+    return array

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from bertpass import machine
+from bertpass import _core, machine
 from bertpass.engines.base import Engine
-from bertpass.errors import DeviceError, ModelError
+from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint
@@ -66,16 +66,14 @@ class MXNetEngine(Engine):
         self.dtype = "float16" if "float16" in floats else "float32"
         check_device(gpu, self.dtype)
         self._context, self._inputs, self._report = context(gpu), list(inputs), dict(report or {})
-        self._lock = threading.Lock()
-        try:
-            graph = mx.sym.load_json(symbol)
-        except (mx.base.MXNetError, ValueError) as error:
-            raise ModelError(f"MXNet cannot read the exported graph: {str(error).splitlines()[0]}") from error
+        self._lock = threading.RLock()
+        graph = _graph(symbol)
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
             raise ModelError(f"the params file lacks {', '.join(missing[:3])}"
                              + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
                              + ": symbol and params are not of one export.")
+        _check_shapes(graph, arrays, self._inputs)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # it warns that the inputs' types are not known yet
             self._block = mx.gluon.SymbolBlock(graph, [mx.sym.var(name) for name in self._inputs])
@@ -94,7 +92,14 @@ class MXNetEngine(Engine):
         for path in (symbol, params):
             if not path.is_file():
                 raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
-        return cls(symbol.read_text(encoding="utf-8"), params_file.read(params), inputs, gpu=gpu, report=report)
+        try:
+            text = symbol.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise ModelError(f"{symbol} is not an exported graph ({error}); export the model again.") from error
+        try:
+            return cls(text, params_file.read(params), inputs, gpu=gpu, report=report)
+        except GraphError as error:
+            raise ModelError(f"{symbol} is not an exported graph: {error}") from error
 
     def arrays(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[Any]:
         """The inputs of one batch on the device: what a caller keeps when it wants to time the compute alone."""
@@ -114,8 +119,9 @@ class MXNetEngine(Engine):
             return outputs
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        outputs = self.run(self.arrays(input_ids, token_types, valid_length))
-        return [o.astype("float32").asnumpy() for o in outputs]
+        with self._lock:  # the outputs are copied before another thread can run the graph again
+            outputs = self.run(self.arrays(input_ids, token_types, valid_length))
+            return [o.astype("float32").asnumpy() for o in outputs]
 
     def describe(self) -> dict[str, Any]:
         watched = ("OMP_NUM_THREADS", "MXNET_SAFE_ACCUMULATION", "MXNET_FC_TRUE_FP16", "MXNET_ENGINE_TYPE",
@@ -129,6 +135,28 @@ class MXNetEngine(Engine):
             "environment": {name: os.environ[name] for name in watched if name in os.environ},
             **self._report,
         }
+
+
+def _graph(symbol: str) -> Any:
+    """MXNet's symbol of a text; GraphError where it is none (checked first: MXNet itself ends at some of them)."""
+    _core.verify(symbol)
+    try:
+        return mx.sym.load_json(symbol)
+    except mx.base.MXNetError as error:
+        raise GraphError(f"MXNet {mx.__version__} cannot read it ({str(error).splitlines()[0]}).") from error
+
+
+def _check_shapes(graph: Any, arrays: Mapping[str, np.ndarray], inputs: Sequence[str]) -> None:
+    """Infer the graph's shapes for one row of three tokens; ModelError where the parameters are another model's."""
+    shapes = {name: array.shape for name, array in arrays.items() if name in graph.list_inputs()}
+    shapes.update(dict.fromkeys(inputs[:-1], (1, 3)), **{inputs[-1]: (1,)})
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            graph.infer_shape(**shapes)
+    except mx.base.MXNetError as error:
+        raise ModelError("the shapes of the params file do not fit the graph: symbol and params are not of one "
+                         "export.") from error
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, gpu: int | None = None, dtype: str = "float32",

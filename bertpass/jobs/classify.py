@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import UsageError
+from bertpass.jobs.described import bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import collect, encode_examples, score, write_predictions
 from bertpass.model.config import HeadConfig
@@ -36,7 +37,9 @@ class ClassifierOptions(FinetuneOptions):
         super().check()
         if self.train_file and not self.dev_file:
             raise UsageError("--train_file needs --dev_file beside it: the metric is computed there.")
-        if not self.train_file and not self.task_name:
+        if self.dev_file and not self.train_file and not self.only_inference:
+            raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
+        if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
         if self.only_inference and not self.model_parameters:
             raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
@@ -60,7 +63,10 @@ def read_splits(options: ClassifierOptions) -> Splits:
         kind: Kind = "regression" if options.task_kind == "regression" else "classification"
         train: list[Example] = []
         labels: tuple[str, ...] | None = None
-        if options.train_file:
+        if options.only_inference:
+            known = bundle_of(options.model_parameters or "")
+            labels = tuple(known.labels) if known is not None and known.labels else None
+        elif options.train_file:
             train, labels = read_own(options.train_file, kind)
         dev, labels = read_own(options.dev_file or "", kind, labels)
         test = read_own(options.test_file, kind, labels, need_labels=False)[0] if options.test_file else []
@@ -97,6 +103,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     task = splits.task
     head = HeadConfig(task.kind, num_labels=task.outputs)
     start, tokenizer = starting.checkpoint(options, head, task.labels)
+    if options.max_len > start.config.max_length:
+        raise UsageError(f"--max_len {options.max_len}: the model has {start.config.max_length} positions.")
     folder = Path(options.output_dir)
     start_logging(folder / "finetune.log")
     starting.tell(start, options)

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import UsageError
 from bertpass.jobs import workload as work
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.measure import Latency
+from bertpass.passes import select
 from bertpass.progress import Bar, log
 from bertpass.text.batching import batches
 from bertpass.text.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from bertpass.engines.mxnet_engine import MXNetEngine
-    from bertpass.jobs.deploy_model import Deployed
+    from bertpass.jobs.deploy_model import Deployed, Found
 
 WARMUP = 2  # batches that are run and not timed
 
@@ -64,23 +65,26 @@ def run(options: DeployOptions) -> dict[str, Any]:
     source = None
     if task is not None and not options.single and not options.eval_file:
         source = work.read(options, task, None)
-    from bertpass.engines.mxnet_engine import MXNetEngine, check_device
-    from bertpass.jobs.deploy_model import prepare
+    passes = [info.name for info in select(options.pass_names(), "cpu" if options.gpu is None else "gpu")]
+    from bertpass.engines.mxnet_engine import MXNetEngine, check_device  # starts MXNet: only after what needs none
+    from bertpass.jobs.deploy_model import export, find
+    from bertpass.passes.library import Library
 
     check_device(options.gpu, options.dtype)
-    deployed = prepare(options, task)
+    if options.custom_pass is not None:
+        Library(options.custom_pass)
+    found = find(options, task)
+    check_fit(options, found)
+    load = None
+    if not options.single:
+        task = task or work.own_task(found.name, found.head.kind, found.labels)
+        source = source or work.read(options, task, found.labels)
+        load = work.encode(source, found.tokenizer(), options)
+    deployed = export(options, found, passes)
     bundle = deployed.bundle
-    task = task or work.own_task(bundle.task, bundle.head.kind, bundle.labels or [])
-    if options.seq_length > bundle.config.max_length:
-        raise UsageError(f"--seq_length {options.seq_length}: the model has {bundle.config.max_length} positions.")
     engine = MXNetEngine.from_files(deployed.prefix, bundle.inputs, gpu=options.gpu, report={"passes": deployed.report})
-    if options.single:
+    if task is None or source is None or load is None:
         return _single(options, engine, deployed)
-    if source is None:
-        source = work.read(options, task, bundle.labels)
-    load = work.encode(source, bundle.tokenizer(), options)
-    if not len(load.dataset):
-        raise ModelError(f"{source.files[0]} holds no rows to run.")
     engines = {"passes": engine}
     if options.compare:
         engines["plain"] = MXNetEngine.from_files(deployed.plain, bundle.inputs, gpu=options.gpu)
@@ -91,6 +95,20 @@ def run(options: DeployOptions) -> dict[str, Any]:
         load.write(folder, outputs["passes"])
     (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def check_fit(options: DeployOptions, found: Found) -> None:
+    """Refuse what the model cannot do, before it is exported."""
+    found.tokenizer()
+    kind = found.head.kind
+    if options.seq_length > found.config.max_length:
+        raise UsageError(f"--seq_length {options.seq_length}: the model has {found.config.max_length} positions.")
+    if options.question is not None and kind != "qa":
+        raise UsageError(f"--question: this is a {kind} model and answers no questions; give --text.")
+    if options.text is not None and kind == "qa":
+        raise UsageError("--text: this is a question answering model; give --question and --context.")
+    if options.text_pair is not None and not found.head.has_classifier:
+        raise UsageError(f"--text_pair: this is a {kind} model and takes one text at a time.")
 
 
 def _run_batches(engines: dict[str, MXNetEngine], load: work.Workload, options: DeployOptions,
@@ -193,7 +211,5 @@ def _single(options: DeployOptions, engine: MXNetEngine, deployed: Deployed) -> 
         pairs = [options.text_pair] * len(texts) if options.text_pair is not None else None
         return {"predictions": [{"text": t, "label": p.label, "score": p.score, "scores": p.scores}
                                 for t, p in zip(texts, model.predict(texts, pairs), strict=True)]}
-    if model.head.kind == "qa":
-        raise UsageError("this is a question answering model: give --question and --context.")
     return {"embeddings": [{"text": t, "embedding": [round(float(v), 6) for v in e]}
                            for t, e in zip(texts, model.encode(texts), strict=True)]}

@@ -1,25 +1,60 @@
-"""From weights to the deployed pair of files: export as a bundle, then the passes."""
+"""From weights to the deployed pair of files: find the model, export it as a bundle, then the passes."""
 
 from __future__ import annotations
 
 import dataclasses
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.starting import BUNDLE, load
+from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.starting import in_order, load
 from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
-from bertpass.model.config import HeadConfig, named
+from bertpass.model.config import EncoderConfig, HeadConfig, named
 from bertpass.model.export import export_bundle
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize
 from bertpass.progress import log
 from bertpass.text.tasks import Task
 from bertpass.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Found:
+    """A model before anything is written: a checkpoint to export, or with --only_infer the bundle of an earlier run.
+
+    ``prefix`` is that of the deployed pair, ``name`` the task's.
+    """
+
+    prefix: Path
+    name: str | None
+    model: Checkpoint | Bundle
+
+    @property
+    def config(self) -> EncoderConfig:
+        return self.model.config
+
+    @property
+    def head(self) -> HeadConfig:
+        return self.model.head
+
+    @property
+    def labels(self) -> list[str]:
+        return self.model.labels or []
+
+    def tokenizer(self) -> Tokenizer:
+        """ModelError where the model has none."""
+        if isinstance(self.model, Bundle):
+            return self.model.tokenizer()
+        if self.model.tokenizer is None:
+            raise ModelError(f"{self.model.source} has no vocabulary beside it; name one with --vocab.")
+        return self.model.tokenizer
 
 
 @dataclass(frozen=True)
@@ -38,7 +73,17 @@ class Deployed:
 
 def prefix_of(options: DeployOptions, name: str) -> Path:
     """Where the deployed pair goes: --exported_model, else OUTPUT_DIR/TASK/TASK."""
+    name = re.sub(r"[^\w.-]", "_", name)
     return Path(options.exported_model) if options.exported_model else Path(options.output_dir) / name / name
+
+
+def check_own_folder(prefix: Path) -> None:
+    """Refuse to write beside another model: each deployed pair has its folder, for the bundle there is its own."""
+    others = [f.name for f in sorted(prefix.parent.glob("*-symbol.json")) if f.name != f"{prefix.name}-symbol.json"]
+    others += [name for name in ("net.params",) if (prefix.parent / name).exists()]
+    if others:
+        raise UsageError(f"{prefix.parent} holds another model ({others[0]}) and each needs a folder of its own: name "
+                         "another --output_dir or --exported_model.")
 
 
 def head_for(task: Task | None) -> HeadConfig:
@@ -50,33 +95,35 @@ def head_for(task: Task | None) -> HeadConfig:
     return HeadConfig(task.kind, num_labels=task.outputs if task.kind != "qa" else 0)
 
 
-def prepare(options: DeployOptions, task: Task | None) -> Deployed:
-    """Export and optimise, or with ``--only_infer`` find what an earlier run wrote."""
+def find(options: DeployOptions, task: Task | None) -> Found:
+    """Load the weights that the flags name, or with ``--only_infer`` open what an earlier run wrote."""
     if options.only_infer:
         prefix = Path(options.exported_model or "")
-        return Deployed(str(prefix), Bundle.open(prefix.parent / BUNDLE), {"passes": "as exported"})
+        for path in (f"{prefix}-symbol.json", f"{prefix}-0000.params"):
+            if not Path(path).is_file():
+                raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
+        bundle = Bundle.open(prefix.parent / BUNDLE)
+        return Found(prefix, bundle.task, bundle)
     checkpoint = _checkpoint(options, task)
-    if checkpoint.tokenizer is None:
-        raise ModelError(f"{checkpoint.source} has no vocabulary beside it; name one with --vocab.")
-    name = task.name if task is not None else _task_name(options) or checkpoint.head.kind
-    prefix = prefix_of(options, name)
-    prefix.parent.mkdir(parents=True, exist_ok=True)
-    log.info("exporting %s as %s", checkpoint.source, prefix)
-    bundle = export_bundle(checkpoint, prefix.parent / BUNDLE, dtype=options.dtype, task=name)
-    passes: Any = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
+    known = None if task is not None else bundle_of(options.model_parameters or "")
+    name = task.name if task is not None else known.task if known is not None else None
+    prefix = prefix_of(options, name or checkpoint.head.kind)
+    check_own_folder(prefix)
+    return Found(prefix, name, checkpoint)
+
+
+def export(options: DeployOptions, found: Found, passes: Sequence[str]) -> Deployed:
+    """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there."""
+    if isinstance(found.model, Bundle):
+        return Deployed(str(found.prefix), found.model, {"passes": "as exported"})
+    prefix = found.prefix
+    log.info("exporting %s as %s", found.model.source, prefix)
+    bundle = export_bundle(found.model, prefix.parent / BUNDLE, dtype=options.dtype,
+                           task=found.name or found.head.kind)
     report = optimize(str(bundle.symbol_path).removesuffix("-symbol.json"), str(prefix), passes=passes,
                       library=options.custom_pass, device="cpu" if options.gpu is None else "gpu")
     log.info("%s", report)
     return Deployed(str(prefix), bundle, report.to_dict())
-
-
-def _task_name(options: DeployOptions) -> str | None:
-    """The task that the model's own bundle names, where it has one."""
-    path = Path(options.model_parameters or "")
-    for folder in (path, path.parent / BUNDLE):
-        if (folder / "bundle.json").is_file():
-            return Bundle.open(folder).task
-    return None
 
 
 def _checkpoint(options: DeployOptions, task: Task | None) -> Checkpoint:
@@ -102,7 +149,7 @@ def _checkpoint(options: DeployOptions, task: Task | None) -> Checkpoint:
         log.warning("WARNING: no --model_parameters: the head of %s is random, so its predictions mean nothing.",
                     task.name)
         return adapt(found, wanted, labels=list(task.labels) or None)
-    return found
+    return in_order(found, task.labels)
 
 
 def _random(options: DeployOptions, head: HeadConfig) -> Checkpoint:

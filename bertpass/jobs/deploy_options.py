@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass.errors import PassError, UsageError
-from bertpass.options import flag, gpu_flag
+from bertpass.options import check_output_folder, flag, gpu_flag
 
 
 @dataclass
@@ -80,8 +80,7 @@ class DeployOptions:
         if self.custom_pass is not None and not Path(self.custom_pass).is_file():
             raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")
-        if not self.passes:
-            raise UsageError("--passes: give auto, none or names.")
+        self.pass_names()
         if self.only_infer and not self.exported_model:
             raise UsageError("--only_infer needs --exported_model PREFIX: the files PREFIX-symbol.json and "
                              "PREFIX-0000.params of an earlier run.")
@@ -89,9 +88,25 @@ class DeployOptions:
             raise UsageError("--compare exports the model without passes beside the other: leave --only_infer out.")
         if self.question is not None and self.context is None:
             raise UsageError("--question needs --context: the text that holds the answer.")
+        if self.context is not None and self.question is None:
+            raise UsageError("--context needs --question.")
+        if not (self.task or self.model_parameters or self.only_infer or self.eval_file or self.single):
+            raise UsageError("say what to run: --model_parameters output_dir/net.params, or --task SST to measure "
+                             "random weights.")
         if self.text is not None and self.question is not None:
             raise UsageError("give either --text or --question with --context, not both.")
         if self.text_pair is not None and self.text is None:
             raise UsageError("--text_pair needs --text.")
         if self.true_fp16 and self.dtype != "float16":
             raise UsageError("--true_fp16 needs --dtype float16.")
+        if self.exported_model is None:
+            check_output_folder("output_dir", self.output_dir)
+        else:
+            check_output_folder("exported_model", Path(self.exported_model).parent)
+
+    def pass_names(self) -> str | list[str]:
+        """What --passes asks for: "auto", "none" or names, which may stand apart or with commas."""
+        names = [name for part in self.passes for name in part.split(",") if name]
+        if not names:
+            raise UsageError("--passes: give auto, none or names.")
+        return names[0] if names in (["auto"], ["none"]) else names

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bertpass.errors import UsageError
-from bertpass.options import flag, gpu_flag
+from bertpass.errors import ModelError, UsageError
+from bertpass.model.folders import read_object
+from bertpass.options import check_output_folder, flag, gpu_flag
 
+CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
+FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "dev_batch_size",
+                  "test_batch_size", "early_stop", "only_inference", "only_predict")
 OPTIMIZERS = ("bertadam", "adam", "sgd")
 
 
@@ -65,12 +69,23 @@ class FinetuneOptions:
             raise UsageError("--cased and --uncased contradict each other: give one of them.")
         if self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch_size {self.batch_size}.")
-        out = Path(self.output_dir)
-        if out.exists() and not out.is_dir():
-            raise UsageError(f"--output_dir {out}: is a file, not a folder.")
+        check_output_folder("output_dir", self.output_dir)
+        if self.resume:
+            self._check_resume()
+
+    def _check_resume(self) -> None:
+        """Refuse to go on from a checkpoint that was made with other options."""
+        file = Path(self.output_dir) / CHECKPOINT / STATE
+        if not file.is_file():
+            return
+        then = read_object(file, "the state of a checkpoint").get("options")
+        if not isinstance(then, dict):
+            raise ModelError(f"{file} does not say the options of its checkpoint: remove {file.parent} to start again.")
+        for name, value in self.fingerprint().items():
+            if then.get(name) != value:
+                raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; use "
+                                 "the same options or another --output_dir.")
 
     def fingerprint(self) -> dict[str, object]:
-        """What must be equal for a checkpoint to be resumed."""
-        names = ("bert_model", "pretrained_bert_parameters", "train_file", "data_dir", "epochs", "training_steps",
-                 "batch_size", "accumulate", "optimizer", "lr", "warmup_ratio", "weight_decay", "round_to", "seed")
-        return {n: getattr(self, n) for n in names}
+        """What must be equal for a checkpoint to be resumed: all that changes the weights or which epoch is best."""
+        return {field.name: getattr(self, field.name) for field in fields(self) if field.name not in FREE_ON_RESUME}

@@ -104,6 +104,13 @@ def encode_questions(data: SquadData, tokenizer: Tokenizer, options: AnswerOptio
     return Dataset(windows, labels, windows)
 
 
+def first_questions(data: SquadData, dataset: Dataset, count: int) -> tuple[SquadData, Dataset]:
+    """The first ``count`` questions and their windows."""
+    kept = [window for window in dataset.windows if window.question < count]
+    labels = None if dataset.labels is None else dataset.labels[:len(kept)]
+    return SquadData(data.questions[:count], data.version_2), Dataset(kept, labels, kept)
+
+
 def answers(data: SquadData, dataset: Dataset, outputs: Sequence[np.ndarray],
             options: AnswerOptions) -> list[Prediction]:
     """An answer to every question from the outputs of :func:`collect`."""

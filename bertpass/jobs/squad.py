@@ -9,12 +9,21 @@ from typing import Any
 
 from bertpass.errors import DataError, UsageError
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import AnswerOptions, answers, collect, encode_questions, score_answers, write_answers
+from bertpass.jobs.predict import (
+    AnswerOptions,
+    Dataset,
+    answers,
+    collect,
+    encode_questions,
+    first_questions,
+    score_answers,
+    write_answers,
+)
 from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
-from bertpass.text.squad import SquadData, read_squad
+from bertpass.text.squad import Prediction, SquadData, read_squad
 from bertpass.text.tasks import find_split, get_task
 
 
@@ -54,7 +63,7 @@ def read_data(options: SquadOptions) -> tuple[SquadData | None, SquadData]:
         train_path, dev_path = options.train_file, options.dev_file
     else:
         task = get_task("QA")
-        root = options.data_dir or download(task)
+        root = options.data_dir or download(task, version_2=options.version_2)
         version = "_v2" if options.version_2 else ""
         train_path = None if options.only_predict else str(find_split(task, root, f"train{version}")[0])
         dev_path = str(find_split(task, root, f"dev{version}")[0])
@@ -64,8 +73,12 @@ def read_data(options: SquadOptions) -> tuple[SquadData | None, SquadData]:
     if options.only_predict or train_path is None:
         return None, dev
     train = read_squad(train_path)
-    if not train.labelled:
-        raise DataError(f"{train_path}: some questions have no list of answers, so they cannot be trained on.")
+    for path, data, purpose in ((train_path, train, "trained on"),
+                                (dev_path, dev, "scored; --only_predict needs none")):
+        if not data.labelled:
+            raise DataError(f"{path}: some questions have no list of answers, so they cannot be {purpose}.")
+    if train.version_2 and not options.version_2:
+        raise UsageError(f"{train_path} is SQuAD 2.0, whose questions may have no answer: add --version_2.")
     return train, dev
 
 
@@ -85,30 +98,29 @@ def run(options: SquadOptions) -> dict[str, Any]:
     if options.max_seq_length > start.config.max_length:
         raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} "
                          "positions.")
+    answering = options.answering()
+    dev = encode_questions(dev_data, tokenizer, answering)
+    train = None if train_data is None else encode_questions(train_data, tokenizer, answering)
     folder = Path(options.output_dir)
     start_logging(folder / "finetune.log")
     starting.tell(start, options)
-    answering = options.answering()
     net = starting.network(start, device, options.seed)
     forward = net_forward(net, start.config, device)
 
-    def score(data: SquadData) -> tuple[dict[str, float], list[Any]]:
-        encoded = encode_questions(data, tokenizer, answering)
+    def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:
         outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
 
     began = time.monotonic()
     result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
-    if train_data is not None:
-        train = encode_questions(train_data, tokenizer, answering)
+    if train_data is not None and train is not None:
         log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
                  len(dev_data.questions))
-        few = dev_data if options.max_eval_questions is None else \
-            SquadData(dev_data.questions[:options.max_eval_questions], dev_data.version_2)
+        few = first_questions(dev_data, dev, options.max_eval_questions or len(dev_data.questions))
 
         def evaluate() -> tuple[dict[str, float], float]:
-            scores = score(few)[0]
+            scores = score(*few)[0]
             return scores, scores["f1"]
 
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
@@ -116,7 +128,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
         best = trainer.fit(epochs.batches, epochs.steps, evaluate)
         result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
-    scores, found = score(dev_data)
+    scores, found = score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,
                "dev_questions": len(dev_data.questions)}
     if train_data is not None:

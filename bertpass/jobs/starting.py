@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertpass.errors import ModelError
+from bertpass.errors import ModelError, UsageError
+from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Dataset
 from bertpass.model import params_file
-from bertpass.model.bundle import BUNDLE_FILE, Bundle
+from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import ALIASES, NAMED, HeadConfig
 from bertpass.model.export import export_bundle
@@ -22,8 +23,6 @@ from bertpass.model.record import Checkpoint
 from bertpass.progress import log
 from bertpass.text.batching import Batches, batches
 from bertpass.text.tokenizer import Tokenizer
-
-BUNDLE = "bundle"
 
 
 def load(path: str, *, bert_model: str | None = None, dataset: str | None = None, vocab: str | None = None,
@@ -34,9 +33,9 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
     A ``net.params`` that fine-tuning wrote has its bundle beside it, which says everything else about it; for another
     .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given.
     """
-    beside = Path(path).parent / BUNDLE
-    if Path(path).is_file() and (beside / BUNDLE_FILE).is_file() and vocab is None:
-        known = Bundle.open(beside).checkpoint()
+    beside = bundle_of(path) if Path(path).is_file() and vocab is None else None
+    if beside is not None:
+        known = beside.checkpoint()
         arrays = params_file.read(path)
         same = {n: a.shape for n, a in arrays.items()} == {n: a.shape for n, a in known.params.items()}
         if same:
@@ -66,7 +65,36 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
     if options.model_parameters and (found.head.kind, found.head.num_labels) != (head.kind, head.num_labels):
         raise ModelError(f"--model_parameters {source}: its head is '{found.head.kind}' with {found.head.num_labels} "
                          f"outputs, and this task needs '{head.kind}' with {head.num_labels}.")
-    return adapt(found, head, options.seed, labels=list(labels) or None), found.tokenizer
+    lower = True if options.uncased else False if options.cased else None
+    tokenizer = with_case(found.tokenizer, lower)
+    found = in_order(dataclasses.replace(found, tokenizer=tokenizer), labels)
+    return adapt(found, head, options.seed, labels=list(labels) or None), tokenizer
+
+
+def with_case(tokenizer: Tokenizer, lower: bool | None) -> Tokenizer:
+    """The tokenizer with or without lower-casing, as it is for None; UsageError where the vocabulary cannot choose."""
+    if lower is None or tokenizer.lower == lower:
+        return tokenizer
+    if tokenizer.family != "wordpiece":
+        raise UsageError("--uncased and --cased are for WordPiece vocabularies; RoBERTa's always keeps the case.")
+    return Tokenizer.from_wordpiece(tokenizer.tokens, lower, special=tokenizer.special)
+
+
+def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:
+    """The same classifier with its outputs in the order of ``labels``, where it has the same ones in another order.
+
+    Checkpoints of others have their own order (MNLI is a case); labels are compared without regard to case. A
+    classifier whose labels are unknown, or other ones, is taken as it is.
+    """
+    theirs, ours = [label.casefold() for label in found.labels or ()], [label.casefold() for label in labels]
+    if not found.head.has_classifier or theirs == ours or sorted(theirs) != sorted(ours):
+        return found
+    order = [theirs.index(label) for label in ours]
+    last = max(name.rpartition(".")[0] for name in found.params if name.startswith("classifier."))
+    moved = {f"{last}.{kind}": found.params[f"{last}.{kind}"][order] for kind in ("weight", "bias")}
+    note = f"the classifier's labels {', '.join(found.labels or ())} were put in the order {', '.join(labels)}."
+    return dataclasses.replace(found, params={**found.params, **moved}, labels=list(labels),
+                               notes=[*found.notes, note])
 
 
 def tell(start: Checkpoint, options: FinetuneOptions) -> None:

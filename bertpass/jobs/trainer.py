@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import shutil
+import pickle
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -14,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.errors import BertpassError, ModelError, UsageError
-from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.errors import BertpassError, ModelError
+from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
 from bertpass.model import params_file
+from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.nets import get_parameters, set_parameters
 from bertpass.mx import mx, nlp
 from bertpass.progress import Bar, log
@@ -61,7 +60,8 @@ class Trainer:
                  options: FinetuneOptions, context: Any) -> None:
         self.net, self.loss, self.inputs, self.options, self.context = net, loss, inputs, options, context
         self.folder = Path(options.output_dir)
-        self.checkpoint = self.folder / "checkpoint"
+        self.checkpoint = self.folder / CHECKPOINT
+        self._kept = False  # whether the checkpoint on disk is of this training
         self.best = Best()
         self.history: list[dict[str, Any]] = []
         self._make_trainer()
@@ -109,14 +109,14 @@ class Trainer:
             with Bar("fine-tuning", total, "steps") as bar:
                 bar.advance(min(first * steps_per_epoch, total))
                 for epoch in range(first, epochs):
+                    if options.early_stop and epoch - 1 - self.best.epoch >= options.early_stop:
+                        log.info("no better for %d epochs: stopped early", options.early_stop)
+                        break
                     self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
                     metrics, value = evaluate()
                     self._after_epoch(epoch, metrics, value)
-                    if options.early_stop and epoch - self.best.epoch >= options.early_stop:
-                        log.info("no better for %d epochs: stopped early", options.early_stop)
-                        break
         except KeyboardInterrupt:
-            if (self.checkpoint / "state.json").is_file():
+            if self._kept:
                 log.info("stopped; the last checkpoint is kept in %s: the same command with --resume goes on from it",
                          self.checkpoint)
             raise
@@ -180,42 +180,32 @@ class Trainer:
         if better:
             self.best = Best(epoch, value, metrics)
         arrays = get_parameters(self.net)
-        new = self.checkpoint.with_name("checkpoint.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        params_file.write(new / "net.params", arrays)
-        self.trainer.save_states(str(new / "trainer.states"))
-        state = {"epoch": epoch, "best": vars(self.best), "history": self.history,
-                 "options": self.options.fingerprint()}
-        (new / "state.json").write_text(json.dumps(state, indent=1))
-        if better:
-            params_file.write(self.folder / "net.params", arrays)
-        shutil.rmtree(self.checkpoint, ignore_errors=True)
-        os.replace(new, self.checkpoint)
+        with replacing(self.checkpoint, STATE, "a checkpoint") as new:
+            params_file.write(new / "net.params", arrays)
+            self.trainer.save_states(str(new / "trainer.states"))
+            write_json(new / STATE, {"epoch": epoch, "best": vars(self.best), "history": self.history,
+                                     "options": self.options.fingerprint()})
+            if better:
+                params_file.write(self.folder / "net.params", arrays)
+        self._kept = True
 
     def _resume(self) -> int:
         """Restore the last checkpoint; returns the epoch to go on with."""
-        file = self.checkpoint / "state.json"
-        if not file.is_file() and (self.folder / "checkpoint.new" / "state.json").is_file():
-            os.replace(self.folder / "checkpoint.new", self.checkpoint)
+        file = self.checkpoint / STATE
         if not file.is_file():
             log.info("--resume: no checkpoint in %s yet, starting at the beginning", self.folder)
             return 0
+        state = read_object(file, "the state of a checkpoint")
         try:
-            state = json.loads(file.read_text())
-            then, best = state["options"], Best(**state["best"])
-        except (ValueError, KeyError, TypeError) as error:
-            raise ModelError(f"{file} is not a checkpoint's state ({error}): remove {self.checkpoint} to start "
-                             "again.") from error
-        for name, value in self.options.fingerprint().items():
-            if then.get(name) != value:
-                raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; "
-                                 "use the same options or another --output_dir.")
-        set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
-        self.trainer.load_states(str(self.checkpoint / "trainer.states"))
-        self.best, self.history = best, state["history"]
-        log.info("going on after epoch %d", state["epoch"] + 1)
-        return int(state["epoch"]) + 1
+            epoch, best, history = int(state["epoch"]), Best(**state["best"]), list(state["history"])
+            set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
+            self.trainer.load_states(str(self.checkpoint / "trainer.states"))
+        except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, pickle.UnpicklingError) as error:
+            raise ModelError(f"the checkpoint {self.checkpoint} is damaged ({type(error).__name__}: {error}): remove "
+                             "it to start again.") from error
+        self.best, self.history, self._kept = best, history, True
+        log.info("going on after epoch %d", epoch + 1)
+        return epoch + 1
 
 
 def rows_of(batch: Batch, begin: int, end: int) -> Batch:

@@ -16,6 +16,7 @@ from bertpass.jobs.predict import (
     answers,
     encode_examples,
     encode_questions,
+    first_questions,
     score,
     score_answers,
     write_answers,
@@ -69,7 +70,7 @@ def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> So
         kind = "regression" if task.kind == "embedding" else task.kind
         examples, _ = read_own(options.eval_file, kind, labels or task.labels or None, need_labels=False)
         return Source(task, [options.eval_file], examples)
-    root = options.data_dir or download(task)
+    root = options.data_dir or download(task, version_2=options.QA_version_2)
     split = options.split + ("_v2" if task.kind == "qa" and options.QA_version_2 else "")
     paths = find_split(task, root, split)
     if task.kind == "qa":
@@ -128,9 +129,7 @@ def _answering(data: SquadData, tokenizer: Tokenizer, options: DeployOptions) ->
         whole = len(data.questions) if len(out) == len(dataset) else dataset.windows[len(out)].question
         if not whole:
             raise DataError("--max_iters stopped before the first question was complete: raise it.")
-        kept = [w for w in dataset.windows[:len(out)] if w.question < whole]
-        return (SquadData(data.questions[:whole], data.version_2),
-                Dataset(dataset.encodings[:len(kept)], None, kept))
+        return first_questions(data, dataset, whole)
 
     def scored(out: Outputs) -> dict[str, float]:
         some, rows = part(out)

@@ -1,0 +1,114 @@
+"""docs/architecture.md as a test: imports go down only, and only what runs a model starts MXNet."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGE = ROOT / "bertpass"
+
+# The longest matching prefix decides. bertpass/__init__.py is the face of the engines (bertpass.load imports them on
+# use), so below them nothing may be taken from it but its version.
+LEVELS = {
+    "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
+    "bertpass._core": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4, "bertpass.engines": 5,
+    "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7, "deploy": 7, "finetune": 7, "scripts": 7,
+}
+STARTS_MXNET = ("mxnet", "gluonnlp")
+
+
+def sources() -> dict[str, Path]:
+    """Module name -> file, of the package and of the scripts around it."""
+    files = [*PACKAGE.rglob("*.py"), ROOT / "deploy.py", *(ROOT / "finetune").glob("*.py"),
+             *(ROOT / "scripts").glob("*.py")]
+    return {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
+
+
+MODULES = sources()
+
+
+def imports(name: str) -> set[str]:
+    """Every module that a module imports, also inside functions; ``from package import module`` gives the module."""
+    found = set()
+    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{name}, line {node.lineno}: write imports in full"
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                found.add(full if full in MODULES or full in LEVELS or full == "bertpass.__version__" else node.module)
+    return found
+
+
+def level(module: str) -> int:
+    parts = module.split(".")
+    return next(LEVELS[".".join(parts[:n])] for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in LEVELS)
+
+
+def test_every_folder_has_a_level():
+    folders = {f"bertpass.{p.name}" for p in PACKAGE.iterdir() if (p / "__init__.py").is_file()}
+    files = {f"bertpass.{p.stem}" for p in PACKAGE.glob("*.py") if p.stem != "__init__"}
+    assert (folders | files) - set(LEVELS) == set()
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for folder in folders:
+        assert f"`{folder.replace('.', '/')}/`" in text, f"docs/architecture.md does not name {folder}"
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_imports_go_down(name):
+    for imported in imports(name):
+        if imported.split(".")[0] in ("bertpass", "deploy", "finetune", "scripts") and \
+                imported != "bertpass.__version__":
+            assert level(imported) <= level(name), f"{name} (level {level(name)}) imports {imported}"
+        if name != "bertpass.mx":
+            assert imported.split(".")[0] not in STARTS_MXNET, f"{name} imports {imported}: only bertpass/mx.py may"
+
+
+def test_the_test_sees_imports_inside_functions():
+    assert "bertpass.engines" in imports("bertpass")
+    assert {"mxnet", "gluonnlp"} <= imports("bertpass.mx")
+
+
+LIGHT = ["bertpass", "bertpass._core", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
+COMMANDS = [["deploy.py"], ["finetune/finetune_classifier.py"], ["finetune/finetune_squad.py"], ["scripts/demo.py"]]
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_light_modules_do_not_start_mxnet():
+    run(f"import sys, {', '.join(LIGHT)}\n"
+        f"assert not set({STARTS_MXNET!r}) & set(sys.modules), 'MXNet was started'")
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda c: c[0])
+def test_help_does_not_start_mxnet(command):
+    out = run("import runpy, sys\n"
+              f"sys.argv = {[*command, '--help']!r}\n"
+              "try:\n"
+              f"    runpy.run_path({command[0]!r}, run_name='__main__')\n"
+              "except SystemExit as end:\n"
+              "    assert not end.code, end.code\n"
+              f"assert not set({STARTS_MXNET!r}) & set(sys.modules), 'MXNet was started'")
+    assert "--output_dir" in out
+
+
+def test_files_can_be_read_in_one_sitting():
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode:
+        pytest.skip("not a git clone: git ls-files finds no files; run the tests in a clone")
+    long = {}
+    for name in listed.stdout.splitlines():
+        path = ROOT / name
+        if path.suffix in (".py", ".cc", ".h", ".pyi", ".sh") and path.is_file():
+            lines = len(path.read_text(encoding="utf-8").splitlines())
+            if lines > 500:
+                long[name] = lines
+    assert long == {}
