@@ -121,7 +121,7 @@ class NativeBuild(build_ext):
 
     def compile(self, source, flags):
         out = self.object_of(source)
-        if not self.force and out.exists() and out.stat().st_mtime_ns > max(newest([ROOT / source]), self.oldest):
+        if not self.force and out.exists() and out.stat().st_mtime_ns >= max(newest([ROOT / source]), self.oldest):
             return
         partial = out.with_suffix(".tmp.o")
         run([*self.compiler_command, *flags, "-c", str(ROOT / source), "-o", str(partial)])
@@ -131,7 +131,7 @@ class NativeBuild(build_ext):
         objects = [self.object_of(source) for source in ext.sources]
         out = Path(self.get_ext_fullpath(ext.name))
         exports = [Path(path) for path in ext.depends]
-        if not self.force and out.exists() and out.stat().st_mtime_ns > newest([*objects, *exports]):
+        if not self.force and out.exists() and out.stat().st_mtime_ns >= newest([*objects, *exports]):
             return
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_suffix(".tmp")  # a loaded library is replaced, never written over
