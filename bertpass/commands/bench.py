@@ -1,0 +1,62 @@
+"""The command line scripts/bench_passes.py, `make bench`: every pass against plain MXNet in one interleaved run."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass import machine
+from bertpass.commands.demo import LIBRARY
+from bertpass.commands.run import guarded
+from bertpass.errors import PassError, UsageError
+from bertpass.options import flag, gpu_flag, parse
+from bertpass.progress import start_logging
+
+
+@dataclass
+class BenchOptions:
+    """Flags of scripts/bench_passes.py."""
+
+    bert_model: str = flag("bert_12_768_12", "a published size (random weights: speed does not depend on them), minilm "
+                           "or a path")
+    shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length")
+    rounds: int = flag(15, "interleaved rounds", least=3)
+    library: str = flag(str(LIBRARY), "library of graph passes")
+    gpu: int | None = gpu_flag()
+    output: str | None = flag(None, "write the figures to this JSON file")
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """The shapes as numbers."""
+        found = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,3})", shape) for shape in self.shapes]
+        if not found or None in found:
+            raise UsageError(f"--shapes {' '.join(self.shapes)}: write batch x sequence length as in 1x128 8x128.")
+        return [(int(m[1]), int(m[2])) for m in found if m is not None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison; returns the exit code."""
+    def job() -> None:
+        options = parse(BenchOptions, argv, "Measure every graph pass against plain MXNet.")
+        sizes = options.sizes()
+        if not Path(options.library).is_file():
+            raise PassError(f"--library {options.library}: no such file; run make build.")
+        start_logging()
+        from bertpass.jobs import pass_table
+
+        checkpoint = pass_table.checkpoint_for_speed(options.bert_model)
+        longest = max(length for _, length in sizes)
+        if longest > checkpoint.config.max_length:
+            raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "
+                             "positions.")
+        variants, _ = pass_table.compare(checkpoint, sizes, options.rounds, library=options.library, gpu=options.gpu)
+        pass_table.show(variants, f"{options.bert_model}, float32, {machine.threads()} threads, medians of "
+                        f"{options.rounds} interleaved rounds")
+        if options.output:
+            content = {"command": " ".join(sys.argv), "model": checkpoint.source, "threads": machine.threads(),
+                       "machine": machine.describe(), "variants": [v.to_dict() for v in variants]}
+            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return guarded(job)

@@ -1,0 +1,12 @@
+#!/usr/bin/env python
+"""Every graph pass against plain MXNet; `make bench` runs it."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from bertpass.commands.bench import main
+
+if __name__ == "__main__":
+    sys.exit(main())
