@@ -1,0 +1,159 @@
+"""The training loop: accumulation, checkpoints, resume, Ctrl-C, early stop."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import toy
+
+from bertpass.commands import finetune
+from bertpass.model import params_file
+
+
+@pytest.fixture(scope="module")
+def few(tmp_path_factory):
+    """Arguments that name 21 rows to train on: batches of 8, 8 and 5."""
+    folder = tmp_path_factory.mktemp("few")
+    for name, count in (("train", 21), ("dev", 8)):
+        lines = "".join(f"{text}\t{label}\n" for text, label in toy.rows(count, 3))
+        (folder / f"{name}.tsv").write_text("text\tlabel\n" + lines)
+    return toy.strings("--train_file", folder / "train.tsv", "--dev_file", folder / "dev.tsv")
+
+
+@pytest.fixture(scope="module")
+def noisy(tmp_path_factory):
+    """An encoder with dropout, so that the state of the random numbers matters."""
+    return toy.write_encoder(tmp_path_factory.mktemp("noisy") / "tiny", dropout=0.2)
+
+
+def weights(out, name="net.params"):
+    return params_file.read(out / name)
+
+
+def same(left, right):
+    return set(left) == set(right) and all(np.array_equal(left[n], right[n]) for n in left)
+
+
+def test_accumulation_gives_the_weights_of_the_whole_batch(encoder, few, tmp_path):
+    for parts in (1, 4):
+        argv = toy.classify(encoder, tmp_path / str(parts), *few, "--accumulate", parts, "--epochs", 1,
+                            "--optimizer", "sgd", "--lr", "0.1")
+        assert finetune.classifier(argv) == 0
+    from bertpass.model.huggingface import read_folder
+
+    start, whole, parts = read_folder(encoder).params, weights(tmp_path / "1"), weights(tmp_path / "4")
+    moved = max(float(np.abs(whole[n] - start[n]).max()) for n in whole if n in start)
+    assert moved > 1e-3
+    assert max(float(np.abs(whole[n] - parts[n]).max()) for n in whole) < 1e-3 * moved
+
+
+def test_the_seed_decides(noisy, few, tmp_path):
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        argv = toy.classify(noisy, tmp_path / name, *few, "--epochs", 1, "--seed", seed)
+        assert finetune.classifier(argv) == 0
+    assert same(weights(tmp_path / "a"), weights(tmp_path / "b"))
+    assert not same(weights(tmp_path / "a"), weights(tmp_path / "c"))
+
+
+def interrupt(monkeypatch, epoch):
+    """Ctrl-C at the end of an epoch (from 0), before its checkpoint."""
+    from bertpass.jobs.trainer import Trainer
+
+    after = Trainer._after_epoch
+
+    def stop(self, number, metrics, value):
+        if number == epoch:
+            raise KeyboardInterrupt
+        after(self, number, metrics, value)
+
+    monkeypatch.setattr(Trainer, "_after_epoch", stop)
+
+
+def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, monkeypatch, capsys):
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert finetune.classifier(toy.classify(noisy, whole, *few, "--epochs", 3)) == 0
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=1)
+        assert finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 3)) == 130
+    told = capsys.readouterr().err
+    assert "--resume" in told and "stopped." in told
+    assert not same(weights(whole, "checkpoint/net.params"), weights(cut, "checkpoint/net.params"))
+    assert finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 3, "--resume")) == 0
+    assert "going on after epoch 1" in capsys.readouterr().err
+    for name in ("checkpoint/net.params", "net.params"):
+        assert same(weights(whole, name), weights(cut, name))
+    assert toy.result(whole, "metrics.json")["history"] == toy.result(cut, "metrics.json")["history"]
+    assert sorted(p.name for p in cut.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+def test_resume_of_a_finished_run_trains_nothing(encoder, few, tmp_path, capsys):
+    argv = toy.classify(encoder, tmp_path, *few, "--epochs", 1)
+    assert finetune.classifier(argv) == 0
+    before = weights(tmp_path)
+    assert finetune.classifier([*argv, "--resume"]) == 0
+    assert "nothing left to train" in capsys.readouterr().err
+    assert same(before, weights(tmp_path))
+
+
+def test_resume_without_a_checkpoint_starts(encoder, few, tmp_path, capsys):
+    assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--epochs", 1, "--resume")) == 0
+    assert "starting at the beginning" in capsys.readouterr().err
+
+
+def test_ctrl_c_before_the_first_checkpoint_promises_nothing(encoder, few, tmp_path, monkeypatch, capsys):
+    interrupt(monkeypatch, epoch=0)
+    assert finetune.classifier(toy.classify(encoder, tmp_path, *few)) == 130
+    assert "--resume" not in capsys.readouterr().err
+
+
+def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
+    argv = toy.classify(encoder, tmp_path, *few, "--epochs", 5000)
+    job = subprocess.Popen([sys.executable, toy.ROOT / "finetune" / "finetune_classifier.py", *argv],
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                           env={**os.environ, "OMP_NUM_THREADS": "1"})
+    try:
+        deadline = time.monotonic() + 60
+        while not (tmp_path / "checkpoint" / "state.json").is_file():
+            assert job.poll() is None, job.stderr.read()
+            assert time.monotonic() < deadline, "no checkpoint within a minute"
+            time.sleep(0.02)
+        job.send_signal(signal.SIGINT)
+        _, told = job.communicate(timeout=60)
+    finally:
+        job.kill()
+    assert job.returncode == 130
+    assert "--resume" in told and "Traceback" not in told and told.splitlines()[-1] == "stopped."
+    kept = toy.result(tmp_path, "checkpoint/state.json")["epoch"]
+
+    from bertpass.jobs.trainer import Trainer
+
+    begun = []
+
+    def epoch(self, number, *rest):
+        begun.append(number)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    assert finetune.classifier([*argv, "--resume"]) == 130
+    assert begun == [kept + 1]
+
+
+def test_early_stop(encoder, few, tmp_path, capsys):
+    argv = toy.classify(encoder, tmp_path, *few, "--early_stop", 2, "--epochs", 9, "--lr", "1e-12")
+    assert finetune.classifier(argv) == 0
+    assert "stopped early" in capsys.readouterr().err
+    result = toy.result(tmp_path, "metrics.json")
+    assert len(result["history"]) == 3 and result["epoch"] == 1
+    assert finetune.classifier([*argv, "--resume"]) == 0
+    assert len(toy.result(tmp_path, "metrics.json")["history"]) == 3
+
+
+def test_learning_rate_rises_and_falls():
+    from bertpass.jobs.trainer import learning_rate
+
+    rates = [learning_rate(step, 10, 1.0, 0.2) for step in range(10)]
+    assert rates == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])
