@@ -6,6 +6,7 @@ No dependency on any framework: the thread count has to be known before MXNet is
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import math
 import os
 import platform
@@ -101,3 +102,14 @@ def describe() -> dict[str, Any]:
         "os": platform.platform(),
         "python": platform.python_version(),
     }
+
+
+def versions() -> dict[str, str]:
+    """Installed versions of what decides speed and results, for result files."""
+    found = {}
+    for name in ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found

@@ -59,6 +59,15 @@ def _scalar(annotation: Any) -> Any:
     return args[0] if origin is list else annotation
 
 
+def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
+    """A flag for a page: its spellings, its default as text, its help with the allowed values."""
+    default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    shown = " ".join(default) if isinstance(default, list) else "off" if default is False else default
+    choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
+    return ["--" + field.name, *field.metadata["aliases"]], "" if shown is None else str(shown), \
+        field.metadata["help"] + choices
+
+
 def parser_for(cls: type, description: str, epilog: str = "") -> argparse.ArgumentParser:
     """An argument parser with one flag for each field of the dataclass ``cls``."""
     parser = _Parser(description=description, epilog=epilog, allow_abbrev=False,

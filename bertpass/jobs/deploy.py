@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import os
 import sys
@@ -165,7 +164,7 @@ def _result(options: DeployOptions, task: Task, source: work.Source, load: work.
         "complete": rows == len(load.dataset),
         **_speed(timings["passes"], options, rows),
         "metrics": load.score(outputs["passes"]) if load.score is not None else {},
-        "settings": engine.describe(), "machine": machine.describe(), "versions": _versions(),
+        "settings": engine.describe(), "machine": machine.describe(), "versions": machine.versions(),
         "command": " ".join(sys.argv),
     }
     if options.compare:
@@ -179,16 +178,6 @@ def _result(options: DeployOptions, task: Task, source: work.Source, load: work.
             "metrics_without_passes": load.score(outputs["plain"]) if load.score is not None else {},
         }
     return result
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _single(options: DeployOptions, engine: MXNetEngine, deployed: Deployed) -> dict[str, Any]:

@@ -1,0 +1,65 @@
+"""docs/flags.md as text: every flag, exit code and environment variable, from the code that defines them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from bertpass import errors
+from bertpass.commands.bench import BenchOptions
+from bertpass.commands.demo import DemoOptions
+from bertpass.jobs.classify import ClassifierOptions
+from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.squad import SquadOptions
+from bertpass.options import spelled
+
+COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
+            ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
+            ("scripts/bench_passes.py", BenchOptions))
+
+VARIABLES = (
+    ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "
+     "cgroup quota (MXNet by itself takes half of the processors)"),
+    ("MXNET_SAFE_ACCUMULATION", "set to 1 by --dtype float16 unless you set it"),
+    ("MXNET_FC_TRUE_FP16", "set to 1 by --true_fp16 unless you set it"),
+    ("MXNET_HOME", "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)"),
+    ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
+    ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
+    ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),
+    ("BERTPASS_TRACEBACK", "1 shows the traceback of our own errors as well"),
+    ("CXX, CXXFLAGS, LDFLAGS", "at installation: the C++ compiler and further flags"),
+)
+
+INTRODUCTION = """# Flags, exit codes, environment variables
+
+Made by `scripts/write_flags.py`; do not edit. `--gpu` alone means device 0 and `--gpu N` device N, in every command.
+Published flags keep their meaning; where a published flag did the opposite of its name (`--uncased` turned lower-casing
+off), it now does what it says.
+"""
+
+
+def _types() -> list[type[errors.BertpassError]]:
+    found = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.BertpassError)]
+    return sorted(found, key=lambda t: t.exit_code)
+
+
+def _row(cells: Any) -> str:
+    return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
+
+
+def page() -> str:
+    """The whole page."""
+    lines = [INTRODUCTION]
+    for name, options in COMMANDS:
+        lines += [f"## {name}", "", _row(("flag", "default", "meaning")), "|---|---|---|"]
+        for field in dataclasses.fields(options):
+            names, default, help_text = spelled(field)
+            lines.append(_row((" ".join(f"`{n}`" for n in names), default, help_text)))
+        lines.append("")
+    lines += ["## Exit codes", "", _row(("code", "error", "meaning")), "|---|---|---|", _row((0, "", "done"))]
+    for kind in _types():
+        lines.append(_row((kind.exit_code, kind.__name__, (kind.__doc__ or "").split("\n")[0])))
+    lines += [_row((130, "", "stopped by Ctrl-C; the last checkpoint is kept")), "", "## Environment variables", "",
+              _row(("variable", "meaning")), "|---|---|"]
+    lines += [_row((f"`{name}`", meaning)) for name, meaning in VARIABLES]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,124 @@
+"""The command `bertpass`: the project's command lines under one name, and small tools for models."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bertpass import __version__, machine
+from bertpass.commands.run import guarded
+from bertpass.errors import UsageError, unknown
+from bertpass.options import flag, parse
+
+#: name -> (module under bertpass.commands, function, what it does)
+COMMANDS = {
+    "finetune-classifier": ("finetune", "classifier", "fine-tune for classification or regression"),
+    "finetune-squad": ("finetune", "squad", "fine-tune for question answering"),
+    "deploy": ("deploy", "main", "export, apply the graph passes, run the validation set"),
+    "optimize": ("main", "optimize", "apply graph passes to an exported model"),
+    "convert": ("main", "convert", "write a checkpoint in another format"),
+    "bench": ("bench", "main", "every graph pass against plain MXNet"),
+    "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
+    "env": ("main", "env", "what this machine and this installation have"),
+}
+FORMATS = ("huggingface", "gluonnlp", "bundle")
+
+
+@dataclass
+class OptimizeOptions:
+    """Flags of bertpass optimize."""
+
+    input: str = flag("", "prefix of the -symbol.json and -0000.params to read")
+    output: str = flag("", "prefix to write")
+    passes: list[str] = flag(["auto"], "auto, none or names")
+    library: str | None = flag(None, "run them inside MXNet through this library")
+    device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
+    check: bool = flag(False, "compare the outputs before and after every pass")
+
+
+@dataclass
+class ConvertOptions:
+    """Flags of bertpass convert."""
+
+    input: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id")
+    output: str = flag("", "folder to write, or for gluonnlp the .params file")
+    format: str = flag("huggingface", "format to write", choices=FORMATS)
+    vocab: str | None = flag(None, "vocabulary for a .params file")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
+
+
+def _need(options: OptimizeOptions | ConvertOptions) -> None:
+    for name in ("input", "output"):
+        if not getattr(options, name):
+            raise UsageError(f"--{name} is needed.")
+
+
+def optimize(argv: Sequence[str] | None = None) -> int:
+    """bertpass optimize."""
+    def job() -> None:
+        options = parse(OptimizeOptions, argv, "Apply graph passes to an exported model.")
+        _need(options)
+        from bertpass import passes
+        names = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
+        print(passes.optimize(options.input, options.output, passes=names, library=options.library,
+                              device=options.device, check=options.check))
+    return guarded(job)
+
+
+def convert(argv: Sequence[str] | None = None) -> int:
+    """bertpass convert."""
+    def job() -> None:
+        options = parse(ConvertOptions, argv, "Write a checkpoint in another format.")
+        _need(options)
+        from bertpass.model import gluonnlp, huggingface
+        from bertpass.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(options.input, vocab=options.vocab, num_heads=options.num_heads,
+                                     allow_pickle=options.allow_pickle)
+        if options.format == "huggingface":
+            huggingface.write_folder(options.output, checkpoint)
+        elif options.format == "gluonnlp":
+            gluonnlp.write(options.output, checkpoint)
+        else:
+            from bertpass.model.export import export_bundle
+            export_bundle(checkpoint, options.output)
+        for note in checkpoint.notes:
+            print(f"note: {note}", file=sys.stderr)
+        print(f"wrote {options.output}")
+    return guarded(job)
+
+
+def env(argv: Sequence[str] | None = None) -> int:
+    """bertpass env: a JSON description of the machine, the installed packages and the passes."""
+    def job() -> None:
+        if argv:
+            raise UsageError(f"bertpass env takes no arguments, not {' '.join(argv)}.")
+        from bertpass import passes
+        print(json.dumps({"bertpass": __version__, "machine": machine.describe(), "threads": machine.threads(),
+                          "versions": machine.versions(),
+                          "passes": {p.name: {"devices": list(p.devices), "documentation": p.documentation}
+                                     for p in passes.available()}}, indent=1))
+    return guarded(job)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the named command; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print("usage: bertpass COMMAND [flags]; bertpass COMMAND --help lists them\n")
+        print("\n".join(f"  {name:<20} {what}" for name, (_, _, what) in COMMANDS.items()))
+        return 0
+    if words[0] == "--version":
+        print(__version__)
+        return 0
+
+    def job() -> int:
+        if words[0] not in COMMANDS:
+            raise UsageError(unknown("command", words[0], COMMANDS))
+        module, function, _ = COMMANDS[words[0]]
+        return int(getattr(importlib.import_module(f"bertpass.commands.{module}"), function)(words[1:]))
+    return guarded(job)
