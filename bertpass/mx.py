@@ -16,6 +16,7 @@ import ctypes
 import importlib.metadata
 import importlib.util
 import os
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,14 @@ def context(gpu: int | None) -> Any:
     return mx.gpu(gpu)
 
 
+def message(error: Exception, lines: int = 1) -> str:
+    """The first lines of MXNet's text as one sentence, without the error's name, source positions and stack trace."""
+    noise = ("Traceback (most recent", "  File ", "Stack trace", "  [bt]")
+    said = [line for line in str(error).splitlines() if line.strip() and not line.startswith(noise)][:lines]
+    said = [re.sub(r"^\w*Error: ", "", re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", line)).strip() for line in said]
+    return "; ".join(said or ["no reason given"]).rstrip(".") + "."
+
+
 def load_library(path: str | os.PathLike[str]) -> None:
     """Load an MXNet extension library; every refusal of MXNet's becomes a PassError with one sentence."""
     full = Path(path).expanduser().resolve()
@@ -133,5 +142,5 @@ def load_library(path: str | os.PathLike[str]) -> None:
     try:
         mx.library.load(str(full), verbose=False)
     except (mx.base.MXNetError, OSError, ValueError) as error:
-        first = next((line for line in str(error).splitlines() if line.strip() and "Stack trace" not in line), "")
-        raise PassError(f"{path} cannot be loaded as an MXNet extension library: {first.strip()}") from error
+        raise PassError(
+            f"{path} cannot be loaded as an MXNet extension library: {message(error, lines=2)}") from error

@@ -17,7 +17,7 @@ from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint
-from bertpass.mx import context, mx
+from bertpass.mx import context, message, mx
 from bertpass.passes import optimize_graph
 
 DTYPES = ("float32", "float16")
@@ -143,7 +143,7 @@ def _graph(symbol: str) -> Any:
     try:
         return mx.sym.load_json(symbol)
     except mx.base.MXNetError as error:
-        raise GraphError(f"MXNet {mx.__version__} cannot read it ({str(error).splitlines()[0]}).") from error
+        raise GraphError(f"MXNet {mx.__version__} cannot read it: {message(error)}") from error
 
 
 def _check_shapes(graph: Any, arrays: Mapping[str, np.ndarray], inputs: Sequence[str]) -> None:

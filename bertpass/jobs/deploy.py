@@ -74,8 +74,10 @@ def run(options: DeployOptions) -> dict[str, Any]:
         Library(options.custom_pass)
     found = find(options, task)
     check_fit(options, found)
-    load = None
-    if not options.single:
+    asked, load = None, None
+    if options.single:
+        asked = read_single(options)
+    else:
         task = task or work.own_task(found.name, found.head.kind, found.labels)
         source = source or work.read(options, task, found.labels)
         load = work.encode(source, found.tokenizer(), options)
@@ -83,7 +85,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
     bundle = deployed.bundle
     engine = MXNetEngine.from_files(deployed.prefix, bundle.inputs, gpu=options.gpu, report={"passes": deployed.report})
     if task is None or source is None or load is None:
-        return _single(options, engine, deployed)
+        return _single(options, asked or [], engine, deployed)
     engines = {"passes": engine}
     if options.compare:
         engines["plain"] = MXNetEngine.from_files(deployed.plain, bundle.inputs, gpu=options.gpu)
@@ -180,22 +182,30 @@ def _result(options: DeployOptions, task: Task, source: work.Source, load: work.
     return result
 
 
-def _single(options: DeployOptions, engine: MXNetEngine, deployed: Deployed) -> dict[str, Any]:
-    """One text, one question, or the lines of standard input."""
+def read_single(options: DeployOptions) -> list[str]:
+    """The texts, or the one context, that the flags give; "-" stands for standard input."""
+    if options.question is not None:
+        found = [sys.stdin.read() if options.context == "-" else options.context or ""]
+    else:
+        found = [line.rstrip("\n") for line in sys.stdin] if options.text == "-" else [options.text or ""]
+    found = [text for text in found if text.strip()]
+    if not found:
+        raise UsageError(f"--{'text' if options.question is None else 'context'}: there is no text in it.")
+    return found
+
+
+def _single(options: DeployOptions, texts: list[str], engine: MXNetEngine, deployed: Deployed) -> dict[str, Any]:
+    """One question, one text or many lines of them."""
     from bertpass.engines.model import Model
 
     bundle = deployed.bundle
     model = Model(engine, bundle.config, bundle.head, bundle.tokenizer(), bundle.labels or (), options.seq_length)
     if options.question is not None:
-        context = sys.stdin.read() if options.context == "-" else options.context or ""
-        found = model.answer(options.question, context, max_answer_length=options.QA_max_answer_length,
+        found = model.answer(options.question, texts[0], max_answer_length=options.QA_max_answer_length,
                              doc_stride=options.QA_doc_stride, version_2=options.QA_version_2,
                              null_score_diff_threshold=options.QA_null_score_diff_threshold)
         return {"question": options.question, "answer": found.text, "score": found.score,
                 "start": found.start, "end": found.end}
-    texts = [line.rstrip("\n") for line in sys.stdin if line.strip()] if options.text == "-" else [options.text or ""]
-    if not texts:
-        raise UsageError("standard input holds no text.")
     if model.head.has_classifier:
         pairs = [options.text_pair] * len(texts) if options.text_pair is not None else None
         return {"predictions": [{"text": t, "label": p.label, "score": p.score, "scores": p.scores}

