@@ -154,5 +154,6 @@ setup(
                   extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},
+    exclude_package_data={"": ["*.cc", "*.h", "*.map"]},  # part of the source archive, not of the installed package
     zip_safe=False,
 )
