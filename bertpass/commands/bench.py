@@ -13,7 +13,7 @@ from bertpass import machine
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
-from bertpass.options import flag, gpu_flag, parse
+from bertpass.options import check_output_folder, flag, gpu_flag, parse
 from bertpass.progress import start_logging
 
 
@@ -25,7 +25,7 @@ class BenchOptions:
                            "or a path")
     shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length")
     rounds: int = flag(15, "interleaved rounds", least=3)
-    library: str = flag(str(LIBRARY), "library of graph passes")
+    library: str | None = flag(None, "library of graph passes, by default the one that is built here")
     gpu: int | None = gpu_flag()
     output: str | None = flag(None, "write the figures to this JSON file")
 
@@ -42,21 +42,27 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(BenchOptions, argv, "Measure every graph pass against plain MXNet.")
         sizes = options.sizes()
-        if not Path(options.library).is_file():
-            raise PassError(f"--library {options.library}: no such file; run make build.")
+        library = options.library or str(LIBRARY)
+        if not Path(library).is_file():
+            raise PassError(f"--library {library}: no such file; run make build.")
+        if options.output:
+            check_output_folder("output", Path(options.output).parent)
         start_logging()
+        from bertpass.engines.mxnet_engine import check_device
         from bertpass.jobs import pass_table
 
+        check_device(options.gpu, "float32")
         checkpoint = pass_table.checkpoint_for_speed(options.bert_model)
         longest = max(length for _, length in sizes)
         if longest > checkpoint.config.max_length:
             raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "
                              "positions.")
-        variants, _ = pass_table.compare(checkpoint, sizes, options.rounds, library=options.library, gpu=options.gpu)
+        variants, _ = pass_table.compare(checkpoint, sizes, options.rounds, library=library, gpu=options.gpu)
         pass_table.show(variants, f"{options.bert_model}, float32, {machine.threads()} threads, medians of "
                         f"{options.rounds} interleaved rounds")
         if options.output:
             content = {"command": " ".join(sys.argv), "model": checkpoint.source, "threads": machine.threads(),
                        "machine": machine.describe(), "variants": [v.to_dict() for v in variants]}
+            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
             Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return guarded(job)

@@ -17,7 +17,7 @@ import pytest
 import toy
 
 from bertpass import _core
-from bertpass.commands import demo, deploy, finetune, run
+from bertpass.commands import bench, demo, deploy, finetune, main, run
 from bertpass.errors import BertpassError
 
 
@@ -70,7 +70,8 @@ def write(path, content):
     return path
 
 
-COMMANDS = {"deploy": deploy.main, "classifier": finetune.classifier, "squad": finetune.squad, "demo": demo.main}
+COMMANDS = {"deploy": deploy.main, "classifier": finetune.classifier, "squad": finetune.squad, "demo": demo.main,
+            "bench": bench.main, "bertpass": main.main}
 
 
 @dataclasses.dataclass
@@ -231,6 +232,25 @@ TABLE = [
         ("--resume", "--batch_size 8, not 16")),
     Bad("--resume from a damaged checkpoint", "classifier",
         lambda p: ("--output_dir", p.bad / "trained2", "--resume"), 4, ("state.json", "not valid JSON")),
+    # the other commands
+    Bad("an unknown command", "bertpass", lambda p: ("optimise",), 2, ("'optimise'", "Did you mean 'optimize'")),
+    Bad("no output", "bertpass", lambda p: ("optimize", "--input", "a"), 2, ("--output is needed",)),
+    Bad("an exported model that is not there", "bertpass",
+        lambda p: ("optimize", "--input", p.bad / "model", "--output", "new"), 4, ("model-symbol.json",)),
+    Bad("a cut symbol file", "bertpass",
+        lambda p: ("optimize", "--input", p.bad / "json" / "SST", "--output", "new"), 5, ("JSON",)),
+    Bad("a format that there is not", "bertpass",
+        lambda p: ("convert", "--input", p.encoder, "--output", "new", "--format", "onnx"), 2, ("onnx", "gluonnlp")),
+    Bad("a folder that is no model", "bertpass",
+        lambda p: ("convert", "--input", p.bad / "nothing", "--output", "new"), 4, ("neither bundle.json",)),
+    Bad("a conversion over something else", "bertpass",
+        lambda p: ("convert", "--input", p.encoder, "--output", p.bad / "nothing"), 4, ("not empty", "another folder")),
+    Bad("a shape that is none", "bench", lambda p: ("--shapes", "1*128"), 2, ("--shapes 1*128", "1x128")),
+    Bad("a result file below a file", "bench", lambda p: ("--output", p.bad / "text.so" / "figures.json"), 2,
+        ("--output", "is a file")),
+    Bad("--gpu on a CPU build", "bench", lambda p: ("--gpu", 0), 7, ("--gpu 0", "CPU build"), needs=cpu_build),
+    Bad("more tokens than positions", "bench", lambda p: ("--bert_model", p.encoder, "--shapes", "1x64"), 2,
+        ("64 tokens", "48 positions")),
     Bad("the demo without its library", "demo", lambda p: (), 5, ("make build",),
         patch=("bertpass.commands.demo.LIBRARY", toy.ROOT / "nowhere.so")),
 ]
@@ -239,6 +259,8 @@ TABLE = [
 def arguments(row, p, out):
     """The whole command line of a row."""
     extra = toy.strings(*row.arguments(p))
+    if row.command in ("bench", "bertpass"):
+        return extra
     if row.command == "demo" or row.replace:
         start = []
     elif row.command == "deploy":
@@ -268,7 +290,7 @@ def test_ends_in_one_sentence(row, p, tmp_path, capsys, monkeypatch):
     errors = [line for line in told.err.splitlines() if line.startswith("error:")]
     assert code == row.code, told.err
     assert len(errors) == 1 and told.err.splitlines()[-1] == errors[0] and "Traceback" not in told.err
-    assert errors[0].endswith((".", "'")), "a sentence has an end"
+    assert errors[0].endswith((".", "'", "?")), "a sentence has an end"
     for word in row.words:
         assert word in errors[0]
     assert told.out == ""

