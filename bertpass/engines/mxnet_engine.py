@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import threading
 import warnings
@@ -151,7 +153,8 @@ def _check_shapes(graph: Any, arrays: Mapping[str, np.ndarray], inputs: Sequence
     shapes = {name: array.shape for name, array in arrays.items() if name in graph.list_inputs()}
     shapes.update(dict.fromkeys(inputs[:-1], (1, 3)), **{inputs[-1]: (1,)})
     try:
-        with warnings.catch_warnings():
+        # MXNet prints every shape before it raises, and warns where it cannot tell one
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
             warnings.simplefilter("ignore")
             graph.infer_shape(**shapes)
     except mx.base.MXNetError as error:

@@ -19,6 +19,7 @@ import toy
 from bertpass import _core
 from bertpass.commands import bench, demo, deploy, finetune, main, run
 from bertpass.errors import BertpassError
+from bertpass.model import params_file
 
 
 def cpu_build():
@@ -50,12 +51,14 @@ def p(encoder, data, sst, deployed, squad, tmp_path_factory):
     shutil.copytree(encoder, bad / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
     write(bad / "pickled" / "pytorch_model.bin", b"\x80\x02}.")
     shutil.copytree(encoder, bad / "no_vocabulary", ignore=shutil.ignore_patterns("*token*", "vocab*"))
-    for name in ("other", "json", "nodes", "binary"):
+    for name in ("other", "narrow", "json", "nodes", "binary"):
         shutil.copytree(deployed / "SST", bad / name)
     wider = toy.write_encoder(bad / "wider", units=48)
     argv = toy.deploy("--task", "embedding", "--bert_model", wider, "--data_dir", data / "glue", "--output_dir", bad)
     assert deploy.main(argv) == 0
     shutil.copy(bad / "embedding" / "embedding-0000.params", bad / "other" / "SST-0000.params")
+    narrow = bad / "narrow" / "SST-0000.params"
+    params_file.write(narrow, {n: a[..., :a.shape[-1] // 2] for n, a in params_file.read(narrow).items()})
     write(bad / "json" / "SST-symbol.json", '{"nodes": [')
     write(bad / "nodes" / "SST-symbol.json", '{"nodes": [{"op": "FullyConnected"}]}')
     write(bad / "binary" / "SST-symbol.json", b"\xff\xfe\x00")
@@ -221,6 +224,8 @@ TABLE = [
     Bad("an exported model that is not there", "deploy", exported("nothing"), 4, ("SST-symbol.json", "export"),
         replace=True),
     Bad("exported weights of another model", "deploy", exported("other"), 4, ("not of one export",), replace=True),
+    Bad("exported weights of other shapes", "deploy", exported("narrow"), 4, ("shapes", "not of one export"),
+        replace=True),
     Bad("a cut symbol file", "deploy", exported("json"), 4, ("json/SST-symbol.json", "not an exported graph"),
         replace=True),
     Bad("a symbol file that is no graph", "deploy", exported("nodes"), 4, ("nodes/SST-symbol.json",), replace=True),
