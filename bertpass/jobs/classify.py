@@ -125,20 +125,20 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         first = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
         return scores, scores[first]
 
+    def keep(metrics: dict[str, float]) -> None:
+        starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len, metrics=metrics)
+
     began = time.monotonic()
     if options.only_inference:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs.batches, epochs.steps, evaluate)
+        best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
         result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history}
     result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(train),
               "dev_rows": {name: len(data) for name, data in dev.items()}, "seed": options.seed}
-    if not options.only_inference:
-        starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len,
-                              metrics=result["metrics"])
     if splits.test:
         data = encode_examples(splits.test, tokenizer, options.max_len)
         outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, "predicting")

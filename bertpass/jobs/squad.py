@@ -112,6 +112,9 @@ def run(options: SquadOptions) -> dict[str, Any]:
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
 
+    def keep(metrics: dict[str, float]) -> None:
+        starting.write_bundle(net, start, folder, task="QA", max_length=options.max_seq_length, metrics=metrics)
+
     began = time.monotonic()
     result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
     if train_data is not None and train is not None:
@@ -125,14 +128,14 @@ def run(options: SquadOptions) -> dict[str, Any]:
 
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs.batches, epochs.steps, evaluate)
+        best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
         result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
     scores, found = score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,
                "dev_questions": len(dev_data.questions)}
     if train_data is not None:
-        starting.write_bundle(net, start, folder, task="QA", max_length=options.max_seq_length, metrics=scores)
+        keep(scores)
     write_answers(folder, found)
     starting.write_result(folder, result)
     return result

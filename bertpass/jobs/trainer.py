@@ -14,6 +14,7 @@ import numpy as np
 
 from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
+from bertpass.jobs.stopping import Stopping
 from bertpass.model import params_file
 from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.nets import get_parameters, set_parameters
@@ -62,6 +63,7 @@ class Trainer:
         self.folder = Path(options.output_dir)
         self.checkpoint = self.folder / CHECKPOINT
         self._kept = False  # whether the checkpoint on disk is of this training
+        self.stopping = Stopping()
         self.best = Best()
         self.history: list[dict[str, Any]] = []
         self._make_trainer()
@@ -89,7 +91,8 @@ class Trainer:
             self._scale = None
 
     def fit(self, batches: Callable[[int], Iterable[Batch]], steps_per_epoch: int,
-            evaluate: Callable[[], tuple[dict[str, float], float]]) -> Best:
+            evaluate: Callable[[], tuple[dict[str, float], float]],
+            keep: Callable[[dict[str, float]], None] = lambda metrics: None) -> Best:
         """Train to the end of the options' epochs or steps; returns the best epoch, whose weights the net then holds.
 
         Parameters
@@ -98,6 +101,9 @@ class Trainer:
             ``batches(epoch)`` gives that epoch's batches, the same ones for the same epoch.
         evaluate
             Returns the metrics on the development set and the value that decides which epoch is best.
+        keep
+            Called with the metrics after every epoch that is the best so far, and at the end, when net.params and the
+            network hold its weights.
         """
         options = self.options
         total = options.training_steps or steps_per_epoch * options.epochs
@@ -106,15 +112,19 @@ class Trainer:
         if first >= epochs:
             log.info("the checkpoint in %s is of the last epoch: nothing left to train", self.checkpoint)
         try:
-            with Bar("fine-tuning", total, "steps") as bar:
+            with self.stopping, Bar("fine-tuning", total, "steps") as bar:
                 bar.advance(min(first * steps_per_epoch, total))
                 for epoch in range(first, epochs):
                     if options.early_stop and epoch - 1 - self.best.epoch >= options.early_stop:
                         log.info("no better for %d epochs: stopped early", options.early_stop)
                         break
                     self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
+                    self.stopping.check()
                     metrics, value = evaluate()
                     self._after_epoch(epoch, metrics, value)
+                    if self.best.epoch == epoch:
+                        keep(metrics)
+                    self.stopping.check()
         except KeyboardInterrupt:
             if self._kept:
                 log.info("stopped; the last checkpoint is kept in %s: the same command with --resume goes on from it",
@@ -122,6 +132,7 @@ class Trainer:
             raise
         if self.best.epoch >= 0:
             set_parameters(self.net, params_file.read(self.folder / "net.params"))
+            keep(self.best.metrics)
         return self.best
 
     def _epoch(self, epoch: int, batches: Iterable[Batch], steps_per_epoch: int, total: int, bar: Bar) -> None:
@@ -130,6 +141,7 @@ class Trainer:
         running, seen, start, logged = 0.0, 0, time.monotonic(), time.monotonic()
         note = ""
         for index, batch in enumerate(batches):
+            self.stopping.check()
             step = epoch * steps_per_epoch + index
             if step >= total:
                 break
@@ -187,7 +199,7 @@ class Trainer:
                                      "options": self.options.fingerprint()})
             if better:
                 params_file.write(self.folder / "net.params", arrays)
-        self._kept = True
+            self._kept = True  # before the swap: a Ctrl-C right after it still finds the promise made
 
     def _resume(self) -> int:
         """Restore the last checkpoint; returns the epoch to go on with."""

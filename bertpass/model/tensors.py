@@ -32,7 +32,8 @@ def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
             continue
         if reader is _pickle and not allow_pickle:
             raise ModelError(f"{folder} holds its weights as a Python pickle ({files[0].name}) only; convert it to "
-                             f"{SAFETENSORS}, or allow pickles if you trust where it comes from.")
+                             f"{SAFETENSORS}, or give --allow_pickle (in Python allow_pickle=True) if you trust "
+                             "where it comes from.")
         tensors: dict[str, np.ndarray] = {}
         for file in files:
             tensors.update(reader(file))

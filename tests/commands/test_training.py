@@ -110,6 +110,17 @@ def test_ctrl_c_before_the_first_checkpoint_promises_nothing(encoder, few, tmp_p
     assert "--resume" not in capsys.readouterr().err
 
 
+def test_ctrl_c_leaves_a_bundle_of_the_best_epoch(encoder, few, tmp_path, monkeypatch):
+    from bertpass.model import params_file
+    from bertpass.model.bundle import Bundle
+
+    interrupt(monkeypatch, epoch=1)
+    assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--epochs", 3)) == 130
+    saved, bundle = params_file.read(tmp_path / "net.params"), Bundle.open(tmp_path / "bundle")
+    arrays = bundle.parameters()
+    assert bundle.metrics and all((arrays[name] == saved[name]).all() for name in arrays)
+
+
 def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
     argv = toy.classify(encoder, tmp_path, *few, "--epochs", 5000)
     job = subprocess.Popen([sys.executable, toy.ROOT / "finetune" / "finetune_classifier.py", *argv],
