@@ -1,14 +1,14 @@
 """The CPU engine's core: models and, for tests and measuring, single kernels. Arrays are float32 and int32 in C order.
 
-``isa`` is a name of :func:`instruction_sets`; where it is empty the environment's BERTPASS_ISA decides, and where that is
-empty too the fastest is taken. DeviceError (bertpass.errors) for a name that is not known or not there.
+``isa`` is a name of :func:`instruction_sets`; where it is empty the environment's BERTPASS_ISA decides, and where that
+is empty too the fastest is taken. DeviceError (bertpass.errors) for a name that is not known or not there.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from numpy.typing import NDArray
 import numpy as np
+from numpy.typing import NDArray
 
 def instruction_sets() -> list[str]:
     """What this processor can run, slowest first: "portable", "avx2", "avx512", "avx512_bf16"."""
