@@ -16,7 +16,8 @@ PACKAGE = ROOT / "bertpass"
 LEVELS = {
     "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
-    "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7, "deploy": 7, "finetune": 7, "scripts": 7,
+    "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7,
+    "deploy": 7, "finetune": 7, "scripts": 7,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
 
