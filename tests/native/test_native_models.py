@@ -100,6 +100,16 @@ def test_two_threads_on_work_that_is_worth_it():
     assert largest([two], reference.outputs(checkpoint, *inputs)) <= 2e-5
 
 
+def test_batches_of_many_tokens():
+    """More tokens than go through a layer together (1024), in short and long sequences, one of them longer alone."""
+    checkpoint = tiny(max_length=1100)
+    lengths = [1100, 1, 600, 424, 1, 1000, 30, 5, 7]
+    inputs = batch(checkpoint.config, lengths, 1100)
+    wanted = reference.outputs(checkpoint, *inputs)
+    for dtype, bound in (("float32", 2e-5), ("bfloat16", 0.2)):
+        assert largest(NativeEngine(checkpoint, dtype=dtype, threads=1).forward(*inputs), wanted) <= bound
+
+
 def test_several_python_threads_and_models_at_once():
     checkpoints = [tiny(), tiny(seed=4, head="pooled", units=128, hidden_size=512, num_heads=4)]
     engines = [NativeEngine(c, threads=2) for c in checkpoints]

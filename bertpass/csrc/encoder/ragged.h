@@ -25,7 +25,15 @@ class Ragged {
   Index longest() const { return longest_; }
   Index start(Index sequence) const { return offsets_[sequence]; }
   Index length(Index sequence) const { return offsets_[sequence + 1] - offsets_[sequence]; }
-  const Index* offsets() const { return offsets_.data(); }
+  // From a sequence on: its first row, the next one's and so on.
+  const Index* offsets(Index first) const { return offsets_.data() + first; }
+
+  // The sequence after a group that begins with `first`: as many as have `most` tokens together, at least one.
+  Index group_end(Index first, Index most) const {
+    Index last = first + 1;
+    while (last < sequences() && offsets_[last + 1] - offsets_[first] <= most) ++last;
+    return last;
+  }
 
  private:
   std::vector<Index> offsets_ = {0};

@@ -16,9 +16,10 @@ struct Layer {
   Norm output_norm;
   Activation activation = Activation::gelu;
 
-  // From work.stream to work.stream; sequence s has the rows offsets[s] to offsets[s + 1] - 1.
+  // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
+  // to offsets[s + 1] - 1.
   void forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets, Index sequences,
-               Workspace& work) const;
+               const Workspace& work) const;
 };
 
 }  // namespace bertpass::native

@@ -12,18 +12,17 @@ struct Widths {
 };
 
 struct Workspace {
-  // Give every matrix its place for `tokens` rows, in sequences of at most `longest`.
-  void shape(const Kernels& kernels, const Widths& widths, Type type, Index tokens, Index longest, int threads);
-
-  // What a matrix product reads: the residual stream in the type of the weights.
-  const Rows& input() const { return low.data ? low : stream; }
+  // Give every matrix its place: the residual stream for `tokens` rows, what lives within a layer for `group` rows, in
+  // sequences of at most `longest`.
+  void shape(const Kernels& kernels, const Widths& widths, Type type, Index tokens, Index group, Index longest,
+             int threads);
 
   Rows stream;  // (tokens, units) float32: the residual stream
   Rows low;     // the same in bfloat16, without data where the weights are float32
-  Rows sum;     // (tokens, units) float32: what a normalisation reads
-  Rows qkv;     // (tokens, 3 units) float32: q, k, v of each head in turn
-  Rows mixed;   // (tokens, units): what attention gives
-  Rows hidden;  // (tokens, hidden): within the feed-forward network; in the place of qkv, which is done by then
+  Rows sum;     // (group, units) float32: what a normalisation reads
+  Rows qkv;     // (group, 3 units) float32: q, k, v of each head in turn
+  Rows mixed;   // (group, units): what attention gives
+  Rows hidden;  // (group, hidden): within the feed-forward network; in the place of qkv, which is done by then
   float* scratch = nullptr;  // of attention
   Index scratch_of_a_thread = 0;
 

@@ -26,7 +26,8 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
     work += 2 * length * length * static_cast<double>(heads * head_size);
   }
   team.loop(sequences * heads, work, [&](Index task, int thread) {
-    const Index start = offsets[task / heads], length = offsets[task / heads + 1] - start, head = task % heads;
+    const Index* at = offsets + task / heads;
+    const Index start = at[0] - offsets[0], length = at[1] - at[0], head = task % heads;
     if (length == 0) return;
     const float* q = qkv.floats(start) + head * 3 * head_size;
     const Index line = kLine / static_cast<Index>(sizeof(float));

@@ -16,6 +16,8 @@ struct Rows {
 
   float* floats(Index row = 0) const { return static_cast<float*>(data) + row * stride; }
   bf16* halves(Index row = 0) const { return static_cast<bf16*>(data) + row * stride; }
+  // The same matrix from this row on; without data it stays so.
+  Rows from(Index number) const { return data ? Rows{row(number), stride, type} : *this; }
   void* row(Index number) const {
     return type == Type::float32 ? static_cast<void*>(floats(number)) : static_cast<void*>(halves(number));
   }

@@ -140,7 +140,7 @@ Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& length
   const Index scratch = round_up(attention_scratch(kernels, ragged.longest(), units / heads), kLine);
   const Memory memory(scratch * threads * 4);
   Floats out({ragged.tokens(), units});
-  attention(kernels, Team(threads), ragged.offsets(), ragged.sequences(), heads, units / heads, rows_of(qkv),
+  attention(kernels, Team(threads), ragged.offsets(0), ragged.sequences(), heads, units / heads, rows_of(qkv),
             {out.mutable_data(), units, Type::float32}, memory.as<float>(), scratch);
   return out;
 }
