@@ -134,7 +134,7 @@ def test_several_python_threads_and_models_at_once():
 
 def test_memory_stays_flat():
     checkpoint = tiny(head="pooled", units=128, hidden_size=512, num_heads=4)
-    engine, source = NativeEngine(checkpoint, threads=2), np.random.default_rng(5)
+    engine, source = NativeEngine(checkpoint, threads=1), np.random.default_rng(5)
 
     def resident():
         with open("/proc/self/statm", encoding="ascii") as file:

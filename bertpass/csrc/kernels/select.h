@@ -17,8 +17,8 @@ struct InstructionSetError : std::runtime_error {
 // The names that can be asked for here, slowest first; "portable" is always there.
 std::vector<std::string> available_instruction_sets();
 
-// The kernels of `name`; of the environment's BERTPASS_ISA where it is empty, and of the fastest set where that is empty
-// too. Throws InstructionSetError.
+// The kernels of `name`; of the environment's BERTPASS_ISA where it is empty, and of the fastest set where that is
+// empty too. Throws InstructionSetError.
 const Kernels& select_kernels(const std::string& name);
 
 }  // namespace bertpass::native

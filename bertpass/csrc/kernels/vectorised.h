@@ -37,7 +37,8 @@ V horner(V x, V p, Coefficients... coefficients) {
 }
 
 // exp by 2^n times a polynomial on [-ln 2 / 2, ln 2 / 2]; the constants are those of expf in Moshier's Cephes library.
-// Relative error about 1e-7; a NaN stays one (min and max give their second operand then); exact zero below kSmallest, where the result would not be a normal float.
+// Relative error about 1e-7; exact zero below kSmallest, where the result would not be a normal float. A NaN stays one:
+// min and max give their second operand then.
 constexpr float kSmallest = -87.0f;
 V exponential(V given) {
   const V x = Vector::min(Vector::set(88.0f), Vector::max(Vector::set(kSmallest), given));

@@ -15,7 +15,8 @@ class Team {
   // like, decides how many threads are worth their start. body must not throw.
   template <class Body>
   void loop(Index tasks, double work, const Body& body) const {
-    run(tasks, work, [](const void* b, Index task, int thread) { (*static_cast<const Body*>(b))(task, thread); }, &body);
+    const Call call = [](const void* b, Index task, int thread) { (*static_cast<const Body*>(b))(task, thread); };
+    run(tasks, work, call, &body);
   }
 
  private:
