@@ -1,12 +1,13 @@
-"""Builds the two native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
+"""Builds the native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
 
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
-compiled from the same graph and pass sources, without MXNet. A copy of the library goes to the current folder, where
-the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and ``LDFLAGS`` are appended,
-``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
+compiled from the same graph and pass sources, without MXNet; ``bertpass/_native*.so`` is the CPU engine. A copy of the
+library goes to the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler,
+``CXXFLAGS`` and ``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
 """
 
 import os
+import platform
 import shlex
 import shutil
 import subprocess
@@ -22,6 +23,16 @@ ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
 LIBRARY = "bertpass.bertpass_lib"
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
+# The engine's kernels are one source compiled for several instruction sets; which one runs is chosen at run time.
+AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
+          "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
+SOURCE_FLAGS = {"bertpass/csrc/ops/team.cc": ["-fopenmp"]}
+if platform.machine().lower() in ("x86_64", "amd64"):
+    SOURCE_FLAGS.update({
+        "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
+        "bertpass/csrc/kernels/avx512.cc": AVX512,
+        "bertpass/csrc/kernels/avx512_bf16.cc": [*AVX512, "-mavx512bf16"],
+    })
 
 REQUIRES = [
     "numpy>=1.23.5,<2",
@@ -81,7 +92,7 @@ def newest(paths):
 
 
 class NativeBuild(build_ext):
-    """Compiles each source once, in parallel, and links the objects into both files."""
+    """Compiles each source once, in parallel, and links the objects into the files that need them."""
 
     def initialize_options(self):
         super().initialize_options()
@@ -124,7 +135,8 @@ class NativeBuild(build_ext):
         if not self.force and out.exists() and out.stat().st_mtime_ns >= max(newest([ROOT / source]), self.oldest):
             return
         partial = out.with_suffix(".tmp.o")
-        run([*self.compiler_command, *flags, "-c", str(ROOT / source), "-o", str(partial)])
+        run([*self.compiler_command, *flags, *SOURCE_FLAGS.get(source, []), "-c", str(ROOT / source),
+             "-o", str(partial)])
         partial.replace(out)
 
     def build_extension(self, ext):
@@ -149,7 +161,10 @@ EXPORTS = SOURCES / "mxnet_abi" / "exports.map"
 setup(
     install_requires=install_requires(),
     ext_modules=[
-        Extension("bertpass._core", sources("graph", "passes", "python"), extra_link_args=["-s"]),
+        Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
+                  extra_link_args=["-s"]),
+        Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
+                                       "bertpass/csrc/python/native.cc"], extra_link_args=["-s", "-fopenmp"]),
         Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
                   extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
     ],

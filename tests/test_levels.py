@@ -1,6 +1,7 @@
 """docs/architecture.md as a test: imports go down only, and only what runs a model starts MXNet."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,8 +15,9 @@ PACKAGE = ROOT / "bertpass"
 # use), so below them nothing may be taken from it but its version.
 LEVELS = {
     "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
-    "bertpass._core": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4, "bertpass.engines": 5,
-    "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7, "deploy": 7, "finetune": 7, "scripts": 7,
+    "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
+    "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7,
+    "deploy": 7, "finetune": 7, "scripts": 7,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
 
@@ -68,12 +70,32 @@ def test_imports_go_down(name):
             assert imported.split(".")[0] not in STARTS_MXNET, f"{name} imports {imported}: only bertpass/mx.py may"
 
 
+# Of the CPU engine, lowest first, and of the graph passes; a file includes its own folder and those before it.
+NATIVE = [["kernels", "ops", "layer", "encoder", "model"], ["graph", "passes", "mxnet_abi"]]
+
+
+@pytest.mark.parametrize("folder", [folder for tower in NATIVE for folder in tower])
+def test_includes_go_down(folder):
+    tower = next(t for t in NATIVE if folder in t)
+    allowed = tower[:tower.index(folder) + 1]
+    files = [f for f in (PACKAGE / "csrc" / folder).iterdir() if f.suffix in (".cc", ".h")]
+    assert files
+    for file in files:
+        for included in re.findall(r'^#include "([^"]+)"', file.read_text(encoding="utf-8"), re.M):
+            assert included.split("/")[0] in allowed, f"{folder}/{file.name} includes {included}"
+
+
+def test_every_native_folder_has_a_level():
+    folders = {f.name for f in (PACKAGE / "csrc").iterdir()}
+    assert folders == {"python", *(folder for tower in NATIVE for folder in tower)}
+
+
 def test_the_test_sees_imports_inside_functions():
     assert "bertpass.engines" in imports("bertpass")
     assert {"mxnet", "gluonnlp"} <= imports("bertpass.mx")
 
 
-LIGHT = ["bertpass", "bertpass._core", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
+LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
             "scripts/bench_passes.py", "scripts/fetch_demo_data.py"]
 

@@ -1,0 +1,87 @@
+"""The CPU engine's core: models and, for tests and measuring, single kernels. Arrays are float32 and int32 in C order.
+
+``isa`` is a name of :func:`instruction_sets`; where it is empty the environment's BERTPASS_ISA decides, and where that
+is empty too the fastest is taken. DeviceError (bertpass.errors) for a name that is not known or not there.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+def instruction_sets() -> list[str]:
+    """What this processor can run, slowest first: "portable", "avx2", "avx512", "avx512_bf16"."""
+
+def selected(isa: str = "") -> str:
+    """The name of the instruction set that would run."""
+
+class Model:
+    """A model with its weights packed. Safe to call from several threads; the interpreter's lock is released."""
+
+    def __init__(
+        self,
+        encoder: Mapping[str, Any],
+        head: Mapping[str, Any],
+        params: Mapping[str, NDArray[np.float32]],
+        *,
+        dtype: str = "float32",
+        threads: int = 1,
+        isa: str = "",
+    ) -> None:
+        """``encoder`` and ``head`` are the dicts of bertpass.model.config, ``params`` arrays by GluonNLP's names.
+
+        ``dtype`` is "float32" or "bfloat16". The arrays are copied. ModelError for a weight that is missing or
+        misshapen.
+        """
+
+    def output_shapes(self, batch: int, sequence: int) -> list[list[int]]:
+        """The shapes of the outputs of a batch."""
+
+    def forward(
+        self,
+        input_ids: NDArray[np.int32],
+        token_types: NDArray[np.int32],
+        valid_length: NDArray[np.int32],
+        outputs: Sequence[NDArray[np.float32]],
+    ) -> None:
+        """Write every element of ``outputs``, arrays of :meth:`output_shapes`.
+
+        UsageError, before anything is written, for ids or lengths out of range or a sequence that is too long.
+        """
+
+    @property
+    def instruction_set(self) -> str: ...
+    @property
+    def threads(self) -> int: ...
+
+def linear(
+    a: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    residual: NDArray[np.float32] | None = None,
+    *,
+    activation: str = "none",
+    dtype: str = "float32",
+    threads: int = 1,
+    isa: str = "",
+) -> NDArray[np.float32]:
+    """activation(a weight^T + bias) + residual, for a (rows, depth) and weight (columns, depth).
+
+    ``activation`` is "none", "gelu", "gelu_tanh", "relu" or "tanh". With ``dtype`` "bfloat16" a and weight are rounded
+    to it first.
+    """
+
+def attention(
+    qkv: NDArray[np.float32], lengths: Sequence[int], heads: int, *, threads: int = 1, isa: str = ""
+) -> NDArray[np.float32]:
+    """softmax(q k^T) v for each sequence and head; no scale is applied.
+
+    ``qkv`` is (sum of lengths, heads x 3 x head size): q, k, v of the first head, then of the second and so on. Gives
+    (sum of lengths, heads x head size).
+    """
+
+def layer_norm(
+    x: NDArray[np.float32], gamma: NDArray[np.float32], beta: NDArray[np.float32], epsilon: float, *, isa: str = ""
+) -> NDArray[np.float32]:
+    """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis of x (rows, columns)."""

@@ -1,0 +1,43 @@
+// Padding removal: which tokens of a padded batch are text, and where they stand once packed row after row.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/kernels.h"
+
+namespace bertpass::native {
+
+class Ragged {
+ public:
+  // From the number of tokens of each sequence; allocates only where there are more sequences than ever before.
+  void set(const std::int32_t* lengths, Index sequences) {
+    offsets_.resize(sequences + 1);
+    offsets_[0] = longest_ = 0;
+    for (Index s = 0; s < sequences; ++s) {
+      offsets_[s + 1] = offsets_[s] + lengths[s];
+      longest_ = std::max<Index>(longest_, lengths[s]);
+    }
+  }
+
+  Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
+  Index tokens() const { return offsets_.back(); }
+  Index longest() const { return longest_; }
+  Index start(Index sequence) const { return offsets_[sequence]; }
+  Index length(Index sequence) const { return offsets_[sequence + 1] - offsets_[sequence]; }
+  // From a sequence on: its first row, the next one's and so on.
+  const Index* offsets(Index first) const { return offsets_.data() + first; }
+
+  // The sequence after a group that begins with `first`: as many as have `most` tokens together, at least one.
+  Index group_end(Index first, Index most) const {
+    Index last = first + 1;
+    while (last < sequences() && offsets_[last + 1] - offsets_[first] <= most) ++last;
+    return last;
+  }
+
+ private:
+  std::vector<Index> offsets_ = {0};
+  Index longest_ = 0;
+};
+
+}  // namespace bertpass::native

@@ -1,0 +1,83 @@
+#include "kernels/select.h"
+
+#include <cstdlib>
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace bertpass::native {
+namespace {
+
+struct Features {
+  bool avx2 = false, avx512 = false, avx512_bf16 = false;
+};
+
+// Bits: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A, CPUID leaves 1 and 7; XCR0 (volume 1,
+// chapter 13) says which registers the system saves.
+Features detect() {
+  Features found;
+#if defined(__x86_64__)
+  unsigned a, b, c, d;
+  if (!__get_cpuid(1, &a, &b, &c, &d)) return found;
+  const bool fma = c >> 12 & 1, saved = c >> 27 & 1, avx = c >> 28 & 1, f16c = c >> 29 & 1;
+  if (!saved || !avx) return found;
+  unsigned low, high;
+  __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+  const bool ymm = (low & 0x6) == 0x6, zmm = (low & 0xe6) == 0xe6;
+  if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
+  found.avx2 = ymm && fma && f16c && (b >> 5 & 1);
+  constexpr unsigned kWanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
+  found.avx512 = found.avx2 && zmm && (b & kWanted) == kWanted && (c >> 11 & 1);  // VNNI
+  if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512_bf16 = found.avx512 && (a >> 5 & 1);
+#endif
+  return found;
+}
+
+struct Entry {
+  const char* name;
+  const Kernels* kernels;
+  bool here;
+};
+
+// Slowest first.
+const std::vector<Entry>& entries() {
+  static const std::vector<Entry> all = [] {
+    const Features f = detect();
+    return std::vector<Entry>{{"portable", portable_kernels(), true},
+                              {"avx2", avx2_kernels(), f.avx2},
+                              {"avx512", avx512_kernels(), f.avx512},
+                              {"avx512_bf16", avx512_bf16_kernels(), f.avx512_bf16}};
+  }();
+  return all;
+}
+
+}  // namespace
+
+std::vector<std::string> available_instruction_sets() {
+  std::vector<std::string> names;
+  for (const Entry& entry : entries())
+    if (entry.here && entry.kernels) names.push_back(entry.name);
+  return names;
+}
+
+const Kernels& select_kernels(const std::string& asked) {
+  std::string name = asked, source = "the instruction set";
+  if (name.empty()) {
+    const char* forced = std::getenv("BERTPASS_ISA");
+    if (forced) name = forced;
+    source = "BERTPASS_ISA:";
+  }
+  const std::vector<std::string> here = available_instruction_sets();
+  if (name.empty()) name = here.back();
+  std::string usable;
+  for (const std::string& one : here) usable += (usable.empty() ? "" : ", ") + one;
+  for (const Entry& entry : entries()) {
+    if (name != entry.name) continue;
+    if (entry.here && entry.kernels) return *entry.kernels;
+    throw InstructionSetError(source + " '" + name + "' is not there on this processor; use one of " + usable + ".");
+  }
+  throw InstructionSetError(source + " '" + name + "' is not known; use one of " + usable + ".");
+}
+
+}  // namespace bertpass::native

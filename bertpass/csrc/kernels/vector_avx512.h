@@ -1,0 +1,76 @@
+// Vectors of 16 floats for vectorised.h: AVX-512 F, BW, DQ and VL. With AVX512_BF16 the conversion and the products of
+// bfloat16 pairs are single instructions.
+#pragma once
+
+#include <immintrin.h>
+
+#include "kernels/kernels.h"
+
+namespace bertpass::native {
+namespace {
+
+struct Vector {
+  using V = __m512;
+  static constexpr int width = 16;
+  static constexpr int tile_rows = 12;
+
+  static __mmask16 mask(Index n) { return static_cast<__mmask16>((1u << n) - 1); }  // n < 16
+
+  static V load(const float* p) { return _mm512_loadu_ps(p); }
+  static V load(const float* p, Index n) { return _mm512_maskz_loadu_ps(mask(n), p); }
+  static void store(float* p, V x) { _mm512_storeu_ps(p, x); }
+  static void store(float* p, V x, Index n) { _mm512_mask_storeu_ps(p, mask(n), x); }
+  static V set(float x) { return _mm512_set1_ps(x); }
+  static V zero() { return _mm512_setzero_ps(); }
+  static V add(V x, V y) { return _mm512_add_ps(x, y); }
+  static V sub(V x, V y) { return _mm512_sub_ps(x, y); }
+  static V mul(V x, V y) { return _mm512_mul_ps(x, y); }
+  static V div(V x, V y) { return _mm512_div_ps(x, y); }
+  static V fma(V x, V y, V z) { return _mm512_fmadd_ps(x, y, z); }
+  static V max(V x, V y) { return _mm512_max_ps(x, y); }
+  static V min(V x, V y) { return _mm512_min_ps(x, y); }
+  static V abs(V x) { return _mm512_abs_ps(x); }
+  static V round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static V scale(V x, V n) { return _mm512_scalef_ps(x, n); }  // x 2^n for whole n
+  // y where x < limit, else z
+  static V where_less(V x, V limit, V y, V z) {
+    return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), z, y);
+  }
+  static float sum(V x) { return _mm512_reduce_add_ps(x); }
+  static float largest(V x) { return _mm512_reduce_max_ps(x); }
+
+  static __m256i narrow16(V x) {
+#ifdef __AVX512BF16__
+    return reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x));
+#else
+    const __m512i bits = _mm512_castps_si512(x);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(_mm512_add_epi32(bits, _mm512_set1_epi32(0x7fff)), odd);
+    const __mmask16 nan = _mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q);
+    const __m512i chosen = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
+    return _mm512_cvtepi32_epi16(_mm512_srli_epi32(chosen, 16));
+#endif
+  }
+  static void store_bf16(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow16(x)); }
+  static void store_bf16(bf16* p, V x, Index n) { _mm256_mask_storeu_epi16(p, mask(n), narrow16(x)); }
+
+  // Pairs of bfloat16: 16 of them beside each other, or one for all.
+  using Pairs = __m512i;
+  static Pairs load_pairs(const bf16* p) { return _mm512_loadu_si512(p); }
+  static Pairs set_pair(std::uint32_t pair) { return _mm512_set1_epi32(static_cast<int>(pair)); }
+  // sum + x[0] y[0] + x[1] y[1]
+  static V dot(V sum, Pairs x, Pairs y) {
+#ifdef __AVX512BF16__
+    return _mm512_dpbf16_ps(sum, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(y));
+#else
+    const __m512i upper = _mm512_set1_epi32(static_cast<int>(0xffff0000u));
+    sum = _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_slli_epi32(x, 16)),
+                          _mm512_castsi512_ps(_mm512_slli_epi32(y, 16)), sum);
+    return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(x, upper)),
+                           _mm512_castsi512_ps(_mm512_and_si512(y, upper)), sum);
+#endif
+  }
+};
+
+}  // namespace
+}  // namespace bertpass::native

@@ -1,0 +1,98 @@
+#include "model/head.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace bertpass::native {
+
+Head::Head(const Weights& weights, const Kernels& kernels, const ModelConfig& config)
+    : kernels_(&kernels),
+      kind_(config.head),
+      pooling_(config.pooling),
+      normalize_(config.normalize),
+      units_(config.units),
+      labels_(config.labels) {
+  const auto read = [&](const std::string& name, Index columns) {
+    return read_linear(weights, kernels, Type::float32, name, columns, units_);
+  };
+  const bool classifies = kind_ == HeadKind::classifier;
+  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", 2);
+  if (kind_ == HeadKind::pooled || classifies) {
+    const char* pooler = config.family == Family::roberta ? "roberta.pooler" : "bert.pooler";
+    const char* first = config.family == Family::roberta ? "classifier.1" : "pre_classifier";
+    first_layer_ = read(kind_ == HeadKind::pooled || config.family == Family::bert ? pooler : first, units_);
+    if (classifies && config.family == Family::distilbert) first_activation_ = Activation::relu;
+  }
+  if (classifies) last_layer_ = read(config.family == Family::roberta ? "classifier.3" : "classifier.1", labels_);
+}
+
+std::vector<std::vector<Index>> Head::shapes(Index sequences, Index length) const {
+  switch (kind_) {
+    case HeadKind::states: return {{sequences, length, units_}};
+    case HeadKind::pooled: return {{sequences, length, units_}, {sequences, units_}};
+    case HeadKind::classifier: return {{sequences, labels_}};
+    case HeadKind::qa: return {{sequences, length, 2}};
+    case HeadKind::embedding: return {{sequences, units_}};
+  }
+  return {};
+}
+
+void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
+                   Memory& scratch) const {
+  switch (kind_) {
+    case HeadKind::states: return write_states(team, states, ragged, length, outputs[0]);
+    case HeadKind::pooled:
+      write_states(team, states, ragged, length, outputs[0]);
+      return write_first(team, states, ragged, outputs[1], scratch);
+    case HeadKind::classifier: return write_first(team, states, ragged, outputs[0], scratch);
+    case HeadKind::qa: return write_spans(team, states, ragged, length, outputs[0], scratch);
+    case HeadKind::embedding: return write_vectors(team, states, ragged, outputs[0]);
+  }
+}
+
+void Head::write_states(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out) const {
+  const double work = static_cast<double>(ragged.sequences() * length * units_);
+  team.loop(ragged.sequences(), work, [&](Index s, int) {
+    float* to = out + s * length * units_;
+    for (Index t = 0; t < ragged.length(s); ++t)
+      std::memcpy(to + t * units_, states.floats(ragged.start(s) + t), units_ * sizeof(float));
+    std::fill(to + ragged.length(s) * units_, to + length * units_, 0.0f);
+  });
+}
+
+void Head::write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
+                       Memory& scratch) const {
+  scratch.grow(ragged.tokens() * 2 * 4);
+  const Rows logits{scratch.as<float>(), 2, Type::float32};
+  last_layer_.apply(team, states, ragged.tokens(), Activation::none, {}, logits);
+  for (Index s = 0; s < ragged.sequences(); ++s) {
+    float* to = out + s * length * 2;
+    std::copy(logits.floats(ragged.start(s)), logits.floats(ragged.start(s) + ragged.length(s)), to);
+    for (Index t = ragged.length(s); t < length; ++t) std::copy(last_layer_.bias(), last_layer_.bias() + 2, to + t * 2);
+  }
+}
+
+void Head::write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const {
+  const double work = static_cast<double>(ragged.tokens() * units_);
+  team.loop(ragged.sequences(), work, [&](Index s, int) {
+    const Index rows = pooling_ == Pooling::mean ? ragged.length(s) : 1;
+    kernels_->mean(states.floats(ragged.start(s)), states.stride, rows, units_, out + s * units_);
+    if (normalize_) kernels_->normalize(out + s * units_, units_);
+  });
+}
+
+void Head::write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out,
+                       Memory& scratch) const {
+  const Index rows = ragged.sequences(), stride = stride_of(units_, sizeof(float));
+  scratch.grow(2 * rows * stride * 4);
+  const Rows first{scratch.as<float>(), stride, Type::float32};
+  const Rows between{scratch.as<float>() + rows * stride, stride, Type::float32};
+  for (Index s = 0; s < rows; ++s)
+    std::memcpy(first.floats(s), states.floats(ragged.start(s)), units_ * sizeof(float));
+  if (kind_ == HeadKind::pooled)
+    return first_layer_.apply(team, first, rows, first_activation_, {}, {out, units_, Type::float32});
+  first_layer_.apply(team, first, rows, first_activation_, {}, between);
+  last_layer_.apply(team, between, rows, Activation::none, {}, {out, labels_, Type::float32});
+}
+
+}  // namespace bertpass::native

@@ -1,0 +1,40 @@
+// From packed token states to a model's outputs. Heads are computed in float32 whatever the encoder's precision is.
+#pragma once
+
+#include <vector>
+
+#include "model/weights.h"
+
+namespace bertpass::native {
+
+class Head {
+ public:
+  Head(const Weights& weights, const Kernels& kernels, const ModelConfig& config);
+
+  // Shapes of the outputs for a batch padded to `length`, in the order of bertpass/model/config.py.
+  std::vector<std::vector<Index>> shapes(Index sequences, Index length) const;
+
+  // states: (tokens, units) float32. Every element of the outputs is written. Past a sequence's end token states are
+  // zero, and question answering gives what it gives for zero states, as the exported graph does: the bias.
+  // scratch is the caller's and only grows.
+  void forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
+               Memory& scratch) const;
+
+ private:
+  void write_states(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out) const;
+  void write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
+                   Memory& scratch) const;
+  void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const;
+  void write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
+
+  const Kernels* kernels_;
+  HeadKind kind_;
+  Pooling pooling_;
+  bool normalize_;
+  Index units_, labels_;
+  Linear first_layer_;  // of the pooler, or of a classifier of two layers
+  Activation first_activation_ = Activation::tanh;
+  Linear last_layer_;
+};
+
+}  // namespace bertpass::native

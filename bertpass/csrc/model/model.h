@@ -1,0 +1,51 @@
+// A whole model: padded ids in, outputs of its head out. Safe to call from several threads at once.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "model/head.h"
+
+namespace bertpass::native {
+
+class Model {
+ public:
+  // Packs the weights; the tensors can go afterwards. `isa` as in select_kernels. Throws WeightError.
+  Model(const ModelConfig& config, const Weights& weights, Type type, int threads, const std::string& isa);
+
+  // ids and types: (sequences, length); types may be null and are ignored by families that have none. lengths:
+  // (sequences), from 1 to length. outputs: float32 memory of output_shapes(). No allocation where no batch was larger
+  // in tokens, in sequences or in its longest sequence before. Throws InputError before anything is written.
+  void forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+               Index length, float* const* outputs) const;
+
+  std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const {
+    return head_.shapes(sequences, length);
+  }
+
+  const char* instruction_set() const { return kernels_.name; }
+  int threads() const { return team_.threads(); }
+
+ private:
+  // What one forward needs to itself.
+  struct Arena {
+    Ragged ragged;
+    Workspace work;
+    Memory head;
+  };
+  class Lease;
+
+  void check(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+             Index length) const;
+
+  const Kernels& kernels_;
+  ModelConfig config_;
+  Team team_;
+  Encoder encoder_;
+  Head head_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<Arena>> idle_;
+};
+
+}  // namespace bertpass::native

@@ -1,0 +1,20 @@
+// Self-attention over ragged rows.
+#pragma once
+
+#include "ops/rows.h"
+#include "ops/team.h"
+
+namespace bertpass::native {
+
+// Floats of working memory that attention() needs for each thread, sequences of at most `longest` tokens.
+Index attention_scratch(const Kernels& kernels, Index longest, Index head_size);
+
+// out = softmax(q k^T) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
+//
+// Sequence s has length offsets[s + 1] - offsets[s] and follows sequence s - 1; offsets[0] stands for row 0. A row of
+// qkv (float32) holds q, k and v of the first head, then those of the second and so on; a row of out holds the heads
+// beside each other. Scores exist for a few queries at a time only: memory grows with the length, not with its square.
+void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
+               Index head_size, const Rows& qkv, const Rows& out, float* scratch, Index scratch_of_a_thread);
+
+}  // namespace bertpass::native

@@ -1,0 +1,196 @@
+// bertpass._native: the CPU engine for Python, without MXNet. See _native.pyi for the contract.
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "kernels/bf16.h"
+#include "kernels/select.h"
+#include "model/model.h"
+#include "ops/attention.h"
+
+namespace py = pybind11;
+
+namespace bertpass::native {
+namespace {
+
+using Floats = py::array_t<float, py::array::c_style>;
+using Integers = py::array_t<std::int32_t, py::array::c_style>;
+
+// The value that belongs to a name; the names are those that bertpass/model/config.py has checked.
+template <class T>
+T choose(const std::string& name, std::initializer_list<std::pair<const char*, T>> known) {
+  for (const auto& [key, value] : known)
+    if (name == key) return value;
+  throw py::value_error("unknown value '" + name + "'");
+}
+
+Type type_of(const std::string& dtype) {
+  return choose<Type>(dtype, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}});
+}
+
+Activation activation_of(const std::string& name) {
+  return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
+                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}});
+}
+
+ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
+  const auto text = [](const py::dict& fields, const char* name) { return py::cast<std::string>(fields[name]); };
+  const auto number = [](const py::dict& fields, const char* name) { return py::cast<Index>(fields[name]); };
+  ModelConfig config;
+  config.family = choose<Family>(text(encoder, "family"), {{"bert", Family::bert}, {"distilbert", Family::distilbert},
+                                                           {"roberta", Family::roberta}});
+  config.layers = number(encoder, "num_layers");
+  config.units = number(encoder, "units");
+  config.hidden = number(encoder, "hidden_size");
+  config.heads = number(encoder, "num_heads");
+  config.max_length = number(encoder, "max_length");
+  config.vocabulary = number(encoder, "vocab_size");
+  config.token_types = number(encoder, "token_type_vocab_size");
+  config.epsilon = py::cast<float>(encoder["layer_norm_eps"]);
+  config.activation = activation_of(text(encoder, "activation"));
+  config.head = choose<HeadKind>(text(head, "kind"),
+                                 {{"none", HeadKind::states}, {"pooled", HeadKind::pooled}, {"qa", HeadKind::qa},
+                                  {"classification", HeadKind::classifier}, {"regression", HeadKind::classifier},
+                                  {"embedding", HeadKind::embedding}});
+  config.labels = number(head, "num_labels");
+  config.pooling = choose<Pooling>(text(head, "pooling"), {{"mean", Pooling::mean}, {"cls", Pooling::first}});
+  config.normalize = py::cast<bool>(head["normalize"]);
+  return config;
+}
+
+std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head, const py::dict& params,
+                                  const std::string& dtype, int threads, const std::string& isa) {
+  const ModelConfig config = config_of(encoder, head);
+  const Type type = type_of(dtype);
+  if (threads < 1) throw py::value_error("threads must be at least 1");
+  std::map<std::string, Tensor> tensors;
+  for (const auto& [name, value] : params) {
+    if (!Floats::check_(value))
+      throw py::type_error("'" + std::string(py::str(name)) + "' is no float32 array in C order");
+    const auto array = py::reinterpret_borrow<Floats>(value);
+    tensors[py::str(name)] = {array.data(), std::vector<Index>(array.shape(), array.shape() + array.ndim())};
+  }
+  const py::gil_scoped_release released;
+  return std::make_unique<Model>(config, Weights(std::move(tensors)), type, threads, isa);
+}
+
+void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs) {
+  if (ids.ndim() != 2 || types.ndim() != 2 || lengths.ndim() != 1 || types.shape(0) != ids.shape(0) ||
+      types.shape(1) != ids.shape(1) || lengths.shape(0) != ids.shape(0))
+    throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
+  const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
+  if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
+  std::vector<float*> pointers;
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    if (!Floats::check_(outputs[i])) throw py::type_error("the outputs must be float32 arrays in C order");
+    auto out = py::reinterpret_borrow<Floats>(outputs[i]);
+    if (std::vector<Index>(out.shape(), out.shape() + out.ndim()) != shapes[i])
+      throw py::value_error("an output does not have its shape of output_shapes()");
+    pointers.push_back(out.mutable_data());  // refuses an array that is read-only
+  }
+  const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
+  const Index rows = ids.shape(0), columns = ids.shape(1);
+  const py::gil_scoped_release released;
+  model.forward(id, type, length, rows, columns, pointers.data());
+}
+
+// Kernels alone, for their tests and for measuring.
+
+// Rows on their way into a kernel, which reads them only.
+Rows rows_of(const Floats& array) {
+  return {const_cast<float*>(array.data()), array.shape(array.ndim() - 1), Type::float32};
+}
+
+Floats linear(const Floats& a, const Floats& weight, const Floats& bias, const std::optional<Floats>& residual,
+              const std::string& activation, const std::string& dtype, int threads, const std::string& isa) {
+  if (a.ndim() != 2 || weight.ndim() != 2 || bias.ndim() != 1 || a.shape(1) != weight.shape(1) ||
+      bias.shape(0) != weight.shape(0))
+    throw py::value_error("a must be (rows, depth), weight (columns, depth) and bias (columns,)");
+  const Index rows = a.shape(0), depth = a.shape(1), columns = weight.shape(0);
+  if (residual && (residual->ndim() != 2 || residual->shape(0) != rows || residual->shape(1) != columns))
+    throw py::value_error("residual must be (rows, columns)");
+  const Type type = type_of(dtype);
+  const Linear layer(select_kernels(isa), type, weight.data(), bias.data(), columns, depth);
+  std::vector<bf16> halves;
+  Rows input = rows_of(a);
+  if (type == Type::bfloat16) {
+    halves.resize(a.size());
+    std::transform(a.data(), a.data() + a.size(), halves.begin(), narrow);
+    input = {halves.data(), depth, type};
+  }
+  Floats out({rows, columns});
+  layer.apply(Team(threads), input, rows, activation_of(activation), residual ? rows_of(*residual) : Rows{},
+              {out.mutable_data(), columns, Type::float32});
+  return out;
+}
+
+Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads, int threads,
+                      const std::string& isa) {
+  Ragged ragged;
+  ragged.set(lengths.data(), static_cast<Index>(lengths.size()));
+  if (qkv.ndim() != 2 || heads < 1 || qkv.shape(1) % (3 * heads) || qkv.shape(0) != ragged.tokens() ||
+      std::any_of(lengths.begin(), lengths.end(), [](std::int32_t n) { return n < 0; }))
+    throw py::value_error("qkv must be (sum of lengths, heads x 3 x head size)");
+  const Kernels& kernels = select_kernels(isa);
+  const Index units = qkv.shape(1) / 3;
+  const Index scratch = round_up(attention_scratch(kernels, ragged.longest(), units / heads), kLine);
+  const Memory memory(scratch * threads * 4);
+  Floats out({ragged.tokens(), units});
+  attention(kernels, Team(threads), ragged.offsets(0), ragged.sequences(), heads, units / heads, rows_of(qkv),
+            {out.mutable_data(), units, Type::float32}, memory.as<float>(), scratch);
+  return out;
+}
+
+Floats layer_norm(const Floats& x, const Floats& gamma, const Floats& beta, float epsilon, const std::string& isa) {
+  if (x.ndim() != 2 || gamma.ndim() != 1 || beta.ndim() != 1 || gamma.shape(0) != x.shape(1) ||
+      beta.shape(0) != x.shape(1))
+    throw py::value_error("x must be (rows, columns), gamma and beta (columns,)");
+  const Norm norm{{gamma.data(), gamma.data() + gamma.size()}, {beta.data(), beta.data() + beta.size()}, epsilon};
+  Floats out({x.shape(0), x.shape(1)});
+  norm.apply(select_kernels(isa), Team(1), rows_of(x), x.shape(0), {out.mutable_data(), x.shape(1), Type::float32}, {});
+  return out;
+}
+
+void translate(std::exception_ptr pointer) {
+  const auto raise = [](const char* name, const std::exception& error) {
+    py::set_error(py::module_::import("bertpass.errors").attr(name), error.what());
+  };
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const InstructionSetError& error) {
+    raise("DeviceError", error);
+  } catch (const WeightError& error) {
+    raise("ModelError", error);
+  } catch (const InputError& error) {
+    raise("UsageError", error);
+  }
+}
+
+}  // namespace
+}  // namespace bertpass::native
+
+PYBIND11_MODULE(_native, module) {
+  namespace bp = bertpass::native;
+  py::register_exception_translator(bp::translate);
+  module.def("instruction_sets", bp::available_instruction_sets);
+  module.def("selected", [](const std::string& isa) { return bp::select_kernels(isa).name; }, py::arg("isa") = "");
+  module.def("linear", bp::linear, py::arg("a"), py::arg("weight"), py::arg("bias"), py::arg("residual") = py::none(),
+             py::kw_only(), py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1,
+             py::arg("isa") = "");
+  module.def("attention", bp::self_attention, py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(),
+             py::arg("threads") = 1, py::arg("isa") = "");
+  module.def("layer_norm", bp::layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
+             py::kw_only(), py::arg("isa") = "");
+  py::class_<bp::Model>(module, "Model")
+      .def(py::init(&bp::make_model), py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
+           py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "")
+      .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
+      .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
+           py::arg("outputs"))
+      .def_property_readonly("instruction_set", &bp::Model::instruction_set)
+      .def_property_readonly("threads", &bp::Model::threads);
+}

@@ -1,0 +1,97 @@
+"""Our own engine for CPUs: no MXNet, no padding computed, kernels chosen for the processor at run time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bertpass import _native, machine
+from bertpass.engines.base import Engine
+from bertpass.errors import UsageError, unknown
+from bertpass.model import parameters
+from bertpass.model.record import Checkpoint
+
+DTYPES = ("float32", "bfloat16")
+OPTIONS = ("dtype", "threads")
+
+
+class NativeEngine(Engine):
+    """Runs a checkpoint's network in the native core.
+
+    Several Python threads may call :meth:`forward` at once: each call has working memory of its own, and the
+    interpreter's lock is released while it computes. A batch's rows do not influence each other.
+
+    Parameters
+    ----------
+    checkpoint
+        Its weights are packed into memory of the engine; it is not kept.
+    dtype
+        "float32", or "bfloat16" for the weights and activations that matrix products read; sums, softmax, layer
+        normalisation, activation functions and the head stay in float32.
+    threads
+        For one forward; ``None`` takes :func:`bertpass.machine.threads`.
+    isa
+        Instruction set, of ``_native.instruction_sets()``; ``None`` takes the environment's ``BERTPASS_ISA``, else the
+        fastest that the processor has.
+
+    Raises
+    ------
+    UsageError
+        ``dtype`` or ``threads`` is none of those.
+    DeviceError
+        The instruction set is unknown or not there.
+    ModelError
+        Weights are missing, misshapen or do not fit the head.
+    """
+
+    name = "native"
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                 isa: str | None = None) -> None:
+        if dtype not in DTYPES:
+            raise UsageError(unknown("dtype of the native engine", str(dtype), DTYPES))
+        if threads is None:
+            threads = machine.threads()
+        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+            raise UsageError(f"threads must be a whole number from 1 to 1024, not {threads!r}.")
+        config = parameters.network_config(checkpoint.config, checkpoint.head)
+        wanted = parameters.shapes(config, checkpoint.head)
+        given = {name: array for name, array in checkpoint.params.items() if name in wanted}
+        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+        floats = {name: np.ascontiguousarray(array, np.float32) for name, array in given.items()}
+        self._model: _native.Model | None = _native.Model(
+            config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads, isa=isa or "")
+        self._about = {"engine": self.name, "device": "cpu", "dtype": dtype, "threads": threads,
+                       "instruction_set": self._model.instruction_set}
+
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
+
+        Past the valid length token states are zero, and question answering gives the logits of a zero state, its bias.
+        """
+        model = self._model
+        if model is None:
+            raise UsageError("this engine is closed; load the model again.")
+        ids = np.ascontiguousarray(input_ids, np.int32)
+        types = np.ascontiguousarray(token_types, np.int32)
+        lengths = np.ascontiguousarray(valid_length, np.int32)
+        if ids.ndim != 2 or types.shape != ids.shape or lengths.shape != ids.shape[:1]:
+            raise UsageError(f"input_ids and token_types must be (batch, sequence) and valid_length (batch,), not "
+                             f"{ids.shape}, {types.shape} and {lengths.shape}.")
+        outputs = [np.empty(shape, np.float32) for shape in model.output_shapes(*ids.shape)]
+        model.forward(ids, types, lengths, outputs)
+        return outputs
+
+    def describe(self) -> dict[str, Any]:
+        """Engine, precision, threads, and the instruction set that was chosen."""
+        return dict(self._about)
+
+    def close(self) -> None:
+        """Give the memory back; a forward in another thread ends first."""
+        self._model = None
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> NativeEngine:
+    """An engine on a checkpoint's network; see :class:`NativeEngine`."""
+    return NativeEngine(checkpoint, dtype=dtype, threads=threads)

@@ -1,0 +1,122 @@
+"""Tiny models with random non-zero biases, and their outputs by NumPy in float64, one unpadded row at a time."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import erf
+
+from bertpass.model import parameters
+from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.record import Checkpoint
+
+HEADS = {
+    "none": HeadConfig("none"), "pooled": HeadConfig("pooled"), "qa": HeadConfig("qa"),
+    "classification": HeadConfig("classification", num_labels=3), "regression": HeadConfig("regression"),
+    "mean": HeadConfig("embedding"), "mean_norm": HeadConfig("embedding", normalize=True),
+    "cls_norm": HeadConfig("embedding", pooling="cls", normalize=True),
+}
+#: odd on purpose: no width is a multiple of a vector
+SIZES = {"num_layers": 2, "units": 36, "hidden_size": 50, "num_heads": 3, "max_length": 40, "vocab_size": 61}
+
+
+def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> Checkpoint:
+    """A checkpoint of random values, none of them zero."""
+    kind = HEADS[head]
+    config = EncoderConfig(**{
+        **SIZES, "family": family, "token_type_vocab_size": {"bert": 2, "distilbert": 0, "roberta": 1}[family],
+        "layer_norm_eps": 1e-5 if family == "roberta" else 1e-12, **fields})
+    config = EncoderConfig(**{**config.to_dict(), "use_pooler": needs_pooler(config, kind)})
+    wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
+    scale = 1.5 / np.sqrt(config.units)
+    return Checkpoint(config, kind, parameters.random(wanted, seed, scale=scale, random_bias=True), source="tiny")
+
+
+def batch(config: EncoderConfig, lengths, length=None, seed=0):
+    """ids, token types and valid lengths; the padding holds ids that would change the result if they were read."""
+    source, lengths = np.random.default_rng(seed), np.asarray(lengths, np.int32)
+    shape = (len(lengths), length or int(lengths.max()))
+    ids = source.integers(0, config.vocab_size, shape).astype(np.int32)
+    types = source.integers(0, max(config.token_type_vocab_size, 1), shape).astype(np.int32)
+    return ids, types, lengths
+
+
+ACTIVATIONS = {
+    "none": lambda x: x,
+    "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
+    "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3))),
+    "relu": lambda x: np.maximum(x, 0),
+    "tanh": np.tanh,
+}
+
+
+def softmax(x):
+    e = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
+    return e / e.sum(-1, keepdims=True)
+
+
+def layer_norm(x, gamma, beta, epsilon):
+    return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon) * gamma + beta
+
+
+def token_states(checkpoint: Checkpoint, ids, types, low=lambda x: x):
+    """(tokens, units) of one sequence; ``low`` rounds what the matrix products of the layers read."""
+    config, params = checkpoint.config, {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
+    root, heads = config.root, config.num_heads
+
+    def dense(x, name, scale=1.0):
+        return low(x) @ low(params[f"{name}.weight"] * scale).T.astype(np.float64) + params[f"{name}.bias"] * scale
+
+    def norm(x, name):
+        return layer_norm(x, params[f"{name}.gamma"], params[f"{name}.beta"], config.layer_norm_eps)
+
+    x = params[f"{root}.word_embed.0.weight"][ids] + params[f"{root}.encoder.position_weight"][:len(ids)]
+    if config.token_type_vocab_size:
+        used = types if config.takes_token_types else np.zeros_like(types)
+        x = x + params[f"{root}.token_type_embed.0.weight"][used]
+    x = norm(x, f"{root}.encoder.layer_norm")
+    for layer in range(config.num_layers):
+        cell = f"{root}.encoder.transformer_cells.{layer}"
+        scales = {"query": np.sqrt(heads / config.units), "key": 1.0, "value": 1.0}
+        q, k, v = (dense(x, f"{cell}.attention_cell.proj_{part}", s).reshape(len(ids), heads, -1).transpose(1, 0, 2)
+                   for part, s in scales.items())
+        mixed = (softmax(q @ k.transpose(0, 2, 1)) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
+        x = norm(x + dense(mixed, f"{cell}.proj"), f"{cell}.layer_norm")
+        inner = ACTIVATIONS[config.activation](dense(x, f"{cell}.ffn.ffn_1"))
+        x = norm(x + dense(inner, f"{cell}.ffn.ffn_2"), f"{cell}.ffn.layer_norm")
+    return x
+
+
+def outputs(checkpoint: Checkpoint, ids, types, lengths, low=lambda x: x):
+    """What the engine has to give: the list of outputs of the head, padding included; ``low`` as above."""
+    config, head, length = checkpoint.config, checkpoint.head, ids.shape[1]
+    params = {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
+
+    def dense(x, name, activation="none"):
+        return ACTIVATIONS[activation](x @ params[f"{name}.weight"].T + params[f"{name}.bias"])
+
+    rows = []
+    for i, valid in enumerate(lengths):
+        states = token_states(checkpoint, ids[i, :valid], types[i, :valid], low)
+        padded = np.pad(states, ((0, length - valid), (0, 0)))
+        if head.kind == "none":
+            rows.append([padded])
+        elif head.kind == "pooled":
+            rows.append([padded, dense(states[0], f"{config.root}.pooler", "tanh")])
+        elif head.kind == "qa":
+            rows.append([dense(padded, "span_classifier")])
+        elif head.kind == "embedding":
+            vector = states.mean(0) if head.pooling == "mean" else states[0]
+            rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
+        elif config.family == "bert":
+            rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
+        elif config.family == "roberta":
+            rows.append([dense(dense(states[0], "classifier.1", "tanh"), "classifier.3")])
+        else:
+            rows.append([dense(dense(states[0], "pre_classifier", "relu"), "classifier.1")])
+    return [np.stack(column) for column in zip(*rows, strict=True)]
+
+
+def to_bfloat16(x):
+    """float32 values rounded to bfloat16, to nearest even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)

@@ -1,0 +1,101 @@
+"""The kernels of each instruction set against NumPy in float64, on sizes around those of tiles and panels."""
+
+import numpy as np
+import pytest
+import reference
+
+from bertpass import _native
+
+SETS = _native.instruction_sets()
+#: rows, columns, depth: one, around the tiles (6, 12), panels (16, 32) and vectors (8, 16), odd depths
+SHAPES = [(1, 1, 1), (1, 33, 7), (5, 15, 16), (6, 16, 5), (7, 31, 33), (12, 32, 64), (13, 50, 36), (25, 70, 129),
+          (200, 40, 17)]
+
+
+def values(*shape, seed=0):
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_linear(isa, dtype, shape):
+    rows, columns, depth = shape
+    a, weight = values(rows, depth), values(columns, depth, seed=1) / np.float32(np.sqrt(depth))
+    bias, residual = values(columns, seed=2), values(rows, columns, seed=3)
+    if dtype == "bfloat16":
+        a, weight = reference.to_bfloat16(a), reference.to_bfloat16(weight)
+    sums = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
+    for activation, function in reference.ACTIVATIONS.items():
+        found = _native.linear(a, weight, bias, residual, activation=activation, dtype=dtype, isa=isa)
+        assert np.abs(found - function(sums) - residual).max() <= 3e-6
+    plain = _native.linear(a, weight, bias, dtype=dtype, isa=isa)
+    assert np.abs(plain - sums).max() <= 3e-6
+    assert np.array_equal(plain, _native.linear(a, weight, bias, dtype=dtype, isa=isa, threads=2))
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_activations_over_their_whole_range(isa):
+    x = np.concatenate([np.linspace(-12, 12, 20001), [-1e30, -300, -89, 89, 300, 1e30, 0, -0.0]]).astype(np.float32)
+    one, zero = np.ones((1, 1), np.float32), np.zeros(1, np.float32)
+    for activation in ("gelu", "gelu_tanh", "relu", "tanh"):
+        found = _native.linear(x[:, None], one, zero, activation=activation, isa=isa)[:, 0].astype(np.float64)
+        with np.errstate(over="ignore", invalid="ignore"):
+            wanted = reference.ACTIVATIONS[activation](x.astype(np.float64))
+        wanted[np.abs(x) > 100] = {"tanh": np.sign(x)}.get(activation, np.maximum(x, 0))[np.abs(x) > 100]
+        assert np.all(np.abs(found - wanted) <= 1e-6 * np.maximum(1, np.abs(wanted))), activation
+        assert np.all(np.isnan(_native.linear(np.full((3, 1), np.nan, np.float32), one, zero, activation=activation,
+                                              isa=isa))), activation
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("units", [1, 7, 16, 36, 100])
+def test_layer_norm(isa, units):
+    x, gamma, beta = values(9, units) * 3 + 5, values(units, seed=1), values(units, seed=2)
+    wanted = reference.layer_norm(x.astype(np.float64), gamma, beta, 1e-5)
+    assert np.abs(_native.layer_norm(x, gamma, beta, 1e-5, isa=isa) - wanted).max() <= 1e-5
+
+
+def attention(qkv, lengths, heads):
+    units = qkv.shape[1] // 3
+    qkv = qkv.astype(np.float64).reshape(len(qkv), heads, 3, -1)
+    out, start = [], 0
+    for length in lengths:
+        q, k, v = (qkv[start:start + length, :, part].transpose(1, 0, 2) for part in range(3))
+        mixed = reference.softmax(q @ k.transpose(0, 2, 1)) @ v
+        out.append(mixed.transpose(1, 0, 2).reshape(length, units))
+        start += length
+    return np.concatenate(out)
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize(("lengths", "heads", "size"), [
+    ([1], 1, 1), ([5, 1, 0, 17], 3, 12), ([33, 12], 2, 7), ([130], 1, 64), ([24, 25, 23], 2, 33)])
+def test_attention_over_ragged_rows(isa, lengths, heads, size):
+    qkv = values(sum(lengths), heads * 3 * size)
+    wanted = attention(qkv, lengths, heads)
+    found = _native.attention(qkv, lengths, heads, isa=isa)
+    assert np.abs(found - wanted).max() <= 1e-5
+    assert np.array_equal(found, _native.attention(qkv, lengths, heads, isa=isa, threads=2))
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_attention_with_scores_far_apart(isa):
+    """What softmax makes too small for a normal float is exactly zero, and nothing overflows."""
+    qkv = np.zeros((3, 3), np.float32)  # one head of size 1: rows of q, k, v
+    qkv[:, 0] = 1
+    qkv[:, 1] = [0, -95, 200]
+    qkv[:, 2] = [1, 3e38, 2]
+    assert np.array_equal(_native.attention(qkv, [3], 1, isa=isa)[:, 0], [2, 2, 2])
+    assert np.array_equal(_native.attention(qkv[:2], [2], 1, isa=isa)[:, 0], [1, 1])
+
+
+def test_refused_arguments():
+    with pytest.raises(ValueError, match="depth"):
+        _native.linear(values(2, 3), values(4, 5), values(4))
+    with pytest.raises(ValueError, match="residual"):
+        _native.linear(values(2, 3), values(4, 3), values(4), values(2, 3))
+    with pytest.raises(ValueError, match="sum of lengths"):
+        _native.attention(values(3, 6), [2], 1)
+    with pytest.raises(ValueError, match="columns"):
+        _native.layer_norm(values(2, 3), values(4), values(3), 1e-5)
