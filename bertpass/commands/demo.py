@@ -19,7 +19,7 @@ class DemoOptions:
 
     output_dir: str = flag("demo_output", "where the model and the figures go")
     rounds: int = flag(12, "interleaved rounds of the speed table", least=2)
-    training_steps: int | None = flag(None, "stop the fine-tuning after this many steps (a quick look)", least=1)
+    training_steps: int | None = flag(None, "fine-tune for this many steps instead of 200", least=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,5 +29,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not LIBRARY.is_file():
             raise PassError("bertpass_lib.so is not built yet: run make build.")
         from bertpass.jobs import demo
-        demo.run(Path(options.output_dir), LIBRARY, rounds=options.rounds, training_steps=options.training_steps)
+        demo.run(Path(options.output_dir), LIBRARY, rounds=options.rounds,
+                 training_steps=options.training_steps or demo.TRAINING_STEPS)
     return guarded(job)

@@ -143,11 +143,12 @@ def write_bundle(net: Network, start: Checkpoint, folder: Path, *, task: str, ma
     bundle = export_bundle(trained, folder / BUNDLE, task=task, metrics=metrics)
     if trained.tokenizer is not None and trained.tokenizer.family == "wordpiece":
         trained.tokenizer.save_gluonnlp_vocab(folder / "net.vocab")
-    log.info("wrote %s and the bundle %s", folder / "net.params", folder / BUNDLE)
     return bundle
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
-    """Write metrics.json."""
+    """Write metrics.json, and say where the model is."""
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / BUNDLE).is_dir():
+        log.info("the model is in %s and %s", folder / "net.params", folder / BUNDLE)
     (folder / "metrics.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
