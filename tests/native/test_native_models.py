@@ -144,12 +144,13 @@ def test_memory_stays_flat():
         lengths = np.append(source.integers(1, length + 1, rows - 1), length)
         engine.forward(*batch(checkpoint.config, lengths, length))
 
-    for _ in range(5):
-        one(16, 40)
-    before = resident()
-    for _ in range(500):
+    for _ in range(500):  # the allocator reaches its own level first
         one(source.integers(1, 17), source.integers(1, 41))
-    assert resident() - before < 8 * 2**20  # a forward needs some 0.5 MB
+    one(16, 40)
+    before = resident()
+    for _ in range(1000):
+        one(source.integers(1, 17), source.integers(1, 41))
+    assert resident() - before < 2 * 2**20  # a forward needs some 0.5 MB
 
 
 @pytest.mark.parametrize(("change", "words"), [
