@@ -22,11 +22,13 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
 LIBRARY = "bertpass.bertpass_lib"
+# The engine's threads outlive every use of it, so its code may not be unmapped.
+THREADS = ["-pthread", "-Wl,-z,nodelete"]
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # The engine's kernels are one source compiled for several instruction sets; which one runs is chosen at run time.
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
           "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
-SOURCE_FLAGS = {"bertpass/csrc/ops/team.cc": ["-fopenmp"]}
+SOURCE_FLAGS = {}
 if platform.machine().lower() in ("x86_64", "amd64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
@@ -166,7 +168,7 @@ setup(
         Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
                   extra_link_args=["-s"]),
         Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
-                                       "bertpass/csrc/python/native.cc"], extra_link_args=["-s", "-fopenmp"]),
+                                       "bertpass/csrc/python/native.cc"], extra_link_args=["-s", *THREADS]),
         Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
                   extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
     ],
