@@ -1,5 +1,7 @@
 #include "graph/match.h"
 
+#include "graph/attributes.h"
+
 namespace bertpass {
 
 Uses::Uses(const Graph& graph) : uses_(graph.nodes.size()), held_(graph.nodes.size(), false) {
@@ -14,6 +16,12 @@ Uses::Uses(const Graph& graph) : uses_(graph.nodes.size()), held_(graph.nodes.si
 
 bool Uses::only_used_once(std::size_t node) const {
   return !held_[node] && uses_[node].size() == 1 && uses_[node][0].output == 0;
+}
+
+bool is_noop(const Node& node) {
+  if (node.inputs.size() != 1 || !node.control_deps.empty()) return false;
+  if (node.op == "Dropout") return text_attribute(node, "mode", "training") == "training";
+  return node.op == "identity" || node.op == "_copy";
 }
 
 std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t node, std::size_t slot,

@@ -33,6 +33,9 @@ class Uses {
   std::vector<bool> held_;  // by a head or a control dependency
 };
 
+// Whether a node hands on its one input at inference: identity, or Dropout that is active in training only.
+bool is_noop(const Node& node);
+
 // The node that feeds input `slot` of `node` by its output 0 and has the operator `op` and no other user; -1 otherwise.
 std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t node, std::size_t slot,
                              const std::string& op);

@@ -51,7 +51,8 @@ class NumpyParameters : public Parameters {
     while (number < static_cast<int>(dtypes_.size()) && !dtypes_[number].equal(type)) ++number;
     if (number == static_cast<int>(dtypes_.size())) dtypes_.push_back(type);
     kept_.push_back(array);
-    tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data()};
+    tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data(),
+                      type.equal(py::dtype::of<float>())};
   }
 
   std::map<std::string, Tensor> tensors_;
@@ -77,10 +78,12 @@ py::list passes() {
   return list;
 }
 
-py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name) {
+py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name,
+                const std::map<std::string, std::string>& options) {
+  const Pass& pass = find_pass(name);
   Graph graph = parse_graph(json);
   NumpyParameters parameters(arrays);
-  const PassResult result = run_pass(find_pass(name), graph, parameters);
+  const PassResult result = run_pass(pass, graph, parameters, options_of(pass, options));
   return py::make_tuple(dump_graph(graph), parameters.added(), result.removed, result.rewrites);
 }
 
@@ -146,7 +149,8 @@ PYBIND11_MODULE(_core, module) {
   namespace bp = bertpass;
   py::register_exception_translator(bp::translate);
   module.def("passes", bp::passes);
-  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"));
+  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
+             py::arg("options") = std::map<std::string, std::string>{});
   module.def("verify", bp::verify, py::arg("json"), py::arg("params") = py::none(), py::arg("before") = py::none());
   module.def("canonical", bp::canonical, py::arg("json"));
   module.def("arguments", [](const std::string& json) { return bp::parse_graph(json).arguments(); }, py::arg("json"));
