@@ -6,6 +6,7 @@
 #include "graph/error.h"
 #include "graph/json.h"
 #include "graph/verify.h"
+#include "passes/encoder_operator.h"
 #include "passes/interleave.h"
 #include "passes/pass.h"
 
@@ -148,6 +149,7 @@ void translate(std::exception_ptr pointer) {
 PYBIND11_MODULE(_core, module) {
   namespace bp = bertpass;
   py::register_exception_translator(bp::translate);
+  module.attr("ENCODER_OPERATOR") = bp::kEncoderOperator;
   module.def("passes", bp::passes);
   module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
              py::arg("options") = std::map<std::string, std::string>{});
