@@ -36,7 +36,8 @@ Type dtype_of(const std::string& name) {
 
 Activation activation_of(const std::string& name) {
   return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
-                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}});
+                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh},
+                                   {"gelu_coarse", Activation::gelu_coarse}});
 }
 
 ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
