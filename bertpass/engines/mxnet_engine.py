@@ -72,17 +72,18 @@ class MXNetEngine(Engine):
                  report: dict[str, Any] | None = None) -> None:
         arrays = {key.removeprefix("arg:"): array for key, array in params.items()}
         floats = {a.dtype.name for a in arrays.values() if a.dtype.kind == "f"}
-        check_device(gpu, "float16" if "float16" in floats else "float32")
+        stored = "float16" if "float16" in floats else "float32"
+        check_device(gpu, stored)
         self._context, self._inputs, self._report = context(gpu), list(inputs), dict(report or {})
         self._lock = threading.RLock()
         graph = _graph(symbol)
         encoders = [node["attrs"] for node in json.loads(symbol)["nodes"] if node["op"] == _core.ENCODER_OPERATOR]
         if encoders:
             if gpu is not None:
-                raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export the "
-                                  "model again with --gpu, or leave --gpu out.")
+                raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export "
+                                  "the model again with --gpu, or leave --gpu out.")
             self._report["instruction_set"] = _native.selected()
-        self.dtype = encoders[0]["dtype"] if encoders else "float16" if "float16" in floats else "float32"
+        self.dtype = encoders[0].get("dtype", stored) if encoders else stored
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
             raise ModelError(f"the params file lacks {', '.join(missing[:3])}"
@@ -125,12 +126,21 @@ class MXNetEngine(Engine):
         return out
 
     def run(self, arrays: list[Any]) -> list[Any]:
-        """Compute on the device; returns when the outputs are ready, without copying them."""
+        """Compute on the device; returns when the outputs are ready, without copying them.
+
+        Raises
+        ------
+        ModelError
+            MXNet cannot: a damaged params file, or ids or lengths that are out of range for the encoder's operator.
+        """
         with self._lock:
-            out = self._block(*arrays)
-            outputs = list(out) if isinstance(out, (list, tuple)) else [out]
-            for output in outputs:
-                output.wait_to_read()
+            try:
+                out = self._block(*arrays)
+                outputs = list(out) if isinstance(out, (list, tuple)) else [out]
+                for output in outputs:
+                    output.wait_to_read()
+            except mx.base.MXNetError as error:
+                raise ModelError(f"MXNet cannot compute this batch: {message(error)}") from error
             return outputs
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:

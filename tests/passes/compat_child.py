@@ -69,7 +69,8 @@ for name, options in RUNS.items():
         block.hybridize(static_alloc=True, static_shape=True)
         outputs = [[output.asnumpy() for output in block(*feed.values())] for _ in range(2)][1]
         result["differences"]["files"] = max(float(abs(a - b).max()) for a, b in zip(outputs, before))  # noqa: B905
-result["gomp"] = len({line.split()[-1] for line in open("/proc/self/maps") if "/libgomp.so" in line})
+with open("/proc/self/maps") as maps:
+    result["gomp"] = len({line.split()[-1] for line in maps if "/libgomp.so" in line})
 result["device"] = error_of(dict(params), "bertpass", device="tpu")
 result["pass"] = error_of(dict(params), "bertpass", passes="bias_gleu")
 

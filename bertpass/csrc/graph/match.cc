@@ -1,5 +1,7 @@
 #include "graph/match.h"
 
+#include <algorithm>
+
 #include "graph/attributes.h"
 
 namespace bertpass {
@@ -31,6 +33,31 @@ std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t n
   const std::size_t source = inputs[slot].node;
   if (graph.nodes[source].op != op || !uses.only_used_once(source)) return -1;
   return static_cast<std::ptrdiff_t>(source);
+}
+
+const Node* Region::take(const Entry& entry, const std::string& op, std::size_t inputs) {
+  const Node& found = node(entry);
+  if (entry.output != 0 || found.op != op || found.inputs.size() != inputs || !found.control_deps.empty())
+    return nullptr;
+  add(entry);
+  return &found;
+}
+
+Entry Region::through_noops(Entry entry) {
+  while (entry.output == 0 && is_noop(node(entry))) {
+    add(entry);
+    entry = node(entry).inputs[0];
+  }
+  return entry;
+}
+
+bool Region::closed(std::size_t last) const {
+  return std::all_of(nodes_.begin(), nodes_.end(), [&](std::size_t at) {
+    const std::vector<Use>& uses = uses_.of(at);
+    return !uses_.is_head(at) && std::all_of(uses.begin(), uses.end(), [&](const Use& use) {
+      return use.node == last || nodes_.count(use.node);
+    });
+  });
 }
 
 }  // namespace bertpass

@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <cstring>
-#include <set>
 
 #include "graph/shapes.h"
 #include "passes/join.h"
@@ -40,11 +39,11 @@ struct Norm {
   Entry input, gamma, beta;
 };
 
-// One attempt at a match. Every node that the rewrite takes away is noted in `taken_`.
+// One attempt at a match.
 class Matcher {
  public:
   Matcher(const Graph& graph, const Uses& uses, const Parameters& parameters)
-      : graph_(graph), uses_(uses), parameters_(parameters) {}
+      : graph_(graph), uses_(uses), parameters_(parameters), region_(graph, uses) {}
 
   std::optional<EncoderMatch> match(std::size_t output) {
     const Node& last = graph_.nodes[output];
@@ -58,7 +57,7 @@ class Matcher {
     Entry at = through_noops(mask->inputs[0]);
     while (!is_embedding(at))
       if (!layer(at)) return std::nullopt;
-    if (found_.weights.empty() || !embeddings(at) || !closed(output)) return std::nullopt;
+    if (found_.weights.empty() || !embeddings(at) || !region_.closed(output)) return std::nullopt;
     std::reverse(found_.weights.begin(), found_.weights.end());
     found_.shape.layers = static_cast<native::Index>(found_.weights.size());
     found_.shape.epsilon = static_cast<float>(*parse_real(found_.epsilon));
@@ -66,24 +65,11 @@ class Matcher {
   }
 
  private:
-  const Node& node(const Entry& entry) const { return graph_.nodes[entry.node]; }
-
-  // The node behind an entry if it is of this kind, to be taken away; null otherwise.
-  const Node* take(const Entry& entry, const char* op, std::size_t inputs) {
-    const Node& found = node(entry);
-    if (entry.output != 0 || found.op != op || found.inputs.size() != inputs || !found.control_deps.empty())
-      return nullptr;
-    taken_.insert(entry.node);
-    return &found;
+  const Node& node(const Entry& entry) const { return region_.node(entry); }
+  const Node* take(const Entry& entry, const std::string& op, std::size_t inputs) {
+    return region_.take(entry, op, inputs);
   }
-
-  Entry through_noops(Entry entry) {
-    while (entry.output == 0 && is_noop(node(entry))) {
-      taken_.insert(entry.node);
-      entry = node(entry).inputs[0];
-    }
-    return entry;
-  }
+  Entry through_noops(const Entry& entry) { return region_.through_noops(entry); }
 
   // The data of a float32 parameter of this shape; null otherwise.
   const float* parameter(const Entry& entry, const Shape& shape) const {
@@ -93,7 +79,7 @@ class Matcher {
 
   // The same for one that goes away.
   const float* weight(const Entry& entry, const Shape& shape) {
-    taken_.insert(entry.node);
+    region_.add(entry);
     return parameter(entry, shape);
   }
 
@@ -194,7 +180,7 @@ class Matcher {
       input = input_of(take(entry, "LeakyReLU", 1));
     } else if (op == "relu" || (op == "Activation" && text_attribute(node(entry), "act_type", "") == "relu")) {
       kind = Activation::relu;
-      input = input_of(take(entry, op.c_str(), 1));
+      input = input_of(take(entry, op, 1));
     } else {
       kind = Activation::gelu_tanh;
       input = gelu_tanh(entry);
@@ -355,22 +341,12 @@ class Matcher {
     return true;
   }
 
-  // Whether what goes away serves `output` and nothing else.
-  bool closed(std::size_t output) const {
-    return std::all_of(taken_.begin(), taken_.end(), [&](std::size_t at) {
-      const std::vector<Use>& uses = uses_.of(at);
-      return !uses_.is_head(at) && std::all_of(uses.begin(), uses.end(), [&](const Use& use) {
-        return use.node == output || taken_.count(use.node);
-      });
-    });
-  }
-
   const Graph& graph_;
   const Uses& uses_;
   const Parameters& parameters_;
+  Region region_;  // all that the rewrite takes away
   EncoderMatch found_;
   std::optional<Entry> range_;  // 0, 1, ... along the sequence, common to all layers and the positions
-  std::set<std::size_t> taken_;
 };
 
 }  // namespace
