@@ -32,6 +32,8 @@ if platform.machine().lower() in ("x86_64", "amd64"):
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
         "bertpass/csrc/kernels/avx512.cc": AVX512,
         "bertpass/csrc/kernels/avx512_bf16.cc": [*AVX512, "-mavx512bf16"],
+        "bertpass/csrc/kernels/amx.cc": [*AVX512, "-mavx512bf16"],  # tiles are written in assembly
+        "bertpass/csrc/kernels/amx_emulated.cc": ["-mavx2", "-mfma", "-mf16c"],
     })
 
 REQUIRES = [

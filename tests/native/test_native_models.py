@@ -11,7 +11,7 @@ from bertpass import _native
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.model.config import FAMILIES
 
-SETS = _native.instruction_sets()
+SETS = reference.instruction_sets()
 LENGTHS = [17, 1, 30, 2, 13]
 RAGGED = 33  # tokens to which they are padded
 
