@@ -131,7 +131,7 @@ MISSES: dict[str, Edit] = {
     "encoder-decoder attention": lambda g: g.all(QK)[0].update(op="_contrib_interleaved_matmul_encdec_qk"),
     "masked scores": lambda g: between(g, g.all("softmax")[0], 0, "_plus_scalar", scalar="-10000"),
     # lengths
-    "lengths from another input": lambda g: other_input(g, named(g, "encoder0_reshape0"), 0),
+    "lengths from another input": lambda g: other_input(g, g.source(g.source(g.all("Cast")[0], 0), 0), 0),
     "mask from another input": lambda g: other_input(g, g.all("SequenceMask")[0], 1),
     "mask along the batch": lambda g: g.all("SequenceMask")[0]["attrs"].update(axis="1"),
     "mask of another value": lambda g: g.all("SequenceMask")[0]["attrs"].update(value="1.0"),
