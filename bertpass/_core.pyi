@@ -15,6 +15,9 @@ def passes() -> list[tuple[str, str, tuple[str, ...]]]:
 ENCODER_OPERATOR: str
 """Name of the operator that the pass native_encoder puts in and bertpass_lib.so computes."""
 
+def default_threads() -> int:
+    """Threads that the operator takes where nothing else is said: as bertpass.machine.threads() counts them."""
+
 def apply(
     json: str, params: Mapping[str, NDArray[Any]], name: str, options: Mapping[str, str] = ...
 ) -> tuple[str, dict[str, NDArray[Any]], list[str], int]:

@@ -327,6 +327,19 @@ def test_each_instruction_set_reads_the_same_files(tmp_path: Path) -> None:
         assert error([found[key] for key in sorted(found.files)], wanted) <= BFLOAT16
 
 
+@pytest.mark.parametrize("asked", ["", "3", "5,2", "0", "many"])
+def test_threads_are_counted_as_in_python(asked: str) -> None:
+    script = ("import os, sys\nfrom bertpass import _core, machine\n"
+              "if not sys.argv[1:]: os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})\n"
+              "print(_core.default_threads(), machine.threads())")
+    environment = {**os.environ, "OMP_NUM_THREADS": asked}
+    for arguments in ([], ["all processors"]):
+        done = subprocess.run([sys.executable, "-c", script, *arguments], env=environment, capture_output=True,
+                              text=True, check=False)
+        native, python = done.stdout.split()
+        assert native == python and (asked not in ("3", "5,2") or native == asked[0])
+
+
 def test_library_and_core_pack_the_same_bytes(tmp_path: Path) -> None:
     model = build(PARITY["tiny"])
     (tmp_path / "a-symbol.json").write_text(model.symbol)

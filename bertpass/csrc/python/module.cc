@@ -6,6 +6,7 @@
 #include "graph/error.h"
 #include "graph/json.h"
 #include "graph/verify.h"
+#include "ops/processors.h"
 #include "passes/encoder_operator.h"
 #include "passes/interleave.h"
 #include "passes/pass.h"
@@ -150,6 +151,7 @@ PYBIND11_MODULE(_core, module) {
   namespace bp = bertpass;
   py::register_exception_translator(bp::translate);
   module.attr("ENCODER_OPERATOR") = bp::kEncoderOperator;
+  module.def("default_threads", bp::native::default_threads);
   module.def("passes", bp::passes);
   module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
              py::arg("options") = std::map<std::string, std::string>{});
