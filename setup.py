@@ -165,12 +165,13 @@ EXPORTS = SOURCES / "mxnet_abi" / "exports.map"
 setup(
     install_requires=install_requires(),
     ext_modules=[
-        Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
-                  extra_link_args=["-s"]),
+        Extension("bertpass._core", [*sources("graph", "passes", "ops", "layer"), "bertpass/csrc/encoder/packed.cc",
+                                     "bertpass/csrc/python/module.cc"], extra_link_args=["-s", *THREADS]),
         Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
                                        "bertpass/csrc/python/native.cc"], extra_link_args=["-s", *THREADS]),
-        Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
-                  extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
+        Extension(LIBRARY, sources("graph", "passes", "kernels", "ops", "layer", "encoder", "mxnet_abi"),
+                  depends=[str(EXPORTS.relative_to(ROOT))],
+                  extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", *THREADS, "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},
     exclude_package_data={"": ["*.cc", "*.h", "*.map"]},  # part of the source archive, not of the installed package

@@ -36,6 +36,8 @@ class OptimizeOptions:
     passes: list[str] = flag(["auto"], "auto, none or names")
     library: str | None = flag(None, "run them inside MXNet through this library")
     device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
+    dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in",
+                      choices=("float32", "bfloat16", "int8"))
     check: bool = flag(False, "compare the outputs before and after every pass")
 
 
@@ -65,7 +67,7 @@ def optimize(argv: Sequence[str] | None = None) -> int:
         from bertpass import passes
         names = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
         print(passes.optimize(options.input, options.output, passes=names, library=options.library,
-                              device=options.device, check=options.check))
+                              device=options.device, check=options.check, dtype=options.dtype))
     return guarded(job)
 
 

@@ -31,9 +31,10 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
     vocab, num_heads, allow_pickle
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options
-        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32", "float16" on a GPU),
-        ``passes`` ("auto", "none" or names). native: ``dtype`` ("float32", "bfloat16"), ``threads`` (default: as
-        :func:`bertpass.machine.threads` counts them).
+        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32"; "float16" on a GPU;
+        "bfloat16" and "int8" on a CPU, by the pass native_encoder), ``passes`` ("auto", "none" or names). native:
+        ``dtype`` ("float32", "bfloat16", "int8"), ``threads`` (default: as :func:`bertpass.machine.threads` counts
+        them).
 
     Raises
     ------

@@ -21,7 +21,6 @@ class Head {
                Memory& scratch) const;
 
  private:
-  void write_states(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out) const;
   void write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
                    Memory& scratch) const;
   void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const;

@@ -28,8 +28,10 @@ T choose(const std::string& name, std::initializer_list<std::pair<const char*, T
   throw py::value_error("unknown value '" + name + "'");
 }
 
-Type type_of(const std::string& dtype) {
-  return choose<Type>(dtype, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}, {"int8", Type::int8}});
+Type dtype_of(const std::string& name) {
+  const auto type = type_of(name);
+  if (!type) throw py::value_error("unknown dtype '" + name + "'");
+  return *type;
 }
 
 Activation activation_of(const std::string& name) {
@@ -88,7 +90,7 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
                                   const std::string& dtype, int threads, const std::string& isa,
                                   const std::optional<Bytes>& packed) {
   const ModelConfig config = config_of(encoder, head);
-  const Type type = type_of(dtype);
+  const Type type = dtype_of(dtype);
   if (threads < 1) throw py::value_error("threads must be at least 1");
   const Weights weights = weights_of(params, packed);
   const py::gil_scoped_release released;
@@ -98,7 +100,7 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
 Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params, const std::string& dtype,
            int threads) {
   const Weights weights = weights_of(params, std::nullopt);
-  const LayersSource source = layers_source(weights, type_of(dtype), config_of(encoder, head));
+  const LayersSource source = layers_source(weights, dtype_of(dtype), config_of(encoder, head));
   Bytes out(packed_bytes(source.shape));
   std::uint8_t* to = out.mutable_data();
   const py::gil_scoped_release released;
@@ -142,7 +144,7 @@ Floats linear(const Floats& a, const Floats& weight, const Floats& bias, const s
   const Index rows = a.shape(0), depth = a.shape(1), columns = weight.shape(0);
   if (residual && (residual->ndim() != 2 || residual->shape(0) != rows || residual->shape(1) != columns))
     throw py::value_error("residual must be (rows, columns)");
-  const Type type = type_of(dtype);
+  const Type type = dtype_of(dtype);
   const Kernels& kernels = select_kernels(isa);
   const Memory packed(Linear::bytes(type, columns, depth));
   Linear::pack(type, weight.data(), bias.data(), columns, depth, packed.as<char>());
@@ -168,7 +170,7 @@ Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& length
   if (qkv.ndim() != 2 || heads < 1 || qkv.shape(1) % (3 * heads) || qkv.shape(0) != ragged.tokens() ||
       std::any_of(lengths.begin(), lengths.end(), [](std::int32_t n) { return n < 0; }))
     throw py::value_error("qkv must be (sum of lengths, heads x 3 x head size)");
-  const Type type = type_of(dtype);
+  const Type type = dtype_of(dtype);
   if (type == Type::int8) throw py::value_error("attention computes in float32 or bfloat16");
   const Kernels& kernels = select_kernels(isa);
   const Index units = qkv.shape(1) / 3;
