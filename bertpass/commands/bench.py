@@ -49,10 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_output_folder("output", Path(options.output).parent)
         start_logging()
         from bertpass.engines.mxnet_engine import check_device
+        from bertpass.bench.models import checkpoint_for_speed
         from bertpass.jobs import pass_table
 
         check_device(options.gpu, "float32")
-        checkpoint = pass_table.checkpoint_for_speed(options.bert_model)
+        checkpoint = checkpoint_for_speed(options.bert_model)
         longest = max(length for _, length in sizes)
         if longest > checkpoint.config.max_length:
             raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "
