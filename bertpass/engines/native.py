@@ -12,7 +12,7 @@ from bertpass.errors import UsageError, unknown
 from bertpass.model import parameters
 from bertpass.model.record import Checkpoint
 
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "int8")
 OPTIONS = ("dtype", "threads")
 
 
@@ -27,8 +27,9 @@ class NativeEngine(Engine):
     checkpoint
         Its weights are packed into memory of the engine; it is not kept.
     dtype
-        "float32", or "bfloat16" for the weights and activations that matrix products read; sums, softmax, layer
-        normalisation, activation functions and the head stay in float32.
+        Of the weights and activations that matrix products read: "float32", "bfloat16", or "int8" (weights with a
+        scale per output channel, activations with a scale and a zero point per token, attention in bfloat16 or
+        float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`.
     isa
