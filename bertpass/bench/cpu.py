@@ -101,13 +101,12 @@ def reference_of(variants: Sequence[Variant]) -> str:
     return REFERENCE if REFERENCE in exact else exact[0]
 
 
-def compare(plan: Plan, model: str, others: Others) -> ModelResults:
+def compare(plan: Plan, model: str) -> ModelResults:
     """Run the plan on one model.
 
     Parameters
     ----------
     model : as in :func:`bertpass.bench.models.checkpoint_for_speed`
-    others : counts what other processes use meanwhile
 
     Raises
     ------
@@ -125,7 +124,7 @@ def compare(plan: Plan, model: str, others: Others) -> ModelResults:
         raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
                          f"{model}.")
     results = ModelResults(model, checkpoint.source or model, checkpoint.config, list(plan.workloads), reference)
-    batch = models.check_batch(checkpoint)
+    batch, others = models.check_batch(checkpoint), Others()
     del checkpoint  # the workers have their own; a large model's memory is theirs
     steps = len(plan.variants) + plan.rounds * len(plan.workloads)
     with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:

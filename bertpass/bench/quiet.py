@@ -18,7 +18,8 @@ def pick(threads: int, allowed: Sequence[int] | None = None, root: Path = _CPUS)
     """Processors for ``threads`` threads out of those that this process may use: each core once, then its siblings."""
     cpus = sorted(os.sched_getaffinity(0) if allowed is None else allowed)
     seen: set[str] = set()
-    first, second = [], []
+    first: list[int] = []
+    second: list[int] = []
     for cpu in cpus:
         try:
             core = (root / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()

@@ -33,8 +33,9 @@ def environment(threads: int, cpus: Sequence[int], peaks: Mapping[str, float]) -
             "peak_gflops": {name: round(value / 1e9, 1) for name, value in peaks.items()}}
 
 
-def revision(root: Path = Path(__file__).resolve().parents[2]) -> str | None:
+def revision() -> str | None:
     """The commit of the source tree, with "+" where files differ from it; None outside a git clone."""
+    root = Path(__file__).resolve().parents[2]
     try:
         commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True,
@@ -61,8 +62,8 @@ def show(results: ModelResults, peaks: Mapping[str, float], threads: int, consol
 
 
 def _times(results: ModelResults, peaks: Mapping[str, float], threads: int) -> Table:
-    table = Table(title=f"{results.model} ({results.source}), {threads} threads: milliseconds, median of all calls; below "
-                  "it p10-p90 of the rounds (~ noisy) and the share of the measured peak")
+    table = Table(title=f"{results.model} ({results.source}), {threads} threads: milliseconds, median of all calls; "
+                  "below it p10-p90 of the rounds (~ noisy) and the share of the measured peak")
     table.add_column("engine")
     table.add_column("error L2\nlargest", justify="right")
     for family in results.families:

@@ -14,7 +14,7 @@ CHECK = (
     "Please send the signed contract to our office in Rotterdam before Friday, 14 March.",
     "Why does the printer in room 204 stop after every third page?",
     "An owl sat in the old pear tree.",
-    "Researchers measured the concentration of nitrate in forty wells and found that eleven of them exceeded the limit.",
+    "Researchers measured the concentration of nitrate in forty wells and found that eleven exceeded the limit.",
     "He said: \"No, thank you\", closed the door and never came back.",
     "The quarterly report shows revenue of 12.4 million euros, up 3.1 % from a year ago, while costs rose faster.",
     "Slice the onions thinly, fry them in butter until they are golden, and add a glass of dry white wine.",
@@ -23,9 +23,9 @@ CHECK = (
     "The committee postponed its decision for the third time, citing incomplete documents, an unclear budget and the "
     "absence of two members, so the bridge will not be repaired before the winter and lorries must keep using the "
     "detour through the villages.",
-    "Once a lighthouse keeper's cottage, the museum now shows maps, ropes, letters and a brass telescope through which, "
-    "on clear days, visitors can make out the ships that wait for the tide. Entry is free for children, and the tower "
-    "may be climbed in groups of six, provided that the wind is below forty kilometres an hour.",
+    "Once a lighthouse keeper's cottage, the museum now shows maps, ropes, letters and a brass telescope through "
+    "which, on clear days, visitors can make out the ships that wait for the tide. Entry is free for children, and the "
+    "tower may be climbed in groups of six, provided that the wind is below forty kilometres an hour.",
 )
 
 #: int8 engines choose their scales on these
@@ -56,5 +56,5 @@ CALIBRATION = (
     "Quartz, feldspar and mica make up most granite.",
     "Nobody answered the phone, so I wrote an e-mail to support@example.org instead.",
     "The poem has fourteen lines and does not rhyme.",
-    "Despite its size the elephant walks almost without a sound, because a thick cushion of fat spreads under each foot.",
+    "Despite its size an elephant walks almost without a sound, because a cushion of fat spreads under every foot.",
 )

@@ -13,6 +13,9 @@ from bertpass import _core
 from bertpass.engines import native
 from bertpass.errors import UsageError, unknown
 
+#: the pass that puts our encoder into MXNet's graph
+ENCODER_PASS = "native_encoder"
+
 #: relative L2 error of the token states against the float32 reference above which an engine counts as wrong
 BOUNDS = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-2, "int8": 3e-1}
 
@@ -39,9 +42,10 @@ def known() -> list[Variant]:
     """All of them, ours first."""
     ours = [Variant(f"native-{dtype}", "native", dtype, {"dtype": dtype}, ours=True) for dtype in native.DTYPES
             if dtype != "auto"]
-    # The passes that put our encoder into MXNet's graph; without them a graph pass of ours is a peer's setting.
-    if any(name == "encoder" for name, _, _ in _core.passes()):
-        ours.append(Variant("mxnet-encoder", "mxnet", "float32", {"passes": "auto"}, ours=True))
+    if any(name == ENCODER_PASS for name, _, _ in _core.passes()):
+        ours += [Variant(f"mxnet-encoder-{v.precision}", "mxnet", v.precision,
+                         {"passes": ENCODER_PASS, "dtype": v.precision}, ours=True)
+                 for v in list(ours) if v.precision in BOUNDS]
     return [
         *ours,
         Variant("openvino-float32", "openvino", "float32", {"dtype": "float32"}),

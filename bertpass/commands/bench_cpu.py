@@ -26,8 +26,8 @@ class CpuOptions:
                              "(default: minilm bert_12_768_12; with --quick minilm)")
     engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
                               "all; with --quick those that compile nothing)")
-    shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: 1x128 "
-                             "8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
+    shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
+                             "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
     seconds: float = flag(45.0, "for the rounds of one batch of one model: slow ones get fewer rounds, 3 at least",
                           least=1)
@@ -63,13 +63,14 @@ def main(argv: Sequence[str] | None = None) -> int:
                               "machine is quiet, or leave --strict out.")
         peaks = ceiling.peaks(threads)
         plan = cpu.Plan(wanted, batches, options.rounds or (5 if options.quick else 15), options.seconds, threads, cpus)
-        folder, found = Path(options.output), []
-        content = {"environment": report.environment(threads, cpus, peaks), "models": []}
+        folder, found, entries = Path(options.output), [], []
+        environment = report.environment(threads, cpus, peaks)
         for model in options.models or (MODELS[:1] if options.quick else MODELS):
-            results = cpu.compare(plan, model, others)
+            results = cpu.compare(plan, model)
             report.show(results, peaks, threads)
             found.append(results)
-            content["models"].append(results.to_dict(peaks))
+            entries.append(results.to_dict(peaks))
+            content = {"environment": environment, "models": entries}
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "cpu.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         plot.draw(folder / "cpu.png", found, f"{machine.describe()['cpu']}, {threads} threads, medians")

@@ -48,7 +48,6 @@ class ONNXRuntimeEngine(Engine):
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         with tempfile.TemporaryDirectory() as folder:
             path, fused = _prepared(Path(folder), checkpoint, dtype)
             self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])

@@ -57,7 +57,6 @@ class TorchEngine(Engine):
             raise MissingDependencyError("torch.compile needs a C++ compiler and g++ is not there; install g++ or name "
                                          "a compiler in CXX.")
         torch.set_num_threads(threads)
-        torch.set_flush_denormal(True)
         self._torch, self._lock = torch, threading.Lock()
         config = parameters.network_config(checkpoint.config, checkpoint.head)
         wanted = parameters.shapes(config, checkpoint.head)
