@@ -37,11 +37,12 @@ def token_states(name: str) -> Checkpoint:
 
 
 def _encoded(checkpoint: Checkpoint, texts: Sequence[str]) -> list[np.ndarray]:
+    longest = min(checkpoint.max_length or TEXT_LENGTH, TEXT_LENGTH)
     if checkpoint.tokenizer is not None:
-        longest = min(checkpoint.max_length or TEXT_LENGTH, TEXT_LENGTH)
         return [row.ids for row in checkpoint.tokenizer.encode(list(texts), max_length=longest)]
     random = np.random.default_rng(len(texts))
-    return [random.integers(0, checkpoint.config.vocab_size, len(text.split()) + 2) for text in texts]
+    lengths = [min(len(text.split()) + 2, longest) for text in texts]
+    return [random.integers(0, checkpoint.config.vocab_size, length) for length in lengths]
 
 
 def check_batch(checkpoint: Checkpoint) -> Batch:

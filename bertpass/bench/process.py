@@ -42,7 +42,7 @@ class Worker:
     """
 
     def __init__(self, variant: Variant, model: str, *, threads: int, cpus: Sequence[int], log: Path) -> None:
-        self.variant, self.log = variant, log
+        self.variant, self.model, self.log = variant, model, log
         ours, theirs = socket.socketpair()
         environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
         root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
