@@ -126,17 +126,19 @@ def compare(plan: Plan, model: str) -> ModelResults:
     results = ModelResults(model, checkpoint.source or model, checkpoint.config, list(plan.workloads), reference)
     batch, others = models.check_batch(checkpoint), Others()
     del checkpoint  # the workers have their own; a large model's memory is theirs
-    steps = len(plan.variants) + plan.rounds * len(plan.workloads)
+    steps = len(plan.variants) + plan.rounds * len(results.families)
     with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:
         run = _Run(plan, model, Path(folder), bar.advance)
         try:
             run.load()
             run.check(batch, reference)
-            for workload in plan.workloads:
-                found = timing.measure(run.workers, workload, results.config, rounds=plan.rounds, budget=plan.seconds,
-                                       others=others, failed=run.fail, tell=bar.advance)
-                for name, one in found.items():
-                    run.measured[name].timings[workload.name] = one
+            for family in results.families:
+                layouts = [w for w in plan.workloads if w.family == family]
+                found = timing.measure(run.workers, layouts, results.config, rounds=plan.rounds,
+                                       budget=plan.seconds * len(layouts), others=others, failed=run.fail,
+                                       tell=bar.advance)
+                for name, timings in found.items():
+                    run.measured[name].timings.update(timings)
         finally:
             run.close()
     results.measured, results.others_load = list(run.measured.values()), others.load

@@ -25,15 +25,15 @@ LEAST = 3
 class Case:
     """One kernel at one shape.
 
-    ``make(isa, threads)`` gives a ``_native.Work``; ``reference()`` what its result should be; ``operations`` counts
-    multiplications and additions, 0 for a kernel that memory bounds; ``bytes`` what it reads and writes then.
+    ``build()`` makes its inputs and gives two functions: (instruction set, threads) -> ``_native.Work``, and () -> what
+    its result should be. ``operations`` counts multiplications and additions, 0 for a kernel that memory bounds;
+    ``bytes`` is what such a one reads and writes.
     """
 
     kernel: str
     shape: str
     dtype: str
-    make: Callable[[str, int], Any]
-    reference: Callable[[], np.ndarray]
+    build: Callable[[], tuple[Callable[[str, int], Any], Callable[[], np.ndarray]]]
     operations: float
     bytes: float
 
@@ -75,8 +75,9 @@ def cases(models: Sequence[str], dtypes: Sequence[str]) -> Iterator[Case]:
 
 def measure(case: Case, isa: str, threads: int) -> Found:
     """Check, then time in parts of :data:`PART` seconds."""
-    work = case.make(isa, threads)
-    expected, got = case.reference(), work.result()
+    make, reference = case.build()
+    work = make(isa, threads)
+    expected, got = reference(), work.result()
     error = float(np.abs(got - expected).max() / np.abs(expected).max())
     one = max(work.time(LEAST) / LEAST, 1e-9)
     calls = max(1, int(PART / one))
@@ -89,52 +90,58 @@ def _random(*shape: int) -> np.ndarray:
 
 
 def _linear(rows: int, columns: int, depth: int, activation: str, dtype: str) -> Case:
-    a, weight, bias = _random(rows, depth), _random(columns, depth) * np.float32(depth ** -0.5), _random(columns)
+    def build() -> Any:
+        a, weight, bias = _random(rows, depth), _random(columns, depth) * np.float32(depth ** -0.5), _random(columns)
 
-    def reference() -> np.ndarray:
-        x = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
-        return 0.5 * x * (1 + erf(x / np.sqrt(2))) if activation == "gelu" else x
+        def reference() -> np.ndarray:
+            x = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
+            return 0.5 * x * (1 + erf(x / np.sqrt(2))) if activation == "gelu" else x
+
+        return lambda isa, threads: _native.linear_work(a, weight, bias, activation=activation, dtype=dtype,
+                                                        threads=threads, isa=isa), reference
 
     return Case("linear" if activation == "none" else f"linear + {activation}", f"{rows} x {columns} x {depth}", dtype,
-                lambda isa, threads: _native.linear_work(a, weight, bias, activation=activation, dtype=dtype,
-                                                         threads=threads, isa=isa),
-                reference, 2.0 * rows * columns * depth, 0)
+                build, 2.0 * rows * columns * depth, 0)
 
 
 def _attention(length: int, heads: int, size: int, dtype: str) -> Case:
-    qkv = _random(length, heads * 3 * size)
-    qkv.reshape(length, heads, 3, size)[:, :, 0] *= size ** -0.5
+    def build() -> Any:
+        qkv = _random(length, heads * 3 * size)
+        qkv.reshape(length, heads, 3, size)[:, :, 0] *= size ** -0.5
 
-    def reference() -> np.ndarray:
-        q, k, v = qkv.reshape(length, heads, 3, size).astype(np.float64).transpose(2, 1, 0, 3)
-        weights = np.exp(q @ k.transpose(0, 2, 1))
-        weights /= weights.sum(-1, keepdims=True)
-        return (weights @ v).transpose(1, 0, 2).reshape(length, heads * size)
+        def reference() -> np.ndarray:
+            q, k, v = qkv.reshape(length, heads, 3, size).astype(np.float64).transpose(2, 1, 0, 3)
+            weights = np.exp(q @ k.transpose(0, 2, 1))
+            weights /= weights.sum(-1, keepdims=True)
+            return (weights @ v).transpose(1, 0, 2).reshape(length, heads * size)
 
-    return Case("attention", f"{length} tokens, {heads} x {size}", dtype,
-                lambda isa, threads: _native.attention_work(qkv, [length], heads, dtype=dtype, threads=threads,
-                                                            isa=isa),
-                reference, 4.0 * length * length * heads * size, 0)
+        return lambda isa, threads: _native.attention_work(qkv, [length], heads, dtype=dtype, threads=threads,
+                                                           isa=isa), reference
+
+    return Case("attention", f"{length} tokens, {heads} x {size}", dtype, build, 4.0 * length ** 2 * heads * size, 0)
 
 
 def _layer_norm(rows: int, columns: int) -> Case:
-    x, gamma, beta = _random(rows, columns), _random(columns), _random(columns)
+    def build() -> Any:
+        x, gamma, beta = _random(rows, columns), _random(columns), _random(columns)
 
-    def reference() -> np.ndarray:
-        wide = x.astype(np.float64)
-        return (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-12) * gamma + beta
+        def reference() -> np.ndarray:
+            wide = x.astype(np.float64)
+            return (wide - wide.mean(1, keepdims=True)) / np.sqrt(wide.var(1, keepdims=True) + 1e-12) * gamma + beta
 
-    return Case("layer norm", f"{rows} x {columns}", "float32",
-                lambda isa, threads: _native.layer_norm_work(x, gamma, beta, 1e-12, threads=threads, isa=isa),
-                reference, 0, 8.0 * rows * columns)
+        return lambda isa, threads: _native.layer_norm_work(x, gamma, beta, 1e-12, threads=threads, isa=isa), reference
+
+    return Case("layer norm", f"{rows} x {columns}", "float32", build, 0, 8.0 * rows * columns)
 
 
 def _softmax(length: int) -> Case:
-    x = _random(64, length)
+    def build() -> Any:
+        x = _random(64, length)
 
-    def reference() -> np.ndarray:
-        weights = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
-        return weights / weights.sum(1, keepdims=True)
+        def reference() -> np.ndarray:
+            weights = np.exp(x.astype(np.float64) - x.max(1, keepdims=True))
+            return weights / weights.sum(1, keepdims=True)
 
-    return Case("softmax, 1 thread", f"64 x {length}", "float32", lambda isa, _: _native.softmax_work(x, isa=isa),
-                reference, 0, 8.0 * 64 * length)
+        return lambda isa, _: _native.softmax_work(x, isa=isa), reference
+
+    return Case("softmax, 1 thread", f"64 x {length}", "float32", build, 0, 8.0 * 64 * length)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertpass.bench.results import ModelResults
+from bertpass.bench.timing import shown
 from bertpass.extras import require
 
 #: M. Okabe, K. Ito: Color Universal Design; ours is the one vivid colour
@@ -27,8 +28,10 @@ def draw(path: Path, models: Sequence[ModelResults], title: str) -> None:
         for axis, family in zip(line, results.families, strict=False):
             _panel(axis, results, family)
     figure.suptitle(title, fontsize=11)
-    handles = [plt.Rectangle((0, 0), 1, 1, facecolor="#DDDDDD", edgecolor="#333333", hatch=h) for h in HATCHES.values()]
-    figure.legend(handles, HATCHES, loc="outside lower center", ncols=len(HATCHES), frameon=False, fontsize=9)
+    used = {e.variant.precision for m in models for e in m.measured}
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor="#DDDDDD", edgecolor="#333333", hatch=hatch, label=name)
+               for name, hatch in HATCHES.items() if name in used]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 
@@ -38,19 +41,19 @@ def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no
              if (best := entry.best(results.workloads, family)) is not None]
     found.sort(key=lambda pair: pair[0].median, reverse=True)
     ours = min((timed.median for timed, variant in found if variant.ours), default=None)
+    widest = max((timed.high for timed, _ in found), default=1.0)
     for place, (timed, variant) in enumerate(found):
         axis.barh(place, timed.median, color=COLOURS.get(variant.engine, "#009E73"), hatch=HATCHES[variant.precision],
                   edgecolor="#333333", linewidth=0.6)
         axis.plot([timed.low, timed.high], [place, place], color="black", linewidth=1.2)
         ratio = f"  {timed.median / ours:.1f}x" if ours and not variant.ours else ""
-        axis.text(max(timed.median, timed.high) * 1.06, place, f"{timed.median:.3g}{ratio}", va="center", fontsize=7)
+        axis.text(max(timed.median, timed.high) + 0.02 * widest, place, shown(timed.median) + ratio, va="center",
+                  fontsize=7)
     axis.set_yticks(range(len(found)), [variant.name for _, variant in found], fontsize=7)
     for label, (_, variant) in zip(axis.get_yticklabels(), found, strict=True):
         label.set_fontweight("bold" if variant.ours else "normal")
-    axis.set_xscale("log")
-    if found:
-        axis.set_xlim(right=found[0][0].median * 4)
+    axis.set_xlim(0, 1.3 * widest)
     axis.set_title(f"{results.model}: {family}", fontsize=9)
-    axis.set_xlabel("ms (log); x: times our fastest", fontsize=7)
+    axis.set_xlabel("ms; x: times our fastest", fontsize=7)
     axis.tick_params(axis="x", labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)

@@ -15,6 +15,7 @@ from rich.table import Table
 from bertpass import _native, machine
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.results import Measured, ModelResults
+from bertpass.bench.timing import shown
 
 WIDTH = 132
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch")
@@ -77,7 +78,7 @@ def _times(results: ModelResults, peaks: Mapping[str, float], threads: int) -> T
                 continue
             workload, timed = best
             share = results.share(workload, timed, peaks.get(entry.variant.precision))
-            cells.append(f"{_ms(timed.median)}\n[dim]{'~' * timed.noisy}{_ms(timed.low)}-{_ms(timed.high)}"
+            cells.append(f"{shown(timed.median)}\n[dim]{'~' * timed.noisy}{shown(timed.low)}-{shown(timed.high)}"
                          + (f" {share:.0%}" if share is not None else "") + "[/dim]")
         table.add_row(*cells, style="bold" if entry.variant.ours else None)
     return table
@@ -93,7 +94,7 @@ def _layouts(results: ModelResults) -> Table:
         table.add_column(workload.name, justify="right")
     for entry in results.measured:
         if entry.timings:
-            table.add_row(entry.variant.name, *(_ms(entry.timings[w.name].median) if w.name in entry.timings else "-"
+            table.add_row(entry.variant.name, *(shown(entry.timings[w.name].median) if w.name in entry.timings else "-"
                                                 for w in ragged), style="bold" if entry.variant.ours else None)
     return table
 
@@ -111,11 +112,11 @@ def _ratios(results: ModelResults) -> Table:
         for family in results.families:
             ratio = results.ratio(entry, family)
             parts = (ratio.same, ratio.overall, ratio.padded) if ratio else ()
-            shown = [f"{part[0]:.2f}x" if part else "-" for part in parts]
+            texts = [f"{part[0]:.2f}x" if part else "-" for part in parts]
             if family not in {w.family for w in results.workloads if w.layout}:
-                shown = shown[:2]
+                texts = texts[:2]
             peer = ratio.overall[1] if ratio and ratio.overall else ""
-            cells.append(" / ".join(shown) + f"\n[dim]{peer}[/dim]")
+            cells.append(" / ".join(texts) + f"\n[dim]{peer}[/dim]")
         table.add_row(*cells)
     return table
 
@@ -124,7 +125,3 @@ def _error(entry: Measured) -> str:
     if entry.relative_error is None:
         return "-"
     return f"{entry.relative_error:.1e}\n[dim]{entry.largest_error:.1e}[/dim]"
-
-
-def _ms(value: float) -> str:
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"

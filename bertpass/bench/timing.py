@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,13 @@ LEAST_ROUNDS = 3
 SETTLE = 0.2  # seconds below which a call's first run in a turn is not counted: its caches are another engine's
 PAUSE = 0.03
 NOISY = 0.2  # spread above which a figure is marked
+
+Key = TypeVar("Key", bound=Hashable)
+
+
+def shown(milliseconds: float) -> str:
+    """Three digits."""
+    return f"{milliseconds:.{0 if milliseconds >= 100 else 1 if milliseconds >= 10 else 2}f}"
 
 
 @dataclass(frozen=True)
@@ -58,44 +65,46 @@ class Timing:
                 "spread": round(self.spread, 3), "noisy": self.noisy, "rounds": self.rounds, "calls": self.calls}
 
 
-def plan(seconds: Mapping[str, float], rounds: int, budget: float) -> tuple[int, dict[str, tuple[int, int]]]:
+def plan(seconds: Mapping[Key, float], rounds: int, budget: float) -> tuple[int, dict[Key, tuple[int, int]]]:
     """How often to call, from the seconds of one call.
 
     Parameters
     ----------
-    seconds : engine -> one call
+    seconds : of one call, by whatever names a turn
     rounds : at most
     budget : seconds for all rounds together; slow calls get fewer rounds, at least :data:`LEAST_ROUNDS`
 
     Returns
     -------
-    rounds, and for each engine the calls of a turn: uncounted ones and counted ones
+    rounds, and the calls of each turn: uncounted ones and counted ones
     """
-    turns = {name: (1 if one < SETTLE else 0, max(1, min(MOST_CALLS, int(TURN / one)))) for name, one in
-             seconds.items()}
-    each = sum(sum(turns[name]) * one + PAUSE for name, one in seconds.items())
+    turns = {key: (1 if one < SETTLE else 0, max(1, min(MOST_CALLS, int(TURN / one)))) for key, one in seconds.items()}
+    each = sum(sum(turns[key]) * one + PAUSE for key, one in seconds.items())
     return max(min(rounds, LEAST_ROUNDS), min(rounds, int(budget / max(each, 1e-9)))), turns
 
 
-def measure(workers: Mapping[str, Worker], workload: Workload, config: EncoderConfig, *, rounds: int, budget: float,
-            others: Others, failed: Callable[[str, str], None], tell: Callable[[int, str], None]) -> dict[str, Timing]:
-    """Time one workload in interleaved rounds A B C A B C.
+def measure(workers: Mapping[str, Worker], workloads: Sequence[Workload], config: EncoderConfig, *, rounds: int,
+            budget: float, others: Others, failed: Callable[[str, str], None], tell: Callable[[int, str], None],
+            ) -> dict[str, dict[str, Timing]]:
+    """Time some workloads in interleaved rounds: A on the first, A on the second, B on the first and so on, again.
 
     Parameters
     ----------
     workers : variant's name -> its worker
+    workloads : those that will be compared with each other, the layouts of one batch
     budget : seconds, see :func:`plan`
     failed : called with a name and a sentence for a worker that fails; it takes no further part
-    tell : called with the rounds done and a note
+    tell : called with the rounds done, ``rounds`` in all, and a note
 
     Returns
     -------
-    the timing of every worker that finished at least one round
+    variant's name -> workload's name -> its timing, of every worker that finished at least one round
     """
-    # sorted groups are several shapes more, each of which a slow starter would have to build first
-    alive = {name: w for name, w in workers.items() if not (w.variant.slow_start and workload.layout == "groups")}
+    alive = dict(workers)
 
     def ask(name: str, command: str, *arguments: Any) -> Any:
+        if name not in alive:
+            return None
         try:
             return alive[name].ask(command, *arguments)
         except WorkerError as error:
@@ -103,21 +112,28 @@ def measure(workers: Mapping[str, Worker], workload: Workload, config: EncoderCo
             failed(name, str(error))
             return None
 
-    batches, first = workload.batches(config), {}
-    for name in list(alive):
-        tell(0, f"{workload.name}: warm-up of {name}")
-        second = ask(name, "prepare", workload.name, batches)
-        if second is not None:
-            first[name] = second
+    family, first = workloads[0].family, {}
+    for name, worker in workers.items():
+        tell(0, f"{family}: warm-up of {name}")
+        for work in workloads:
+            if worker.variant.slow_start and work.layout == "groups":
+                continue  # several shapes more, each of which it would have to build first
+            second = ask(name, "prepare", work.name, work.batches(config))
+            if second is not None:
+                first[name, work.name] = second
         others.pause(PAUSE)
     count, turns = plan(first, rounds, budget)
-    spent: dict[str, list[list[float]]] = {name: [] for name in alive}
+    spent: dict[tuple[str, str], list[list[float]]] = {pair: [] for pair in first}
     for turn in range(count):
-        for name in list(alive):
-            settle, calls = turns[name]
-            seconds = ask(name, "time", workload.name, settle + calls)
+        for name, work_name in first:
+            settle, calls = turns[name, work_name]
+            seconds = ask(name, "time", work_name, settle + calls)
             if seconds is not None:
-                spent[name].append(seconds[settle:])
-            others.pause(PAUSE)
-        tell(1 if turn < count - 1 else rounds - count + 1, f"{workload.name}: round {turn + 1} of {count}")
-    return {name: Timing.of(parts) for name, parts in spent.items() if parts}
+                spent[name, work_name].append(seconds[settle:])
+                others.pause(PAUSE)
+        tell(1 if turn < count - 1 else rounds - count + 1, f"{family}: round {turn + 1} of {count}")
+    found: dict[str, dict[str, Timing]] = {}
+    for (name, work_name), parts in spent.items():
+        if parts:
+            found.setdefault(name, {})[work_name] = Timing.of(parts)
+    return found

@@ -29,7 +29,7 @@ class CpuOptions:
     shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
                              "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
-    seconds: float = flag(45.0, "for the rounds of one batch of one model: slow ones get fewer rounds, 3 at least",
+    seconds: float = flag(45.0, "for the rounds of one layout of a batch: slow ones get fewer rounds, 3 at least",
                           least=1)
     threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)

@@ -20,6 +20,7 @@ from bertpass.progress import start_logging, track
 WIDTH = 120
 #: what is read, from which level of memory on a machine of today
 SIZES = {"16 KiB (L1)": 2**14, "512 KiB (L2)": 2**19, "8 MiB (L3)": 2**23, "256 MiB (memory)": 2**28}
+SHARED = 2**22  # bytes from which a level is one for all threads
 
 
 @dataclass
@@ -59,8 +60,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         start_logging()
         console = Console(width=None if Console().is_terminal else WIDTH)
         peaks = {isa: ceiling.peaks(threads, isa) for isa in here}
-        reads = {isa: {name: _native.read_bandwidth(size * threads if size < 2**22 else size, threads=threads, isa=isa)
-                       for name, size in SIZES.items()} for isa in here}
+        # the first two levels belong to one core, so each thread reads as much
+        sizes = {name: size * threads if size < SHARED else size for name, size in SIZES.items()}
+        reads = {isa: ceiling.reads(threads, isa, sizes) for isa in here}
         console.print(_ceilings(peaks, reads, threads))
         work = [(case, isa) for isa in sets for case in wanted]
         found = [kernels.measure(case, isa, threads) for case, isa in track(work, "kernels", len(work))]

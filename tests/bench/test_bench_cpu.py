@@ -1,5 +1,6 @@
 """The whole comparison on a tiny model: what is right is timed, what is wrong or missing is shown and harms nobody."""
 
+import io
 import json
 import os
 import signal
@@ -7,7 +8,7 @@ import signal
 import pytest
 from rich.console import Console
 
-from bertpass.bench import cpu, report, variants, workloads
+from bertpass.bench import ceiling, cpu, report, variants, workloads
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench, bench_cpu
 from bertpass.errors import BertpassError, UsageError
@@ -59,7 +60,7 @@ def test_everything_is_kept(results):
 
 
 def test_tables(results):
-    console = Console(width=report.WIDTH, record=True, file=open(os.devnull, "w"))
+    console = Console(width=report.WIDTH, record=True, file=io.StringIO())
     report.show(results, PEAKS, 1, console)
     text = console.export_text()
     for words in ("native-bfloat16", "2x8", "1x40", "wrong", "failed", "Did you mean 'float32'", "peer", "x / "):
@@ -89,7 +90,8 @@ def test_the_reference_must_work(folder):
     assert cpu.reference_of(variants.known()) == variants.REFERENCE
 
 
-def test_the_command(folder, tmp_path, capsys):
+def test_the_command(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
     pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
     code = bench.main(["cpu", "--models", folder, "--engines", "native", "mxnet-plain", "--shapes", "2x8", "1x5",
                        "--rounds", "3", "--threads", "1", "--output", str(tmp_path / "out")])

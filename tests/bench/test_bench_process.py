@@ -1,7 +1,9 @@
 """Workers: the protocol, and what becomes of one that is refused, wrong, silent or killed."""
 
+import dataclasses
 import os
 import signal
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -51,7 +53,7 @@ def test_a_waiting_worker_uses_no_processor(start):
     worker.ask("prepare", "work", work.batches(load_checkpoint(worker.model).config))
 
     def spent():
-        fields = open(f"/proc/{worker.pid}/stat").read().rpartition(")")[2].split()
+        fields = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()
         return int(fields[11]) + int(fields[12])  # user and system, in ticks of a hundredth of a second
 
     Others().pause(0.3)
@@ -83,7 +85,7 @@ def test_an_error_leaves_the_worker_alive(start):
     worker = start()
     with pytest.raises(WorkerError, match="KeyError"):
         worker.ask("time", "never prepared", 1)
-    assert worker.ask("check", (np.ones((1, 2), np.int32), np.zeros((1, 2), np.int32), np.array([2]))).shape[:2] == (1, 2)
+    assert worker.ask("check", (np.ones((1, 2)), np.zeros((1, 2)), np.array([2]))).shape[:2] == (1, 2)
 
 
 def test_a_silent_worker_is_ended(start):
@@ -105,10 +107,30 @@ def test_a_killed_worker_leaves_the_others_results(start, folder):
         if "round 1 of" in note:
             os.kill(workers["first"].pid, signal.SIGKILL)
 
-    found = timing.measure(workers, work, config, rounds=4, budget=60, others=Others(), tell=kill,
+    found = timing.measure(workers, [work], config, rounds=4, budget=60, others=Others(), tell=kill,
                            failed=lambda name, why: failures.update({name: why}))
-    assert found["second"].rounds == 4 and found["first"].rounds == 1
+    assert found["second"]["2x8"].rounds == 4 and found["first"]["2x8"].rounds == 1
     assert list(failures) == ["first"] and "SIGKILL" in failures["first"] and "memory" in failures["first"]
+
+
+def test_layouts_take_turns_and_slow_starters_skip_the_groups(start, folder, monkeypatch):
+    config = load_checkpoint(folder).config
+    slow = dataclasses.replace(NATIVE, slow_start=True)
+    workers = {"quick": start(), "slow": start(slow)}
+    monkeypatch.setitem(workloads.RAGGED, "sst", (((0, 1), (2, 30)), 6, 32, 2))
+    asked, real = [], Worker.ask
+
+    def ask(worker, command, *arguments, **options):
+        if command == "time":
+            asked.append((worker.variant is slow, arguments[0]))
+        return real(worker, command, *arguments, **options)
+
+    monkeypatch.setattr(Worker, "ask", ask)
+    found = timing.measure(workers, workloads.of_family("sst"), config, rounds=3, budget=60, others=Others(),
+                           tell=lambda done, note: None, failed=lambda name, why: pytest.fail(why))
+    names = ["sst padded to 32", "sst longest", "sst groups"]
+    assert list(found["quick"]) == names and list(found["slow"]) == names[:2]
+    assert asked == 3 * [*((False, name) for name in names), *((True, name) for name in names[:2])]
 
 
 def test_last_words_of_a_worker_that_ends_by_itself(start, monkeypatch):
