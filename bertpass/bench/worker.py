@@ -15,6 +15,9 @@ time        key, calls                        seconds of each call, a call being
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import gc
 import importlib
 import os
 import signal
@@ -55,6 +58,8 @@ class Server:
         if variant.calibrated:
             options["calibration"] = models.calibration_batches(checkpoint)
         self._engine = module.from_checkpoint(checkpoint, **options)
+        del checkpoint, options
+        give_memory_back()
         return self._engine.describe()
 
     def check(self, batch: Batch) -> np.ndarray:
@@ -72,6 +77,13 @@ class Server:
                 engine.forward(*batch)
             spent.append(time.perf_counter() - start)
         return spent
+
+
+def give_memory_back() -> None:
+    """Return to the system what loading used and freed: all engines of a run are in memory together."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def serve(connection: Connection) -> None:
