@@ -22,16 +22,20 @@ from setuptools.command.build_ext import build_ext
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
 LIBRARY = "bertpass.bertpass_lib"
+# The engine's threads outlive every use of it, so its code may not be unmapped.
+THREADS = ["-pthread", "-Wl,-z,nodelete"]
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # The engine's kernels are one source compiled for several instruction sets; which one runs is chosen at run time.
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
           "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
-SOURCE_FLAGS = {"bertpass/csrc/ops/team.cc": ["-fopenmp"]}
+SOURCE_FLAGS = {}
 if platform.machine().lower() in ("x86_64", "amd64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
         "bertpass/csrc/kernels/avx512.cc": AVX512,
         "bertpass/csrc/kernels/avx512_bf16.cc": [*AVX512, "-mavx512bf16"],
+        "bertpass/csrc/kernels/amx.cc": [*AVX512, "-mavx512bf16"],  # tiles are written in assembly
+        "bertpass/csrc/kernels/amx_emulated.cc": ["-mavx2", "-mfma", "-mf16c"],
     })
 
 REQUIRES = [
@@ -165,7 +169,7 @@ setup(
                   extra_link_args=["-s"]),
         Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
                                        *(f"bertpass/csrc/python/{name}.cc" for name in ("native", "lab", "peak"))],
-                  extra_link_args=["-s", "-fopenmp"]),
+                  extra_link_args=["-s", *THREADS]),
         Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
                   extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
     ],

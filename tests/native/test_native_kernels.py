@@ -6,10 +6,10 @@ import reference
 
 from bertpass import _native
 
-SETS = _native.instruction_sets()
+SETS = reference.instruction_sets()
 #: rows, columns, depth: one, around the tiles (6, 12), panels (16, 32) and vectors (8, 16), odd depths
 SHAPES = [(1, 1, 1), (1, 33, 7), (5, 15, 16), (6, 16, 5), (7, 31, 33), (12, 32, 64), (13, 50, 36), (25, 70, 129),
-          (200, 40, 17)]
+          (200, 40, 17), (50, 64, 200), (33, 96, 128)]
 
 
 DTYPES = ["float32", "bfloat16", "int8"]
@@ -59,6 +59,17 @@ def test_activations_over_their_whole_range(isa):
         assert np.all(np.abs(found - wanted) <= 1e-6 * np.maximum(1, np.abs(wanted))), activation
         assert np.all(np.isnan(_native.linear(np.full((3, 1), np.nan, np.float32), one, zero, activation=activation,
                                               isa=isa))), activation
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_coarse_gelu(isa):
+    x = np.concatenate([np.linspace(-12, 12, 20001), [-1e30, -300, 300, 1e30, 0, -0.0]]).astype(np.float32)
+    found = _native.linear(x[:, None], np.ones((1, 1), np.float32), np.zeros(1, np.float32), activation="gelu_coarse",
+                           isa=isa)[:, 0].astype(np.float64)
+    assert np.abs(found - reference.gelu_coarse(x.astype(np.float64)))[np.abs(x) < 100].max() <= 1e-5
+    exact = np.where(np.abs(x) > 100, np.maximum(x, 0), reference.ACTIVATIONS["gelu"](x.astype(np.float64)))
+    assert np.all(np.abs(found - exact) <= 1e-4 * np.maximum(1, np.abs(exact) / 10))
+    assert not found[x <= -4.25].any()
 
 
 @pytest.mark.parametrize("isa", SETS)

@@ -25,7 +25,8 @@ inline Type type_of(const std::string& dtype) {
 
 inline Activation activation_of(const std::string& name) {
   return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
-                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}});
+                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh},
+                                   {"gelu_coarse", Activation::gelu_coarse}});
 }
 
 }  // namespace bertpass::native

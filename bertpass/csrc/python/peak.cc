@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include <immintrin.h>
+
+#include "kernels/amx_tiles.h"
 #endif
 
 namespace bertpass::native {
@@ -74,16 +76,39 @@ BERTPASS_LOOP(avx2_bytes, "avx2,fma", __m256i, BERTPASS_LOAD8I, BERTPASS_BYTES8)
 BERTPASS_LOOP(avx512_float, BERTPASS_AVX512, __m512, BERTPASS_LOAD16, BERTPASS_FMA16)
 BERTPASS_LOOP(avx512_bytes, BERTPASS_AVX512, __m512i, BERTPASS_LOAD16I, BERTPASS_BYTES16)
 BERTPASS_LOOP(avx512_halves, BERTPASS_AVX512 ",avx512bf16", __m512, BERTPASS_LOAD16, BERTPASS_BF16)
+
+// Four tiles of sums, each a chain of products; T: bf16 or std::uint8_t.
+template <class T>
+float tile_loop(const float*) {
+  Tiles::configure(16);
+  Tiles::clear();
+  for (int step = 0; step < kSteps; ++step) {
+    Tiles::multiply<0>(static_cast<const T*>(nullptr));
+    Tiles::multiply<1>(static_cast<const T*>(nullptr));
+  }
+  Tiles::release();
+  return 0;
+}
 #endif
 
-Fastest fastest(const std::string& isa, Type type) {
+// The set whose instructions are measured: the emulated tiles are written for AVX2.
+std::string measured_set(const std::string& isa) {
   const std::string name = select_kernels(isa).name;
+  return name == "amx_emulated" ? "avx2" : name;
+}
+
+Fastest fastest(const std::string& isa, Type type) {
+  const std::string name = measured_set(isa);
 #if defined(__x86_64__)
   constexpr double kOne = 2.0 * kSteps * kChains;  // per lane of 32 bits
   if (name == "avx2") return type == Type::int8 ? Fastest{avx2_bytes, kOne * 32} : Fastest{avx2_float, kOne * 8};
+  if (name == "amx" && type != Type::float32) {
+    constexpr double kTiles = 2.0 * kSteps * 4 * 16 * 16 * 64;  // bytes multiplied
+    return type == Type::int8 ? Fastest{tile_loop<std::uint8_t>, kTiles} : Fastest{tile_loop<bf16>, kTiles / 2};
+  }
   if (name != "portable") {
     if (type == Type::int8) return {avx512_bytes, kOne * 64};
-    if (type == Type::bfloat16 && name == "avx512_bf16") return {avx512_halves, kOne * 32};
+    if (type == Type::bfloat16 && name != "avx512") return {avx512_halves, kOne * 32};
     return {avx512_float, kOne * 16};
   }
 #endif
@@ -152,7 +177,7 @@ double peak(const std::string& isa, Type type, int threads, double seconds) {
 }
 
 double read_bandwidth(const std::string& isa, Index bytes, int threads, double seconds) {
-  const std::string name = select_kernels(isa).name;
+  const std::string name = measured_set(isa);
   auto read = portable_read;
 #if defined(__x86_64__)
   if (name != "portable") read = name == "avx2" ? avx2_read : avx512_read;
