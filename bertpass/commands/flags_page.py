@@ -7,6 +7,8 @@ from typing import Any
 
 from bertpass import errors
 from bertpass.commands.bench import BenchOptions
+from bertpass.commands.bench_cpu import CpuOptions
+from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
@@ -15,7 +17,8 @@ from bertpass.options import spelled
 
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
-            ("scripts/bench_passes.py", BenchOptions))
+            ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
+            ("benchmarks/kernels.py", KernelOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

@@ -20,7 +20,7 @@ COMMANDS = {
     "deploy": ("deploy", "main", "export, apply the graph passes, run the validation set"),
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
-    "bench": ("bench", "main", "every graph pass against plain MXNet"),
+    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("main", "env", "what this machine and this installation have"),
 }
