@@ -6,7 +6,6 @@ No dependency on any framework: the thread count has to be known before MXNet is
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import math
 import os
 import platform
@@ -106,6 +105,8 @@ def describe() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Installed versions of what decides speed and results, for result files."""
+    import importlib.metadata  # here, because it takes longer to import than the rest of this module
+
     found = {}
     for name in ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers"):
         try:

@@ -59,7 +59,7 @@ class NativeEngine(Engine):
         wanted = parameters.shapes(config, checkpoint.head)
         given = {name: array for name, array in checkpoint.params.items() if name in wanted}
         parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-        floats = {name: np.ascontiguousarray(array, np.float32) for name, array in given.items()}
+        floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in given.items()}
         self._model: _native.Model | None = _native.Model(
             config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads, isa=isa or "")
         self._about = {"engine": self.name, "device": "cpu", "dtype": dtype, "threads": threads,

@@ -11,6 +11,10 @@ from typing import Any, BinaryIO
 
 from bertpass.errors import ModelError
 
+# The file by which one knows a folder's kind.
+BUNDLE_FILE = "bundle.json"
+HUGGINGFACE_FILE = "config.json"
+
 
 def read_json(path: Path, what: str) -> Any:
     """The content of a JSON file; ModelError with ``what`` it is where it is missing or malformed."""

@@ -14,7 +14,7 @@ import mmap
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -98,16 +98,16 @@ def _header(data: memoryview) -> tuple[dict[str, Any], int]:
 
 
 def _tensors(header: Mapping[str, Any], data: memoryview) -> dict[str, np.ndarray]:
-    places = []
+    places: list[tuple[int, int, str, str, list[int]]] = []
     for name, entry in header.items():
-        fields = entry if isinstance(entry, dict) else {}
-        dtype, shape, offsets = (fields.get(key) for key in ("dtype", "shape", "data_offsets"))
-        if not _counts(shape) or not _counts(offsets) or len(offsets) != 2 or not isinstance(dtype, str):
+        fields: dict[str, Any] = entry if isinstance(entry, dict) else {}
+        dtype, shape, offsets = fields.get("dtype"), fields.get("shape"), fields.get("data_offsets")
+        if not (isinstance(dtype, str) and _counts(shape) and _counts(offsets) and len(offsets) == 2):
             raise ValueError(f"its header has no dtype, shape and offsets for '{name}'")
         places.append((offsets[0], offsets[1], name, dtype, shape))
     tensors: dict[str, np.ndarray] = {}
     at = 0
-    for first, last, name, dtype, shape in sorted(places, key=lambda place: place[:2]):
+    for first, last, name, dtype, shape in sorted(places):
         if first != at or last < first:
             raise ValueError(f"the bytes of '{name}' do not follow those before them")
         if dtype != "BF16" and dtype not in _DTYPES:
@@ -117,7 +117,7 @@ def _tensors(header: Mapping[str, Any], data: memoryview) -> dict[str, np.ndarra
             raise ValueError(f"'{name}' has {last - first} bytes, which is not its shape {tuple(shape)} of {dtype}")
         if last > len(data):
             raise ValueError(f"it ends before the data of '{name}'")
-        tensor = np.ndarray(shape, code, buffer=data, offset=first)
+        tensor: np.ndarray = np.ndarray(shape, code, buffer=data, offset=first)
         if dtype == "BF16":  # the upper half of a float32
             tensor = (tensor.astype(np.uint32) << 16).view(np.float32)
         tensors[name], at = tensor, last
@@ -126,6 +126,6 @@ def _tensors(header: Mapping[str, Any], data: memoryview) -> dict[str, np.ndarra
     return tensors
 
 
-def _counts(values: Any) -> bool:
+def _counts(values: Any) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(type(value) is int and value >= 0 for value in values)
 

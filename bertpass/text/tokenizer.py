@@ -9,6 +9,7 @@ transformers with ``split_special_tokens=True``); it never becomes a special tok
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         vocab = backend.get_vocab(with_added_tokens=True)
-        self.tokens = vocabulary.by_id(vocab, max(vocab.values(), default=-1) + 1)
+        self.vocab_size = max(vocab.values(), default=-1) + 1
         self.special = {k: special[k] for k in vocabulary.SPECIAL if k in special and special[k] in vocab}
         for kind in ("pad", "cls", "sep", "unk"):
             if kind not in self.special:
@@ -87,11 +88,14 @@ class Tokenizer:
         ids = {kind: vocab[token] for kind, token in self.special.items()}
         self.pad_id, self.cls_id, self.sep_id, self.unk_id = ids["pad"], ids["cls"], ids["sep"], ids["unk"]
         self.mask_id = ids.get("mask")
-        self.lower = _lowers(backend)
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens)
+    @functools.cached_property
+    def tokens(self) -> list[str]:
+        return vocabulary.by_id(self._backend.get_vocab(with_added_tokens=True), self.vocab_size)
+
+    @functools.cached_property
+    def lower(self) -> bool:
+        return _lowers(self._backend)
 
     # -- making one ---------------------------------------------------------------------------------------------------
 
