@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import importlib
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bertpass import __version__, machine
+from bertpass import __version__
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError, unknown
 from bertpass.options import flag, parse
@@ -22,7 +21,7 @@ COMMANDS = {
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "bench": ("bench", "main", "every graph pass against plain MXNet"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
-    "env": ("main", "env", "what this machine and this installation have"),
+    "env": ("env", "main", "what this machine and this installation have"),
 }
 FORMATS = ("huggingface", "gluonnlp", "bundle")
 
@@ -89,19 +88,6 @@ def convert(argv: Sequence[str] | None = None) -> int:
         for note in checkpoint.notes:
             print(f"note: {note}", file=sys.stderr)
         print(f"wrote {options.output}")
-    return guarded(job)
-
-
-def env(argv: Sequence[str] | None = None) -> int:
-    """bertpass env: a JSON description of the machine, the installed packages and the passes."""
-    def job() -> None:
-        if argv:
-            raise UsageError(f"bertpass env takes no arguments, not {' '.join(argv)}.")
-        from bertpass import passes
-        print(json.dumps({"bertpass": __version__, "machine": machine.describe(), "threads": machine.threads(),
-                          "versions": machine.versions(),
-                          "passes": {p.name: {"devices": list(p.devices), "documentation": p.documentation}
-                                     for p in passes.available()}}, indent=1))
     return guarded(job)
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 
 from bertpass import _native, machine
+from bertpass.engines import precision
 from bertpass.engines.base import Engine
-from bertpass.errors import UsageError, unknown
+from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.record import Checkpoint
 
-DTYPES = ("float32", "bfloat16")
-OPTIONS = ("dtype", "threads")
+DTYPES = precision.COMPUTED
+OPTIONS = ("dtype", "threads", "max_error")
 
 
 class NativeEngine(Engine):
@@ -28,17 +29,21 @@ class NativeEngine(Engine):
         Its weights are packed into memory of the engine; it is not kept.
     dtype
         "float32", or "bfloat16" for the weights and activations that matrix products read; sums, softmax, layer
-        normalisation, activation functions and the head stay in float32.
+        normalisation, activation functions and the head stay in float32. "float16" is computed in bfloat16 where the
+        processor has units for it, else in float32, and a warning says which. "auto" tries the precisions on a dozen
+        sentences and takes the fastest that is near enough, see :func:`bertpass.engines.precision.fastest`.
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`.
     isa
         Instruction set, of ``_native.instruction_sets()``; ``None`` takes the environment's ``BERTPASS_ISA``, else the
         fastest that the processor has.
+    max_error
+        For "auto": largest relative error of the token states, default :data:`bertpass.engines.precision.MAX_ERROR`.
 
     Raises
     ------
     UsageError
-        ``dtype`` or ``threads`` is none of those.
+        ``dtype``, ``threads`` or ``max_error`` is none of those.
     DeviceError
         The instruction set is unknown or not there.
     ModelError
@@ -48,9 +53,8 @@ class NativeEngine(Engine):
     name = "native"
 
     def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                 isa: str | None = None) -> None:
-        if dtype not in DTYPES:
-            raise UsageError(unknown("dtype of the native engine", str(dtype), DTYPES))
+                 isa: str | None = None, max_error: float | None = None) -> None:
+        precision.check(dtype, max_error)
         if threads is None:
             threads = machine.threads()
         if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
@@ -60,10 +64,28 @@ class NativeEngine(Engine):
         given = {name: array for name, array in checkpoint.params.items() if name in wanted}
         parameters.check(given, wanted, checkpoint.source or "the checkpoint")
         floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in given.items()}
-        self._model: _native.Model | None = _native.Model(
-            config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads, isa=isa or "")
-        self._about = {"engine": self.name, "device": "cpu", "dtype": dtype, "threads": threads,
-                       "instruction_set": self._model.instruction_set}
+        dicts = config.to_dict(), checkpoint.head.to_dict()
+
+        def make(name: str) -> _native.Model:
+            return _native.Model(*dicts, floats, dtype=name, threads=threads, isa=isa or "")
+
+        choice = None
+        if dtype == "auto":
+            model, choice = precision.fastest(make, checkpoint, max_error or precision.MAX_ERROR)
+            precision.log.info("dtype auto: %s.", choice.why)
+        elif dtype == "float16":
+            choice = precision.float16(_native.selected(isa or ""))
+            precision.say_once(choice.why)
+            model = make(choice.dtype)
+        else:
+            model = make(dtype)
+        self._model: _native.Model | None = model
+        self._about = {"engine": self.name, "device": "cpu", "dtype": choice.dtype if choice else dtype,
+                       "threads": threads, "instruction_set": model.instruction_set}
+        if choice:
+            self._about |= {"dtype_asked": dtype, "dtype_why": choice.why}
+            if choice.measured:
+                self._about["dtype_measured"] = choice.measured
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
@@ -84,7 +106,11 @@ class NativeEngine(Engine):
         return outputs
 
     def describe(self) -> dict[str, Any]:
-        """Engine, precision, threads, and the instruction set that was chosen."""
+        """Engine, precision, threads, and the instruction set that was chosen.
+
+        Where the precision was chosen here, ``dtype_asked`` and ``dtype_why`` as well, and for "auto"
+        ``dtype_measured``: precision -> ``error`` and, where it was timed, ``seconds``.
+        """
         return dict(self._about)
 
     def close(self) -> None:
@@ -92,6 +118,7 @@ class NativeEngine(Engine):
         self._model = None
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> NativeEngine:
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                    max_error: float | None = None) -> NativeEngine:
     """An engine on a checkpoint's network; see :class:`NativeEngine`."""
-    return NativeEngine(checkpoint, dtype=dtype, threads=threads)
+    return NativeEngine(checkpoint, dtype=dtype, threads=threads, max_error=max_error)

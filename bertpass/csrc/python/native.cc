@@ -77,11 +77,15 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
   return std::make_unique<Model>(config, Weights(std::move(tensors)), type, threads, isa);
 }
 
-void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
-             const std::vector<py::array>& outputs) {
+void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
   if (ids.ndim() != 2 || types.ndim() != 2 || lengths.ndim() != 1 || types.shape(0) != ids.shape(0) ||
       types.shape(1) != ids.shape(1) || lengths.shape(0) != ids.shape(0))
     throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
+}
+
+void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs) {
+  check_batch(ids, types, lengths);
   const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
   if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
   std::vector<float*> pointers;
@@ -96,6 +100,17 @@ void forward(const Model& model, const Integers& ids, const Integers& types, con
   const Index rows = ids.shape(0), columns = ids.shape(1);
   const py::gil_scoped_release released;
   model.forward(id, type, length, rows, columns, pointers.data());
+}
+
+Floats states(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths) {
+  check_batch(ids, types, lengths);
+  const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
+  const Index rows = ids.shape(0), columns = ids.shape(1);
+  Floats out({rows, columns, model.units()});
+  float* const to = out.mutable_data();
+  const py::gil_scoped_release released;
+  model.states(id, type, length, rows, columns, to);
+  return out;
 }
 
 // Kernels alone, for their tests and for measuring.
@@ -191,6 +206,7 @@ PYBIND11_MODULE(_native, module) {
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
+      .def("states", &bp::states, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"))
       .def_property_readonly("instruction_set", &bp::Model::instruction_set)
       .def_property_readonly("threads", &bp::Model::threads);
 }
