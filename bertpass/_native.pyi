@@ -28,11 +28,13 @@ class Model:
         dtype: str = "float32",
         threads: int = 1,
         isa: str = "",
+        packed: NDArray[np.uint8] | None = None,
     ) -> None:
         """``encoder`` and ``head`` are the dicts of bertpass.model.config, ``params`` arrays by GluonNLP's names.
 
-        ``dtype`` is "float32" or "bfloat16". The arrays are copied. ModelError for a weight that is missing or
-        misshapen.
+        ``dtype`` is "float32", "bfloat16" or "int8". The embedding tables and the bytes of ``packed`` are used where
+        they are and kept alive; all else is copied. ``packed`` is what :func:`pack` gave for this model: then ``dtype``
+        is ignored and the layers' arrays need not be there. ModelError for a weight that is missing or misshapen.
         """
 
     def output_shapes(self, batch: int, sequence: int) -> list[list[int]]:
@@ -60,6 +62,16 @@ class Model:
     @property
     def threads(self) -> int: ...
 
+def pack(
+    encoder: Mapping[str, Any],
+    head: Mapping[str, Any],
+    params: Mapping[str, NDArray[np.float32]],
+    *,
+    dtype: str = "float32",
+    threads: int = 1,
+) -> NDArray[np.uint8]:
+    """All layers' weights in one piece of memory, as matrix products read them; the same on every processor."""
+
 def linear(
     a: NDArray[np.float32],
     weight: NDArray[np.float32],
@@ -73,12 +85,18 @@ def linear(
 ) -> NDArray[np.float32]:
     """activation(a weight^T + bias) + residual, for a (rows, depth) and weight (columns, depth).
 
-    ``activation`` is "none", "gelu", "gelu_tanh", "relu" or "tanh". With ``dtype`` "bfloat16" a and weight are rounded
-    to it first.
+    ``activation`` is "none", "gelu", "gelu_tanh", "relu" or "tanh". With ``dtype`` "bfloat16" or "int8" a and weight are
+    rounded to it first.
     """
 
 def attention(
-    qkv: NDArray[np.float32], lengths: Sequence[int], heads: int, *, threads: int = 1, isa: str = ""
+    qkv: NDArray[np.float32],
+    lengths: Sequence[int],
+    heads: int,
+    *,
+    dtype: str = "float32",
+    threads: int = 1,
+    isa: str = "",
 ) -> NDArray[np.float32]:
     """softmax(q k^T) v for each sequence and head; no scale is applied.
 

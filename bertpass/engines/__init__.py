@@ -32,7 +32,7 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options
         Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32", "float16" on a GPU),
-        ``passes`` ("auto", "none" or names). native: ``dtype`` ("float32", "bfloat16", "float16", "auto"),
+        ``passes`` ("auto", "none" or names). native: ``dtype`` ("float32", "bfloat16", "int8", "float16", "auto"),
         ``max_error`` (that "auto" allows), ``threads`` (default: as :func:`bertpass.machine.threads` counts them);
         see :class:`bertpass.engines.native.NativeEngine`.
 

@@ -26,12 +26,14 @@ class NativeEngine(Engine):
     Parameters
     ----------
     checkpoint
-        Its weights are packed into memory of the engine; it is not kept.
+        Its layers are packed into memory of the engine; of its arrays the embedding tables alone are kept, in place.
     dtype
-        "float32", or "bfloat16" for the weights and activations that matrix products read; sums, softmax, layer
-        normalisation, activation functions and the head stay in float32. "float16" is computed in bfloat16 where the
-        processor has units for it, else in float32, and a warning says which. "auto" tries the precisions on a dozen
-        sentences and takes the fastest that is near enough, see :func:`bertpass.engines.precision.fastest`.
+        Of the weights and activations that matrix products read: "float32", "bfloat16", or "int8" (weights with a
+        scale per output channel, activations with a scale and a zero point per token, attention in bfloat16 or
+        float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
+        "float16" is computed in bfloat16 where the processor has units for it, else in float32, and a warning says
+        which. "auto" tries the precisions on a dozen sentences and takes the fastest that is near enough, see
+        :func:`bertpass.engines.precision.fastest`.
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`.
     isa

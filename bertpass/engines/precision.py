@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bertpass.model.record import Checkpoint
 
 #: what the kernels compute in, in the order in which "auto" tries them
-COMPUTED = ("float32", "bfloat16")
+COMPUTED = ("float32", "bfloat16", "int8")
 #: what a person may ask for
 DTYPES = (*COMPUTED, "float16", "auto")
 #: relative error that "auto" allows by default: that of bfloat16 on real sentences, with some room

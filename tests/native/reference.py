@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
 import numpy as np
 from scipy.special import erf
 
@@ -49,22 +52,67 @@ ACTIVATIONS = {
 }
 
 
-def softmax(x):
+def softmax(x, low=lambda e: e):
     e = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
-    return e / e.sum(-1, keepdims=True)
+    return low(e) / e.sum(-1, keepdims=True)
 
 
 def layer_norm(x, gamma, beta, epsilon):
     return (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + epsilon) * gamma + beta
 
 
-def token_states(checkpoint: Checkpoint, ids, types, low=lambda x: x):
-    """(tokens, units) of one sequence; ``low`` rounds what the matrix products of the layers read."""
+def to_bfloat16(x):
+    """float32 values rounded to bfloat16, to nearest even."""
+    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
+    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+
+
+def to_bytes(x):
+    """Rows rounded to 256 levels between their least and their largest element, zero among them."""
+    least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
+    scale = np.where(most > least, (most - least) / 255, 1)
+    zero = np.round(-least / scale)
+    return (np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale
+
+
+def to_signed_bytes(weight):
+    """Rows (output channels) rounded to 255 levels, symmetric."""
+    largest = np.abs(weight).max(-1, keepdims=True)
+    scale = np.where(largest > 0, largest / 127, 1)
+    return np.round(weight / scale) * scale
+
+
+def same(x):
+    return x
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How what the matrix products read is rounded: activations, weights, and queries, keys, values, probabilities."""
+
+    activations: Callable = same
+    weights: Callable = same
+    attention: Callable = same
+
+
+EXACT = Precision()
+BFLOAT16 = Precision(to_bfloat16, to_bfloat16, to_bfloat16)
+
+
+def precision(dtype: str, isa: str) -> Precision:
+    """What the engine does in a precision with an instruction set."""
+    attention = to_bfloat16 if isa == "avx512_bf16" else same
+    return {"float32": EXACT, "bfloat16": BFLOAT16, "int8": Precision(to_bytes, to_signed_bytes, attention)}[dtype]
+
+
+def token_states(checkpoint: Checkpoint, ids, types, low: Precision = EXACT):
+    """(tokens, units) of one sequence."""
     config, params = checkpoint.config, {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
     root, heads = config.root, config.num_heads
 
     def dense(x, name, scale=1.0):
-        return low(x) @ low(params[f"{name}.weight"] * scale).T.astype(np.float64) + params[f"{name}.bias"] * scale
+        weight = low.weights(params[f"{name}.weight"] * scale).T.astype(np.float64)
+        return low.activations(x) @ weight + params[f"{name}.bias"] * scale
 
     def norm(x, name):
         return layer_norm(x, params[f"{name}.gamma"], params[f"{name}.beta"], config.layer_norm_eps)
@@ -77,16 +125,16 @@ def token_states(checkpoint: Checkpoint, ids, types, low=lambda x: x):
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         scales = {"query": np.sqrt(heads / config.units), "key": 1.0, "value": 1.0}
-        q, k, v = (dense(x, f"{cell}.attention_cell.proj_{part}", s).reshape(len(ids), heads, -1).transpose(1, 0, 2)
-                   for part, s in scales.items())
-        mixed = (softmax(q @ k.transpose(0, 2, 1)) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
+        q, k, v = (low.attention(dense(x, f"{cell}.attention_cell.proj_{part}", s)).astype(np.float64)
+                   .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
+        mixed = (softmax(q @ k.transpose(0, 2, 1), low.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
         x = norm(x + dense(mixed, f"{cell}.proj"), f"{cell}.layer_norm")
         inner = ACTIVATIONS[config.activation](dense(x, f"{cell}.ffn.ffn_1"))
         x = norm(x + dense(inner, f"{cell}.ffn.ffn_2"), f"{cell}.ffn.layer_norm")
     return x
 
 
-def outputs(checkpoint: Checkpoint, ids, types, lengths, low=lambda x: x):
+def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT):
     """What the engine has to give: the list of outputs of the head, padding included; ``low`` as above."""
     config, head, length = checkpoint.config, checkpoint.head, ids.shape[1]
     params = {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
@@ -114,9 +162,3 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low=lambda x: x):
         else:
             rows.append([dense(dense(states[0], "pre_classifier", "relu"), "classifier.1")])
     return [np.stack(column) for column in zip(*rows, strict=True)]
-
-
-def to_bfloat16(x):
-    """float32 values rounded to bfloat16, to nearest even."""
-    bits = np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)

@@ -12,12 +12,22 @@ SHAPES = [(1, 1, 1), (1, 33, 7), (5, 15, 16), (6, 16, 5), (7, 31, 33), (12, 32, 
           (200, 40, 17)]
 
 
+DTYPES = ["float32", "bfloat16", "int8"]
+
+
+def bytes_of(a):
+    """Rows of whole multiples of 1/16 that have 0 and 255/16 among their values, less their middle, where they can."""
+    levels = np.random.default_rng(9).integers(0, 256, a.shape)
+    levels[:, 0], levels[:, -1] = 255, 0
+    return ((levels - 100) / 16).astype(np.float32)
+
+
 def values(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
 
 @pytest.mark.parametrize("isa", SETS)
-@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
 def test_linear(isa, dtype, shape):
     rows, columns, depth = shape
@@ -25,12 +35,15 @@ def test_linear(isa, dtype, shape):
     bias, residual = values(columns, seed=2), values(rows, columns, seed=3)
     if dtype == "bfloat16":
         a, weight = reference.to_bfloat16(a), reference.to_bfloat16(weight)
+    if dtype == "int8":  # on the levels already: rounding has nothing left to decide
+        a, weight = bytes_of(a), reference.to_signed_bytes(weight).astype(np.float32)
+    bound = 3e-5 if dtype == "int8" else 3e-6  # its values are about ten times as large
     sums = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
     for activation, function in reference.ACTIVATIONS.items():
         found = _native.linear(a, weight, bias, residual, activation=activation, dtype=dtype, isa=isa)
-        assert np.abs(found - function(sums) - residual).max() <= 3e-6
+        assert np.abs(found - function(sums) - residual).max() <= bound
     plain = _native.linear(a, weight, bias, dtype=dtype, isa=isa)
-    assert np.abs(plain - sums).max() <= 3e-6
+    assert np.abs(plain - sums).max() <= bound
     assert np.array_equal(plain, _native.linear(a, weight, bias, dtype=dtype, isa=isa, threads=2))
 
 
@@ -56,13 +69,13 @@ def test_layer_norm(isa, units):
     assert np.abs(_native.layer_norm(x, gamma, beta, 1e-5, isa=isa) - wanted).max() <= 1e-5
 
 
-def attention(qkv, lengths, heads):
+def attention(qkv, lengths, heads, low):
     units = qkv.shape[1] // 3
     qkv = qkv.astype(np.float64).reshape(len(qkv), heads, 3, -1)
     out, start = [], 0
     for length in lengths:
         q, k, v = (qkv[start:start + length, :, part].transpose(1, 0, 2) for part in range(3))
-        mixed = reference.softmax(q @ k.transpose(0, 2, 1)) @ v
+        mixed = reference.softmax(q @ k.transpose(0, 2, 1), low) @ v
         out.append(mixed.transpose(1, 0, 2).reshape(length, units))
         start += length
     return np.concatenate(out)
@@ -73,10 +86,11 @@ def attention(qkv, lengths, heads):
     ([1], 1, 1), ([5, 1, 0, 17], 3, 12), ([33, 12], 2, 7), ([130], 1, 64), ([24, 25, 23], 2, 33)])
 def test_attention_over_ragged_rows(isa, lengths, heads, size):
     qkv = values(sum(lengths), heads * 3 * size)
-    wanted = attention(qkv, lengths, heads)
-    found = _native.attention(qkv, lengths, heads, isa=isa)
-    assert np.abs(found - wanted).max() <= 1e-5
-    assert np.array_equal(found, _native.attention(qkv, lengths, heads, isa=isa, threads=2))
+    for dtype, low, bound in (("float32", reference.same, 1e-5), ("bfloat16", reference.to_bfloat16, 1e-3)):
+        wanted = attention(low(qkv), lengths, heads, low)
+        found = _native.attention(qkv, lengths, heads, dtype=dtype, isa=isa)
+        assert np.abs(found - wanted).max() <= bound
+        assert np.array_equal(found, _native.attention(qkv, lengths, heads, dtype=dtype, isa=isa, threads=2))
 
 
 @pytest.mark.parametrize("isa", SETS)
@@ -88,6 +102,20 @@ def test_attention_with_scores_far_apart(isa):
     qkv[:, 2] = [1, 3e38, 2]
     assert np.array_equal(_native.attention(qkv, [3], 1, isa=isa)[:, 0], [2, 2, 2])
     assert np.array_equal(_native.attention(qkv[:2], [2], 1, isa=isa)[:, 0], [1, 1])
+
+
+@pytest.mark.parametrize("isa", SETS)
+def test_quantised_products_are_the_same_on_every_processor(isa):
+    a, weight, bias = values(25, 129), values(70, 129, seed=1), values(70, seed=2)
+    found = _native.linear(a, weight, bias, dtype="int8", isa=isa)
+    assert np.abs(found - _native.linear(a, weight, bias, dtype="int8", isa="portable")).max() <= 1e-5
+    low = reference.to_bytes(a.astype(np.float64)) @ reference.to_signed_bytes(weight.astype(np.float64)).T + bias
+    assert np.linalg.norm(found - low) <= 1e-3 * np.linalg.norm(low)
+    rows = np.zeros((3, 129), np.float32)
+    rows[1], rows[2] = 7, -3
+    level = rows @ reference.to_signed_bytes(weight).T + bias  # rows of one value lose nothing
+    assert np.abs(_native.linear(rows, weight, bias, dtype="int8", isa=isa) - level).max() <= 1e-3
+    assert np.isnan(_native.linear(np.full((1, 129), np.inf, np.float32), weight, bias, dtype="int8", isa=isa)).all()
 
 
 def test_refused_arguments():

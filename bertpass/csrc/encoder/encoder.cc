@@ -14,7 +14,8 @@ constexpr Index kGroupTokens = 1024;
 void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,
                       Index length, const Ragged& ragged, Workspace& work) const {
   const Index group = std::min(ragged.tokens(), std::max(kGroupTokens, ragged.longest()));
-  work.shape(kernels, widths, type, ragged.tokens(), group, ragged.longest(), team.threads());
+  const Widths& widths = layers.shape().widths;
+  work.shape(kernels, widths, layers.shape().type, ragged.tokens(), group, ragged.longest(), team.threads());
   const double amount = 4.0 * static_cast<double>(ragged.tokens() * widths.units);
   team.loop(ragged.sequences(), amount, [&](Index s, int) {
     for (Index t = 0; t < ragged.length(s); ++t) {
@@ -23,7 +24,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
     }
   });
   embedding_norm.apply(kernels, team, work.stream, ragged.tokens(), work.stream, work.low);
-  for (const Layer& layer : layers) {
+  for (const Layer& layer : layers.layers()) {
     for (Index first = 0, last; first < ragged.sequences(); first = last) {
       last = ragged.group_end(first, kGroupTokens);
       layer.forward(kernels, team, widths, ragged.offsets(first), last - first, work);

@@ -14,19 +14,34 @@ using bf16 = std::uint16_t;  // the upper half of a float, rounded to nearest ev
 
 enum class Activation { none, gelu, gelu_tanh, relu, tanh };
 
+// Columns of a packed panel. The same for every instruction set, so that packed weights can move between processors.
+constexpr Index kPanel = 32;
+
+// How a row of unsigned bytes stands for numbers: scale (u - zero).
+struct RowScale {
+  float scale;
+  std::int32_t zero;
+};
+
 // out = activation(a b + bias) + residual, for a of (rows, depth) and b of (depth, columns).
 //
-// b is packed into panels of Kernels::panel columns, the last one filled up with zeros. Element (k, j) of a panel is at
-//   float32   k * panel + j
-//   bfloat16  (k / 2 * panel + j) * 2 + k % 2, with a zero row after an odd depth: pairs along the depth
-// The sum over the depth runs in float32 and in the same order for every row, however many rows there are.
+// b is packed into panels of kPanel columns, the last one filled up with zeros, the depth filled up with zeros to whole
+// groups. Element (k, j) of a panel is at (k / group * kPanel + j) * group + k % group, with groups of
+//   float32 1, bfloat16 2, int8 4.
+// float32 and bfloat16: the sum over the depth runs in float32 and in the same order for every row, however many rows
+// there are. int8: a holds unsigned bytes with a scale and a zero point a row, b signed bytes with a scale a column; the
+// sum is exact. Reads a up to the end of the last group, which may lie past the depth.
 struct Gemm {
-  const void* a;  // float or bf16, as the kernel's name says
+  const void* a;  // float, bf16 or std::uint8_t, as the kernel's name says
   Index a_stride;  // from row to row, in elements; so are all strides
   const void* panels;
   Index rows, columns, depth;
-  const float* bias;      // (columns), or null
-  const float* residual;  // (rows, columns), or null
+  const RowScale* row_scales;        // int8: (rows)
+  const float* column_scales;        // int8: (columns)
+  const std::int32_t* column_sums;   // int8: (columns), of b
+  const float* row_factors;  // (rows), what the sums are multiplied by before the bias; or null
+  const float* bias;         // (columns), or null
+  const float* residual;     // (rows, columns), or null
   Index residual_stride;
   Activation activation;
   void* out;
@@ -36,15 +51,19 @@ struct Gemm {
 
 struct Kernels {
   const char* name;
-  Index panel;  // columns of a packed panel
-  Index tile;   // rows that the matrix product takes at once
+  Index tile;      // rows that the matrix product takes at once
+  bool fast_bf16;  // products of bfloat16 are faster than those of float32
   void (*gemm_f32)(const Gemm&);
   void (*gemm_bf16)(const Gemm&);
-  // Each row becomes exp(x - max) / sum; what is too small for a normal float is zero.
-  void (*softmax)(float* x, Index stride, Index rows, Index columns);
+  void (*gemm_i8)(const Gemm&);
+  // Each row becomes exp(x - max), in place or in bfloat16 in `low` where given; what is too small for a normal float
+  // is zero. inverse: one over the sum of each row.
+  void (*softmax)(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse);
   // out = (x - mean) / sqrt(variance + epsilon) * gamma + beta for one row; x may be out. low: its bfloat16, or null.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, Index columns, float* out,
                      bf16* low);
+  // The row in unsigned bytes between its least and its largest element (and zero).
+  RowScale (*quantize)(const float* x, Index columns, std::uint8_t* out);
   // out = a + b + c, or a + b where c is null.
   void (*add)(const float* a, const float* b, const float* c, Index columns, float* out);
   // The mean over the rows.

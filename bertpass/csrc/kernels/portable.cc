@@ -1,5 +1,7 @@
 // The specification of every kernel, in plain loops; also what runs on processors without a table of their own.
 #include <cmath>
+#include <limits>
+#include <type_traits>
 
 #include "kernels/bf16.h"
 #include "kernels/kernels.h"
@@ -7,7 +9,7 @@
 namespace bertpass::native {
 namespace {
 
-constexpr Index kPanel = 16;
+constexpr float kNothing = 1e-30f;  // a row whose elements differ by less is zero in bytes
 
 float activate(float x, Activation activation) {
   switch (activation) {
@@ -21,37 +23,58 @@ float activate(float x, Activation activation) {
   return x;
 }
 
-float element(const float* panel, Index k, Index j) { return panel[k * kPanel + j]; }
-float element(const bf16* panel, Index k, Index j) { return widen(panel[(k / 2 * kPanel + j) * 2 + k % 2]); }
 float value(float x) { return x; }
 float value(bf16 x) { return widen(x); }
-Index padded_depth(Index depth, const float*) { return depth; }
-Index padded_depth(Index depth, const bf16*) { return (depth + 1) / 2 * 2; }
+std::int32_t value(std::int8_t x) { return x; }
+std::int32_t value(std::uint8_t x) { return x; }
 
-template <class T>
-void gemm(const Gemm& g) {
-  const T* panels = static_cast<const T*>(g.panels);
+// Element (k, j) of a panel.
+template <class T, Index group>
+T element(const T* panel, Index k, Index j) {
+  return panel[(k / group * kPanel + j) * group + k % group];
+}
+
+void finish(const Gemm& g, Index row, Index column, float sum) {
+  if (g.row_factors) sum *= g.row_factors[row];
+  float x = activate(sum + (g.bias ? g.bias[column] : 0), g.activation);
+  if (g.residual) x += g.residual[row * g.residual_stride + column];
+  if (g.out_is_bf16)
+    static_cast<bf16*>(g.out)[row * g.out_stride + column] = narrow(x);
+  else
+    static_cast<float*>(g.out)[row * g.out_stride + column] = x;
+}
+
+// body(row, first column, panel, sums) for each row and panel; sums are those of the panel's columns.
+template <class T, Index group, class Sum, class Body>
+void panels_of(const Gemm& g, const Body& body) {
+  using B = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::int8_t, T>;  // bytes of b have a sign
+  const Index panel_size = (g.depth + group - 1) / group * group * kPanel;
   for (Index first = 0; first < g.columns; first += kPanel) {
-    const T* panel = panels + first * padded_depth(g.depth, panels);
-    for (Index i = 0; i < g.rows; ++i) {
-      const T* a = static_cast<const T*>(g.a) + i * g.a_stride;
-      float sum[kPanel] = {};
+    const B* panel = static_cast<const B*>(g.panels) + first / kPanel * panel_size;
+    for (Index row = 0; row < g.rows; ++row) {
+      const T* a = static_cast<const T*>(g.a) + row * g.a_stride;
+      Sum sums[kPanel] = {};
       for (Index k = 0; k < g.depth; ++k)
-        for (Index j = 0; j < kPanel; ++j) sum[j] += value(a[k]) * element(panel, k, j);
-      for (Index j = 0; j < kPanel && first + j < g.columns; ++j) {
-        const Index column = first + j;
-        float x = activate(sum[j] + (g.bias ? g.bias[column] : 0), g.activation);
-        if (g.residual) x += g.residual[i * g.residual_stride + column];
-        if (g.out_is_bf16)
-          static_cast<bf16*>(g.out)[i * g.out_stride + column] = narrow(x);
-        else
-          static_cast<float*>(g.out)[i * g.out_stride + column] = x;
-      }
+        for (Index j = 0; j < kPanel; ++j) sums[j] += value(a[k]) * value(element<B, group>(panel, k, j));
+      for (Index j = 0; j < kPanel && first + j < g.columns; ++j) body(row, first + j, sums[j]);
     }
   }
 }
 
-void softmax(float* x, Index stride, Index rows, Index columns) {
+template <class T, Index group>
+void gemm(const Gemm& g) {
+  panels_of<T, group, float>(g, [&](Index row, Index column, float sum) { finish(g, row, column, sum); });
+}
+
+void gemm_i8(const Gemm& g) {
+  panels_of<std::uint8_t, 4, std::int32_t>(g, [&](Index row, Index column, std::int32_t sum) {
+    const RowScale a = g.row_scales[row];
+    const float exact = static_cast<float>(sum - a.zero * g.column_sums[column]);
+    finish(g, row, column, exact * (a.scale * g.column_scales[column]));
+  });
+}
+
+void softmax(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse) {
   constexpr float kSmallest = -87.0f;  // exp of less is no normal float
   for (Index i = 0; i < rows; ++i, x += stride) {
     float most = x[0], sum = 0;
@@ -60,8 +83,9 @@ void softmax(float* x, Index stride, Index rows, Index columns) {
       const float shifted = x[j] - most;
       x[j] = shifted < kSmallest ? 0 : std::exp(shifted);
       sum += x[j];
+      if (low) low[i * low_stride + j] = narrow(x[j]);
     }
-    for (Index j = 0; j < columns; ++j) x[j] /= sum;
+    inverse[i] = 1 / sum;
   }
 }
 
@@ -76,6 +100,26 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float eps
     out[j] = (x[j] - mean) * scale * gamma[j] + beta[j];
     if (low) low[j] = narrow(out[j]);
   }
+}
+
+RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
+  float least = 0, most = 0;
+  for (Index j = 0; j < columns; ++j) {
+    least = x[j] < least ? x[j] : least;
+    most = x[j] > most ? x[j] : most;
+  }
+  const float range = most - least;
+  if (!(range <= std::numeric_limits<float>::max())) {  // infinite: no number stays one
+    for (Index j = 0; j < columns; ++j) out[j] = 0;
+    return {std::numeric_limits<float>::quiet_NaN(), 0};
+  }
+  const float scale = range > kNothing ? range / 255 : 1, inverse = 1 / scale;
+  const float zero = std::nearbyint(-least * inverse);
+  for (Index j = 0; j < columns; ++j) {
+    const float u = std::nearbyint(x[j] * inverse) + zero;
+    out[j] = static_cast<std::uint8_t>(u > 0 ? u < 255 ? u : 255 : 0);
+  }
+  return {scale, static_cast<std::int32_t>(zero)};
 }
 
 void add(const float* a, const float* b, const float* c, Index columns, float* out) {
@@ -96,7 +140,8 @@ void normalize(float* x, Index columns) {
   for (Index j = 0; j < columns; ++j) x[j] /= length > 1e-12f ? length : 1e-12f;
 }
 
-constexpr Kernels kTable = {"portable", kPanel, 1, gemm<float>, gemm<bf16>, softmax, layer_norm, add, mean, normalize};
+constexpr Kernels kTable = {"portable", 1,          false,    gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+                           softmax,    layer_norm, quantize, add,            mean,          normalize};
 
 }  // namespace
 

@@ -13,7 +13,8 @@ namespace {
 struct Vector {
   using V = __m256;
   static constexpr int width = 8;
-  static constexpr int tile_rows = 6;
+  static constexpr int tile_rows = 6, quad_rows = 4;
+  static constexpr bool fast_bf16 = false;
 
   static __m256i mask(Index n) {  // n < 8
     return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
@@ -41,6 +42,7 @@ struct Vector {
   }
   // y where x < limit, else z
   static V where_less(V x, V limit, V y, V z) { return _mm256_blendv_ps(z, y, _mm256_cmp_ps(x, limit, _CMP_LT_OQ)); }
+  static V first(V x, Index n) { return _mm256_and_ps(x, _mm256_castsi256_ps(mask(n))); }  // the others zero
   static float sum(V x) {
     __m128 s = _mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     s = _mm_add_ps(s, _mm_movehl_ps(s, s));
@@ -79,6 +81,48 @@ struct Vector {
                           _mm256_castsi256_ps(_mm256_slli_epi32(y, 16)), sum);
     return _mm256_fmadd_ps(_mm256_castsi256_ps(_mm256_and_si256(x, upper)),
                            _mm256_castsi256_ps(_mm256_and_si256(y, upper)), sum);
+  }
+
+  // Whole numbers of 32 bits, and groups of four bytes: 8 of them beside each other, or one for all. The bytes of a
+  // group are kept as numbers of 16 bits, the even ones and the odd ones: products of bytes would saturate when added.
+  using I = __m256i;
+  struct Quads {
+    __m256i even, odd;
+  };
+  using Weights = Quads;
+  static I whole_zero() { return _mm256_setzero_si256(); }
+  static I load_whole(const std::int32_t* p, Index n) {
+    return n >= width ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)) : _mm256_maskload_epi32(p, mask(n));
+  }
+  static void store_whole(std::int32_t* p, I x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x); }
+  static V to_float(I x) { return _mm256_cvtepi32_ps(x); }
+  static I minus_product(I x, std::int32_t y, I z) {
+    return _mm256_sub_epi32(x, _mm256_mullo_epi32(_mm256_set1_epi32(y), z));
+  }
+  static Weights load_weights(const std::int8_t* p) {
+    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return {_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
+  }
+  static Quads set_quad(std::uint32_t quad) {
+    return {_mm256_set1_epi32(static_cast<int>(quad & 0x00ff00ffu)),
+            _mm256_set1_epi32(static_cast<int>(quad >> 8 & 0x00ff00ffu))};
+  }
+  static I dot(I sum, const Quads& x, const Weights& y) {
+    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.even, y.even));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, y.odd));
+  }
+  // Numbers from 0 to 255.
+  static void store_bytes(std::uint8_t* p, V x, Index n) {
+    const __m256i whole = _mm256_cvtps_epi32(x);
+    const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(whole), _mm256_extracti128_si256(whole, 1));
+    const __m128i bytes = _mm_packus_epi16(words, words);
+    if (n >= width) {
+      _mm_storel_epi64(reinterpret_cast<__m128i*>(p), bytes);
+    } else {
+      std::uint8_t all[16];
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
+      std::memcpy(p, all, static_cast<std::size_t>(n));
+    }
   }
 };
 

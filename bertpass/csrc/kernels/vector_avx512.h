@@ -12,7 +12,12 @@ namespace {
 struct Vector {
   using V = __m512;
   static constexpr int width = 16;
-  static constexpr int tile_rows = 12;
+  static constexpr int tile_rows = 12, quad_rows = 12;
+#ifdef __AVX512BF16__
+  static constexpr bool fast_bf16 = true;
+#else
+  static constexpr bool fast_bf16 = false;
+#endif
 
   static __mmask16 mask(Index n) { return static_cast<__mmask16>((1u << n) - 1); }  // n < 16
 
@@ -36,6 +41,7 @@ struct Vector {
   static V where_less(V x, V limit, V y, V z) {
     return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, limit, _CMP_LT_OQ), z, y);
   }
+  static V first(V x, Index n) { return _mm512_maskz_mov_ps(mask(n), x); }  // the others zero
   static float sum(V x) { return _mm512_reduce_add_ps(x); }
   static float largest(V x) { return _mm512_reduce_max_ps(x); }
 
@@ -69,6 +75,28 @@ struct Vector {
     return _mm512_fmadd_ps(_mm512_castsi512_ps(_mm512_and_si512(x, upper)),
                            _mm512_castsi512_ps(_mm512_and_si512(y, upper)), sum);
 #endif
+  }
+
+  // Whole numbers of 32 bits, and groups of four bytes: 16 of them beside each other, or one for all.
+  using I = __m512i;
+  using Quads = __m512i;
+  using Weights = __m512i;
+  static I whole_zero() { return _mm512_setzero_si512(); }
+  static I load_whole(const std::int32_t* p, Index n) {
+    return n >= width ? _mm512_loadu_si512(p) : _mm512_maskz_loadu_epi32(mask(n), p);
+  }
+  static void store_whole(std::int32_t* p, I x) { _mm512_storeu_si512(p, x); }
+  static V to_float(I x) { return _mm512_cvtepi32_ps(x); }
+  static I minus_product(I x, std::int32_t y, I z) {
+    return _mm512_sub_epi32(x, _mm512_mullo_epi32(_mm512_set1_epi32(y), z));
+  }
+  static Weights load_weights(const std::int8_t* p) { return _mm512_loadu_si512(p); }
+  static Quads set_quad(std::uint32_t quad) { return _mm512_set1_epi32(static_cast<int>(quad)); }
+  static I dot(I sum, Quads x, Weights y) { return _mm512_dpbusd_epi32(sum, x, y); }
+  // Numbers from 0 to 255.
+  static void store_bytes(std::uint8_t* p, V x, Index n) {
+    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x));
+    _mm_mask_storeu_epi8(p, n >= width ? 0xffff : mask(n), bytes);
   }
 };
 

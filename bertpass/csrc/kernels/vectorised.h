@@ -11,9 +11,12 @@ namespace {
 
 using V = Vector::V;
 constexpr Index W = Vector::width;
-constexpr int kVectors = 2;  // of a panel
-constexpr Index kPanel = kVectors * W;
+constexpr int kVectors = 2;  // columns that are summed at once, in vectors: a panel or a part of it
+constexpr Index kStep = kVectors * W;
 constexpr int kTile = Vector::tile_rows;
+static_assert(kPanel % kStep == 0);
+
+constexpr float kNothing = 1e-30f;  // as in portable.cc
 
 V load_some(const float* p, Index n) { return n >= W ? Vector::load(p) : Vector::load(p, n); }
 void store_some(float* p, V x, Index n) {
@@ -89,7 +92,9 @@ void finish(const Gemm& g, const float* sums, Index row, Index rows, Index colum
     if (left <= 0) return;
     const V bias = g.bias ? load_some(g.bias + column, left) : Vector::zero();
     for (Index r = 0; r < rows; ++r) {
-      V x = activate<activation>(Vector::add(Vector::load(sums + r * kPanel + c * W), bias));
+      V x = Vector::load(sums + r * kStep + c * W);
+      x = g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row + r]), bias) : Vector::add(x, bias);
+      x = activate<activation>(x);
       if (g.residual) x = Vector::add(x, load_some(g.residual + (row + r) * g.residual_stride + column, left));
       store_some(static_cast<Out*>(g.out) + (row + r) * g.out_stride + column, x, left);
     }
@@ -110,10 +115,9 @@ Finish finish_of(Activation activation) {
   return finish<Activation::none, Out>;
 }
 
-Index panel_depth(Index depth, const float*) { return depth; }
-Index panel_depth(Index depth, const bf16*) { return (depth + 1) / 2 * 2; }
+// The sums of R rows and kStep columns, (R, kStep): all of them stay in registers over the whole depth. Each overload
+// says how a group of the depth is multiplied.
 
-// The sums of R rows and one panel, (R, kPanel): all of them stay in registers over the whole depth.
 template <int R>
 void multiply(const float* a, Index stride, const float* panel, Index depth, float* sums) {
   V sum[R][kVectors];
@@ -131,7 +135,7 @@ void multiply(const float* a, Index stride, const float* panel, Index depth, flo
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kPanel + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kStep + c * W, sum[r][c]);
 }
 
 template <int R>
@@ -140,70 +144,126 @@ void multiply(const bf16* a, Index stride, const bf16* panel, Index depth, float
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < kVectors; ++c) sum[r][c] = Vector::zero();
-  for (Index k = 0; k < depth; k += 2, panel += 2 * kPanel) {
+  const auto pairs = [&](Index k, auto pair_at) {
     const Vector::Pairs b0 = Vector::load_pairs(panel), b1 = Vector::load_pairs(panel + 2 * W);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      std::uint32_t pair = a[r * stride + k];  // alone at the end of an odd depth: there is nothing after it
-      if (k + 1 < depth) std::memcpy(&pair, a + r * stride + k, sizeof pair);
-      const Vector::Pairs x = Vector::set_pair(pair);
+      const Vector::Pairs x = Vector::set_pair(pair_at(a + r * stride + k));
+      sum[r][0] = Vector::dot(sum[r][0], x, b0);
+      sum[r][1] = Vector::dot(sum[r][1], x, b1);
+    }
+    panel += 2 * kPanel;
+  };
+  const auto whole = [](const bf16* p) {
+    std::uint32_t pair;
+    std::memcpy(&pair, p, sizeof pair);
+    return pair;
+  };
+  Index k = 0;
+  for (; k + 2 <= depth; k += 2) pairs(k, whole);
+  if (k < depth) pairs(k, [](const bf16* p) { return std::uint32_t{*p}; });  // what follows may be no number
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kStep + c * W, sum[r][c]);
+}
+
+template <int R>
+void multiply(const std::uint8_t* a, Index stride, const std::int8_t* panel, Index depth, std::int32_t* sums) {
+  Vector::I sum[R][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < kVectors; ++c) sum[r][c] = Vector::whole_zero();
+  for (Index k = 0; k < depth; k += 4, panel += 4 * kPanel) {
+    const Vector::Weights b0 = Vector::load_weights(panel), b1 = Vector::load_weights(panel + 4 * W);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      std::uint32_t quad;
+      std::memcpy(&quad, a + r * stride + k, sizeof quad);
+      const Vector::Quads x = Vector::set_quad(quad);
       sum[r][0] = Vector::dot(sum[r][0], x, b0);
       sum[r][1] = Vector::dot(sum[r][1], x, b1);
     }
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kPanel + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) Vector::store_whole(sums + r * kStep + c * W, sum[r][c]);
 }
 
 // multiply<rows> for the rows that are left, 1 to R.
-template <class T, int R>
-void multiply_rest(Index rows, const T* a, Index stride, const T* panel, Index depth, float* sums) {
+template <int R, class A, class B, class Sum>
+void multiply_rest(Index rows, const A* a, Index stride, const B* panel, Index depth, Sum* sums) {
   if constexpr (R > 0) {
     if (rows == R)
       multiply<R>(a, stride, panel, depth, sums);
     else
-      multiply_rest<T, R - 1>(rows, a, stride, panel, depth, sums);
+      multiply_rest<R - 1>(rows, a, stride, panel, depth, sums);
   }
 }
 
-template <class T>
-void gemm(const Gemm& g) {
-  const T* panels = static_cast<const T*>(g.panels);
-  const T* a = static_cast<const T*>(g.a);
-  const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
-  alignas(64) float sums[kTile * kPanel];
-  for (Index column = 0; column < g.columns; column += kPanel) {
-    const T* panel = panels + column * panel_depth(g.depth, panels);
-    for (Index row = 0; row < g.rows; row += kTile) {
-      const Index rows = g.rows - row < kTile ? g.rows - row : kTile;
-      multiply_rest<T, kTile>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums);
-      finish(g, sums, row, rows, column);
+// body(row, rows, column, sums) for each tile of at most R rows and kStep columns.
+template <int R, Index group, class A, class B, class Sum, class Body>
+void tiles(const Gemm& g, const B* panels, Sum* sums, const Body& body) {
+  const A* a = static_cast<const A*>(g.a);
+  const Index depth = (g.depth + group - 1) / group * group;
+  for (Index column = 0; column < g.columns; column += kStep) {
+    const B* panel = panels + column / kPanel * kPanel * depth + column % kPanel * group;
+    for (Index row = 0; row < g.rows; row += R) {
+      const Index rows = g.rows - row < R ? g.rows - row : R;
+      multiply_rest<R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums);
+      body(row, rows, column, sums);
     }
   }
 }
 
-void softmax(float* x, Index stride, Index rows, Index columns) {
-  const Index whole = columns / W * W, rest = columns - whole;
+template <class T, Index group>
+void gemm(const Gemm& g) {
+  const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
+  alignas(64) float sums[kTile * kStep];
+  tiles<kTile, group, T>(g, static_cast<const T*>(g.panels), sums,
+                         [&](Index row, Index rows, Index column, float*) { finish(g, sums, row, rows, column); });
+}
+
+void gemm_i8(const Gemm& g) {
+  const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
+  alignas(64) std::int32_t sums[Vector::quad_rows * kStep];
+  alignas(64) float values[Vector::quad_rows * kStep];
+  tiles<Vector::quad_rows, 4, std::uint8_t>(
+      g, static_cast<const std::int8_t*>(g.panels), sums, [&](Index row, Index rows, Index column, std::int32_t*) {
+        for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
+          const Index at = column + c * W, left = g.columns - at;
+          const V scales = load_some(g.column_scales + at, left);
+          const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
+          for (Index r = 0; r < rows; ++r) {
+            const RowScale scale = g.row_scales[row + r];
+            const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
+            const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
+            Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
+          }
+        }
+        finish(g, values, row, rows, column);
+      });
+}
+
+void softmax(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse) {
   for (Index i = 0; i < rows; ++i, x += stride) {
     V most = Vector::set(x[0]);
-    for (Index j = 0; j < whole; j += W) most = Vector::max(most, Vector::load(x + j));
+    Index j = 0;
+    for (; j + W <= columns; j += W) most = Vector::max(most, Vector::load(x + j));
     float top = Vector::largest(most);
-    for (Index j = whole; j < columns; ++j) top = x[j] > top ? x[j] : top;
+    for (; j < columns; ++j) top = x[j] > top ? x[j] : top;
     const V shift = Vector::set(top);
     V total = Vector::zero();
-    for (Index j = 0; j < whole; j += W) {
-      const V e = exponential(Vector::sub(Vector::load(x + j), shift));
-      Vector::store(x + j, e);
+    for (j = 0; j < columns; j += W) {
+      const Index left = columns - j;
+      V e = exponential(Vector::sub(load_some(x + j, left), shift));
+      if (left < W) e = Vector::first(e, left);  // zeros past the row
+      if (low)
+        store_some(low + i * low_stride + j, e, left);
+      else
+        store_some(x + j, e, left);
       total = Vector::add(total, e);
     }
-    if (rest) {  // stored and loaded again: the load has zeros past the row
-      Vector::store(x + whole, exponential(Vector::sub(Vector::load(x + whole, rest), shift)), rest);
-      total = Vector::add(total, Vector::load(x + whole, rest));
-    }
-    const V scale = Vector::set(1.0f / Vector::sum(total));
-    for (Index j = 0; j < columns; j += W)
-      store_some(x + j, Vector::mul(load_some(x + j, columns - j), scale), columns - j);
+    inverse[i] = 1 / Vector::sum(total);
   }
 }
 
@@ -229,6 +289,25 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float eps
     store_some(out + j, y, left);
     if (low) store_some(low + j, y, left);
   }
+}
+
+RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
+  V low = Vector::zero(), high = Vector::zero();
+  for (Index j = 0; j < columns; j += W) {
+    const V v = load_some(x + j, columns - j);  // zeros past the row
+    low = Vector::min(v, low);
+    high = Vector::max(v, high);
+  }
+  const float least = -Vector::largest(Vector::sub(Vector::zero(), low)), range = Vector::largest(high) - least;
+  const bool finite = range <= 3.4028234663852886e38f;
+  const float scale = !finite ? __builtin_nanf("") : range > kNothing ? range / 255 : 1;
+  const float zero = finite ? __builtin_nearbyintf(-least * (1 / scale)) : 0;
+  const V factor = Vector::set(1 / scale), offset = Vector::set(zero);
+  for (Index j = 0; j < columns; j += W) {
+    const V u = Vector::add(Vector::round(Vector::mul(load_some(x + j, columns - j), factor)), offset);
+    Vector::store_bytes(out + j, Vector::min(Vector::max(u, Vector::zero()), Vector::set(255)), columns - j);
+  }
+  return {scale, static_cast<std::int32_t>(zero)};
 }
 
 void add(const float* a, const float* b, const float* c, Index columns, float* out) {
@@ -263,7 +342,8 @@ void normalize(float* x, Index columns) {
 }
 
 constexpr Kernels table(const char* name) {
-  return {name, kPanel, kTile, gemm<float>, gemm<bf16>, softmax, layer_norm, add, mean, normalize};
+  return {name,    kTile,      Vector::fast_bf16, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+          softmax, layer_norm, quantize,          add,            mean,          normalize};
 }
 
 }  // namespace

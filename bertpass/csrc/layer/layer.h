@@ -7,19 +7,35 @@
 
 namespace bertpass::native {
 
-struct Layer {
-  Linear qkv;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
-  Linear proj;  // (units, units)
-  Norm attention_norm;
-  Linear up;    // (hidden, units)
-  Linear down;  // (units, hidden)
-  Norm output_norm;
-  Activation activation = Activation::gelu;
+// The weights of one layer as frameworks keep them: float32, matrices (out, in) row after row.
+struct LayerWeights {
+  const float *query, *query_bias, *key, *key_bias, *value, *value_bias;  // (units, units), (units)
+  const float *proj, *proj_bias, *attention_gamma, *attention_beta;       // (units, units), (units)
+  const float *up, *up_bias;                                              // (hidden, units), (hidden)
+  const float *down, *down_bias, *output_gamma, *output_beta;             // (units, hidden), (units)
+};
+
+// A view of packed weights.
+class Layer {
+ public:
+  // Of what pack() has written to `packed`.
+  Layer(Type type, const Widths& widths, Activation activation, float epsilon, const void* packed);
+
+  static Index bytes(Type type, const Widths& widths);
+  static void pack(Type type, const Widths& widths, const LayerWeights& weights, void* out);
 
   // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
   // to offsets[s + 1] - 1.
   void forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets, Index sequences,
                const Workspace& work) const;
+
+ private:
+  Activation activation_;
+  Linear qkv_;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
+  Linear proj_;  // (units, units)
+  Linear up_;    // (hidden, units)
+  Linear down_;  // (units, hidden)
+  Norm attention_norm_, output_norm_;
 };
 
 }  // namespace bertpass::native

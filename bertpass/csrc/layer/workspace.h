@@ -13,17 +13,18 @@ struct Widths {
 
 struct Workspace {
   // Give every matrix its place: the residual stream for `tokens` rows, what lives within a layer for `group` rows, in
-  // sequences of at most `longest`.
+  // sequences of at most `longest`. type: that of the weights.
   void shape(const Kernels& kernels, const Widths& widths, Type type, Index tokens, Index group, Index longest,
              int threads);
 
   Rows stream;  // (tokens, units) float32: the residual stream
-  Rows low;     // the same in bfloat16, without data where the weights are float32
+  Rows low;     // the same in the type of the weights, without data where that is float32
   Rows sum;     // (group, units) float32: what a normalisation reads
-  Rows qkv;     // (group, 3 units) float32: q, k, v of each head in turn
+  Rows qkv;     // (group, 3 units), in the type of attention's products: q, k, v of each head in turn
   Rows mixed;   // (group, units): what attention gives
   Rows hidden;  // (group, hidden): within the feed-forward network; in the place of qkv, which is done by then
-  float* scratch = nullptr;  // of attention
+  Rows hidden_low;  // the same in bytes, with data where the weights are int8
+  char* scratch = nullptr;  // of attention
   Index scratch_of_a_thread = 0;
 
  private:

@@ -12,18 +12,20 @@ Head::Head(const Weights& weights, const Kernels& kernels, const ModelConfig& co
       normalize_(config.normalize),
       units_(config.units),
       labels_(config.labels) {
-  const auto read = [&](const std::string& name, Index columns) {
-    return read_linear(weights, kernels, Type::float32, name, columns, units_);
+  const auto read = [&](const std::string& name, Index columns, Memory& memory) {
+    return read_linear(weights, name, columns, units_, memory);
   };
   const bool classifies = kind_ == HeadKind::classifier;
-  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", 2);
+  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", 2, last_memory_);
   if (kind_ == HeadKind::pooled || classifies) {
     const char* pooler = config.family == Family::roberta ? "roberta.pooler" : "bert.pooler";
     const char* first = config.family == Family::roberta ? "classifier.1" : "pre_classifier";
-    first_layer_ = read(kind_ == HeadKind::pooled || config.family == Family::bert ? pooler : first, units_);
+    first_layer_ = read(kind_ == HeadKind::pooled || config.family == Family::bert ? pooler : first, units_,
+                        first_memory_);
     if (classifies && config.family == Family::distilbert) first_activation_ = Activation::relu;
   }
-  if (classifies) last_layer_ = read(config.family == Family::roberta ? "classifier.3" : "classifier.1", labels_);
+  if (classifies)
+    last_layer_ = read(config.family == Family::roberta ? "classifier.3" : "classifier.1", labels_, last_memory_);
 }
 
 std::vector<std::vector<Index>> Head::shapes(Index sequences, Index length) const {
@@ -63,8 +65,8 @@ void Head::write_states(const Team& team, const Rows& states, const Ragged& ragg
 void Head::write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
                        Memory& scratch) const {
   scratch.grow(ragged.tokens() * 2 * 4);
-  const Rows logits{scratch.as<float>(), 2, Type::float32};
-  last_layer_.apply(team, states, ragged.tokens(), Activation::none, {}, logits);
+  const Rows logits{scratch.as<float>(), 2, Type::float32, nullptr};
+  last_layer_.apply(*kernels_, team, states, ragged.tokens(), Activation::none, {}, logits);
   for (Index s = 0; s < ragged.sequences(); ++s) {
     float* to = out + s * length * 2;
     std::copy(logits.floats(ragged.start(s)), logits.floats(ragged.start(s) + ragged.length(s)), to);
@@ -85,14 +87,14 @@ void Head::write_first(const Team& team, const Rows& states, const Ragged& ragge
                        Memory& scratch) const {
   const Index rows = ragged.sequences(), stride = stride_of(units_, sizeof(float));
   scratch.grow(2 * rows * stride * 4);
-  const Rows first{scratch.as<float>(), stride, Type::float32};
-  const Rows between{scratch.as<float>() + rows * stride, stride, Type::float32};
+  const Rows first{scratch.as<float>(), stride, Type::float32, nullptr};
+  const Rows between{scratch.as<float>() + rows * stride, stride, Type::float32, nullptr};
   for (Index s = 0; s < rows; ++s)
     std::memcpy(first.floats(s), states.floats(ragged.start(s)), units_ * sizeof(float));
   if (kind_ == HeadKind::pooled)
-    return first_layer_.apply(team, first, rows, first_activation_, {}, {out, units_, Type::float32});
-  first_layer_.apply(team, first, rows, first_activation_, {}, between);
-  last_layer_.apply(team, between, rows, Activation::none, {}, {out, labels_, Type::float32});
+    return first_layer_.apply(*kernels_, team, first, rows, first_activation_, {}, {out, units_, Type::float32, nullptr});
+  first_layer_.apply(*kernels_, team, first, rows, first_activation_, {}, between);
+  last_layer_.apply(*kernels_, team, between, rows, Activation::none, {}, {out, labels_, Type::float32, nullptr});
 }
 
 }  // namespace bertpass::native

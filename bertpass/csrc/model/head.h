@@ -34,6 +34,7 @@ class Head {
   Pooling pooling_;
   bool normalize_;
   Index units_, labels_;
+  Memory first_memory_, last_memory_;
   Linear first_layer_;  // of the pooler, or of a classifier of two layers
   Activation first_activation_ = Activation::tanh;
   Linear last_layer_;

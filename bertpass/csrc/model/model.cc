@@ -36,7 +36,7 @@ Model::Model(const ModelConfig& config, const Weights& weights, Type type, int t
     : kernels_(select_kernels(isa)),
       config_(config),
       team_(threads),
-      encoder_(read_encoder(weights, kernels_, type, config)),
+      owned_(read_encoder(weights, team_, type, config)),
       head_(weights, kernels_, config) {}
 
 template <class Use>
@@ -47,7 +47,7 @@ void Model::run(const std::int32_t* ids, const std::int32_t* types, const std::i
   const Lease lease(*this);
   Arena& arena = *lease;
   arena.ragged.set(lengths, sequences);
-  encoder_.forward(kernels_, team_, ids, types, length, arena.ragged, arena.work);
+  owned_.encoder.forward(kernels_, team_, ids, types, length, arena.ragged, arena.work);
   use(arena);
 }
 

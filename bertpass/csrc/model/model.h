@@ -11,7 +11,8 @@ namespace bertpass::native {
 
 class Model {
  public:
-  // Packs the weights; the tensors can go afterwards. `isa` as in select_kernels. Throws WeightError.
+  // Packs the weights; tensors without an owner can go afterwards. `isa` as in select_kernels. Throws WeightError and
+  // PackedError.
   Model(const ModelConfig& config, const Weights& weights, Type type, int threads, const std::string& isa);
 
   // ids and types: (sequences, length); types may be null and are ignored by families that have none. lengths:
@@ -52,7 +53,7 @@ class Model {
   const Kernels& kernels_;
   ModelConfig config_;
   Team team_;
-  Encoder encoder_;
+  OwnedEncoder owned_;
   Head head_;
   mutable std::mutex mutex_;
   mutable std::vector<std::unique_ptr<Arena>> idle_;

@@ -1,7 +1,6 @@
 #include "model/weights.h"
 
 #include <algorithm>
-#include <cmath>
 
 namespace bertpass::native {
 namespace {
@@ -12,83 +11,110 @@ std::string text(const std::vector<Index>& shape) {
   return "(" + out + ")";
 }
 
-std::vector<float> read_table(const Weights& weights, const std::string& name, Index rows, Index columns) {
-  const float* data = weights.get(name, {rows, columns});
-  return std::vector<float>(data, data + rows * columns);
-}
+std::string root_of(const ModelConfig& config) { return config.family == Family::roberta ? "roberta" : "bert"; }
 
-Norm read_norm(const Weights& weights, const std::string& name, Index units, float epsilon) {
-  const float* gamma = weights.get(name + ".gamma", {units});
-  const float* beta = weights.get(name + ".beta", {units});
-  return {std::vector<float>(gamma, gamma + units), std::vector<float>(beta, beta + units), epsilon};
-}
-
-// The three projections as one, q, k and v of each head in turn, q scaled by 1 / sqrt(head size).
-Linear read_attention(const Weights& weights, const Kernels& kernels, Type type, const std::string& cell, Index units,
-                      Index heads) {
-  const Index size = units / heads;
-  const float scale = 1 / std::sqrt(static_cast<float>(size));
-  std::vector<float> joined(3 * units * units), biases(3 * units);
-  Index part = 0;
-  for (const char* name : {"query", "key", "value"}) {
-    const std::string full = cell + ".attention_cell.proj_" + name;
-    const float* weight = weights.get(full + ".weight", {units, units});
-    const float* bias = weights.get(full + ".bias", {units});
-    const float factor = part == 0 ? scale : 1;
-    const auto scaled = [factor](float x) { return x * factor; };
-    for (Index head = 0; head < heads; ++head) {
-      const Index row = (head * 3 + part) * size;
-      const float* from = weight + head * size * units;
-      std::transform(from, from + size * units, joined.begin() + row * units, scaled);
-      std::transform(bias + head * size, bias + (head + 1) * size, biases.begin() + row, scaled);
-    }
-    ++part;
+// A tensor that stays: its own memory where it has an owner, else a copy.
+const float* keep(const Weights& weights, const std::string& name, const std::vector<Index>& shape,
+                  std::vector<std::shared_ptr<const void>>& kept) {
+  const Tensor& tensor = weights.get(name, shape);
+  if (tensor.owner) {
+    kept.push_back(tensor.owner);
+    return tensor.data;
   }
-  return Linear(kernels, type, joined.data(), biases.data(), 3 * units, units);
+  Index size = 1;
+  for (const Index n : shape) size *= n;
+  const auto copy = std::make_shared<std::vector<float>>(tensor.data, tensor.data + size);
+  kept.push_back(copy);
+  return copy->data();
+}
+
+LayerWeights layer_weights(const Weights& weights, const std::string& cell, Index units, Index hidden) {
+  const auto matrix = [&](const char* name, Index rows, Index columns) {
+    return weights.get(cell + name + ".weight", {rows, columns}).data;
+  };
+  const auto vector = [&](const char* name, Index size) { return weights.get(cell + name, {size}).data; };
+  LayerWeights w;
+  w.query = matrix(".attention_cell.proj_query", units, units);
+  w.query_bias = vector(".attention_cell.proj_query.bias", units);
+  w.key = matrix(".attention_cell.proj_key", units, units);
+  w.key_bias = vector(".attention_cell.proj_key.bias", units);
+  w.value = matrix(".attention_cell.proj_value", units, units);
+  w.value_bias = vector(".attention_cell.proj_value.bias", units);
+  w.proj = matrix(".proj", units, units);
+  w.proj_bias = vector(".proj.bias", units);
+  w.attention_gamma = vector(".layer_norm.gamma", units);
+  w.attention_beta = vector(".layer_norm.beta", units);
+  w.up = matrix(".ffn.ffn_1", hidden, units);
+  w.up_bias = vector(".ffn.ffn_1.bias", hidden);
+  w.down = matrix(".ffn.ffn_2", units, hidden);
+  w.down_bias = vector(".ffn.ffn_2.bias", units);
+  w.output_gamma = vector(".ffn.layer_norm.gamma", units);
+  w.output_beta = vector(".ffn.layer_norm.beta", units);
+  return w;
+}
+
+PackedLayers view(const Packed& packed, const ModelConfig& config) {
+  PackedLayers layers(packed.data, packed.bytes);
+  const LayersShape& shape = layers.shape();
+  if (shape.widths.units != config.units || shape.widths.hidden != config.hidden ||
+      shape.widths.heads != config.heads || shape.layers != config.layers || shape.activation != config.activation ||
+      shape.epsilon != config.epsilon)
+    throw WeightError("the packed layers do not belong to this model.");
+  return layers;
 }
 
 }  // namespace
 
-const float* Weights::get(const std::string& name, const std::vector<Index>& shape) const {
+const Tensor& Weights::get(const std::string& name, const std::vector<Index>& shape) const {
   const auto found = tensors_.find(name);
   if (found == tensors_.end()) throw WeightError("the weights lack '" + name + "'.");
   if (found->second.shape != shape)
     throw WeightError("'" + name + "' has the shape " + text(found->second.shape) + " and the model needs " +
                       text(shape) + ".");
-  return found->second.data;
+  return found->second;
 }
 
-Linear read_linear(const Weights& weights, const Kernels& kernels, Type type, const std::string& name, Index columns,
-                   Index depth) {
-  return Linear(kernels, type, weights.get(name + ".weight", {columns, depth}), weights.get(name + ".bias", {columns}),
-                columns, depth);
+Linear read_linear(const Weights& weights, const std::string& name, Index columns, Index depth, Memory& memory) {
+  memory.grow(Linear::bytes(Type::float32, columns, depth));
+  Linear::pack(Type::float32, weights.get(name + ".weight", {columns, depth}).data,
+               weights.get(name + ".bias", {columns}).data, columns, depth, memory.as<char>());
+  return Linear(Type::float32, columns, depth, memory.as<char>());
 }
 
-Encoder read_encoder(const Weights& weights, const Kernels& kernels, Type type, const ModelConfig& config) {
-  const std::string root = config.family == Family::roberta ? "roberta" : "bert";
-  const Index units = config.units, hidden = config.hidden;
-  Encoder encoder;
-  encoder.widths = {units, hidden, config.heads};
-  encoder.type = type;
+LayersSource layers_source(const Weights& weights, Type type, const ModelConfig& config) {
+  LayersSource source{
+      {{config.units, config.hidden, config.heads}, config.layers, config.epsilon, config.activation, type}, {}};
+  const std::string cells = root_of(config) + ".encoder.transformer_cells.";
+  for (Index number = 0; number < config.layers; ++number)
+    source.layers.push_back(layer_weights(weights, cells + std::to_string(number), config.units, config.hidden));
+  return source;
+}
+
+OwnedEncoder read_encoder(const Weights& weights, const Team& team, Type type, const ModelConfig& config) {
+  const std::string root = root_of(config);
+  const Index units = config.units;
+  OwnedEncoder made;
+  Encoder& encoder = made.encoder;
+  const auto kept = [&](const std::string& name, const std::vector<Index>& shape) {
+    return keep(weights, root + name, shape, made.kept);
+  };
   encoder.tables.units = units;
-  encoder.tables.words = read_table(weights, root + ".word_embed.0.weight", config.vocabulary, units);
-  encoder.tables.positions = read_table(weights, root + ".encoder.position_weight", config.max_length, units);
-  if (config.token_types)
-    encoder.tables.types = read_table(weights, root + ".token_type_embed.0.weight", config.token_types, units);
-  encoder.embedding_norm = read_norm(weights, root + ".encoder.layer_norm", units, config.epsilon);
-  for (Index number = 0; number < config.layers; ++number) {
-    const std::string cell = root + ".encoder.transformer_cells." + std::to_string(number);
-    Layer layer;
-    layer.qkv = read_attention(weights, kernels, type, cell, units, config.heads);
-    layer.proj = read_linear(weights, kernels, type, cell + ".proj", units, units);
-    layer.attention_norm = read_norm(weights, cell + ".layer_norm", units, config.epsilon);
-    layer.up = read_linear(weights, kernels, type, cell + ".ffn.ffn_1", hidden, units);
-    layer.down = read_linear(weights, kernels, type, cell + ".ffn.ffn_2", units, hidden);
-    layer.output_norm = read_norm(weights, cell + ".ffn.layer_norm", units, config.epsilon);
-    layer.activation = config.activation;
-    encoder.layers.push_back(std::move(layer));
+  encoder.tables.words = kept(".word_embed.0.weight", {config.vocabulary, units});
+  encoder.tables.positions = kept(".encoder.position_weight", {config.max_length, units});
+  if (config.token_types) encoder.tables.types = kept(".token_type_embed.0.weight", {config.token_types, units});
+  encoder.embedding_norm = {kept(".encoder.layer_norm.gamma", {units}), kept(".encoder.layer_norm.beta", {units}),
+                            units, config.epsilon};
+  if (weights.packed().data) {
+    made.kept.push_back(weights.packed().owner);
+    encoder.layers = view(weights.packed(), config);
+    return made;
   }
-  return encoder;
+  const LayersSource source = layers_source(weights, type, config);
+  const auto memory = std::make_shared<Memory>(packed_bytes(source.shape));
+  pack_layers(team, source.shape, source.layers.data(), memory->as<char>());
+  encoder.layers = PackedLayers(memory->as<char>(), memory->bytes());
+  made.kept.push_back(memory);
+  return made;
 }
 
 }  // namespace bertpass::native

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,27 +11,51 @@
 
 namespace bertpass::native {
 
-// Memory of somebody else: float32, row after row.
+// Memory of somebody else: float32, row after row. Where there is an owner it keeps the memory for as long as it lives.
 struct Tensor {
   const float* data = nullptr;
   std::vector<Index> shape;
+  std::shared_ptr<const void> owner;
+};
+
+// Layers that were packed before (encoder/packed.h).
+struct Packed {
+  const void* data = nullptr;
+  Index bytes = 0;
+  std::shared_ptr<const void> owner;
 };
 
 class Weights {
  public:
-  explicit Weights(std::map<std::string, Tensor> tensors) : tensors_(std::move(tensors)) {}
+  explicit Weights(std::map<std::string, Tensor> tensors, Packed packed = {})
+      : tensors_(std::move(tensors)), packed_(std::move(packed)) {}
 
-  // The data of a tensor of this shape; WeightError where there is none.
-  const float* get(const std::string& name, const std::vector<Index>& shape) const;
+  // A tensor of this shape; WeightError where there is none.
+  const Tensor& get(const std::string& name, const std::vector<Index>& shape) const;
+  const Packed& packed() const { return packed_; }
 
  private:
   std::map<std::string, Tensor> tensors_;
+  Packed packed_;
 };
 
-// NAME.weight (columns, depth) and NAME.bias (columns).
-Linear read_linear(const Weights& weights, const Kernels& kernels, Type type, const std::string& name, Index columns,
-                   Index depth);
+// NAME.weight (columns, depth) and NAME.bias (columns) in float32, packed into `memory`.
+Linear read_linear(const Weights& weights, const std::string& name, Index columns, Index depth, Memory& memory);
 
-Encoder read_encoder(const Weights& weights, const Kernels& kernels, Type type, const ModelConfig& config);
+// What its layers need, views of the weights. Throws WeightError.
+struct LayersSource {
+  LayersShape shape;
+  std::vector<LayerWeights> layers;
+};
+LayersSource layers_source(const Weights& weights, Type type, const ModelConfig& config);
+
+// An encoder and what it views: the tables where they are, if these have an owner, else a copy; the layers packed.
+struct OwnedEncoder {
+  Encoder encoder;
+  std::vector<std::shared_ptr<const void>> kept;
+};
+
+// type: of the layers; ignored where they are packed already. Throws WeightError, PackedError.
+OwnedEncoder read_encoder(const Weights& weights, const Team& team, Type type, const ModelConfig& config);
 
 }  // namespace bertpass::native

@@ -7,19 +7,86 @@
 namespace bertpass::native {
 namespace {
 
+// Where one thread keeps what belongs to one head of one sequence, as distances from the start of its memory.
+struct Scratch {
+  Index bytes = 0;
+  Index stride, low_stride;  // of scores and low
+  Index keys, values;        // packed
+  Index scores;              // (queries, length) float32
+  Index inverse;             // (queries), one over the sums of the weights
+  Index low;                 // (queries, length): the weights in bfloat16, where the products are
+
+  Scratch(Type type, Index queries, Index length, Index head_size)
+      : stride(stride_of(length, sizeof(float))),
+        low_stride(stride_of(length, sizeof(bf16))),
+        keys(take(packed_size(head_size, length, type) * size_of(type))),
+        values(take(packed_size(length, head_size, type) * size_of(type))),
+        scores(take(queries * stride * static_cast<Index>(sizeof(float)))),
+        inverse(take(queries * static_cast<Index>(sizeof(float)))),
+        low(take(type == Type::bfloat16 ? queries * low_stride * static_cast<Index>(sizeof(bf16)) : 0)) {}
+
+ private:
+  Index take(Index size) {
+    const Index here = bytes;
+    bytes += round_up(size, kLine);
+    return here;
+  }
+};
+
 Index query_block(const Kernels& kernels) { return std::max<Index>(8, 2 * kernels.tile); }
+
+template <class T>
+void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, Index head, Index head_size,
+            const Rows& out, char* memory) {
+  constexpr bool in_bf16 = sizeof(T) == sizeof(bf16);
+  const Index block = query_block(kernels);
+  const Scratch at(qkv.type, block, length, head_size);
+  T* keys = reinterpret_cast<T*>(memory + at.keys);
+  T* values = reinterpret_cast<T*>(memory + at.values);
+  float* scores = reinterpret_cast<float*>(memory + at.scores);
+  float* inverse = reinterpret_cast<float*>(memory + at.inverse);
+  bf16* low = in_bf16 ? reinterpret_cast<bf16*>(memory + at.low) : nullptr;
+  const T* q = static_cast<const T*>(qkv.at(start, head * 3 * head_size));
+  pack(q + head_size, 1, qkv.stride, head_size, length, keys);
+  pack(q + 2 * head_size, qkv.stride, 1, length, head_size, values);
+  const auto gemm = in_bf16 ? kernels.gemm_bf16 : kernels.gemm_f32;
+
+  Gemm product{};  // queries by keys
+  product.a_stride = qkv.stride;
+  product.panels = keys;
+  product.columns = length;
+  product.depth = head_size;
+  product.out = scores;
+  product.out_stride = at.stride;
+
+  Gemm mixture{};  // weights by values
+  mixture.a = in_bf16 ? static_cast<const void*>(low) : scores;
+  mixture.a_stride = in_bf16 ? at.low_stride : at.stride;
+  mixture.panels = values;
+  mixture.columns = head_size;
+  mixture.depth = length;
+  mixture.row_factors = inverse;
+  mixture.out_stride = out.stride;
+  mixture.out_is_bf16 = out.type == Type::bfloat16;
+
+  for (Index first = 0; first < length; first += block) {
+    product.rows = mixture.rows = std::min(block, length - first);
+    product.a = q + first * qkv.stride;
+    gemm(product);
+    kernels.softmax(scores, at.stride, product.rows, length, low, at.low_stride, inverse);
+    mixture.out = out.at(start + first, head * head_size);
+    gemm(mixture);
+  }
+}
 
 }  // namespace
 
-Index attention_scratch(const Kernels& kernels, Index longest, Index head_size) {
-  return packed_size(head_size, longest, kernels.panel, Type::float32) +
-         packed_size(longest, head_size, kernels.panel, Type::float32) +
-         query_block(kernels) * stride_of(longest, sizeof(float)) + 2 * kLine;
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size) {
+  return Scratch(type, query_block(kernels), longest, head_size).bytes;
 }
 
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const Rows& out, float* scratch, Index scratch_of_a_thread) {
-  const Index block = query_block(kernels);
+               Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread) {
   double work = 0;
   for (Index s = 0; s < sequences; ++s) {
     const double length = static_cast<double>(offsets[s + 1] - offsets[s]);
@@ -27,43 +94,10 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
   }
   team.loop(sequences * heads, work, [&](Index task, int thread) {
     const Index* at = offsets + task / heads;
-    const Index start = at[0] - offsets[0], length = at[1] - at[0], head = task % heads;
+    const Index start = at[0] - offsets[0], length = at[1] - at[0];
     if (length == 0) return;
-    const float* q = qkv.floats(start) + head * 3 * head_size;
-    const Index line = kLine / static_cast<Index>(sizeof(float));
-    float* keys = scratch + thread * scratch_of_a_thread;
-    float* values = keys + round_up(packed_size(head_size, length, kernels.panel, Type::float32), line);
-    float* scores = values + round_up(packed_size(length, head_size, kernels.panel, Type::float32), line);
-    pack(q + head_size, 1, qkv.stride, head_size, length, kernels.panel, keys);
-    pack(q + 2 * head_size, qkv.stride, 1, length, head_size, kernels.panel, values);
-
-    Gemm product{};  // queries by keys
-    product.a_stride = qkv.stride;
-    product.panels = keys;
-    product.columns = length;
-    product.depth = head_size;
-    product.out = scores;
-    product.out_stride = stride_of(length, sizeof(float));
-
-    Gemm mixture{};  // weights by values
-    mixture.a = scores;
-    mixture.a_stride = product.out_stride;
-    mixture.panels = values;
-    mixture.columns = head_size;
-    mixture.depth = length;
-    mixture.out_stride = out.stride;
-    mixture.out_is_bf16 = out.type == Type::bfloat16;
-
-    for (Index first = 0; first < length; first += block) {
-      product.rows = mixture.rows = std::min(block, length - first);
-      product.a = q + first * qkv.stride;
-      kernels.gemm_f32(product);
-      kernels.softmax(scores, product.out_stride, product.rows, length);
-      const Index row = start + first, column = head * head_size;
-      mixture.out = mixture.out_is_bf16 ? static_cast<void*>(out.halves(row) + column)
-                                        : static_cast<void*>(out.floats(row) + column);
-      kernels.gemm_f32(mixture);
-    }
+    const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
+    one(kernels, qkv, start, length, task % heads, head_size, out, scratch + thread * scratch_of_a_thread);
   });
 }
 

@@ -6,15 +6,16 @@
 
 namespace bertpass::native {
 
-// Floats of working memory that attention() needs for each thread, sequences of at most `longest` tokens.
-Index attention_scratch(const Kernels& kernels, Index longest, Index head_size);
+// Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens.
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size);
 
 // out = softmax(q k^T) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
 //
 // Sequence s has length offsets[s + 1] - offsets[s] and follows sequence s - 1; offsets[0] stands for row 0. A row of
-// qkv (float32) holds q, k and v of the first head, then those of the second and so on; a row of out holds the heads
-// beside each other. Scores exist for a few queries at a time only: memory grows with the length, not with its square.
+// qkv (float32 or bfloat16, as the products then are) holds q, k and v of the first head, then those of the second and
+// so on; a row of out (float32 or bfloat16) holds the heads beside each other. Scores exist for a few queries at a time
+// only: memory grows with the length, not with its square. scratch: attention_scratch() for each thread, on cache lines.
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const Rows& out, float* scratch, Index scratch_of_a_thread);
+               Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread);
 
 }  // namespace bertpass::native

@@ -11,47 +11,81 @@ namespace {
 // (AMD Zen 2 to 5 have 0.5 to 1 MiB, Intel's servers 1 to 2 MiB).
 constexpr Index kActivationBytes = 512 * 1024;
 
-}  // namespace
+// Bytes of one number for each column: bias, scales, sums.
+Index vector_bytes(Index columns) { return round_up(columns, kPanel) * static_cast<Index>(sizeof(float)); }
 
-Linear::Linear(const Kernels& kernels, Type type, const float* weight, const float* bias, Index columns, Index depth)
-    : kernels_(&kernels),
-      type_(type),
-      columns_(columns),
-      depth_(depth),
-      panels_(packed_size(depth, columns, kernels.panel, type) * size_of(type)),
-      bias_(columns, 0.0f) {
-  if (bias) std::copy(bias, bias + columns, bias_.begin());
-  if (type == Type::float32)
-    pack(weight, 1, depth, depth, columns, kernels.panel, panels_.as<float>());
-  else
-    pack(weight, 1, depth, depth, columns, kernels.panel, panels_.as<bf16>());
+void (*gemm_of(const Kernels& kernels, Type type))(const Gemm&) {
+  switch (type) {
+    case Type::float32: return kernels.gemm_f32;
+    case Type::bfloat16: return kernels.gemm_bf16;
+    case Type::int8: break;
+  }
+  return kernels.gemm_i8;
 }
 
-void Linear::apply(const Team& team, const Rows& a, Index rows, Activation activation, const Rows& residual,
-                   const Rows& out) const {
-  const Index panel = kernels_->panel, tile = kernels_->tile;
-  const Index panels = (columns_ + panel - 1) / panel;
-  const Index panel_bytes = packed_size(depth_, panel, panel, type_) * size_of(type_);
-  const Index fitting = kActivationBytes / (depth_ * size_of(type_)) / tile * tile;
-  const Index block = std::max(fitting, 4 * tile), blocks = (rows + block - 1) / block;
+}  // namespace
+
+Linear::Linear(Type type, Index columns, Index depth, const void* packed)
+    : type_(type), columns_(columns), depth_(depth), bias_(static_cast<const float*>(packed)) {
+  const char* next = static_cast<const char*>(packed) + vector_bytes(columns);
+  if (type == Type::int8) {
+    scales_ = reinterpret_cast<const float*>(next);
+    sums_ = reinterpret_cast<const std::int32_t*>(next + vector_bytes(columns));
+    next += 2 * vector_bytes(columns);
+  }
+  panels_ = next;
+}
+
+Index Linear::bytes(Type type, Index columns, Index depth) {
+  const Index vectors = type == Type::int8 ? 3 : 1;
+  return vectors * vector_bytes(columns) + round_up(packed_size(depth, columns, type) * size_of(type), kLine);
+}
+
+void Linear::pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out) {
+  const Linear made(type, columns, depth, out);
+  float* biases = static_cast<float*>(out);
+  std::fill(biases, biases + round_up(columns, kPanel), 0.0f);
+  if (bias) std::copy(bias, bias + columns, biases);
+  void* panels = const_cast<void*>(made.panels_);  // within `out`, as the scales and the sums are
+  switch (type) {
+    case Type::float32: return native::pack(weight, 1, depth, depth, columns, static_cast<float*>(panels));
+    case Type::bfloat16: return native::pack(weight, 1, depth, depth, columns, static_cast<bf16*>(panels));
+    case Type::int8:
+      return native::pack(weight, 1, depth, depth, columns, static_cast<std::int8_t*>(panels),
+                          const_cast<float*>(made.scales_), const_cast<std::int32_t*>(made.sums_));
+  }
+}
+
+void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
+                   const Rows& residual, const Rows& out) const {
+  const Index panels = (columns_ + kPanel - 1) / kPanel;
+  const Index panel_bytes = packed_size(depth_, kPanel, type_) * size_of(type_);
+  const Index fitting = kActivationBytes / (depth_ * size_of(type_)) / kernels.tile * kernels.tile;
+  const Index block = std::max(fitting, 4 * kernels.tile), blocks = (rows + block - 1) / block;
   const double work = static_cast<double>(rows) * static_cast<double>(columns_) * static_cast<double>(depth_);
+  const auto gemm = gemm_of(kernels, type_);
   team.loop(blocks * panels, work, [&](Index task, int) {
-    const Index row = task / panels * block, number = task % panels, column = number * panel;
+    const Index row = task / panels * block, number = task % panels, column = number * kPanel;
     Gemm g{};
     g.a = a.row(row);
     g.a_stride = a.stride;
-    g.panels = panels_.as<char>() + number * panel_bytes;
+    g.panels = static_cast<const char*>(panels_) + number * panel_bytes;
     g.rows = std::min(block, rows - row);
-    g.columns = std::min(panel, columns_ - column);
+    g.columns = std::min(kPanel, columns_ - column);
     g.depth = depth_;
-    g.bias = bias_.data() + column;
+    g.bias = bias_ + column;
+    if (type_ == Type::int8) {
+      g.row_scales = a.scales + row;
+      g.column_scales = scales_ + column;
+      g.column_sums = sums_ + column;
+    }
     g.residual = residual.data ? residual.floats(row) + column : nullptr;
     g.residual_stride = residual.stride;
     g.activation = activation;
-    g.out_is_bf16 = out.type == Type::bfloat16;
-    g.out = g.out_is_bf16 ? static_cast<void*>(out.halves(row) + column) : static_cast<void*>(out.floats(row) + column);
+    g.out = out.at(row, column);
     g.out_stride = out.stride;
-    (type_ == Type::float32 ? kernels_->gemm_f32 : kernels_->gemm_bf16)(g);
+    g.out_is_bf16 = out.type == Type::bfloat16;
+    gemm(g);
   });
 }
 

@@ -1,35 +1,38 @@
 // A dense layer over weights that were packed once.
 #pragma once
 
-#include <vector>
-
 #include "ops/rows.h"
 #include "ops/team.h"
 
 namespace bertpass::native {
 
+// A view: the memory is of somebody else. In memory the parts follow each other, each on a cache line: bias, for int8
+// the scales and the sums of the columns, panels (see kernels.h).
 class Linear {
  public:
   Linear() = default;
+  // Of weights that pack() has written to `packed`.
+  Linear(Type type, Index columns, Index depth, const void* packed);
 
-  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null. Both are copied.
-  Linear(const Kernels& kernels, Type type, const float* weight, const float* bias, Index columns, Index depth);
+  // Bytes of the packed weights, whole cache lines.
+  static Index bytes(Type type, Index columns, Index depth);
+  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null.
+  static void pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out);
 
-  // out = activation(a weight^T + bias) + residual. a has the weights' type and `rows` rows; out has either type;
-  // residual is float32 or has no data.
-  void apply(const Team& team, const Rows& a, Index rows, Activation activation, const Rows& residual,
-             const Rows& out) const;
+  // out = activation(a weight^T + bias) + residual. a has the weights' type and `rows` rows; out is float32 or
+  // bfloat16; residual is float32 or has no data.
+  void apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
+             const Rows& residual, const Rows& out) const;
 
-  Index columns() const { return columns_; }
-  const float* bias() const { return bias_.data(); }
-  Index bytes() const { return panels_.bytes() + static_cast<Index>(bias_.size() * sizeof(float)); }
+  const float* bias() const { return bias_; }
 
  private:
-  const Kernels* kernels_ = nullptr;
   Type type_ = Type::float32;
   Index columns_ = 0, depth_ = 0;
-  Memory panels_;
-  std::vector<float> bias_;
+  const float* bias_ = nullptr;
+  const float* scales_ = nullptr;
+  const std::int32_t* sums_ = nullptr;
+  const void* panels_ = nullptr;
 };
 
 }  // namespace bertpass::native

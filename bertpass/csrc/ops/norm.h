@@ -1,31 +1,33 @@
-// Layer normalisation, and the embedding lookup that ends in one.
+// What is done to one row after another: layer normalisation, quantisation, and the embedding lookup.
 #pragma once
-
-#include <vector>
 
 #include "ops/rows.h"
 #include "ops/team.h"
 
 namespace bertpass::native {
 
+// A view of gamma and beta.
 struct Norm {
-  std::vector<float> gamma, beta;
+  const float *gamma = nullptr, *beta = nullptr;
+  Index columns = 0;
   float epsilon = 0;
 
-  // out = norm(x) for float32 rows; low gets the same in bfloat16 where it has data.
+  // out = norm(x) for float32 rows; low gets the same in bfloat16 or in bytes where it has data.
   void apply(const Kernels& kernels, const Team& team, const Rows& x, Index rows, const Rows& out,
              const Rows& low) const;
 };
 
-// Embedding tables of float32, row after row.
+// Float32 rows in bytes, with their scales.
+void quantize(const Kernels& kernels, const Team& team, const Rows& x, Index rows, Index columns, const Rows& out);
+
+// Embedding tables of float32, row after row; views.
 struct Tables {
-  std::vector<float> words, positions, types;  // types is empty where the model has none
+  const float *words = nullptr, *positions = nullptr, *types = nullptr;  // types: null where the model has none
   Index units = 0;
 
   // One token: word + position (+ token type); out is a row of `units`.
   void sum(const Kernels& kernels, Index word, Index position, Index type, float* out) const {
-    kernels.add(words.data() + word * units, positions.data() + position * units,
-                types.empty() ? nullptr : types.data() + type * units, units, out);
+    kernels.add(words + word * units, positions + position * units, types ? types + type * units : nullptr, units, out);
   }
 };
 

@@ -5,21 +5,25 @@
 
 namespace bertpass::native {
 
-enum class Type { float32, bfloat16 };
+// Of weights, and of the activations that a matrix product reads; those of int8 are unsigned bytes.
+enum class Type { float32, bfloat16, int8 };
 
-inline Index size_of(Type type) { return type == Type::float32 ? 4 : 2; }
+inline Index size_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
 
 struct Rows {
   void* data = nullptr;
   Index stride = 0;  // elements
   Type type = Type::float32;
+  RowScale* scales = nullptr;  // int8: one a row
 
   float* floats(Index row = 0) const { return static_cast<float*>(data) + row * stride; }
   bf16* halves(Index row = 0) const { return static_cast<bf16*>(data) + row * stride; }
+  std::uint8_t* bytes(Index row = 0) const { return static_cast<std::uint8_t*>(data) + row * stride; }
+  void* row(Index number) const { return static_cast<char*>(data) + number * stride * size_of(type); }
+  void* at(Index number, Index column) const { return static_cast<char*>(row(number)) + column * size_of(type); }
   // The same matrix from this row on; without data it stays so.
-  Rows from(Index number) const { return data ? Rows{row(number), stride, type} : *this; }
-  void* row(Index number) const {
-    return type == Type::float32 ? static_cast<void*>(floats(number)) : static_cast<void*>(halves(number));
+  Rows from(Index number) const {
+    return data ? Rows{row(number), stride, type, scales ? scales + number : nullptr} : *this;
   }
 };
 

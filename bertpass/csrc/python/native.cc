@@ -17,6 +17,7 @@ namespace bertpass::native {
 namespace {
 
 using Floats = py::array_t<float, py::array::c_style>;
+using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int32_t, py::array::c_style>;
 
 // The value that belongs to a name; the names are those that bertpass/model/config.py has checked.
@@ -28,7 +29,7 @@ T choose(const std::string& name, std::initializer_list<std::pair<const char*, T
 }
 
 Type type_of(const std::string& dtype) {
-  return choose<Type>(dtype, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}});
+  return choose<Type>(dtype, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}, {"int8", Type::int8}});
 }
 
 Activation activation_of(const std::string& name) {
@@ -61,20 +62,47 @@ ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   return config;
 }
 
-std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head, const py::dict& params,
-                                  const std::string& dtype, int threads, const std::string& isa) {
-  const ModelConfig config = config_of(encoder, head);
-  const Type type = type_of(dtype);
-  if (threads < 1) throw py::value_error("threads must be at least 1");
+// Keeps an array for as long as the native side wants it; the last to let go may be any thread.
+std::shared_ptr<const void> owner_of(const py::array& array) {
+  return {array.data(), [held = new py::array(array)](const void*) {
+            const py::gil_scoped_acquire acquired;
+            delete held;
+          }};
+}
+
+Weights weights_of(const py::dict& params, const std::optional<Bytes>& packed) {
   std::map<std::string, Tensor> tensors;
   for (const auto& [name, value] : params) {
     if (!Floats::check_(value))
       throw py::type_error("'" + std::string(py::str(name)) + "' is no float32 array in C order");
     const auto array = py::reinterpret_borrow<Floats>(value);
-    tensors[py::str(name)] = {array.data(), std::vector<Index>(array.shape(), array.shape() + array.ndim())};
+    tensors[py::str(name)] = {array.data(), std::vector<Index>(array.shape(), array.shape() + array.ndim()),
+                              owner_of(array)};
   }
+  if (!packed) return Weights(std::move(tensors));
+  return Weights(std::move(tensors), {packed->data(), packed->size(), owner_of(*packed)});
+}
+
+std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head, const py::dict& params,
+                                  const std::string& dtype, int threads, const std::string& isa,
+                                  const std::optional<Bytes>& packed) {
+  const ModelConfig config = config_of(encoder, head);
+  const Type type = type_of(dtype);
+  if (threads < 1) throw py::value_error("threads must be at least 1");
+  const Weights weights = weights_of(params, packed);
   const py::gil_scoped_release released;
-  return std::make_unique<Model>(config, Weights(std::move(tensors)), type, threads, isa);
+  return std::make_unique<Model>(config, weights, type, threads, isa);
+}
+
+Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params, const std::string& dtype,
+           int threads) {
+  const Weights weights = weights_of(params, std::nullopt);
+  const LayersSource source = layers_source(weights, type_of(dtype), config_of(encoder, head));
+  Bytes out(packed_bytes(source.shape));
+  std::uint8_t* to = out.mutable_data();
+  const py::gil_scoped_release released;
+  pack_layers(Team(threads), source.shape, source.layers.data(), to);
+  return out;
 }
 
 void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
@@ -117,7 +145,7 @@ Floats states(const Model& model, const Integers& ids, const Integers& types, co
 
 // Rows on their way into a kernel, which reads them only.
 Rows rows_of(const Floats& array) {
-  return {const_cast<float*>(array.data()), array.shape(array.ndim() - 1), Type::float32};
+  return {const_cast<float*>(array.data()), array.shape(array.ndim() - 1), Type::float32, nullptr};
 }
 
 Floats linear(const Floats& a, const Floats& weight, const Floats& bias, const std::optional<Floats>& residual,
@@ -129,34 +157,47 @@ Floats linear(const Floats& a, const Floats& weight, const Floats& bias, const s
   if (residual && (residual->ndim() != 2 || residual->shape(0) != rows || residual->shape(1) != columns))
     throw py::value_error("residual must be (rows, columns)");
   const Type type = type_of(dtype);
-  const Linear layer(select_kernels(isa), type, weight.data(), bias.data(), columns, depth);
-  std::vector<bf16> halves;
+  const Kernels& kernels = select_kernels(isa);
+  const Memory packed(Linear::bytes(type, columns, depth));
+  Linear::pack(type, weight.data(), bias.data(), columns, depth, packed.as<char>());
+  const Linear layer(type, columns, depth, packed.as<char>());
+  const Memory memory(rows * stride_of(depth, size_of(type)) * size_of(type));
+  std::vector<RowScale> scales(rows);
   Rows input = rows_of(a);
-  if (type == Type::bfloat16) {
-    halves.resize(a.size());
-    std::transform(a.data(), a.data() + a.size(), halves.begin(), narrow);
-    input = {halves.data(), depth, type};
-  }
+  if (type != Type::float32) input = {memory.as<char>(), stride_of(depth, size_of(type)), type, scales.data()};
+  if (type == Type::bfloat16)
+    for (Index row = 0; row < rows; ++row)
+      std::transform(a.data(row, 0), a.data(row, 0) + depth, input.halves(row), narrow);
+  if (type == Type::int8) quantize(kernels, Team(threads), rows_of(a), rows, depth, input);
   Floats out({rows, columns});
-  layer.apply(Team(threads), input, rows, activation_of(activation), residual ? rows_of(*residual) : Rows{},
-              {out.mutable_data(), columns, Type::float32});
+  layer.apply(kernels, Team(threads), input, rows, activation_of(activation), residual ? rows_of(*residual) : Rows{},
+              {out.mutable_data(), columns, Type::float32, nullptr});
   return out;
 }
 
-Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads, int threads,
-                      const std::string& isa) {
+Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads,
+                      const std::string& dtype, int threads, const std::string& isa) {
   Ragged ragged;
   ragged.set(lengths.data(), static_cast<Index>(lengths.size()));
   if (qkv.ndim() != 2 || heads < 1 || qkv.shape(1) % (3 * heads) || qkv.shape(0) != ragged.tokens() ||
       std::any_of(lengths.begin(), lengths.end(), [](std::int32_t n) { return n < 0; }))
     throw py::value_error("qkv must be (sum of lengths, heads x 3 x head size)");
+  const Type type = type_of(dtype);
+  if (type == Type::int8) throw py::value_error("attention computes in float32 or bfloat16");
   const Kernels& kernels = select_kernels(isa);
   const Index units = qkv.shape(1) / 3;
-  const Index scratch = round_up(attention_scratch(kernels, ragged.longest(), units / heads), kLine);
-  const Memory memory(scratch * threads * 4);
+  const Index scratch = attention_scratch(kernels, type, ragged.longest(), units / heads);
+  const Memory memory(scratch * threads);
+  std::vector<bf16> halves;
+  Rows input = rows_of(qkv);
+  if (type == Type::bfloat16) {
+    halves.resize(qkv.size());
+    std::transform(qkv.data(), qkv.data() + qkv.size(), halves.begin(), narrow);
+    input = {halves.data(), qkv.shape(1), type, nullptr};
+  }
   Floats out({ragged.tokens(), units});
-  attention(kernels, Team(threads), ragged.offsets(0), ragged.sequences(), heads, units / heads, rows_of(qkv),
-            {out.mutable_data(), units, Type::float32}, memory.as<float>(), scratch);
+  attention(kernels, Team(threads), ragged.offsets(0), ragged.sequences(), heads, units / heads, input,
+            {out.mutable_data(), units, Type::float32, nullptr}, memory.as<char>(), scratch);
   return out;
 }
 
@@ -164,9 +205,10 @@ Floats layer_norm(const Floats& x, const Floats& gamma, const Floats& beta, floa
   if (x.ndim() != 2 || gamma.ndim() != 1 || beta.ndim() != 1 || gamma.shape(0) != x.shape(1) ||
       beta.shape(0) != x.shape(1))
     throw py::value_error("x must be (rows, columns), gamma and beta (columns,)");
-  const Norm norm{{gamma.data(), gamma.data() + gamma.size()}, {beta.data(), beta.data() + beta.size()}, epsilon};
+  const Norm norm{gamma.data(), beta.data(), gamma.size(), epsilon};
   Floats out({x.shape(0), x.shape(1)});
-  norm.apply(select_kernels(isa), Team(1), rows_of(x), x.shape(0), {out.mutable_data(), x.shape(1), Type::float32}, {});
+  norm.apply(select_kernels(isa), Team(1), rows_of(x), x.shape(0), {out.mutable_data(), x.shape(1), Type::float32, nullptr},
+             {});
   return out;
 }
 
@@ -179,6 +221,8 @@ void translate(std::exception_ptr pointer) {
   } catch (const InstructionSetError& error) {
     raise("DeviceError", error);
   } catch (const WeightError& error) {
+    raise("ModelError", error);
+  } catch (const PackedError& error) {
     raise("ModelError", error);
   } catch (const InputError& error) {
     raise("UsageError", error);
@@ -193,16 +237,18 @@ PYBIND11_MODULE(_native, module) {
   py::register_exception_translator(bp::translate);
   module.def("instruction_sets", bp::available_instruction_sets);
   module.def("selected", [](const std::string& isa) { return bp::select_kernels(isa).name; }, py::arg("isa") = "");
+  module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
+             py::arg("dtype") = "float32", py::arg("threads") = 1);
   module.def("linear", bp::linear, py::arg("a"), py::arg("weight"), py::arg("bias"), py::arg("residual") = py::none(),
              py::kw_only(), py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1,
              py::arg("isa") = "");
   module.def("attention", bp::self_attention, py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(),
-             py::arg("threads") = 1, py::arg("isa") = "");
+             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
   module.def("layer_norm", bp::layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
              py::kw_only(), py::arg("isa") = "");
   py::class_<bp::Model>(module, "Model")
       .def(py::init(&bp::make_model), py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
-           py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "")
+           py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none())
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
