@@ -9,6 +9,7 @@ from bertpass import errors
 from bertpass.commands.bench import BenchOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
+from bertpass.commands.main import PackOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.squad import SquadOptions
@@ -16,7 +17,8 @@ from bertpass.options import spelled
 
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
-            ("scripts/bench_passes.py", BenchOptions), ("bertpass env", EnvOptions))
+            ("scripts/bench_passes.py", BenchOptions), ("bertpass pack", PackOptions),
+            ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

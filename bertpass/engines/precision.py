@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -54,11 +54,11 @@ log = logging.getLogger("bertpass")
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision and why it was taken; ``measured`` has the error and the seconds of each one that was tried."""
+    """A precision; where it was chosen here, why, and the error and the seconds of each one that was tried."""
 
     dtype: str
-    why: str
-    measured: dict[str, dict[str, float]]
+    why: str = ""
+    measured: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def has_units(dtype: str, isa: str) -> bool:
@@ -92,7 +92,7 @@ def check(dtype: str, max_error: float | None) -> None:
 def float16(isa: str) -> Choice:
     """What float16 is computed in: no kernel has float16 units yet."""
     dtype = "bfloat16" if has_units("bfloat16", isa) else "float32"
-    return Choice(dtype, f"the kernels for {isa} have no float16 units, so float16 is computed in {dtype}", {})
+    return Choice(dtype, f"the kernels for {isa} have no float16 units, so float16 is computed in {dtype}")
 
 
 @functools.cache

@@ -36,7 +36,7 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
 def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
                     vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
                     config: EncoderConfig | None = None, num_heads: int | None = None, regression: bool = False,
-                    allow_pickle: bool = False) -> Checkpoint:
+                    allow_pickle: bool = False, packed: bool = False) -> Checkpoint:
     """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
     Parameters
@@ -46,6 +46,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
     vocab, lower, config, num_heads, regression : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
+    packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
 
     Raises
     ------
@@ -71,6 +72,12 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
             return huggingface.read_folder(path, allow_pickle=allow_pickle)
         raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE}; "
                          "give a bundle or a Hugging Face folder.")
+    if path.is_file() and path.suffix == ".safetensors":
+        from bertpass.model import packed as packed_file
+        if not packed:
+            raise ModelError(f"{name}: a packed model is for the native engine alone (engine='native' in Python); here "
+                             "give what it was made from, or the folder of a safetensors file.")
+        return packed_file.read(path)
     if path.is_file():
         from bertpass.model import gluonnlp
         return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, regression=regression)

@@ -15,7 +15,6 @@ shape is int32 dimensions and int64 each. V2 says "no array" by 0 dimensions; V3
 from __future__ import annotations
 
 import math
-import mmap as _mmap
 import os
 import struct
 from collections.abc import Mapping
@@ -23,6 +22,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bertpass.errors import ModelError
+from bertpass.model import mapping
 from bertpass.model.folders import replacing_file
 
 PathLike = str | os.PathLike[str]
@@ -115,12 +115,11 @@ def read(path: PathLike, mmap: bool = False) -> dict[str, np.ndarray]:
         allocated from a count in the file before it was checked against the file's size.
     """
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
-            data = memoryview(_mmap.mmap(file.fileno(), 0, access=_mmap.ACCESS_READ))
+        data = mapping.view(path)
     except OSError as error:
         raise ModelError(f"cannot read the parameter file {path}: {error.strerror or error}.") from error
+    if not data:
+        raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
     reader = _Reader(data, path)
     if len(data) < 24 or reader.numbers("2Q")[0] != _LIST:
         raise reader.error("it does not start as one")

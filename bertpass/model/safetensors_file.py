@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 import struct
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from typing import Any, TypeGuard
 import numpy as np
 
 from bertpass.errors import ModelError
+from bertpass.model import mapping
 from bertpass.model.folders import replacing_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
@@ -44,9 +44,7 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
         The file is missing, damaged or holds a type that NumPy does not have. Every offset was checked before use.
     """
     try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            data = memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)) if size else memoryview(b"")
+        data = mapping.view(path)
     except OSError as error:
         raise ModelError(f"{path} cannot be read as a safetensors file: {error.strerror or error}.") from error
     try:
