@@ -1,8 +1,9 @@
 """Builds the native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
 
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
-compiled from the same graph and pass sources, without MXNet; ``bertpass/_native*.so`` is the CPU engine. A copy of the
-library goes to the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler,
+compiled from the same graph and pass sources, without MXNet; ``bertpass/_native*.so`` is the CPU engine for Python and
+``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to the
+current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler,
 ``CXXFLAGS`` and ``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
 """
 
@@ -21,7 +22,9 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
+INCLUDE = ROOT / "bertpass" / "include"
 LIBRARY = "bertpass.bertpass_lib"
+C_LIBRARY = "bertpass.libbertpass"
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # The engine's kernels are one source compiled for several instruction sets; which one runs is chosen at run time.
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
@@ -69,7 +72,7 @@ def header_folders():
     except ImportError as error:
         raise SystemExit(f"error: building bertpass needs the package {error.name}; install the build requirements "
                          "with: pip install 'pybind11>=2.11' 'nlohmann-json==3.12.0'") from error
-    return [SOURCES, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
+    return [SOURCES, INCLUDE, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
             Path(sysconfig.get_paths()["include"])]
 
 
@@ -99,7 +102,8 @@ class NativeBuild(build_ext):
 
     def get_ext_filename(self, fullname):
         parts = fullname.split(".")  # setuptools asks with and without the package's name
-        if parts[-1] == LIBRARY.split(".")[-1]:  # loaded by MXNet, not by Python: no suffix for an interpreter
+        plain = [name.split(".")[-1] for name in (LIBRARY, C_LIBRARY)]
+        if parts[-1] in plain:  # not loaded by Python: no suffix for an interpreter
             return os.path.join(*parts) + ".so"
         return super().get_ext_filename(fullname)
 
@@ -120,7 +124,7 @@ class NativeBuild(build_ext):
         command = shlex.join([*self.compiler_command, *flags])
         if not stamp.exists() or stamp.read_text() != command:
             stamp.write_text(command)
-        self.oldest = newest([*SOURCES.rglob("*.h"), Path(__file__), stamp])
+        self.oldest = newest([*SOURCES.rglob("*.h"), *INCLUDE.glob("*.h"), Path(__file__), stamp])
         sources = sorted({source for extension in self.extensions for source in extension.sources})
         with ThreadPoolExecutor(self.parallel or 1) as pool:
             list(pool.map(lambda source: self.compile(source, flags), sources))
@@ -155,19 +159,30 @@ def sources(*folders):
     return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
 
 
-EXPORTS = SOURCES / "mxnet_abi" / "exports.map"
+ENGINE = sources("kernels", "ops", "layer", "encoder", "model")
+
+
+def exports(folder):
+    """The list of what a library shows of itself."""
+    return str((SOURCES / folder / "exports.map").relative_to(ROOT))
+
+
+def version_script(folder):
+    return f"-Wl,--version-script={ROOT / exports(folder)}"
+
 
 setup(
     install_requires=install_requires(),
     ext_modules=[
         Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
                   extra_link_args=["-s"]),
-        Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
-                                       "bertpass/csrc/python/native.cc"], extra_link_args=["-s", "-fopenmp"]),
-        Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[str(EXPORTS.relative_to(ROOT))],
-                  extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", "-ldl"]),
+        Extension("bertpass._native", [*ENGINE, "bertpass/csrc/python/native.cc"], extra_link_args=["-s", "-fopenmp"]),
+        Extension(C_LIBRARY, [*ENGINE, *sources("capi")], depends=[exports("capi")],
+                  extra_link_args=["-s", "-fopenmp", "-Wl,-soname,libbertpass.so", version_script("capi")]),
+        Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[exports("mxnet_abi")],
+                  extra_link_args=["-s", version_script("mxnet_abi"), "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},
-    exclude_package_data={"": ["*.cc", "*.h", "*.map"]},  # part of the source archive, not of the installed package
+    exclude_package_data={"bertpass": ["csrc/*"]},  # part of the source archive, not of the installed package
     zip_safe=False,
 )

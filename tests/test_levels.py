@@ -71,7 +71,7 @@ def test_imports_go_down(name):
 
 
 # Of the CPU engine, lowest first, and of the graph passes; a file includes its own folder and those before it.
-NATIVE = [["kernels", "ops", "layer", "encoder", "model"], ["graph", "passes", "mxnet_abi"]]
+NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"], ["graph", "passes", "mxnet_abi"]]
 
 
 @pytest.mark.parametrize("folder", [folder for tower in NATIVE for folder in tower])

@@ -9,6 +9,7 @@
 #include "kernels/bf16.h"
 #include "kernels/select.h"
 #include "model/model.h"
+#include "model/names.h"
 #include "ops/attention.h"
 
 namespace py = pybind11;
@@ -20,29 +21,11 @@ using Floats = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int32_t, py::array::c_style>;
 
-// The value that belongs to a name; the names are those that bertpass/model/config.py has checked.
-template <class T>
-T choose(const std::string& name, std::initializer_list<std::pair<const char*, T>> known) {
-  for (const auto& [key, value] : known)
-    if (name == key) return value;
-  throw py::value_error("unknown value '" + name + "'");
-}
-
-Type type_of(const std::string& dtype) {
-  return choose<Type>(dtype, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}, {"int8", Type::int8}});
-}
-
-Activation activation_of(const std::string& name) {
-  return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
-                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}});
-}
-
 ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   const auto text = [](const py::dict& fields, const char* name) { return py::cast<std::string>(fields[name]); };
   const auto number = [](const py::dict& fields, const char* name) { return py::cast<Index>(fields[name]); };
   ModelConfig config;
-  config.family = choose<Family>(text(encoder, "family"), {{"bert", Family::bert}, {"distilbert", Family::distilbert},
-                                                           {"roberta", Family::roberta}});
+  config.family = family_of(text(encoder, "family"));
   config.layers = number(encoder, "num_layers");
   config.units = number(encoder, "units");
   config.hidden = number(encoder, "hidden_size");
@@ -52,12 +35,9 @@ ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   config.token_types = number(encoder, "token_type_vocab_size");
   config.epsilon = py::cast<float>(encoder["layer_norm_eps"]);
   config.activation = activation_of(text(encoder, "activation"));
-  config.head = choose<HeadKind>(text(head, "kind"),
-                                 {{"none", HeadKind::states}, {"pooled", HeadKind::pooled}, {"qa", HeadKind::qa},
-                                  {"classification", HeadKind::classifier}, {"regression", HeadKind::classifier},
-                                  {"embedding", HeadKind::embedding}});
+  config.head = head_of(text(head, "kind"));
   config.labels = number(head, "num_labels");
-  config.pooling = choose<Pooling>(text(head, "pooling"), {{"mean", Pooling::mean}, {"cls", Pooling::first}});
+  config.pooling = pooling_of(text(head, "pooling"));
   config.normalize = py::cast<bool>(head["normalize"]);
   return config;
 }
