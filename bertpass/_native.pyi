@@ -85,8 +85,8 @@ def linear(
 ) -> NDArray[np.float32]:
     """activation(a weight^T + bias) + residual, for a (rows, depth) and weight (columns, depth).
 
-    ``activation`` is "none", "gelu", "gelu_tanh", "relu" or "tanh". With ``dtype`` "bfloat16" or "int8" a and weight
-    are rounded to it first.
+    ``activation`` is "none", "gelu", "gelu_coarse", "gelu_tanh", "relu" or "tanh". With ``dtype`` "bfloat16" or "int8"
+    a and weight are rounded to it first.
     """
 
 def attention(

@@ -52,6 +52,14 @@ ACTIVATIONS = {
 }
 
 
+def gelu_coarse(x):
+    """GELU with the engine's polynomial for the normal distribution's function (kernels.h), in float64."""
+    t = np.clip(x, -4.25, 4.25)
+    p = np.polyval([-8.3544921e-10, 7.49957394e-08, -2.91951642e-06, 6.52587405e-05, -0.000938415353, 0.00924968906,
+                    -0.0654382929, 0.398410618], t * t)
+    return x * np.maximum(0.5 + t * p, 0)
+
+
 def softmax(x, low=lambda e: e):
     e = np.exp(x - x.max(-1, keepdims=True, initial=-np.inf))
     return low(e) / e.sum(-1, keepdims=True)
@@ -93,16 +101,18 @@ class Precision:
     activations: Callable = same
     weights: Callable = same
     attention: Callable = same
+    gelu: Callable = ACTIVATIONS["gelu"]
 
 
 EXACT = Precision()
-BFLOAT16 = Precision(to_bfloat16, to_bfloat16, to_bfloat16)
+BFLOAT16 = Precision(to_bfloat16, to_bfloat16, to_bfloat16, gelu_coarse)
 
 
 def precision(dtype: str, isa: str) -> Precision:
     """What the engine does in a precision with an instruction set."""
     attention = to_bfloat16 if isa == "avx512_bf16" else same
-    return {"float32": EXACT, "bfloat16": BFLOAT16, "int8": Precision(to_bytes, to_signed_bytes, attention)}[dtype]
+    return {"float32": EXACT, "bfloat16": BFLOAT16,
+            "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse)}[dtype]
 
 
 def token_states(checkpoint: Checkpoint, ids, types, low: Precision = EXACT):
@@ -129,7 +139,8 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision = EXACT):
                    .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
         mixed = (softmax(q @ k.transpose(0, 2, 1), low.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
         x = norm(x + dense(mixed, f"{cell}.proj"), f"{cell}.layer_norm")
-        inner = ACTIVATIONS[config.activation](dense(x, f"{cell}.ffn.ffn_1"))
+        activation = low.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
+        inner = activation(dense(x, f"{cell}.ffn.ffn_1"))
         x = norm(x + dense(inner, f"{cell}.ffn.ffn_2"), f"{cell}.ffn.layer_norm")
     return x
 

@@ -254,7 +254,9 @@ def damaged(data: bytes, source: np.random.Generator) -> bytes:
         out[:8] = struct.pack("<Q", int(source.integers(2**63)) >> int(source.integers(64)))
         return bytes(out)
     if kind == 3:  # widths, counts and sizes in the header of the layers
-        for _ in range(source.integers(1, 4)):
+        if source.integers(2):  # layers, units, hidden and heads, whose product is the size
+            out[8 + length + 16:8 + length + 32] = struct.pack("<4i", *source.choice([2**12, 2**20, 2**30], 3), 1)
+        for _ in range(source.integers(3)):
             at = 8 + length + 8 + 4 * int(source.integers(12))
             value = [2**31 - 1, 2**20, -1, 0, 1, 7][source.integers(6)]
             out[at:at + 4] = struct.pack("<i", value)
@@ -277,6 +279,7 @@ def damaged(data: bytes, source: np.random.Generator) -> bytes:
 
 
 @needs_gcc
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_damaged_files_under_sanitizers(sanitized, dtype, tmp_path):
     count, source = 400, np.random.default_rng(len(dtype))

@@ -62,6 +62,17 @@ def test_activations_over_their_whole_range(isa):
 
 
 @pytest.mark.parametrize("isa", SETS)
+def test_coarse_gelu(isa):
+    x = np.concatenate([np.linspace(-12, 12, 20001), [-1e30, -300, 300, 1e30, 0, -0.0]]).astype(np.float32)
+    found = _native.linear(x[:, None], np.ones((1, 1), np.float32), np.zeros(1, np.float32), activation="gelu_coarse",
+                           isa=isa)[:, 0].astype(np.float64)
+    assert np.abs(found - reference.gelu_coarse(x.astype(np.float64)))[np.abs(x) < 100].max() <= 1e-5
+    exact = np.where(np.abs(x) > 100, np.maximum(x, 0), reference.ACTIVATIONS["gelu"](x.astype(np.float64)))
+    assert np.all(np.abs(found - exact) <= 1e-4 * np.maximum(1, np.abs(exact) / 10))
+    assert not found[x <= -4.25].any()
+
+
+@pytest.mark.parametrize("isa", SETS)
 @pytest.mark.parametrize("units", [1, 7, 16, 36, 100])
 def test_layer_norm(isa, units):
     x, gamma, beta = values(9, units) * 3 + 5, values(units, seed=1), values(units, seed=2)

@@ -12,7 +12,14 @@ namespace bertpass::native {
 using Index = std::int64_t;
 using bf16 = std::uint16_t;  // the upper half of a float, rounded to nearest even
 
-enum class Activation { none, gelu, gelu_tanh, relu, tanh };
+// gelu_coarse is gelu within 1e-4, for results that are rounded to bfloat16 or bytes.
+enum class Activation { none, gelu, gelu_tanh, relu, tanh, gelu_coarse };
+
+// For gelu_coarse: the normal distribution's function is about 1/2 + x p(x^2) on [-kPhiEnd, kPhiEnd]. p is the one for
+// which the largest error of x times it is least and which gives no more than zero at the lower end; fitted by us.
+constexpr float kPhiEnd = 4.25f;
+constexpr float kPhi[8] = {0.398410618f,   -0.0654382929f,  0.00924968906f,  -0.000938415353f,
+                           6.52587405e-05f, -2.91951642e-06f, 7.49957394e-08f, -8.3544921e-10f};
 
 // Columns of a packed panel. The same for every instruction set, so that packed weights can move between processors.
 constexpr Index kPanel = 32;
@@ -56,6 +63,11 @@ struct Kernels {
   void (*gemm_f32)(const Gemm&);
   void (*gemm_bf16)(const Gemm&);
   void (*gemm_i8)(const Gemm&);
+  // One panel whose columns are `used` rows of 32-bit words (floats, or pairs of bfloat16): word w of row j goes to
+  // out[w * kPanel + j]; zeros past the rows.
+  void (*pack_words)(const std::uint32_t* rows, Index stride, Index used, Index words, std::uint32_t* out);
+  // One group of a panel of bfloat16 from two rows of `used` columns, the second null past the end.
+  void (*pack_pair)(const bf16* even, const bf16* odd, Index used, bf16* out);
   // Each row becomes exp(x - max), in place or in bfloat16 in `low` where given; what is too small for a normal float
   // is zero. inverse: one over the sum of each row.
   void (*softmax)(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse);

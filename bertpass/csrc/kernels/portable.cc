@@ -1,5 +1,6 @@
 // The specification of every kernel, in plain loops; also what runs on processors without a table of their own.
 #include <cmath>
+#include <cstring>
 #include <limits>
 #include <type_traits>
 
@@ -11,12 +12,21 @@ namespace {
 
 constexpr float kNothing = 1e-30f;  // a row whose elements differ by less is zero in bytes
 
+float gelu_coarse(float x) {
+  const float t = x < -kPhiEnd ? -kPhiEnd : x > kPhiEnd ? kPhiEnd : x;
+  float p = kPhi[7];
+  for (int i = 6; i >= 0; --i) p = p * (t * t) + kPhi[i];
+  const float phi = 0.5f + t * p;
+  return x * (phi < 0 ? 0 : phi);
+}
+
 float activate(float x, Activation activation) {
   switch (activation) {
     case Activation::none: return x;
     case Activation::relu: return x < 0 ? 0 : x;
     case Activation::tanh: return std::tanh(x);
     case Activation::gelu: return 0.5f * x * std::erfc(x * -0.70710678f);  // 1 + erf(z) = erfc(-z)
+    case Activation::gelu_coarse: return gelu_coarse(x);
     // Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415, section 2.
     case Activation::gelu_tanh: return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
   }
@@ -72,6 +82,22 @@ void gemm_i8(const Gemm& g) {
     const float exact = static_cast<float>(sum - a.zero * g.column_sums[column]);
     finish(g, row, column, exact * (a.scale * g.column_scales[column]));
   });
+}
+
+void pack_words(const std::uint32_t* rows, Index stride, Index used, Index words, std::uint32_t* out) {
+  for (Index word = 0; word < words; ++word)
+    for (Index j = 0; j < kPanel; ++j) {
+      std::uint32_t value = 0;
+      if (j < used) std::memcpy(&value, rows + j * stride + word, sizeof value);
+      out[word * kPanel + j] = value;
+    }
+}
+
+void pack_pair(const bf16* even, const bf16* odd, Index used, bf16* out) {
+  for (Index j = 0; j < kPanel; ++j) {
+    out[2 * j] = j < used ? even[j] : bf16{0};
+    out[2 * j + 1] = odd && j < used ? odd[j] : bf16{0};
+  }
 }
 
 void softmax(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse) {
@@ -140,8 +166,8 @@ void normalize(float* x, Index columns) {
   for (Index j = 0; j < columns; ++j) x[j] /= length > 1e-12f ? length : 1e-12f;
 }
 
-constexpr Kernels kTable = {"portable", 1,          false,    gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-                           softmax,    layer_norm, quantize, add,            mean,          normalize};
+constexpr Kernels kTable = {"portable", 1,         false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+                            pack_words, pack_pair, softmax, layer_norm,     quantize,      add,     mean, normalize};
 
 }  // namespace
 

@@ -124,6 +124,39 @@ struct Vector {
       std::memcpy(p, all, static_cast<std::size_t>(n));
     }
   }
+
+  // 8 x 8 words: rows become columns.
+  static void transpose(const std::uint32_t* from, Index stride, std::uint32_t* to, Index to_stride) {
+    __m256i a[8], b[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) a[i] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from + i * stride));
+#pragma GCC unroll 4
+    for (int i = 0; i < 8; i += 2) {
+      b[i] = _mm256_unpacklo_epi32(a[i], a[i + 1]);
+      b[i + 1] = _mm256_unpackhi_epi32(a[i], a[i + 1]);
+    }
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {  // a[i + n]: column n of each half, of the rows i to i + 3
+      a[i] = _mm256_unpacklo_epi64(b[i], b[i + 2]);
+      a[i + 1] = _mm256_unpackhi_epi64(b[i], b[i + 2]);
+      a[i + 2] = _mm256_unpacklo_epi64(b[i + 1], b[i + 3]);
+      a[i + 3] = _mm256_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < 4; ++n) {  // columns n and n + 4
+      const auto at = [&](int row) { return reinterpret_cast<__m256i*>(to + row * to_stride); };
+      _mm256_storeu_si256(at(n), _mm256_permute2x128_si256(a[n], a[n + 4], 0x20));
+      _mm256_storeu_si256(at(n + 4), _mm256_permute2x128_si256(a[n], a[n + 4], 0x31));
+    }
+  }
+  // out = x[0] y[0] x[1] y[1] ... for 16 elements each.
+  static void interleave(const bf16* x, const bf16* y, bf16* out) {
+    const __m256i a = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(x));
+    const __m256i b = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(y));
+    const __m256i low = _mm256_unpacklo_epi16(a, b), high = _mm256_unpackhi_epi16(a, b);  // by halves of 128 bits
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm256_permute2x128_si256(low, high, 0x20));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 16), _mm256_permute2x128_si256(low, high, 0x31));
+  }
 };
 
 }  // namespace

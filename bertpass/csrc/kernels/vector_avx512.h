@@ -98,6 +98,44 @@ struct Vector {
     const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x));
     _mm_mask_storeu_epi8(p, n >= width ? 0xffff : mask(n), bytes);
   }
+
+  // 16 x 16 words: rows become columns.
+  static void transpose(const std::uint32_t* from, Index stride, std::uint32_t* to, Index to_stride) {
+    __m512i a[16], b[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) a[i] = _mm512_loadu_si512(from + i * stride);
+#pragma GCC unroll 8
+    for (int i = 0; i < 16; i += 2) {
+      b[i] = _mm512_unpacklo_epi32(a[i], a[i + 1]);
+      b[i + 1] = _mm512_unpackhi_epi32(a[i], a[i + 1]);
+    }
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {  // a[i + n]: column n of each quarter, of the rows i to i + 3
+      a[i] = _mm512_unpacklo_epi64(b[i], b[i + 2]);
+      a[i + 1] = _mm512_unpackhi_epi64(b[i], b[i + 2]);
+      a[i + 2] = _mm512_unpacklo_epi64(b[i + 1], b[i + 3]);
+      a[i + 3] = _mm512_unpackhi_epi64(b[i + 1], b[i + 3]);
+    }
+#pragma GCC unroll 4
+    for (int n = 0; n < 4; ++n) {  // columns n, n + 4, n + 8, n + 12
+      const __m512i low01 = _mm512_shuffle_i32x4(a[n], a[n + 4], 0x88), low23 = _mm512_shuffle_i32x4(a[n], a[n + 4], 0xdd);
+      const __m512i high01 = _mm512_shuffle_i32x4(a[n + 8], a[n + 12], 0x88);
+      const __m512i high23 = _mm512_shuffle_i32x4(a[n + 8], a[n + 12], 0xdd);
+      _mm512_storeu_si512(to + n * to_stride, _mm512_shuffle_i32x4(low01, high01, 0x88));
+      _mm512_storeu_si512(to + (n + 4) * to_stride, _mm512_shuffle_i32x4(low23, high23, 0x88));
+      _mm512_storeu_si512(to + (n + 8) * to_stride, _mm512_shuffle_i32x4(low01, high01, 0xdd));
+      _mm512_storeu_si512(to + (n + 12) * to_stride, _mm512_shuffle_i32x4(low23, high23, 0xdd));
+    }
+  }
+  // out = x[0] y[0] x[1] y[1] ... for 32 elements each.
+  static void interleave(const bf16* x, const bf16* y, bf16* out) {
+    const __m512i a = _mm512_loadu_si512(x), b = _mm512_loadu_si512(y);
+    const __m512i low = _mm512_unpacklo_epi16(a, b), high = _mm512_unpackhi_epi16(a, b);  // by quarters of 128 bits
+    const __m512i first = _mm512_setr_epi64(0, 1, 8, 9, 2, 3, 10, 11);
+    const __m512i second = _mm512_setr_epi64(4, 5, 12, 13, 6, 7, 14, 15);
+    _mm512_storeu_si512(out, _mm512_permutex2var_epi64(low, first, high));
+    _mm512_storeu_si512(out + 32, _mm512_permutex2var_epi64(low, second, high));
+  }
 };
 
 }  // namespace

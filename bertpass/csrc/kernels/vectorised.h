@@ -77,6 +77,12 @@ V activate(V x) {
                                complementary_error(Vector::mul(Vector::abs(x), Vector::set(0.70710678f))));
     return Vector::where_less(x, Vector::zero(), tail, Vector::sub(x, tail));
   }
+  if constexpr (activation == Activation::gelu_coarse) {
+    const V t = Vector::min(Vector::set(kPhiEnd), Vector::max(Vector::set(-kPhiEnd), x));
+    const V p = horner(Vector::mul(t, t), Vector::set(kPhi[7]), kPhi[6], kPhi[5], kPhi[4], kPhi[3], kPhi[2], kPhi[1],
+                       kPhi[0]);
+    return Vector::mul(x, Vector::max(Vector::zero(), Vector::fma(t, p, Vector::set(0.5f))));
+  }
   if constexpr (activation == Activation::gelu_tanh) {
     const V cube = Vector::mul(Vector::mul(x, x), x);
     const V inner = Vector::mul(Vector::fma(cube, Vector::set(0.044715f), x), Vector::set(0.79788456f));
@@ -107,6 +113,7 @@ template <class Out>
 Finish finish_of(Activation activation) {
   switch (activation) {
     case Activation::gelu: return finish<Activation::gelu, Out>;
+    case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out>;
     case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out>;
     case Activation::relu: return finish<Activation::relu, Out>;
     case Activation::tanh: return finish<Activation::tanh, Out>;
@@ -115,11 +122,11 @@ Finish finish_of(Activation activation) {
   return finish<Activation::none, Out>;
 }
 
-// The sums of R rows and kStep columns, (R, kStep): all of them stay in registers over the whole depth. Each overload
-// says how a group of the depth is multiplied.
+// The sums of R rows and kStep columns: all of them stay in registers over the whole depth. Each overload says how a
+// group of the depth is multiplied.
 
 template <int R>
-void multiply(const float* a, Index stride, const float* panel, Index depth, float* sums) {
+void multiply(const float* a, Index stride, const float* panel, Index depth, float* sums, Index sums_stride) {
   V sum[R][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -135,11 +142,11 @@ void multiply(const float* a, Index stride, const float* panel, Index depth, flo
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kStep + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
 template <int R>
-void multiply(const bf16* a, Index stride, const bf16* panel, Index depth, float* sums) {
+void multiply(const bf16* a, Index stride, const bf16* panel, Index depth, float* sums, Index sums_stride) {
   V sum[R][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -164,11 +171,12 @@ void multiply(const bf16* a, Index stride, const bf16* panel, Index depth, float
   if (k < depth) pairs(k, [](const bf16* p) { return std::uint32_t{*p}; });  // what follows may be no number
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * kStep + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
 template <int R>
-void multiply(const std::uint8_t* a, Index stride, const std::int8_t* panel, Index depth, std::int32_t* sums) {
+void multiply(const std::uint8_t* a, Index stride, const std::int8_t* panel, Index depth, std::int32_t* sums,
+              Index sums_stride) {
   Vector::I sum[R][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -186,62 +194,100 @@ void multiply(const std::uint8_t* a, Index stride, const std::int8_t* panel, Ind
   }
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store_whole(sums + r * kStep + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) Vector::store_whole(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
 // multiply<rows> for the rows that are left, 1 to R.
 template <int R, class A, class B, class Sum>
-void multiply_rest(Index rows, const A* a, Index stride, const B* panel, Index depth, Sum* sums) {
+void multiply_rest(Index rows, const A* a, Index stride, const B* panel, Index depth, Sum* sums, Index sums_stride) {
   if constexpr (R > 0) {
     if (rows == R)
-      multiply<R>(a, stride, panel, depth, sums);
+      multiply<R>(a, stride, panel, depth, sums, sums_stride);
     else
-      multiply_rest<R - 1>(rows, a, stride, panel, depth, sums);
+      multiply_rest<R - 1>(rows, a, stride, panel, depth, sums, sums_stride);
   }
 }
 
-// body(row, rows, column, sums) for each tile of at most R rows and kStep columns.
-template <int R, Index group, class A, class B, class Sum, class Body>
-void tiles(const Gemm& g, const B* panels, Sum* sums, const Body& body) {
+// multiply(row, rows, column, sums, stride of the sums) for each tile of at most R rows and kStep columns.
+template <int R, Index group, class A, class B, class Body>
+void tiles(const Gemm& g, const B* panels, const Body& body) {
   const A* a = static_cast<const A*>(g.a);
   const Index depth = (g.depth + group - 1) / group * group;
   for (Index column = 0; column < g.columns; column += kStep) {
     const B* panel = panels + column / kPanel * kPanel * depth + column % kPanel * group;
     for (Index row = 0; row < g.rows; row += R) {
       const Index rows = g.rows - row < R ? g.rows - row : R;
-      multiply_rest<R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums);
-      body(row, rows, column, sums);
+      body(row, rows, column, [&](auto* sums, Index sums_stride) {
+        multiply_rest<R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums, sums_stride);
+      });
     }
   }
 }
 
 template <class T, Index group>
 void gemm(const Gemm& g) {
+  const T* panels = static_cast<const T*>(g.panels);
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
+  const bool plain = !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 && g.activation == Activation::none;
   alignas(64) float sums[kTile * kStep];
-  tiles<kTile, group, T>(g, static_cast<const T*>(g.panels), sums,
-                         [&](Index row, Index rows, Index column, float*) { finish(g, sums, row, rows, column); });
+  tiles<kTile, group, T>(g, panels, [&](Index row, Index rows, Index column, const auto& multiply) {
+    if (plain && g.columns - column >= kStep)
+      return multiply(static_cast<float*>(g.out) + row * g.out_stride + column, g.out_stride);
+    multiply(sums, kStep);
+    finish(g, sums, row, rows, column);
+  });
 }
 
 void gemm_i8(const Gemm& g) {
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
   alignas(64) std::int32_t sums[Vector::quad_rows * kStep];
   alignas(64) float values[Vector::quad_rows * kStep];
-  tiles<Vector::quad_rows, 4, std::uint8_t>(
-      g, static_cast<const std::int8_t*>(g.panels), sums, [&](Index row, Index rows, Index column, std::int32_t*) {
-        for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
-          const Index at = column + c * W, left = g.columns - at;
-          const V scales = load_some(g.column_scales + at, left);
-          const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
-          for (Index r = 0; r < rows; ++r) {
-            const RowScale scale = g.row_scales[row + r];
-            const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
-            const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
-            Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
-          }
-        }
-        finish(g, values, row, rows, column);
-      });
+  const std::int8_t* panels = static_cast<const std::int8_t*>(g.panels);
+  tiles<Vector::quad_rows, 4, std::uint8_t>(g, panels, [&](Index row, Index rows, Index column, const auto& multiply) {
+    multiply(sums, kStep);
+    for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
+      const Index at = column + c * W, left = g.columns - at;
+      const V scales = load_some(g.column_scales + at, left);
+      const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
+      for (Index r = 0; r < rows; ++r) {
+        const RowScale scale = g.row_scales[row + r];
+        const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
+        const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
+        Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
+      }
+    }
+    finish(g, values, row, rows, column);
+  });
+}
+
+// Columns of a panel from rows: word w of row j goes to out[w * kPanel + j]; zeros past `used` rows.
+void pack_words(const std::uint32_t* rows, Index stride, Index used, Index words, std::uint32_t* out) {
+  for (Index first = 0; first < kPanel; first += W) {
+    const Index here = used - first;
+    Index word = 0;
+    if (here >= W)
+      for (; word + W <= words; word += W)
+        Vector::transpose(rows + first * stride + word, stride, out + word * kPanel + first, kPanel);
+    for (; word < words; ++word)
+      for (Index j = 0; j < W; ++j) {
+        std::uint32_t* to = out + word * kPanel + first + j;
+        if (j < here)
+          std::memcpy(to, rows + (first + j) * stride + word, sizeof *to);
+        else
+          *to = 0;
+      }
+  }
+}
+
+// Rows 2 k and 2 k + 1 beside each other, column by column; the second may be null, for zeros.
+void pack_pair(const bf16* even, const bf16* odd, Index used, bf16* out) {
+  Index j = 0;
+  if (odd)
+    for (; j + 2 * W <= used; j += 2 * W) Vector::interleave(even + j, odd + j, out + 2 * j);
+  for (; j < kPanel; ++j) {
+    out[2 * j] = j < used ? even[j] : bf16{0};
+    out[2 * j + 1] = odd && j < used ? odd[j] : bf16{0};
+  }
 }
 
 void softmax(float* x, Index stride, Index rows, Index columns, bf16* low, Index low_stride, float* inverse) {
@@ -342,8 +388,8 @@ void normalize(float* x, Index columns) {
 }
 
 constexpr Kernels table(const char* name) {
-  return {name,    kTile,      Vector::fast_bf16, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-          softmax, layer_norm, quantize,          add,            mean,          normalize};
+  return {name,      kTile,   Vector::fast_bf16, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize};
 }
 
 }  // namespace

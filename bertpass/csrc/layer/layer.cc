@@ -43,7 +43,7 @@ void pack_attention(Type type, const Widths& widths, const LayerWeights& weights
 }  // namespace
 
 Layer::Layer(Type type, const Widths& widths, Activation activation, float epsilon, const void* packed)
-    : activation_(activation) {
+    : activation_(activation == Activation::gelu && type != Type::float32 ? Activation::gelu_coarse : activation) {
   const Parts at(type, widths);
   const char* start = static_cast<const char*>(packed);
   const Index units = widths.units, hidden = widths.hidden;

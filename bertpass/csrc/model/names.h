@@ -24,7 +24,8 @@ inline Type type_of(const std::string& name) {
 
 inline Activation activation_of(const std::string& name) {
   return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
-                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}});
+                                   {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh},
+                                   {"gelu_coarse", Activation::gelu_coarse}});
 }
 
 inline Family family_of(const std::string& name) {

@@ -17,7 +17,7 @@ struct Scratch {
   Index low;                 // (queries, length): the weights in bfloat16, where the products are
 
   Scratch(Type type, Index queries, Index length, Index head_size)
-      : stride(stride_of(length, sizeof(float))),
+      : stride(stride_of(round_up(length, kPanel), sizeof(float))),
         low_stride(stride_of(length, sizeof(bf16))),
         keys(take(packed_size(head_size, length, type) * size_of(type))),
         values(take(packed_size(length, head_size, type) * size_of(type))),
@@ -35,6 +35,28 @@ struct Scratch {
 
 Index query_block(const Kernels& kernels) { return std::max<Index>(8, 2 * kernels.tile); }
 
+// The keys are rows, and become the columns of the panels.
+template <class T>
+void pack_keys(const Kernels& kernels, const T* from, Index stride, Index length, Index head_size, T* out) {
+  constexpr Index group = sizeof(std::uint32_t) / sizeof(T);
+  if (head_size % group || stride % group) return pack(from, 1, stride, head_size, length, out);
+  for (Index first = 0; first < length; first += kPanel, out += head_size * kPanel)
+    kernels.pack_words(reinterpret_cast<const std::uint32_t*>(from + first * stride), stride / group,
+                       std::min(kPanel, length - first), head_size / group, reinterpret_cast<std::uint32_t*>(out));
+}
+
+void pack_values(const Kernels&, const float* from, Index stride, Index length, Index head_size, float* out) {
+  pack(from, stride, 1, length, head_size, out);
+}
+
+void pack_values(const Kernels& kernels, const bf16* from, Index stride, Index length, Index head_size, bf16* out) {
+  for (Index column = 0; column < head_size; column += kPanel)
+    for (Index k = 0; k < length; k += 2, out += 2 * kPanel) {
+      const bf16* even = from + k * stride + column;
+      kernels.pack_pair(even, k + 1 < length ? even + stride : nullptr, std::min(kPanel, head_size - column), out);
+    }
+}
+
 template <class T>
 void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, Index head, Index head_size,
             const Rows& out, char* memory) {
@@ -47,14 +69,14 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   float* inverse = reinterpret_cast<float*>(memory + at.inverse);
   bf16* low = in_bf16 ? reinterpret_cast<bf16*>(memory + at.low) : nullptr;
   const T* q = static_cast<const T*>(qkv.at(start, head * 3 * head_size));
-  pack(q + head_size, 1, qkv.stride, head_size, length, keys);
-  pack(q + 2 * head_size, qkv.stride, 1, length, head_size, values);
+  pack_keys(kernels, q + head_size, qkv.stride, length, head_size, keys);
+  pack_values(kernels, q + 2 * head_size, qkv.stride, length, head_size, values);
   const auto gemm = in_bf16 ? kernels.gemm_bf16 : kernels.gemm_f32;
 
   Gemm product{};  // queries by keys
   product.a_stride = qkv.stride;
   product.panels = keys;
-  product.columns = length;
+  product.columns = round_up(length, kPanel);  // whole panels: the keys past the length are zeros and not read again
   product.depth = head_size;
   product.out = scores;
   product.out_stride = at.stride;
