@@ -1,10 +1,10 @@
 """Builds the native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
 
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
-compiled from the same graph and pass sources, without MXNet; ``bertpass/_native*.so`` is the CPU engine for Python and
-``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to the
-current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler,
-``CXXFLAGS`` and ``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
+compiled from the same graph and pass sources, without MXNet. ``bertpass/_native*.so`` is the CPU engine for Python and
+``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to
+the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and
+``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
 """
 
 import os
@@ -25,16 +25,20 @@ SOURCES = ROOT / "bertpass" / "csrc"
 INCLUDE = ROOT / "bertpass" / "include"
 LIBRARY = "bertpass.bertpass_lib"
 C_LIBRARY = "bertpass.libbertpass"
+# The engine's threads outlive every use of it, so its code may not be unmapped.
+THREADS = ["-pthread", "-Wl,-z,nodelete"]
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
 # The engine's kernels are one source compiled for several instruction sets; which one runs is chosen at run time.
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
           "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
-SOURCE_FLAGS = {"bertpass/csrc/ops/team.cc": ["-fopenmp"]}
+SOURCE_FLAGS = {}
 if platform.machine().lower() in ("x86_64", "amd64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
         "bertpass/csrc/kernels/avx512.cc": AVX512,
         "bertpass/csrc/kernels/avx512_bf16.cc": [*AVX512, "-mavx512bf16"],
+        "bertpass/csrc/kernels/amx.cc": [*AVX512, "-mavx512bf16"],  # tiles are written in assembly
+        "bertpass/csrc/kernels/amx_emulated.cc": ["-mavx2", "-mfma", "-mf16c"],
     })
 
 REQUIRES = [
@@ -176,9 +180,9 @@ setup(
     ext_modules=[
         Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
                   extra_link_args=["-s"]),
-        Extension("bertpass._native", [*ENGINE, "bertpass/csrc/python/native.cc"], extra_link_args=["-s", "-fopenmp"]),
+        Extension("bertpass._native", [*ENGINE, "bertpass/csrc/python/native.cc"], extra_link_args=["-s", *THREADS]),
         Extension(C_LIBRARY, [*ENGINE, *sources("capi")], depends=[exports("capi")],
-                  extra_link_args=["-s", "-fopenmp", "-Wl,-soname,libbertpass.so", version_script("capi")]),
+                  extra_link_args=["-s", *THREADS, "-Wl,-soname,libbertpass.so", version_script("capi")]),
         Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[exports("mxnet_abi")],
                   extra_link_args=["-s", version_script("mxnet_abi"), "-ldl"]),
     ],

@@ -26,8 +26,8 @@ VARIABLES = (
     ("MXNET_SAFE_ACCUMULATION", "set to 1 by --dtype float16 unless you set it"),
     ("MXNET_FC_TRUE_FP16", "set to 1 by --true_fp16 unless you set it"),
     ("MXNET_HOME", "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)"),
-    ("BERTPASS_ISA", "instruction set of the native engine: portable, avx2, avx512, avx512_bf16; by default the "
-     "fastest that the processor has (`bertpass env` shows it)"),
+    ("BERTPASS_ISA", "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx; by default "
+     "the fastest that the processor has (`bertpass env` shows it)"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
     ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),

@@ -28,7 +28,7 @@ MAX_ERROR = 1e-2
 GAIN = 1.05
 
 #: instruction sets of the kernels that multiply in this precision; the others widen to float32 first
-_UNITS = {"bfloat16": ("avx512_bf16", "amx_bf16"), "int8": ("avx512", "avx512_bf16", "amx_bf16")}
+_UNITS = {"bfloat16": ("avx512_bf16", "amx"), "int8": ("avx512", "avx512_bf16", "amx")}
 _SECONDS = 0.25  # for the timing of one candidate, once both have run _LEAST times
 _LEAST, _MOST = 2, 7
 _UNKNOWN = 0.1  # share of unknown tokens from which the sentences tell nothing about a vocabulary

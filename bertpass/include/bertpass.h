@@ -8,8 +8,9 @@
  * its memory, and it must not be changed in place while it is in use (replacing it by a new file is safe).
  *
  * All functions may be called from several threads at once, bertpass_forward also on one model; only bertpass_free
- * needs the model for itself. Nothing is printed, no exception comes out, and no function changes global state.
- * Link with -lbertpass; the library needs libgomp and libstdc++.
+ * needs the model for itself. Nothing is printed and no exception comes out. The threads that compute are shared by all
+ * models of a process; they sleep between calls and stay until its end.
+ * Link with -lbertpass; the library needs libstdc++.
  */
 #ifndef BERTPASS_H
 #define BERTPASS_H

@@ -95,7 +95,7 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
     from bertpass.jobs.losses import loss_for
-    from bertpass.jobs.trainer import Trainer, net_forward, to_device
+    from bertpass.jobs.trainer import Trainer, to_device
     from bertpass.mx import context
 
     check_device(options.gpu, options.dtype)
@@ -114,10 +114,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     log.info("%s: %d training and %s development rows", task.name, len(train),
              " + ".join(str(len(d)) for d in dev.values()))
     net = starting.network(start, device, options.seed)
-    forward = net_forward(net, start.config, device)
 
     def evaluate() -> tuple[dict[str, float], float]:
         scores: dict[str, float] = {}
+        forward = starting.inference(net, start, options.gpu)
         for name, data in dev.items():
             outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
             found = score(task, outputs, data.labels)
@@ -141,6 +141,7 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
               "dev_rows": {name: len(data) for name, data in dev.items()}, "seed": options.seed}
     if splits.test:
         data = encode_examples(splits.test, tokenizer, options.max_len)
+        forward = starting.inference(net, start, options.gpu)
         outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, "predicting")
         write_predictions(folder / "predictions.tsv", task, outputs, [e.id for e in splits.test])
     starting.write_result(folder, result)

@@ -89,7 +89,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
     from bertpass.jobs.losses import loss_for
-    from bertpass.jobs.trainer import Trainer, net_forward, to_device
+    from bertpass.jobs.trainer import Trainer, to_device
     from bertpass.mx import context
 
     check_device(options.gpu, options.dtype)
@@ -105,9 +105,9 @@ def run(options: SquadOptions) -> dict[str, Any]:
     start_logging(folder / "finetune.log")
     starting.tell(start, options)
     net = starting.network(start, device, options.seed)
-    forward = net_forward(net, start.config, device)
 
     def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:
+        forward = starting.inference(net, start, options.gpu)
         outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found

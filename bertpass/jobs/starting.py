@@ -12,7 +12,7 @@ from typing import Any
 from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Dataset
+from bertpass.jobs.predict import Dataset, Forward
 from bertpass.model import params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
@@ -115,6 +115,19 @@ def network(start: Checkpoint, context: Any, seed: int) -> Network:
     set_parameters(net, start.params, ctx=context)
     net.hybridize(static_alloc=True)
     return net
+
+
+def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
+    """A forward with the network's weights of this moment; on CPUs by the native engine, several times as fast."""
+    if gpu is not None:
+        from bertpass.jobs.trainer import net_forward
+        from bertpass.mx import context
+
+        return net_forward(net, start.config, context(gpu))
+    from bertpass.engines.native import NativeEngine
+
+    engine = NativeEngine(dataclasses.replace(start, params={**start.params, **get_parameters(net)}))
+    return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
 
 
 @dataclass

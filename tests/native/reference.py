@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf
 
+from bertpass import _native
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
 from bertpass.model.record import Checkpoint
@@ -90,6 +91,12 @@ def to_signed_bytes(weight):
     return np.round(weight / scale) * scale
 
 
+def instruction_sets() -> list[str]:
+    """Those of this processor, and the emulation of AMX where it can run."""
+    found = _native.instruction_sets()
+    return [*found, "amx_emulated"] if "avx2" in found else found
+
+
 def same(x):
     return x
 
@@ -110,7 +117,7 @@ BFLOAT16 = Precision(to_bfloat16, to_bfloat16, to_bfloat16, gelu_coarse)
 
 def precision(dtype: str, isa: str) -> Precision:
     """What the engine does in a precision with an instruction set."""
-    attention = to_bfloat16 if isa == "avx512_bf16" else same
+    attention = to_bfloat16 if isa in ("avx512_bf16", "amx", "amx_emulated") else same
     return {"float32": EXACT, "bfloat16": BFLOAT16,
             "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse)}[dtype]
 

@@ -226,7 +226,7 @@ def sanitized(tmp_path_factory):
 
     def compiled(source):
         out = folder / f"{source.parent.name}-{source.name}.o"
-        language = ["gcc", "-std=c99"] if source.suffix == ".c" else ["g++", "-std=c++17", "-fopenmp"]
+        language = ["gcc", "-std=c99"] if source.suffix == ".c" else ["g++", "-std=c++17"]
         done = subprocess.run([*language, *flags, "-c", str(source), "-o", str(out)], capture_output=True, text=True,
                               check=False)
         assert done.returncode == 0, done.stderr
@@ -235,7 +235,7 @@ def sanitized(tmp_path_factory):
     with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         objects = list(pool.map(compiled, sources))
     program = folder / "child"
-    subprocess.run(["g++", *flags, "-fopenmp", *map(str, objects), "-o", str(program)], check=True)
+    subprocess.run(["g++", *flags, "-pthread", *map(str, objects), "-o", str(program)], check=True)
     return program
 
 

@@ -6,10 +6,10 @@ import reference
 
 from bertpass import _native
 
-SETS = _native.instruction_sets()
+SETS = reference.instruction_sets()
 #: rows, columns, depth: one, around the tiles (6, 12), panels (16, 32) and vectors (8, 16), odd depths
 SHAPES = [(1, 1, 1), (1, 33, 7), (5, 15, 16), (6, 16, 5), (7, 31, 33), (12, 32, 64), (13, 50, 36), (25, 70, 129),
-          (200, 40, 17)]
+          (200, 40, 17), (50, 64, 200), (33, 96, 128)]
 
 
 DTYPES = ["float32", "bfloat16", "int8"]

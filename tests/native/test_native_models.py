@@ -1,5 +1,6 @@
 """Whole models in each instruction set and precision against NumPy in float64."""
 
+import os
 import threading
 
 import numpy as np
@@ -7,11 +8,10 @@ import pytest
 import reference
 from reference import batch, tiny
 
-from bertpass import _native
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.model.config import FAMILIES
 
-SETS = _native.instruction_sets()
+SETS = reference.instruction_sets()
 LENGTHS = [17, 1, 30, 2, 13]
 RAGGED = 33  # tokens to which they are padded
 
@@ -133,6 +133,18 @@ def test_several_python_threads_and_models_at_once():
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_a_forked_process_has_threads_of_its_own():
+    checkpoint = tiny(units=128, hidden_size=512, num_heads=4, max_length=128)
+    engine, inputs = NativeEngine(checkpoint, threads=3), batch(checkpoint.config, [128, 70, 1, 99], 128)
+    wanted = engine.forward(*inputs)[0]
+    child = os.fork()
+    if child == 0:  # only exit codes leave this process
+        same = all(np.array_equal(engine.forward(*inputs)[0], wanted) for _ in range(3))
+        threads = len(os.listdir("/proc/self/task"))
+        os._exit(0 if same and threads == 3 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def test_memory_stays_flat():

@@ -4,14 +4,29 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 namespace bertpass::native {
 namespace {
 
 struct Features {
-  bool avx2 = false, avx512 = false, avx512_bf16 = false;
+  bool avx2 = false, avx512 = false, avx512_bf16 = false, amx = false;
 };
+
+#if defined(__x86_64__)
+// Linux gives a process the 8 KiB of the tiles' registers only when it asks: Documentation/arch/x86/xstate.rst of the
+// kernel. For all threads, once is enough.
+bool may_use_tiles() {
+#if defined(__linux__) && defined(SYS_arch_prctl)
+  constexpr int kRequestPermission = 0x1023, kTileData = 18;
+  return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+#else
+  return false;
+#endif
+}
+#endif
 
 // Bits: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 2A, CPUID leaves 1 and 7; XCR0 (volume 1,
 // chapter 13) says which registers the system saves.
@@ -29,25 +44,32 @@ Features detect() {
   found.avx2 = ymm && fma && f16c && (b >> 5 & 1);
   constexpr unsigned kWanted = 1u << 16 | 1u << 17 | 1u << 30 | 1u << 31;  // F, DQ, BW, VL
   found.avx512 = found.avx2 && zmm && (b & kWanted) == kWanted && (c >> 11 & 1);  // VNNI
+  constexpr unsigned kTiles = 1u << 22 | 1u << 24 | 1u << 25;  // AMX: BF16, TILE, INT8
+  const bool tiles = (d & kTiles) == kTiles && (low & 0x60000) == 0x60000;
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512_bf16 = found.avx512 && (a >> 5 & 1);
+  found.amx = found.avx512_bf16 && tiles && may_use_tiles();
 #endif
   return found;
 }
 
+const std::string kEmulated = "amx_emulated";
+
 struct Entry {
-  const char* name;
+  std::string name;
   const Kernels* kernels;
   bool here;
 };
 
-// Slowest first.
+// Slowest first. The emulated tiles are there for tests and are never chosen or named unasked.
 const std::vector<Entry>& entries() {
   static const std::vector<Entry> all = [] {
     const Features f = detect();
-    return std::vector<Entry>{{"portable", portable_kernels(), true},
+    return std::vector<Entry>{{kEmulated, amx_emulated_kernels(), f.avx2},
+                              {"portable", portable_kernels(), true},
                               {"avx2", avx2_kernels(), f.avx2},
                               {"avx512", avx512_kernels(), f.avx512},
-                              {"avx512_bf16", avx512_bf16_kernels(), f.avx512_bf16}};
+                              {"avx512_bf16", avx512_bf16_kernels(), f.avx512_bf16},
+                              {"amx", amx_kernels(), f.amx}};
   }();
   return all;
 }
@@ -57,7 +79,7 @@ const std::vector<Entry>& entries() {
 std::vector<std::string> available_instruction_sets() {
   std::vector<std::string> names;
   for (const Entry& entry : entries())
-    if (entry.here && entry.kernels) names.push_back(entry.name);
+    if (entry.here && entry.kernels && entry.name != kEmulated) names.push_back(entry.name);
   return names;
 }
 

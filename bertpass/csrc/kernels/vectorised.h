@@ -238,6 +238,21 @@ void gemm(const Gemm& g) {
   });
 }
 
+// Numbers from the exact sums of bytes, both (rows, kStep).
+void dequantize(const Gemm& g, const std::int32_t* sums, Index row, Index rows, Index column, float* values) {
+  for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
+    const Index at = column + c * W, left = g.columns - at;
+    const V scales = load_some(g.column_scales + at, left);
+    const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
+    for (Index r = 0; r < rows; ++r) {
+      const RowScale scale = g.row_scales[row + r];
+      const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
+      const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
+      Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
+    }
+  }
+}
+
 void gemm_i8(const Gemm& g) {
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
   alignas(64) std::int32_t sums[Vector::quad_rows * kStep];
@@ -245,17 +260,7 @@ void gemm_i8(const Gemm& g) {
   const std::int8_t* panels = static_cast<const std::int8_t*>(g.panels);
   tiles<Vector::quad_rows, 4, std::uint8_t>(g, panels, [&](Index row, Index rows, Index column, const auto& multiply) {
     multiply(sums, kStep);
-    for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
-      const Index at = column + c * W, left = g.columns - at;
-      const V scales = load_some(g.column_scales + at, left);
-      const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
-      for (Index r = 0; r < rows; ++r) {
-        const RowScale scale = g.row_scales[row + r];
-        const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
-        const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
-        Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
-      }
-    }
+    dequantize(g, sums, row, rows, column, values);
     finish(g, values, row, rows, column);
   });
 }

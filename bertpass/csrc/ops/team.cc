@@ -1,24 +1,167 @@
+// The threads of the process. Not OpenMP: libgomp gives each calling thread a team of its own, whose members spin while
+// they wait, so that with several callers the processors spin more than they compute.
 #include "ops/team.h"
 
-#include <omp.h>
+#include <pthread.h>
+#include <sched.h>
 
 #include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdlib>
+#include <mutex>
+#include <string_view>
+#include <thread>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 namespace bertpass::native {
 namespace {
-constexpr double kGrain = 1 << 18;  // multiplications that take about as long as starting a thread's share
+
+constexpr double kGrain = 1 << 18;  // multiplications that take about as long as handing out a thread's share
+
+void relax() {
+#if defined(__x86_64__)
+  _mm_pause();
+#endif
 }
+
+// How long a thread of the pool looks for work before it sleeps: longer than the pauses within a forward, much shorter
+// than anybody would notice. OMP_WAIT_POLICY=passive, which asks for it of OpenMP programs, makes it zero.
+std::chrono::microseconds patience() {
+  const char* policy = std::getenv("OMP_WAIT_POLICY");
+  const std::string_view asked = policy ? policy : "";
+  const bool passive = asked == "passive" || asked == "PASSIVE";
+  return std::chrono::microseconds(passive ? 0 : 100);
+}
+
+// One loop, on the stack of its caller.
+struct Loop {
+  Index tasks, chunk;
+  int threads;
+  Team::Call call;
+  const void* body;
+  std::atomic<Index> next{0};
+  std::atomic<int> joined{1};  // threads that have a number; the caller's is 0
+
+  void work(int thread) {
+    for (;;) {
+      const Index first = next.fetch_add(chunk, std::memory_order_relaxed);
+      if (first >= tasks) return;
+      for (Index task = first; task < std::min(tasks, first + chunk); ++task) call(body, task, thread);
+    }
+  }
+  bool wants_help() const {
+    return next.load(std::memory_order_relaxed) < tasks && joined.load(std::memory_order_relaxed) < threads;
+  }
+};
+
+class Pool {
+ public:
+  void grow(int threads) {
+    if (threads_.load(std::memory_order_relaxed) >= threads) return;
+    const std::lock_guard<std::mutex> lock(mutex_);
+    for (; threads_ < threads; ++threads_) std::thread([this] { serve(); }).detach();
+  }
+
+  void run(Loop& loop) {
+    Slot* slot = acquire();
+    if (!slot) return loop.work(0);  // more callers than slots: alone
+    slot->loop.store(&loop);
+    published_.fetch_add(1);
+    if (sleeping_.load() > 0) {
+      { const std::lock_guard<std::mutex> lock(mutex_); }  // who is about to sleep sees the new count or the signal
+      if (loop.threads > 2)
+        wake_.notify_all();
+      else
+        wake_.notify_one();
+    }
+    loop.work(0);
+    slot->loop.store(nullptr);
+    for (int turn = 0; slot->helpers.load() > 0; ++turn) turn < 4096 ? relax() : static_cast<void>(sched_yield());
+    slot->taken.store(false);
+  }
+
+ private:
+  // Where a caller shows its loop. A helper says so before it looks, and the caller takes the loop away before it counts
+  // helpers: whoever is second sees the other, so no helper touches a loop that is gone.
+  struct alignas(64) Slot {
+    std::atomic<bool> taken{false};
+    std::atomic<Loop*> loop{nullptr};
+    std::atomic<int> helpers{0};
+  };
+
+  Slot* acquire() {
+    for (Slot& slot : slots_)
+      if (!slot.taken.load(std::memory_order_relaxed) && !slot.taken.exchange(true)) return &slot;
+    return nullptr;
+  }
+
+  bool help() {
+    bool helped = false;
+    for (Slot& slot : slots_) {
+      if (!slot.loop.load(std::memory_order_relaxed)) continue;
+      slot.helpers.fetch_add(1);
+      Loop* loop = slot.loop.load();
+      if (loop && loop->wants_help()) {
+        const int thread = loop->joined.fetch_add(1);
+        if (thread < loop->threads) loop->work(thread);
+        helped = true;
+      }
+      slot.helpers.fetch_sub(1);
+    }
+    return helped;
+  }
+
+  [[noreturn]] void serve() {
+    using Clock = std::chrono::steady_clock;
+    const auto patience = native::patience();
+    for (;;) {
+      const std::uint64_t seen = published_.load();
+      if (help()) continue;
+      const auto until = Clock::now() + patience;
+      while (published_.load() == seen && Clock::now() < until)
+        for (int i = 0; i < 32 && published_.load(std::memory_order_relaxed) == seen; ++i) relax();
+      if (published_.load() != seen) continue;
+      std::unique_lock<std::mutex> lock(mutex_);
+      sleeping_.fetch_add(1);
+      wake_.wait(lock, [&] { return published_.load() != seen; });
+      sleeping_.fetch_sub(1);
+    }
+  }
+
+  std::array<Slot, 64> slots_;
+  std::atomic<std::uint64_t> published_{0};  // loops so far
+  std::atomic<int> sleeping_{0};
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::atomic<int> threads_{0};
+};
+
+// Never destroyed: its threads run until the process ends. A child after fork() has none of them and starts anew.
+std::atomic<Pool*>& pool() {
+  static std::atomic<Pool*> one{[] {
+    pthread_atfork(nullptr, nullptr, [] { pool().store(new Pool); });
+    return new Pool;
+  }()};
+  return one;
+}
+
+}  // namespace
+
+Team::Team(int threads) : threads_(threads) { pool().load()->grow(threads - 1); }
 
 void Team::run(Index tasks, double work, Call call, const void* body) const {
   const double worth = std::min({static_cast<double>(threads_), static_cast<double>(tasks), 1 + work / kGrain});
   const int threads = static_cast<int>(worth);
-  if (threads <= 1) {
-    for (Index task = 0; task < tasks; ++task) call(body, task, 0);
-    return;
-  }
-  const Index chunk = std::max<Index>(1, tasks / (8 * threads));
-#pragma omp parallel for num_threads(threads) schedule(dynamic, chunk)
-  for (Index task = 0; task < tasks; ++task) call(body, task, omp_get_thread_num());
+  Loop loop{tasks, std::max<Index>(1, tasks / (8 * std::max(threads, 1))), threads, call, body};
+  if (threads <= 1) return loop.work(0);
+  pool().load()->grow(threads_ - 1);  // again after fork()
+  pool().load()->run(loop);
 }
 
 }  // namespace bertpass::native
