@@ -1,5 +1,6 @@
 # bertpass: `make demo` and `make test` each do all the set-up they need in .venv.
-# Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out.
+# Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out,
+# BENCH has further flags of the benchmarks.
 
 PYTHON    ?= $(shell command -v python3.11 || command -v python3)
 VENV      := .venv
@@ -10,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build demo test lint bench clean
+.PHONY: help setup build demo test lint bench bench-passes bench-kernels clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -31,6 +32,10 @@ $(VENV)/lint.stamp: $(VENV)/base.stamp Makefile
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[lint]"
 	@touch $@
 
+$(VENV)/bench.stamp: $(VENV)/base.stamp Makefile
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[bench]"
+	@touch $@
+
 bertpass_lib.so: $(VENV)/base.stamp $(SOURCES)
 	@$(BIN)/python setup.py -q build_ext --inplace
 	@touch $@
@@ -49,8 +54,14 @@ lint: setup $(VENV)/lint.stamp ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
-	@$(BIN)/python scripts/bench_passes.py
+bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (about half an hour; BENCH=--quick: 3 minutes)
+	@$(BIN)/python -m bertpass.bench cpu $(BENCH)
+
+bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
+	@$(BIN)/python -m bertpass.bench passes $(BENCH)
+
+bench-kernels: setup ## each kernel of the CPU engine against its reference and the machine's ceilings
+	@$(BIN)/python benchmarks/kernels.py $(BENCH)
 
 clean: ## remove what was built (not .venv)
 	@rm -rf build dist *.egg-info bertpass_lib.so bertpass/*.so

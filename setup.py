@@ -163,7 +163,7 @@ def sources(*folders):
     return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
 
 
-ENGINE = sources("kernels", "ops", "layer", "encoder", "model")
+ENCODER = sources("kernels", "ops", "layer", "encoder")
 
 
 def exports(folder):
@@ -178,13 +178,15 @@ def version_script(folder):
 setup(
     install_requires=install_requires(),
     ext_modules=[
-        Extension("bertpass._core", [*sources("graph", "passes"), "bertpass/csrc/python/module.cc"],
-                  extra_link_args=["-s"]),
-        Extension("bertpass._native", [*ENGINE, "bertpass/csrc/python/native.cc"], extra_link_args=["-s", *THREADS]),
-        Extension(C_LIBRARY, [*ENGINE, *sources("capi")], depends=[exports("capi")],
+        Extension("bertpass._core", [*sources("graph", "passes", "ops", "layer"), "bertpass/csrc/encoder/packed.cc",
+                                     "bertpass/csrc/python/module.cc"], extra_link_args=["-s", *THREADS]),
+        Extension("bertpass._native", [*ENCODER, *sources("model"),
+                                       *(f"bertpass/csrc/python/{name}.cc" for name in ("native", "lab", "peak"))],
+                  extra_link_args=["-s", *THREADS]),
+        Extension(C_LIBRARY, [*ENCODER, *sources("model", "capi")], depends=[exports("capi")],
                   extra_link_args=["-s", *THREADS, "-Wl,-soname,libbertpass.so", version_script("capi")]),
-        Extension(LIBRARY, sources("graph", "passes", "mxnet_abi"), depends=[exports("mxnet_abi")],
-                  extra_link_args=["-s", version_script("mxnet_abi"), "-ldl"]),
+        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "mxnet_abi")], depends=[exports("mxnet_abi")],
+                  extra_link_args=["-s", version_script("mxnet_abi"), *THREADS, "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},
     exclude_package_data={"bertpass": ["csrc/*"]},  # part of the source archive, not of the installed package

@@ -12,14 +12,20 @@ from numpy.typing import NDArray
 def passes() -> list[tuple[str, str, tuple[str, ...]]]:
     """Name, line of documentation and default devices ("cpu", "gpu") of each pass, in the order in which they run."""
 
+ENCODER_OPERATOR: str
+"""Name of the operator that the pass native_encoder puts in and bertpass_lib.so computes."""
+
+def default_threads() -> int:
+    """Threads that the operator takes where nothing else is said: as bertpass.machine.threads() counts them."""
+
 def apply(
-    json: str, params: Mapping[str, NDArray[Any]], name: str
+    json: str, params: Mapping[str, NDArray[Any]], name: str, options: Mapping[str, str] = ...
 ) -> tuple[str, dict[str, NDArray[Any]], list[str], int]:
-    """Run the pass ``name``.
+    """Run the pass ``name``. native_encoder takes the option ``dtype``: float32 (default), bfloat16 or int8.
 
     ``params`` are plain names (no ``arg:``) and arrays of any dtype. Gives the new symbol, verified; the arrays that
     it needs beside ``params``; the arguments that it needs no more; and the number of places rewritten. PassError for
-    an unknown name.
+    an unknown name or option.
     """
 
 def verify(json: str, params: Mapping[str, Any] | None = None, before: str | None = None) -> None:

@@ -108,3 +108,59 @@ def layer_norm(
     x: NDArray[np.float32], gamma: NDArray[np.float32], beta: NDArray[np.float32], epsilon: float, *, isa: str = ""
 ) -> NDArray[np.float32]:
     """(x - mean) / sqrt(variance + epsilon) * gamma + beta over the last axis of x (rows, columns)."""
+
+class Work:
+    """A kernel with inputs that are ready for it: weights packed, rows in its number type."""
+
+    def time(self, calls: int) -> float:
+        """Seconds of that many calls; the interpreter's lock is released."""
+
+    def result(self) -> NDArray[np.float32]:
+        """What one call writes."""
+
+def linear_work(
+    a: NDArray[np.float32],
+    weight: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    residual: NDArray[np.float32] | None = None,
+    *,
+    activation: str = "none",
+    dtype: str = "float32",
+    threads: int = 1,
+    isa: str = "",
+) -> Work:
+    """:func:`linear`, to be timed; the rounding of ``a`` is not a part of it."""
+
+def attention_work(
+    qkv: NDArray[np.float32],
+    lengths: Sequence[int],
+    heads: int,
+    *,
+    dtype: str = "float32",
+    threads: int = 1,
+    isa: str = "",
+) -> Work:
+    """:func:`attention`, to be timed."""
+
+def layer_norm_work(
+    x: NDArray[np.float32],
+    gamma: NDArray[np.float32],
+    beta: NDArray[np.float32],
+    epsilon: float,
+    *,
+    threads: int = 1,
+    isa: str = "",
+) -> Work:
+    """:func:`layer_norm`, to be timed."""
+
+def softmax_work(x: NDArray[np.float32], *, isa: str = "") -> Work:
+    """Softmax over the last axis of x (rows, columns); a copy of x is a part of each call."""
+
+def peak(dtype: str = "float32", *, threads: int = 1, seconds: float = 0.25, isa: str = "") -> float:
+    """Operations a second in registers, a multiplication and an addition being two; measured in ``seconds``.
+
+    Where the instruction set has none for bfloat16, this is what it does in float32.
+    """
+
+def read_bandwidth(bytes: int, *, threads: int = 1, seconds: float = 0.25, isa: str = "") -> float:
+    """Bytes a second that the threads read, each its part of ``bytes`` again and again; measured in ``seconds``."""

@@ -15,9 +15,11 @@ PACKAGE = ROOT / "bertpass"
 # use), so below them nothing may be taken from it but its version.
 LEVELS = {
     "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
+    "bertpass.extras": 0,
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
-    "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.commands": 7,
-    "deploy": 7, "finetune": 7, "scripts": 7,
+    "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
+    "bertpass.bench.__main__": 7, "bertpass.commands": 7,
+    "deploy": 7, "finetune": 7, "scripts": 7, "benchmarks": 7,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
 
@@ -25,7 +27,7 @@ STARTS_MXNET = ("mxnet", "gluonnlp")
 def sources() -> dict[str, Path]:
     """Module name -> file, of the package and of the scripts around it."""
     files = [*PACKAGE.rglob("*.py"), ROOT / "deploy.py", *(ROOT / "finetune").glob("*.py"),
-             *(ROOT / "scripts").glob("*.py")]
+             *(ROOT / "scripts").glob("*.py"), *(ROOT / "benchmarks").glob("*.py")]
     return {".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): f for f in files}
 
 
@@ -63,18 +65,20 @@ def test_every_folder_has_a_level():
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_imports_go_down(name):
     for imported in imports(name):
-        if imported.split(".")[0] in ("bertpass", "deploy", "finetune", "scripts") and \
+        if imported.split(".")[0] in ("bertpass", "deploy", "finetune", "scripts", "benchmarks") and \
                 imported != "bertpass.__version__":
             assert level(imported) <= level(name), f"{name} (level {level(name)}) imports {imported}"
         if name != "bertpass.mx":
             assert imported.split(".")[0] not in STARTS_MXNET, f"{name} imports {imported}: only bertpass/mx.py may"
 
 
-# Of the CPU engine, lowest first, and of the graph passes; a file includes its own folder and those before it.
-NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"], ["graph", "passes", "mxnet_abi"]]
+# Of the CPU engine, lowest first, and of the graph passes, which swap encoders for it; a file includes its own folder
+# and those before it in the first of these lists that names it.
+NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"],
+          ["kernels", "ops", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
 
 
-@pytest.mark.parametrize("folder", [folder for tower in NATIVE for folder in tower])
+@pytest.mark.parametrize("folder", sorted({folder for tower in NATIVE for folder in tower}))
 def test_includes_go_down(folder):
     tower = next(t for t in NATIVE if folder in t)
     allowed = tower[:tower.index(folder) + 1]
@@ -97,7 +101,8 @@ def test_the_test_sees_imports_inside_functions():
 
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
-            "scripts/bench_passes.py", "scripts/fetch_demo_data.py"]
+            "scripts/bench_passes.py", "scripts/fetch_demo_data.py",
+            "bertpass/bench/__main__.py", "benchmarks/kernels.py"]
 
 
 def run(code: str) -> str:

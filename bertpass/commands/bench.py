@@ -1,4 +1,8 @@
-"""The command line scripts/bench_passes.py, `make bench`: every pass against plain MXNet in one interleaved run."""
+"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet.
+
+``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
+are meant.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
+from bertpass.commands import bench_cpu
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
@@ -38,9 +43,15 @@ class BenchOptions:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the comparison; returns the exit code."""
+    """Run the comparison that the first word names; returns the exit code."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if words[:1] == ["cpu"]:
+        return bench_cpu.main(words[1:])
+    if words[:1] == ["passes"]:
+        del words[0]
+
     def job() -> None:
-        options = parse(BenchOptions, argv, "Measure every graph pass against plain MXNet.")
+        options = parse(BenchOptions, words, "Measure every graph pass against plain MXNet (cpu --help: every engine).")
         sizes = options.sizes()
         library = options.library or str(LIBRARY)
         if not Path(library).is_file():
@@ -48,11 +59,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.output:
             check_output_folder("output", Path(options.output).parent)
         start_logging()
+        from bertpass.bench.models import checkpoint_for_speed
         from bertpass.engines.mxnet_engine import check_device
         from bertpass.jobs import pass_table
 
         check_device(options.gpu, "float32")
-        checkpoint = pass_table.checkpoint_for_speed(options.bert_model)
+        checkpoint = checkpoint_for_speed(options.bert_model)
         longest = max(length for _, length in sizes)
         if longest > checkpoint.config.max_length:
             raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "

@@ -7,6 +7,8 @@ from typing import Any
 
 from bertpass import errors
 from bertpass.commands.bench import BenchOptions
+from bertpass.commands.bench_cpu import CpuOptions
+from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.main import PackOptions
@@ -17,8 +19,8 @@ from bertpass.options import spelled
 
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
-            ("scripts/bench_passes.py", BenchOptions), ("bertpass pack", PackOptions),
-            ("bertpass env", EnvOptions))
+            ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
+            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

@@ -21,7 +21,7 @@ COMMANDS = {
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "pack": ("main", "pack", "write a model as one file for the native engine"),
-    "bench": ("bench", "main", "every graph pass against plain MXNet"),
+    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("env", "main", "what this machine and this installation have"),
 }
@@ -37,6 +37,8 @@ class OptimizeOptions:
     passes: list[str] = flag(["auto"], "auto, none or names")
     library: str | None = flag(None, "run them inside MXNet through this library")
     device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
+    dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in",
+                      choices=("float32", "bfloat16", "int8"))
     check: bool = flag(False, "compare the outputs before and after every pass")
 
 
@@ -82,7 +84,7 @@ def optimize(argv: Sequence[str] | None = None) -> int:
         from bertpass import passes
         names = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
         print(passes.optimize(options.input, options.output, passes=names, library=options.library,
-                              device=options.device, check=options.check))
+                              device=options.device, check=options.check, dtype=options.dtype))
     return guarded(job)
 
 

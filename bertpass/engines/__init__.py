@@ -12,7 +12,13 @@ from bertpass.errors import UsageError, unknown
 from bertpass.model.checkpoint import load_checkpoint
 
 #: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
-ENGINES = {"mxnet": "bertpass.engines.mxnet_engine", "native": "bertpass.engines.native"}
+ENGINES = {
+    "mxnet": "bertpass.engines.mxnet_engine",
+    "native": "bertpass.engines.native",
+    "onnxruntime": "bertpass.engines.onnxruntime_engine",
+    "openvino": "bertpass.engines.openvino_engine",
+    "torch": "bertpass.engines.torch_engine",
+}
 
 __all__ = ["ENGINES", "Engine", "Model", "load"]
 
@@ -27,14 +33,16 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
         Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
     engine
-        What computes: "mxnet", or "native", our own engine for CPUs, which needs no MXNet.
+        What computes: "mxnet"; "native", our own engine for CPUs, which needs no MXNet; "onnxruntime", "openvino" or
+        "torch" on the CPU, each an extra of that name.
     vocab, num_heads, allow_pickle
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options
-        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32", "float16" on a GPU),
-        ``passes`` ("auto", "none" or names). native: ``dtype`` ("float32", "bfloat16", "int8", "float16", "auto"),
-        ``max_error`` (that "auto" allows), ``threads`` (default: as :func:`bertpass.machine.threads` counts them);
-        see :class:`bertpass.engines.native.NativeEngine`.
+        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32"; "float16" on a GPU;
+        "bfloat16" and "int8" on a CPU, by the pass native_encoder), ``passes`` ("auto", "none" or names). native:
+        ``dtype`` ("float32", "bfloat16", "int8", "float16", "auto"), ``max_error`` (that "auto" allows), ``threads``
+        (default: as :func:`bertpass.machine.threads` counts them), see
+        :class:`bertpass.engines.native.NativeEngine`. The others: see their classes.
 
     Raises
     ------

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+
+from bertpass import machine
+from bertpass.errors import UsageError, unknown
 
 
 class Engine(abc.ABC):
@@ -43,3 +47,18 @@ class Engine(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to give back
         """Give back what the engine holds."""
+
+
+def check_dtype(engine: str, dtype: str, known: Sequence[str]) -> None:
+    """Refuse a precision that the engine does not have; UsageError."""
+    if dtype not in known:
+        raise UsageError(unknown(f"dtype of the {engine} engine", str(dtype), known))
+
+
+def check_threads(threads: int | None) -> int:
+    """A number of threads, :func:`bertpass.machine.threads` for ``None``; UsageError where it is none."""
+    if threads is None:
+        return machine.threads()
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
+        raise UsageError(f"threads must be a whole number from 1 to 1024, not {threads!r}.")
+    return threads

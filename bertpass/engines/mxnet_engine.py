@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import threading
 import warnings
@@ -13,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass import _core, machine
+from bertpass import _core, _native, machine
 from bertpass.engines.base import Engine
 from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
@@ -21,8 +22,10 @@ from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint
 from bertpass.mx import context, message, mx
 from bertpass.passes import optimize_graph
+from bertpass.passes.library import load_operator
 
-DTYPES = ("float32", "float16")
+DTYPES = ("float32", "float16", "bfloat16", "int8")
+ENCODER_DTYPES = ("bfloat16", "int8")  # those in which only the pass native_encoder computes, on a CPU
 OPTIONS = ("gpu", "dtype", "passes")
 
 
@@ -32,7 +35,8 @@ def check_device(gpu: int | None, dtype: str) -> None:
     Raises
     ------
     DeviceError
-        No such GPU, or float16 on a CPU (MXNet 1.x has no float16 FullyConnected there).
+        No such GPU, float16 on a CPU (MXNet 1.x has no float16 FullyConnected there), or what only our encoder computes
+        on a GPU.
     """
     context(gpu)
     if dtype not in DTYPES:
@@ -40,6 +44,9 @@ def check_device(gpu: int | None, dtype: str) -> None:
     if dtype == "float16" and gpu is None:
         raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or "
                           "--dtype float32 on this CPU.")
+    if dtype in ENCODER_DTYPES and gpu is not None:
+        raise DeviceError(f"{dtype}: on a GPU the mxnet engine runs float32 and float16; give one of these, or leave "
+                          "--gpu out.")
 
 
 class MXNetEngine(Engine):
@@ -65,11 +72,18 @@ class MXNetEngine(Engine):
                  report: dict[str, Any] | None = None) -> None:
         arrays = {key.removeprefix("arg:"): array for key, array in params.items()}
         floats = {a.dtype.name for a in arrays.values() if a.dtype.kind == "f"}
-        self.dtype = "float16" if "float16" in floats else "float32"
-        check_device(gpu, self.dtype)
+        stored = "float16" if "float16" in floats else "float32"
+        check_device(gpu, stored)
         self._context, self._inputs, self._report = context(gpu), list(inputs), dict(report or {})
         self._lock = threading.RLock()
         graph = _graph(symbol)
+        encoders = [node["attrs"] for node in json.loads(symbol)["nodes"] if node["op"] == _core.ENCODER_OPERATOR]
+        if encoders:
+            if gpu is not None:
+                raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export "
+                                  "the model again with --gpu, or leave --gpu out.")
+            self._report["instruction_set"] = _native.selected()
+        self.dtype = encoders[0].get("dtype", stored) if encoders else stored
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
             raise ModelError(f"the params file lacks {', '.join(missing[:3])}"
@@ -112,12 +126,21 @@ class MXNetEngine(Engine):
         return out
 
     def run(self, arrays: list[Any]) -> list[Any]:
-        """Compute on the device; returns when the outputs are ready, without copying them."""
+        """Compute on the device; returns when the outputs are ready, without copying them.
+
+        Raises
+        ------
+        ModelError
+            MXNet cannot: a damaged params file, or ids or lengths that are out of range for the encoder's operator.
+        """
         with self._lock:
-            out = self._block(*arrays)
-            outputs = list(out) if isinstance(out, (list, tuple)) else [out]
-            for output in outputs:
-                output.wait_to_read()
+            try:
+                out = self._block(*arrays)
+                outputs = list(out) if isinstance(out, (list, tuple)) else [out]
+                for output in outputs:
+                    output.wait_to_read()
+            except mx.base.MXNetError as error:
+                raise ModelError(f"MXNet cannot compute this batch: {message(error)}") from error
             return outputs
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
@@ -142,6 +165,7 @@ class MXNetEngine(Engine):
 def _graph(symbol: str) -> Any:
     """MXNet's symbol of a text; GraphError where it is none (checked first: MXNet itself ends at some of them)."""
     _core.verify(symbol)
+    load_operator(symbol)
     try:
         return mx.sym.load_json(symbol)
     except mx.base.MXNetError as error:
@@ -166,7 +190,9 @@ def from_checkpoint(checkpoint: Checkpoint, *, gpu: int | None = None, dtype: st
                     passes: str | Sequence[str] = "auto") -> MXNetEngine:
     """An engine on a checkpoint's network, with ``passes`` applied in memory."""
     check_device(gpu, dtype)
-    symbol, params = graph_of(checkpoint, dtype)
-    symbol, params, report = optimize_graph(symbol, params, passes, device="cpu" if gpu is None else "gpu")
+    encoder = dtype if dtype in ENCODER_DTYPES else "float32"
+    symbol, params = graph_of(checkpoint, "float32" if dtype in ENCODER_DTYPES else dtype)
+    symbol, params, report = optimize_graph(symbol, params, passes, device="cpu" if gpu is None else "gpu",
+                                            dtype=encoder)
     return MXNetEngine(symbol, params, parameters.network_config(checkpoint.config, checkpoint.head).input_names,
                        gpu=gpu, report={"passes": report.to_dict()})

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from bertpass import _native, machine
+from bertpass import _native
 from bertpass.engines import precision
-from bertpass.engines.base import Engine
+from bertpass.engines.base import Engine, check_threads
 from bertpass.errors import UsageError
 from bertpass.model import mapping, parameters
 from bertpass.model.record import Checkpoint, PackedCheckpoint
@@ -59,10 +59,7 @@ class NativeEngine(Engine):
                  isa: str | None = None, max_error: float | None = None) -> None:
         if dtype is not None or max_error is not None:
             precision.check(dtype or "float32", max_error)
-        if threads is None:
-            threads = machine.threads()
-        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-            raise UsageError(f"threads must be a whole number from 1 to 1024, not {threads!r}.")
+        threads = check_threads(threads)
         options = {"threads": threads, "isa": isa or ""}
         if isinstance(checkpoint, PackedCheckpoint):
             model, choice = _packed(checkpoint, dtype, options)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bertpass.errors import UsageError, unknown
+from bertpass.engines.base import check_dtype
+from bertpass.errors import UsageError
 
 if TYPE_CHECKING:
     from bertpass import _native
@@ -79,8 +80,7 @@ def explain(isa: str) -> dict[str, str]:
 
 def check(dtype: str, max_error: float | None) -> None:
     """UsageError where a precision or the error that "auto" allows cannot be."""
-    if dtype not in DTYPES:
-        raise UsageError(unknown("dtype of the native engine", str(dtype), DTYPES))
+    check_dtype("native", dtype, DTYPES)
     if max_error is None:
         return
     if dtype != "auto":

@@ -68,7 +68,7 @@ BERTPASS_API const char* bertpass_error(void);
 
 /* Load a model.
  *   path             of a file that "bertpass pack" wrote
- *   threads          for one forward, 1 to 1024; 0 takes the processors on which this process may run
+ *   threads          for one forward, 1 to 1024; 0 takes OMP_NUM_THREADS, else the processors of affinity and quota
  *   instruction_set  "portable", "avx2", "avx512" and so on; NULL or "" takes that of the environment variable
  *                    BERTPASS_ISA, else the fastest that the processor has
  *   model            receives the model; NULL where loading failed */

@@ -17,6 +17,7 @@ from bertpass.errors import UsageError
 from bertpass.jobs import workload as work
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.measure import Latency
+from bertpass.jobs.precision import encoder_dtype
 from bertpass.passes import select
 from bertpass.progress import Bar, log
 from bertpass.text.batching import batches
@@ -40,7 +41,7 @@ class Timing:
 def set_environment(options: DeployOptions) -> dict[str, str]:
     """Set what MXNet reads at its start; returns what was set. Has to come before MXNet is imported."""
     wanted = {}
-    if options.dtype == "float16":
+    if options.dtype == "float16" and options.gpu is not None:
         wanted["MXNET_SAFE_ACCUMULATION"] = "1"
     if options.true_fp16:
         wanted["MXNET_FC_TRUE_FP16"] = "1"
@@ -69,7 +70,8 @@ def run(options: DeployOptions) -> dict[str, Any]:
     from bertpass.jobs.deploy_model import export, find
     from bertpass.passes.library import Library
 
-    check_device(options.gpu, options.dtype)
+    encoder = encoder_dtype(options, passes) if options.gpu is None else "float32"
+    check_device(options.gpu, encoder if options.gpu is None else options.dtype)
     if options.custom_pass is not None:
         Library(options.custom_pass)
     found = find(options, task)
@@ -81,7 +83,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
         task = task or work.own_task(found.name, found.head.kind, found.labels)
         source = source or work.read(options, task, found.labels)
         load = work.encode(source, found.tokenizer(), options)
-    deployed = export(options, found, passes)
+    deployed = export(options, found, passes, encoder)
     bundle = deployed.bundle
     engine = MXNetEngine.from_files(deployed.prefix, bundle.inputs, gpu=options.gpu, report={"passes": deployed.report})
     if task is None or source is None or load is None:

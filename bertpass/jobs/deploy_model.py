@@ -112,16 +112,20 @@ def find(options: DeployOptions, task: Task | None) -> Found:
     return Found(prefix, name, checkpoint)
 
 
-def export(options: DeployOptions, found: Found, passes: Sequence[str]) -> Deployed:
-    """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there."""
+def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str) -> Deployed:
+    """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there.
+
+    A bundle for a CPU is float32, which plain MXNet runs there; ``encoder_dtype`` is for the pair's native_encoder.
+    """
     if isinstance(found.model, Bundle):
         return Deployed(str(found.prefix), found.model, {"passes": "as exported"})
     prefix = found.prefix
     log.info("exporting %s as %s", found.model.source, prefix)
-    bundle = export_bundle(found.model, prefix.parent / BUNDLE, dtype=options.dtype,
-                           task=found.name or found.head.kind)
+    bundle = export_bundle(found.model, prefix.parent / BUNDLE, task=found.name or found.head.kind,
+                           dtype="float32" if options.gpu is None else options.dtype)
     report = optimize(str(bundle.symbol_path).removesuffix("-symbol.json"), str(prefix), passes=passes,
-                      library=options.custom_pass, device="cpu" if options.gpu is None else "gpu")
+                      library=options.custom_pass, device="cpu" if options.gpu is None else "gpu",
+                      dtype=encoder_dtype)
     log.info("%s", report)
     return Deployed(str(prefix), bundle, report.to_dict())
 

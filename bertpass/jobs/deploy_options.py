@@ -45,7 +45,9 @@ class DeployOptions:
                                                group="question answering")
     oov_way: str = flag("avg", "accepted as published; the embedding task gives one pooled vector a text, "
                         "so how pieces form words does not matter", group="data", choices=("avg", "sum", "last"))
-    dtype: str = flag("float32", "precision of the inference", group="inference", choices=("float32", "float16"))
+    dtype: str = flag("float32", "precision of the inference; below float32 a CPU computes the encoder alone in it "
+                      "(float16 there becomes bfloat16 or float32 and needs --custom_pass)", group="inference",
+                      choices=("float32", "float16", "bfloat16", "int8"))
     true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference")
     custom_pass: str | None = flag(None, "library of graph passes, usually bertpass_lib.so; MXNet loads it",
                                    group="inference", aliases=("--custom_pass_lib",))

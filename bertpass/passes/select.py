@@ -10,6 +10,7 @@ from bertpass import _core
 from bertpass.errors import PassError, unknown
 
 DEVICES = ("cpu", "gpu")
+NATIVE_ENCODER = "native_encoder"
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
     Raises
     ------
     PassError
-        A name or the device is unknown, or a name is given twice.
+        A name or the device is unknown, a name is given twice, or native_encoder is asked for on a GPU.
     """
     if device not in DEVICES:
         raise PassError(unknown("device", device, DEVICES))
@@ -69,4 +70,6 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
             raise PassError(unknown("pass", name, known))
         if names.count(name) > 1:
             raise PassError(f"the pass '{name}' is given twice; name each pass once.")
+        if name == NATIVE_ENCODER and device == "gpu":
+            raise PassError(f"the pass '{name}' is for CPUs; leave it out on a GPU.")
     return sorted((known[name] for name in names), key=lambda info: info.provided_by == "mxnet")

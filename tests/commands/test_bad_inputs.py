@@ -181,6 +181,11 @@ TABLE = [
           needs=cpu_build) for command in ("deploy", "classifier", "squad")),
     *(Bad("float16 on a CPU", command, lambda p: ("--dtype", "float16"), 7, ("float16", "--gpu", "--dtype float32"))
       for command in ("deploy", "classifier", "squad")),
+    Bad("float16 on a CPU without the pass that computes it", "deploy", lambda p: (
+        "--dtype", "float16", "--custom_pass", toy.LIBRARY, "--passes", "remove_noops"), 7, ("native_encoder",
+                                                                                             "--passes")),
+    Bad("bfloat16 without passes", "deploy", lambda p: ("--dtype", "bfloat16", "--passes", "none"), 7,
+        ("bfloat16", "native_encoder", "--dtype float32")),
     # passes
     Bad("a pass library that is not there", "deploy", lambda p: ("--custom_pass", p.bad / "nowhere.so"), 5,
         ("--custom_pass", "setup.py build_ext")),

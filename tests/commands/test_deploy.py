@@ -43,7 +43,7 @@ def test_result_says_all_that_matters(deployed, sst):
     assert result["throughput_samples_per_s"] > result["throughput_with_data_loading"] > 0
     assert result["metrics"] == toy.result(sst, "metrics.json")["metrics"]
     passes = {entry["name"]: entry for entry in result["settings"]["passes"]["passes"]}
-    assert passes["interleave_qkv"]["rewrites"] == 2 and passes["mkldnn"]["rewrites"] > 0
+    assert passes["native_encoder"]["rewrites"] == 1 and passes["mkldnn"]["rewrites"] > 0
     assert result["settings"]["passes"]["library"] == str(toy.LIBRARY)
     assert {"bertpass", "mxnet", "gluonnlp", "numpy"} - set(result["versions"]) <= {"bertpass"}  # if not installed
     assert result["settings"]["device"] == "cpu(0)" and result["settings"]["dtype"] == "float32"
@@ -74,7 +74,8 @@ def test_the_library_and_the_core_write_the_same_files(deployed, on_sst, sst, tm
 @pytest.mark.parametrize(("passes", "names"), [
     (["none"], []), (["interleave_qkv"], ["interleave_qkv"]),
     (["remove_noops", "interleave_qkv"], ["remove_noops", "interleave_qkv"]),
-    (["interleave_qkv,remove_noops"], ["interleave_qkv", "remove_noops"])])
+    (["interleave_qkv,remove_noops"], ["interleave_qkv", "remove_noops"]),
+    (["native_encoder"], ["native_encoder"])])
 def test_passes_by_name(passes, names, deployed, on_sst, sst, tmp_path):
     assert on_sst("--model_parameters", sst / "net.params", "--output_dir", tmp_path, "--check_accuracy", "--passes",
                   *passes) == 0
@@ -210,6 +211,50 @@ def test_random_weights_of_a_published_size(sst, data, tmp_path, monkeypatch, ca
     assert "the weights are random" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "int8"])
+def test_lower_precision_on_a_cpu(dtype, deployed, on_sst, sst, tmp_path, capsys):
+    argv = ("--custom_pass", toy.LIBRARY, "--dtype", dtype, "--compare", "--check_accuracy")
+    assert on_sst("--model_parameters", sst / "net.params", "--output_dir", tmp_path, *argv) == 0
+    said = [line for line in capsys.readouterr().err.splitlines() if "--dtype float16:" in line]
+    assert len(said) == (dtype == "float16"), "one sentence says what float16 becomes"
+    result = toy.result(tmp_path / "SST", "result.json")
+    computed = result["settings"]["dtype"]
+    assert computed in (("bfloat16", "float32") if dtype == "float16" else (dtype,))
+    assert all(computed in line for line in said) and result["settings"]["passes"]["dtype"] == computed
+    assert 0 < result["compare"]["max_output_difference"] <= 0.1
+    assert result["metrics"] == toy.result(deployed / "SST", "result.json")["metrics"]
+    assert Bundle.open(tmp_path / "SST" / "bundle").dtype == "float32", "runs in plain MXNet on this CPU"
+    again = ("--only_infer", "--exported_model", tmp_path / "SST" / "SST", "--check_accuracy")
+    before = predictions(tmp_path / "SST")
+    assert on_sst(*again) == 0 and predictions(tmp_path / "SST") == before
+    assert toy.result(tmp_path / "SST", "result.json")["settings"]["dtype"] == computed
+
+
+def test_float16_where_the_processor_has_no_units_for_it(on_sst, sst, tmp_path, monkeypatch, capsys):
+    from bertpass import _native
+
+    monkeypatch.setattr(_native, "selected", lambda: "avx2")
+    assert on_sst("--model_parameters", sst / "net.params", "--output_dir", tmp_path, "--dtype", "float16",
+                  "--custom_pass", toy.LIBRARY) == 0
+    assert "computed in float32" in capsys.readouterr().err
+    assert toy.result(tmp_path / "SST", "result.json")["settings"]["dtype"] == "float32"
+
+
+def test_a_pair_that_needs_the_library_without_it(deployed, tmp_path):
+    script = ("import sys\nfrom pathlib import Path\nfrom bertpass.errors import PassError\n"
+              "from bertpass.passes import library\nfrom bertpass.engines.mxnet_engine import MXNetEngine\n"
+              "names = ['data0', 'data1', 'data2']\n"
+              "library.LIBRARY = Path('/nowhere/bertpass_lib.so')\n"
+              "MXNetEngine.from_files(sys.argv[2], names)\n"  # the plain bundle needs none
+              "try: MXNetEngine.from_files(sys.argv[1], names)\n"
+              "except PassError as error: print(error)")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", script, deployed / "SST" / "SST",
+                           deployed / "SST" / "bundle" / "model"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for words in ("/nowhere/bertpass_lib.so", "build_ext --inplace", "--custom_pass", "folder bundle"):
+        assert words in done.stdout
+
+
 PLAIN = """
 import json, sys
 import numpy as np
@@ -218,6 +263,8 @@ for name, kind in (("bool", bool), ("object", object), ("int", int), ("float", f
         setattr(np, name, kind)
 import mxnet as mx
 prefix, inputs = sys.argv[1], json.load(sys.stdin)
+for library in sys.argv[2:]:
+    mx.library.load(library, verbose=False)
 symbol, params, _ = mx.model.load_checkpoint(prefix, 0)
 arrays = {**params, **{name: mx.nd.array(value, dtype=dtype) for name, value, dtype in inputs}}
 out = mx.nd.CachedOp(symbol)(*(arrays[name] for name in symbol.list_inputs()))
@@ -226,14 +273,24 @@ assert not [name for name in sys.modules if name.startswith("bertpass")]
 """
 
 
-def test_the_deployed_pair_runs_in_plain_mxnet(deployed, tmp_path):
+@pytest.mark.parametrize("pair", ["deployed with the library", "without native_encoder", "the bundle"])
+def test_what_is_written_runs_without_bertpass(pair, deployed, on_sst, sst, tmp_path):
     import bertpass
 
+    prefix, libraries = deployed / "SST" / "SST", []
+    if pair == "deployed with the library":
+        libraries = [toy.LIBRARY]
+    elif pair == "the bundle":
+        prefix = deployed / "SST" / "bundle" / "model"
+    else:
+        prefix = tmp_path / "SST" / "SST"
+        assert on_sst("--model_parameters", sst / "net.params", "--output_dir", tmp_path, "--max_iters", 1, "--passes",
+                      "remove_noops,interleave_qkv,mkldnn") == 0
     random = np.random.default_rng(0)
     ids, lengths = random.integers(5, 40, (3, 24)), np.array([24, 1, 9])
     inputs = [("data0", ids.tolist(), "int32"), ("data1", np.zeros_like(ids).tolist(), "int32"),
               ("data2", lengths.tolist(), "float32")]
-    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PLAIN, deployed / "SST" / "SST"], cwd=tmp_path,
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", PLAIN, prefix, *libraries], cwd=tmp_path,
                           input=json.dumps(inputs), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     model = bertpass.load(deployed / "SST" / "bundle", passes="none")

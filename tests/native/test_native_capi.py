@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from reference import HEADS, batch, tiny
 
-from bertpass import _native
+from bertpass import _native, machine
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.model import packed
 
@@ -99,7 +99,7 @@ def test_description(library, load, isa):
     assert (info.vocabulary, info.max_length, info.token_types, info.outputs, info.threads) == (61, 40, 2, 2, 2)
     assert info.instruction_set == isa.encode()
     assert library.bertpass_describe(load(tiny(), threads=0), ctypes.byref(info)) == OK
-    assert info.threads == len(os.sched_getaffinity(0))
+    assert info.threads == machine.threads()
 
 
 def test_the_header_and_the_library_are_of_one_version(library):

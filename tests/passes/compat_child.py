@@ -51,13 +51,26 @@ def error_of(arrays, name, **options):
 before = run(symbol, params)
 result = {"version": mx.__version__, "library": mx.libinfo.find_lib_path()[0], "differences": {}, "rewrites": {},
           "leftovers": 0}
-for name in ("remove_noops", "interleave_qkv", "bias_gelu", "bertpass"):
+RUNS = {"remove_noops": {}, "interleave_qkv": {}, "bias_gelu": {}, "native_encoder": {},
+        "native_encoder bfloat16": {"dtype": "bfloat16"}, "bertpass": {"device": "gpu"}}
+for name, options in RUNS.items():
     arrays = dict(params)
-    after = optimize(arrays, name, **({"device": "gpu"} if name == "bertpass" else {}))
+    after = optimize(arrays, name.split()[0], **options)
     report = json.loads(last_report())["passes"]
     result["rewrites"][name] = [entry["rewrites"] for entry in report]
     result["differences"][name] = max(float(abs(a - b).max()) for a, b in zip(run(after, arrays), before))  # noqa: B905
     result["leftovers"] += after.tojson().count("__ext_")
+    if name == "native_encoder":  # through files, hybridised
+        prefix = PREFIX + "-deployed"
+        after.save(prefix + "-symbol.json")
+        kept = set(after.list_arguments())
+        mx.nd.save(prefix + "-0000.params", {"arg:" + key: arrays[key] for key in kept - set(feed)})
+        block = mx.gluon.SymbolBlock.imports(prefix + "-symbol.json", list(feed), prefix + "-0000.params")
+        block.hybridize(static_alloc=True, static_shape=True)
+        outputs = [[output.asnumpy() for output in block(*feed.values())] for _ in range(2)][1]
+        result["differences"]["files"] = max(float(abs(a - b).max()) for a, b in zip(outputs, before))  # noqa: B905
+with open("/proc/self/maps") as maps:
+    result["gomp"] = len({line.split()[-1] for line in maps if "/libgomp.so" in line})
 result["device"] = error_of(dict(params), "bertpass", device="tpu")
 result["pass"] = error_of(dict(params), "bertpass", passes="bias_gleu")
 

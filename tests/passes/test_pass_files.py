@@ -113,8 +113,8 @@ def test_check_finds_a_wrong_pass(tiny: Model, monkeypatch: pytest.MonkeyPatch) 
     """With query and key exchanged in the bias alone, the fault of an early pass of this kind, check must see it."""
     apply = _core.apply
 
-    def wrong(text, params, name):
-        after, added, removed, rewrites = apply(text, params, name)
+    def wrong(text, params, name, options):
+        after, added, removed, rewrites = apply(text, params, name, options)
         bias = next(name for name in added if name.endswith("bias"))
         parts = added[bias].reshape(4, 3, 6)
         added[bias] = parts[:, [0, 2, 1]].reshape(-1).copy()
@@ -135,8 +135,9 @@ def test_float16_parameters(tiny: Model) -> None:
 
 def test_select() -> None:
     names = [info.name for info in passes.available()]
-    assert names == ["remove_noops", "interleave_qkv", "bias_gelu", "mkldnn"]
-    assert [info.name for info in passes.select("auto", "cpu")] == ["remove_noops", "interleave_qkv", "mkldnn"]
+    assert names == ["native_encoder", "remove_noops", "interleave_qkv", "bias_gelu", "mkldnn"]
+    assert [info.name for info in passes.select("auto", "cpu")] == ["native_encoder", "remove_noops", "interleave_qkv",
+                                                                    "mkldnn"]
     assert [info.name for info in passes.select("auto", "gpu")] == ["remove_noops", "interleave_qkv", "bias_gelu"]
     assert [info.name for info in passes.select(["mkldnn", "bias_gelu"])] == ["bias_gelu", "mkldnn"]
     assert passes.select("none") == []
@@ -247,7 +248,9 @@ def test_wrong_options_of_the_library_are_errors(tiny: Model) -> None:
     for name, options, words in (("bertpass", {"device": "tpu"}, "give cpu or gpu"),
                                  ("bertpass", {"passes": "bias_gleu"}, "Did you mean 'bias_gelu'"),
                                  ("bertpass", {"level": 3}, "unknown option 'level'"),
-                                 ("bias_gelu", {"level": 3}, "takes no option 'level'")):
+                                 ("bias_gelu", {"level": 3}, "takes no option 'level'"),
+                                 ("bertpass", {"device": "gpu", "passes": "native_encoder"}, "for CPUs"),
+                                 ("native_encoder", {"dtype": "float8"}, "give one of float32, bfloat16, int8")):
         with pytest.raises(mx.base.MXNetError, match=words):
             symbol.optimize_for(name, {}, {}, skip_infer=True, **options)
 

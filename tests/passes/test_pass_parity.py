@@ -68,7 +68,10 @@ def test_all_passes_of_a_device_together() -> None:
         defaults = [info.name for info in passes.available() if device in info.devices]
         assert [result.name for result in report.passes] == defaults
         assert report.max_error is not None and report.max_error <= 2e-5
-        assert all(result.rewrites for result in report.passes)
+        if device == "gpu":
+            assert all(result.rewrites for result in report.passes)
+        else:  # it takes all that the next two look for; what is left goes to MXNet's own
+            assert [result.rewrites for result in report.passes] == [1, 0, 0, 1]
 
 
 def test_a_second_encoder_in_the_process_and_two_encoders_in_one_graph() -> None:
@@ -166,7 +169,7 @@ print("worst", worst)
 """
 
 
-@pytest.mark.parametrize("passes_", ["remove_noops,interleave_qkv,bias_gelu", "auto"])
+@pytest.mark.parametrize("passes_", ["remove_noops,interleave_qkv,bias_gelu", "remove_noops,interleave_qkv,mkldnn"])
 def test_files_run_without_bertpass(passes_: str, tmp_path: Path) -> None:
     model = build(PARITY["tiny"])
     from bertpass.model import params_file

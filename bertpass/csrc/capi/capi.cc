@@ -1,6 +1,5 @@
 // libbertpass.so: the C functions of bertpass/include/bertpass.h.
 #include <bertpass.h>
-#include <sched.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -10,6 +9,7 @@
 #include "capi/mapped_file.h"
 #include "capi/packed_model.h"
 #include "kernels/select.h"
+#include "ops/processors.h"
 
 namespace native = bertpass::native;
 
@@ -56,12 +56,6 @@ bertpass_status null_pointer() { return fail(BERTPASS_BAD_ARGUMENT, "a pointer t
 
 bertpass_status no_batch() { return fail(BERTPASS_BAD_ARGUMENT, "a batch has at least one row and one token."); }
 
-// Processors on which this process may run.
-int processors() {
-  cpu_set_t set;
-  return sched_getaffinity(0, sizeof set, &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
-
 }  // namespace
 
 std::int32_t bertpass_abi() { return BERTPASS_ABI; }
@@ -75,7 +69,7 @@ bertpass_status bertpass_load(const char* path, std::int32_t threads, const char
     if (anything_null({path, model})) return null_pointer();
     if (threads < 0 || threads > kMostThreads)
       return fail(BERTPASS_BAD_ARGUMENT, "threads must be from 1 to 1024, or 0 for those of the processors.");
-    const int count = threads ? threads : std::min(processors(), kMostThreads);
+    const int count = threads ? threads : std::min(native::default_threads(), kMostThreads);
     *model = new bertpass_model{native::load_packed_model(path, count, instruction_set ? instruction_set : "")};
     return BERTPASS_OK;
   });

@@ -1,6 +1,7 @@
 #include "encoder/encoder.h"
 
 #include <algorithm>
+#include <cstring>
 
 namespace bertpass::native {
 namespace {
@@ -30,6 +31,16 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
       layer.forward(kernels, team, widths, ragged.offsets(first), last - first, work);
     }
   }
+}
+
+void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index length, Index units, float* out) {
+  const double work = static_cast<double>(ragged.sequences() * length * units);
+  team.loop(ragged.sequences(), work, [&](Index s, int) {
+    float* to = out + s * length * units;
+    for (Index t = 0; t < ragged.length(s); ++t)
+      std::memcpy(to + t * units, states.floats(ragged.start(s) + t), units * sizeof(float));
+    std::fill(to + ragged.length(s) * units, to + length * units, 0.0f);
+  });
 }
 
 }  // namespace bertpass::native

@@ -17,4 +17,7 @@ struct Encoder {
                Index length, const Ragged& ragged, Workspace& work) const;
 };
 
+// Packed token states (tokens, units) into a padded batch (sequences, length, units), zeros after each sequence's end.
+void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index length, Index units, float* out);
+
 }  // namespace bertpass::native

@@ -1,6 +1,9 @@
 #include "graph/attributes.h"
 
 #include <charconv>
+#include <cmath>
+#include <locale>
+#include <sstream>
 
 namespace bertpass {
 namespace {
@@ -21,6 +24,15 @@ std::optional<std::int64_t> parse_integer(const std::string& text) {
   std::int64_t value = 0;
   const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
   if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<double> parse_real(const std::string& text) {
+  std::istringstream stream(trim(text));
+  stream.imbue(std::locale::classic());
+  double value = 0;
+  if (!(stream >> value) || !std::isfinite(value) || stream.peek() != std::istringstream::traits_type::eof())
+    return std::nullopt;
   return value;
 }
 
@@ -59,6 +71,11 @@ std::string text_attribute(const Node& node, const std::string& key, const std::
 std::optional<std::int64_t> integer_attribute(const Node& node, const std::string& key) {
   const auto it = node.attrs.find(key);
   return it == node.attrs.end() ? std::nullopt : parse_integer(it->second);
+}
+
+std::optional<double> real_attribute(const Node& node, const std::string& key, double fallback) {
+  const auto it = node.attrs.find(key);
+  return it == node.attrs.end() ? fallback : parse_real(it->second);
 }
 
 std::optional<bool> flag_attribute(const Node& node, const std::string& key, bool fallback) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -33,8 +34,35 @@ class Uses {
   std::vector<bool> held_;  // by a head or a control dependency
 };
 
+// Whether a node hands on its one input at inference: identity, or Dropout that is active in training only.
+bool is_noop(const Node& node);
+
 // The node that feeds input `slot` of `node` by its output 0 and has the operator `op` and no other user; -1 otherwise.
 std::ptrdiff_t private_input(const Graph& graph, const Uses& uses, std::size_t node, std::size_t slot,
                              const std::string& op);
+
+// The nodes that a rewrite takes away, collected while a pattern is followed upwards from its last node.
+class Region {
+ public:
+  Region(const Graph& graph, const Uses& uses) : graph_(graph), uses_(uses) {}
+
+  const Node& node(const Entry& entry) const { return graph_.nodes[entry.node]; }
+  void add(const Entry& entry) { nodes_.insert(entry.node); }
+
+  // Add the node behind an entry if the entry is its output 0 and it has this operator, as many inputs and no control
+  // dependency; null otherwise.
+  const Node* take(const Entry& entry, const std::string& op, std::size_t inputs);
+
+  // The entry behind all nodes that hand on their input (see is_noop), which are added.
+  Entry through_noops(Entry entry);
+
+  // Whether all of it serves `last` and itself alone, so that nothing is missing once it is gone.
+  bool closed(std::size_t last) const;
+
+ private:
+  const Graph& graph_;
+  const Uses& uses_;
+  std::set<std::size_t> nodes_;
+};
 
 }  // namespace bertpass

@@ -28,9 +28,4 @@ struct WeightError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// Inputs that the model cannot compute; the text is a sentence.
-struct InputError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
 }  // namespace bertpass::native

@@ -42,24 +42,14 @@ std::vector<std::vector<Index>> Head::shapes(Index sequences, Index length) cons
 void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
                    Memory& scratch) const {
   switch (kind_) {
-    case HeadKind::states: return write_states(team, states, ragged, length, outputs[0]);
+    case HeadKind::states: return unpack(team, states, ragged, length, units_, outputs[0]);
     case HeadKind::pooled:
-      write_states(team, states, ragged, length, outputs[0]);
+      unpack(team, states, ragged, length, units_, outputs[0]);
       return write_first(team, states, ragged, outputs[1], scratch);
     case HeadKind::classifier: return write_first(team, states, ragged, outputs[0], scratch);
     case HeadKind::qa: return write_spans(team, states, ragged, length, outputs[0], scratch);
     case HeadKind::embedding: return write_vectors(team, states, ragged, outputs[0]);
   }
-}
-
-void Head::write_states(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out) const {
-  const double work = static_cast<double>(ragged.sequences() * length * units_);
-  team.loop(ragged.sequences(), work, [&](Index s, int) {
-    float* to = out + s * length * units_;
-    for (Index t = 0; t < ragged.length(s); ++t)
-      std::memcpy(to + t * units_, states.floats(ragged.start(s) + t), units_ * sizeof(float));
-    std::fill(to + ragged.length(s) * units_, to + length * units_, 0.0f);
-  });
 }
 
 void Head::write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,

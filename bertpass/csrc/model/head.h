@@ -20,9 +20,6 @@ class Head {
   void forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
                Memory& scratch) const;
 
-  // The token states alone, (sequences, length, units), whatever the head is; zero past a sequence's end.
-  void write_states(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out) const;
-
  private:
   void write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
                    Memory& scratch) const;

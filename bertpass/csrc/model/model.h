@@ -1,11 +1,12 @@
 // A whole model: padded ids in, outputs of its head out. Safe to call from several threads at once.
 #pragma once
 
-#include <memory>
-#include <mutex>
+#include <string>
 #include <vector>
 
+#include "encoder/inputs.h"
 #include "model/head.h"
+#include "ops/pool.h"
 
 namespace bertpass::native {
 
@@ -41,22 +42,17 @@ class Model {
     Workspace work;
     Memory head;
   };
-  class Lease;
-
   // Check the inputs, compute the token states and give the arena that holds them to `use`.
   template <class Use>
   void run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
            Index length, const Use& use) const;
-  void check(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-             Index length) const;
 
   const Kernels& kernels_;
   ModelConfig config_;
   Team team_;
   OwnedEncoder owned_;
   Head head_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<Arena>> idle_;
+  mutable Pool<Arena> arenas_;
 };
 
 }  // namespace bertpass::native

@@ -18,10 +18,6 @@ T choose(const std::string& name, std::initializer_list<std::pair<const char*, T
   throw std::invalid_argument("unknown value '" + name + "'");
 }
 
-inline Type type_of(const std::string& name) {
-  return choose<Type>(name, {{"float32", Type::float32}, {"bfloat16", Type::bfloat16}, {"int8", Type::int8}});
-}
-
 inline Activation activation_of(const std::string& name) {
   return choose<Activation>(name, {{"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
                                    {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh},

@@ -4,7 +4,7 @@
 //
 //   host.cc         which MXNet has loaded us, and the version number that it wants to hear
 //   passes.cc       the graph passes
-//   operators.cc    custom operators: none
+//   operators.cc    the custom operator bertpass_encoder; encoder.cc computes it
 //   partitioners.cc subgraph partitioners: none
 #pragma once
 
@@ -17,5 +17,8 @@ inline constexpr int kSuccess = 1;
 
 // The version of the MXNet that is loaded in this process, as MXGetVersion gives it: 10901 for 1.9.1. 0 if none is.
 int host_version();
+
+// Whether that MXNet has an operator of this name.
+bool host_has_operator(const char* name);
 
 }  // namespace bertpass::abi

@@ -9,25 +9,44 @@ namespace bertpass::abi {
 namespace {
 
 using GetVersion = int (*)(int*);
+using GetOperator = int (*)(const char*, void**);
 
-// dl_iterate_phdr's callback: finds MXGetVersion in the loaded library whose file is named libmxnet.*.
-int find_host(dl_phdr_info* info, std::size_t, void* found) {
+struct Search {
+  const char* name;
+  void* found = nullptr;
+};
+
+// dl_iterate_phdr's callback: finds a function in the loaded library whose file is named libmxnet.*.
+int find(dl_phdr_info* info, std::size_t, void* data) {
+  auto* search = static_cast<Search*>(data);
   if (!info->dlpi_name || !std::strstr(info->dlpi_name, "libmxnet")) return 0;
   void* library = dlopen(info->dlpi_name, RTLD_LAZY | RTLD_NOLOAD);
   if (!library) return 0;
-  *static_cast<void**>(found) = dlsym(library, "MXGetVersion");
+  search->found = dlsym(library, search->name);
   dlclose(library);  // gives back only this reference: the process keeps the library
-  return *static_cast<void**>(found) != nullptr;
+  return search->found != nullptr;
+}
+
+// A function of the host's C interface, null where there is no host.
+template <class Function>
+Function host_function(const char* name) {
+  Search search{name};
+  dl_iterate_phdr(find, &search);
+  return reinterpret_cast<Function>(search.found);
 }
 
 }  // namespace
 
 int host_version() {
-  void* found = nullptr;
-  dl_iterate_phdr(find_host, &found);
+  const auto get = host_function<GetVersion>("MXGetVersion");
   int version = 0;
-  if (!found || reinterpret_cast<GetVersion>(found)(&version) != 0) return 0;
-  return version;
+  return get && get(&version) == 0 ? version : 0;
+}
+
+bool host_has_operator(const char* name) {
+  const auto get = host_function<GetOperator>("NNGetOpHandle");
+  void* handle = nullptr;
+  return get && get(name, &handle) == 0;
 }
 
 }  // namespace bertpass::abi

@@ -1,5 +1,5 @@
-// The graph passes, each under its own name, and all of a device's defaults under the name "bertpass" with the options
-// "device" and "passes" (see select_passes).
+// The graph passes, each under its own name with its own options (see options_of), and all of a device's defaults under
+// the name "bertpass" with the options of select_passes.
 #include "passes/pass.h"
 
 #include <cstdlib>
@@ -53,7 +53,8 @@ class HostParameters : public Parameters {
         throw PassError("the parameter '" + std::string(arrays.names[i]) + "' is on the device '" + arrays.devices[i] +
                         "'; give the passes parameters in CPU memory and move them afterwards.");
       tensors_[arrays.names[i]] = {arrays.dtypes[i], size,
-                                   Shape(arrays.shapes[i], arrays.shapes[i] + arrays.dimensions[i]), arrays.data[i]};
+                                   Shape(arrays.shapes[i], arrays.shapes[i] + arrays.dimensions[i]), arrays.data[i],
+                                   arrays.dtypes[i] == kFloat32};
     }
   }
 
@@ -69,7 +70,7 @@ class HostParameters : public Parameters {
     void* data = nullptr;
     allocate_(state_, shape.data(), static_cast<int>(shape.size()), "cpu", 0, like.dtype, name.c_str(), 1, &data);
     if (!data) throw PassError("MXNet could not allocate the new parameter '" + name + "'.");
-    tensors_[name] = {like.dtype, like.itemsize, shape, data};
+    tensors_[name] = {like.dtype, like.itemsize, shape, data, like.is_float32};
     return data;
   }
 
@@ -84,12 +85,10 @@ std::string& last_report() {
   return report;
 }
 
-std::vector<const Pass*> requested(const std::string& name, const std::map<std::string, std::string>& options) {
+Selection requested(const std::string& name, const std::map<std::string, std::string>& options) {
   if (name == kAllPasses) return select_passes(options);
-  if (!options.empty())
-    throw PassError("the pass '" + name + "' takes no option '" + options.begin()->first + "'; '" + kAllPasses +
-                    "' takes device and passes.");
-  return {&find_pass(name)};
+  const Pass& pass = find_pass(name);
+  return {{&pass}, options_of(pass, options)};
 }
 
 }  // namespace
@@ -118,13 +117,14 @@ BERTPASS_EXPORT int _passCallGraphPass(
   last_report() = results_json({});
   std::map<std::string, std::string> options;
   for (int i = 0; i < num_options; ++i) options[option_keys[i]] = option_values[i];
-  const std::vector<const Pass*> passes = requested(pass_name, options);
+  const Selection selection = requested(pass_name, options);
   HostParameters parameters(allocate, allocate_state);
   parameters.add({arg_names, num_args, arg_data, arg_shapes, arg_dims, arg_types, arg_devices});
   parameters.add({aux_names, num_aux, aux_data, aux_shapes, aux_dims, aux_types, aux_devices});
   Graph graph = parse_graph(json);
   std::vector<PassResult> results;
-  for (const Pass* pass : passes) results.push_back(run_pass(*pass, graph, parameters));
+  for (const Pass* pass : selection.passes)
+    results.push_back(run_pass(*pass, graph, parameters, selection.options));
   graph.strip_extension_attributes();
   graph.compact();
   const std::string text = dump_graph(graph);

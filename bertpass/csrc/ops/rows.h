@@ -1,12 +1,25 @@
 // A matrix of activations: rows in memory of somebody else.
 #pragma once
 
+#include <optional>
+#include <string>
+
 #include "ops/memory.h"
 
 namespace bertpass::native {
 
 // Of weights, and of the activations that a matrix product reads; those of int8 are unsigned bytes.
 enum class Type { float32, bfloat16, int8 };
+
+inline constexpr const char* kTypeNames = "float32, bfloat16, int8";
+
+// The type of this name, nothing for any other.
+inline std::optional<Type> type_of(const std::string& name) {
+  if (name == "float32") return Type::float32;
+  if (name == "bfloat16") return Type::bfloat16;
+  if (name == "int8") return Type::int8;
+  return std::nullopt;
+}
 
 inline Index size_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
 

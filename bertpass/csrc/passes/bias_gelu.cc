@@ -19,7 +19,7 @@ namespace {
 
 constexpr int kDimensions = 3;
 
-std::size_t run(Graph& graph, Parameters&) {
+std::size_t run(Graph& graph, Parameters&, const PassOptions&) {
   const Uses uses(graph);
   const std::vector<int> dimensions = ranks(graph);
   const std::size_t count = graph.nodes.size();

@@ -8,76 +8,14 @@
 // w_i[h * P + r] to weight'[(h * 3 + i) * P + r], and the bias likewise, which is bit for bit what the removed nodes
 // compute. Which of the three is the query cannot be known and does not matter: their order is kept.
 #include <array>
-#include <optional>
 #include <string>
 
-#include "graph/match.h"
-#include "graph/shapes.h"
 #include "passes/interleave.h"
+#include "passes/join.h"
 #include "passes/pass.h"
 
 namespace bertpass {
 namespace {
-
-// Three parameters that are joined head by head, and what they become.
-struct Join {
-  std::array<const Tensor*, 3> parts{};
-  std::int64_t heads = 0;
-  Shape result;
-};
-
-bool joins_per_head(const Node& node, std::size_t rank) {
-  const auto inputs = integer_attribute(node, "num_args");
-  if (node.inputs.size() != 3 || (inputs && *inputs != 3)) return false;
-  // Each part is (heads, rows, ...): Concat puts the rows of one head one after the other; stack makes a new dimension
-  // between heads and rows, which the Reshape after it removes.
-  const bool stack = node.op == "stack";
-  const auto axis = parse_integer(text_attribute(node, stack ? "axis" : "dim", stack ? "0" : "1"));
-  const auto dimensions = static_cast<std::int64_t>(rank + (stack ? 1 : 0));
-  return axis && (*axis < 0 ? *axis + dimensions : *axis) == 1;
-}
-
-// Match input `slot` of the FullyConnected node `fc`, all of whose sources must serve nothing else.
-std::optional<Join> match_join(const Graph& graph, const Uses& uses, const Parameters& parameters, std::size_t fc,
-                               std::size_t slot) {
-  const std::ptrdiff_t last = private_input(graph, uses, fc, slot, "Reshape");
-  if (last < 0) return std::nullopt;
-  std::ptrdiff_t middle = private_input(graph, uses, last, 0, "Concat");
-  if (middle < 0) middle = private_input(graph, uses, last, 0, "stack");
-  if (middle < 0 || graph.nodes[middle].inputs.size() != 3) return std::nullopt;
-  Join join;
-  for (std::size_t i = 0; i < 3; ++i) {
-    const std::ptrdiff_t split = private_input(graph, uses, middle, i, "Reshape");
-    const std::ptrdiff_t variable = split < 0 ? -1 : private_input(graph, uses, split, 0, kVariable);
-    if (variable < 0) return std::nullopt;
-    const Tensor* part = parameters.find(graph.nodes[variable].name);
-    if (!part || part->shape.empty() || part->shape.size() > 2) return std::nullopt;
-    const Tensor& first = i ? *join.parts[0] : *part;
-    if (part->shape != first.shape || part->dtype != first.dtype || part->itemsize != first.itemsize)
-      return std::nullopt;
-    const auto shape = reshaped(part->shape, graph.nodes[split]);
-    if (!shape || shape->size() != part->shape.size() + 1) return std::nullopt;
-    if (shape->size() == 3 && shape->back() != part->shape.back()) return std::nullopt;
-    const std::int64_t heads = shape->front();
-    if (i && heads != join.heads) return std::nullopt;
-    join.heads = heads;
-    join.parts[i] = part;
-  }
-  const Shape& part = join.parts[0]->shape;
-  if (!joins_per_head(graph.nodes[middle], part.size() + 1)) return std::nullopt;
-  Shape joined = part;  // (heads, 3 * rows, ...) or (heads, 3, rows, ...)
-  joined.front() /= join.heads;
-  if (graph.nodes[middle].op == "stack")
-    joined.insert(joined.begin(), 3);
-  else
-    joined.front() *= 3;
-  joined.insert(joined.begin(), join.heads);
-  join.result = part;
-  join.result.front() *= 3;
-  const auto shape = reshaped(joined, graph.nodes[last]);
-  if (!shape || *shape != join.result) return std::nullopt;
-  return join;
-}
 
 bool only_feeds_attention(const Graph& graph, const Uses& uses, std::size_t fc, std::int64_t heads) {
   if (uses.is_head(fc) || uses.of(fc).empty()) return false;
@@ -108,7 +46,7 @@ void replace(Graph& graph, Parameters& parameters, std::size_t fc, std::size_t s
   graph.nodes[fc].inputs[slot] = {added, 0, 0};
 }
 
-std::size_t run(Graph& graph, Parameters& parameters) {
+std::size_t run(Graph& graph, Parameters& parameters, const PassOptions&) {
   const Uses uses(graph);
   const std::size_t count = graph.nodes.size();
   std::size_t rewrites = 0;

@@ -11,12 +11,13 @@
 namespace bertpass {
 
 // A dense array in row-major order in the memory of this machine. `dtype` is the owner's own number for the element
-// type; the passes compare it and hand it back, no more.
+// type; the passes compare it and hand it back, no more, but those that compute ask for float32.
 struct Tensor {
   int dtype = 0;
   std::size_t itemsize = 0;  // bytes of an element
   Shape shape;
   const void* data = nullptr;
+  bool is_float32 = false;
 };
 
 class Parameters {

@@ -10,6 +10,11 @@
 
 namespace bertpass {
 
+// What a caller may ask of a pass.
+struct PassOptions {
+  std::string dtype = "float32";  // the precision of the encoder that native_encoder puts in
+};
+
 struct Pass {
   const char* name;
   const char* documentation;  // one line
@@ -17,10 +22,11 @@ struct Pass {
   bool on_gpu;
   // Rewrites `graph` and gives the number of places rewritten. It may leave dead nodes behind and append nodes in any
   // order: run_pass() puts the graph in order. A place that it is not sure of it leaves alone.
-  std::size_t (*run)(Graph& graph, Parameters& parameters);
+  std::size_t (*run)(Graph& graph, Parameters& parameters, const PassOptions& options);
 };
 
 // One definition a file; the order is the order in which they run.
+extern const Pass kNativeEncoder;
 extern const Pass kRemoveNoops;
 extern const Pass kInterleaveQkv;
 extern const Pass kBiasGelu;
@@ -30,9 +36,18 @@ const std::vector<const Pass*>& all_passes();
 // Throws PassError, with the known names and the nearest, for an unknown one.
 const Pass& find_pass(const std::string& name);
 
-// The passes to run for options "device" ("cpu", the default, or "gpu") and "passes" (comma-separated names, or "auto",
-// the default: those that the device runs by default). Throws PassError for any other option or value.
-std::vector<const Pass*> select_passes(const std::map<std::string, std::string>& options);
+// The options of one pass: native_encoder takes "dtype". Throws PassError for any other.
+PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given);
+
+struct Selection {
+  std::vector<const Pass*> passes;
+  PassOptions options;
+};
+
+// The passes to run for options "device" ("cpu", the default, or "gpu"), "passes" (comma-separated names, or "auto", the
+// default: those that the device runs by default) and "dtype" (see PassOptions). Throws PassError for any other option
+// or value, and for native_encoder on a GPU.
+Selection select_passes(const std::map<std::string, std::string>& given);
 
 struct PassResult {
   std::string name;
@@ -42,7 +57,7 @@ struct PassResult {
 };
 
 // Run a pass, remove what it left dead, and verify the graph and its heads. Throws GraphError if they do not verify.
-PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters);
+PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters, const PassOptions& options);
 
 // The results as JSON: {"passes": [{"name", "rewrites", "added", "removed"}, ...]}.
 std::string results_json(const std::vector<PassResult>& results);

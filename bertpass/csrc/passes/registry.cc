@@ -28,7 +28,7 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
 }  // namespace
 
 const std::vector<const Pass*>& all_passes() {
-  static const std::vector<const Pass*> passes = {&kRemoveNoops, &kInterleaveQkv, &kBiasGelu};
+  static const std::vector<const Pass*> passes = {&kNativeEncoder, &kRemoveNoops, &kInterleaveQkv, &kBiasGelu};
   return passes;
 }
 
@@ -49,26 +49,43 @@ const Pass& find_pass(const std::string& name) {
                   (nearest ? " Did you mean '" + std::string(nearest->name) + "'?" : "") + " Known: " + known + ".");
 }
 
-std::vector<const Pass*> select_passes(const std::map<std::string, std::string>& options) {
+PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given) {
+  PassOptions options;
+  for (const auto& [key, value] : given) {
+    if (&pass != &kNativeEncoder || key != "dtype")
+      throw PassError("the pass '" + std::string(pass.name) + "' takes no option '" + key + "'.");
+    options.dtype = value;
+  }
+  return options;
+}
+
+Selection select_passes(const std::map<std::string, std::string>& given) {
   std::string device = "cpu", names = "auto";
-  for (const auto& [key, value] : options) {
+  Selection selection;
+  for (const auto& [key, value] : given) {
     if (key == "device")
       device = value;
     else if (key == "passes")
       names = value;
+    else if (key == "dtype")
+      selection.options.dtype = value;
     else
-      throw PassError("unknown option '" + key + "' for the passes. Known: device, passes.");
+      throw PassError("unknown option '" + key + "' for the passes. Known: device, passes, dtype.");
   }
   if (device != "cpu" && device != "gpu") throw PassError("the option device is '" + device + "'; give cpu or gpu.");
-  std::vector<const Pass*> selected;
   if (names == "auto") {
     for (const Pass* pass : all_passes())
-      if (device == "gpu" ? pass->on_gpu : pass->on_cpu) selected.push_back(pass);
-    return selected;
+      if (device == "gpu" ? pass->on_gpu : pass->on_cpu) selection.passes.push_back(pass);
+    return selection;
   }
   std::istringstream list(names);
-  for (std::string name; std::getline(list, name, ',');) selected.push_back(&find_pass(name));
-  return selected;
+  for (std::string name; std::getline(list, name, ',');) {
+    const Pass& pass = find_pass(name);
+    if (&pass == &kNativeEncoder && device == "gpu")
+      throw PassError("the pass 'native_encoder' is for CPUs; leave it out on a GPU.");
+    selection.passes.push_back(&pass);
+  }
+  return selection;
 }
 
 }  // namespace bertpass

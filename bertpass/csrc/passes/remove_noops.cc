@@ -2,20 +2,13 @@
 //
 // A node whose output is a head stays, because the name of the head would change; so does a Dropout of which the mask,
 // its second output, is used, and a node with a control dependency.
-#include "graph/attributes.h"
 #include "graph/match.h"
 #include "passes/pass.h"
 
 namespace bertpass {
 namespace {
 
-bool is_noop(const Node& node) {
-  if (node.inputs.size() != 1 || !node.control_deps.empty()) return false;
-  if (node.op == "Dropout") return text_attribute(node, "mode", "training") == "training";
-  return node.op == "identity" || node.op == "_copy";
-}
-
-std::size_t run(Graph& graph, Parameters&) {
+std::size_t run(Graph& graph, Parameters&, const PassOptions&) {
   const Uses uses(graph);
   std::size_t rewrites = 0;
   for (std::size_t at = 0; at < graph.nodes.size(); ++at) {

@@ -18,7 +18,7 @@ std::vector<std::string> missing_from(const std::vector<std::string>& names, con
 
 }  // namespace
 
-PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters) {
+PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters, const PassOptions& options) {
   graph.strip_extension_attributes();
   graph.compact();
   verify_graph(graph);
@@ -26,7 +26,7 @@ PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters) {
   const std::vector<std::string> heads = head_names(graph);
   PassResult result;
   result.name = pass.name;
-  result.rewrites = pass.run(graph, parameters);
+  result.rewrites = pass.run(graph, parameters, options);
   graph.compact();
   verify_graph(graph);
   verify_heads(heads, graph);

@@ -6,6 +6,8 @@
 #include "graph/error.h"
 #include "graph/json.h"
 #include "graph/verify.h"
+#include "ops/processors.h"
+#include "passes/encoder_operator.h"
 #include "passes/interleave.h"
 #include "passes/pass.h"
 
@@ -51,7 +53,8 @@ class NumpyParameters : public Parameters {
     while (number < static_cast<int>(dtypes_.size()) && !dtypes_[number].equal(type)) ++number;
     if (number == static_cast<int>(dtypes_.size())) dtypes_.push_back(type);
     kept_.push_back(array);
-    tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data()};
+    tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data(),
+                      type.equal(py::dtype::of<float>())};
   }
 
   std::map<std::string, Tensor> tensors_;
@@ -77,10 +80,12 @@ py::list passes() {
   return list;
 }
 
-py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name) {
+py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name,
+                const std::map<std::string, std::string>& options) {
+  const Pass& pass = find_pass(name);
   Graph graph = parse_graph(json);
   NumpyParameters parameters(arrays);
-  const PassResult result = run_pass(find_pass(name), graph, parameters);
+  const PassResult result = run_pass(pass, graph, parameters, options_of(pass, options));
   return py::make_tuple(dump_graph(graph), parameters.added(), result.removed, result.rewrites);
 }
 
@@ -145,8 +150,11 @@ void translate(std::exception_ptr pointer) {
 PYBIND11_MODULE(_core, module) {
   namespace bp = bertpass;
   py::register_exception_translator(bp::translate);
+  module.attr("ENCODER_OPERATOR") = bp::kEncoderOperator;
+  module.def("default_threads", bp::native::default_threads);
   module.def("passes", bp::passes);
-  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"));
+  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
+             py::arg("options") = std::map<std::string, std::string>{});
   module.def("verify", bp::verify, py::arg("json"), py::arg("params") = py::none(), py::arg("before") = py::none());
   module.def("canonical", bp::canonical, py::arg("json"));
   module.def("arguments", [](const std::string& json) { return bp::parse_graph(json).arguments(); }, py::arg("json"));

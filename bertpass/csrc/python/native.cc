@@ -9,8 +9,8 @@
 #include "kernels/bf16.h"
 #include "kernels/select.h"
 #include "model/model.h"
-#include "model/names.h"
-#include "ops/attention.h"
+#include "python/lab.h"
+#include "python/names.h"
 
 namespace py = pybind11;
 
@@ -67,7 +67,7 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
                                   const std::string& dtype, int threads, const std::string& isa,
                                   const std::optional<Bytes>& packed) {
   const ModelConfig config = config_of(encoder, head);
-  const Type type = type_of(dtype);
+  const Type type = dtype_of(dtype);
   if (threads < 1) throw py::value_error("threads must be at least 1");
   const Weights weights = weights_of(params, packed);
   const py::gil_scoped_release released;
@@ -77,7 +77,7 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
 Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params, const std::string& dtype,
            int threads) {
   const Weights weights = weights_of(params, std::nullopt);
-  const LayersSource source = layers_source(weights, type_of(dtype), config_of(encoder, head));
+  const LayersSource source = layers_source(weights, dtype_of(dtype), config_of(encoder, head));
   Bytes out(packed_bytes(source.shape));
   std::uint8_t* to = out.mutable_data();
   const py::gil_scoped_release released;
@@ -121,77 +121,6 @@ Floats states(const Model& model, const Integers& ids, const Integers& types, co
   return out;
 }
 
-// Kernels alone, for their tests and for measuring.
-
-// Rows on their way into a kernel, which reads them only.
-Rows rows_of(const Floats& array) {
-  return {const_cast<float*>(array.data()), array.shape(array.ndim() - 1), Type::float32, nullptr};
-}
-
-Floats linear(const Floats& a, const Floats& weight, const Floats& bias, const std::optional<Floats>& residual,
-              const std::string& activation, const std::string& dtype, int threads, const std::string& isa) {
-  if (a.ndim() != 2 || weight.ndim() != 2 || bias.ndim() != 1 || a.shape(1) != weight.shape(1) ||
-      bias.shape(0) != weight.shape(0))
-    throw py::value_error("a must be (rows, depth), weight (columns, depth) and bias (columns,)");
-  const Index rows = a.shape(0), depth = a.shape(1), columns = weight.shape(0);
-  if (residual && (residual->ndim() != 2 || residual->shape(0) != rows || residual->shape(1) != columns))
-    throw py::value_error("residual must be (rows, columns)");
-  const Type type = type_of(dtype);
-  const Kernels& kernels = select_kernels(isa);
-  const Memory packed(Linear::bytes(type, columns, depth));
-  Linear::pack(type, weight.data(), bias.data(), columns, depth, packed.as<char>());
-  const Linear layer(type, columns, depth, packed.as<char>());
-  const Memory memory(rows * stride_of(depth, size_of(type)) * size_of(type));
-  std::vector<RowScale> scales(rows);
-  Rows input = rows_of(a);
-  if (type != Type::float32) input = {memory.as<char>(), stride_of(depth, size_of(type)), type, scales.data()};
-  if (type == Type::bfloat16)
-    for (Index row = 0; row < rows; ++row)
-      std::transform(a.data(row, 0), a.data(row, 0) + depth, input.halves(row), narrow);
-  if (type == Type::int8) quantize(kernels, Team(threads), rows_of(a), rows, depth, input);
-  Floats out({rows, columns});
-  layer.apply(kernels, Team(threads), input, rows, activation_of(activation), residual ? rows_of(*residual) : Rows{},
-              {out.mutable_data(), columns, Type::float32, nullptr});
-  return out;
-}
-
-Floats self_attention(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads,
-                      const std::string& dtype, int threads, const std::string& isa) {
-  Ragged ragged;
-  ragged.set(lengths.data(), static_cast<Index>(lengths.size()));
-  if (qkv.ndim() != 2 || heads < 1 || qkv.shape(1) % (3 * heads) || qkv.shape(0) != ragged.tokens() ||
-      std::any_of(lengths.begin(), lengths.end(), [](std::int32_t n) { return n < 0; }))
-    throw py::value_error("qkv must be (sum of lengths, heads x 3 x head size)");
-  const Type type = type_of(dtype);
-  if (type == Type::int8) throw py::value_error("attention computes in float32 or bfloat16");
-  const Kernels& kernels = select_kernels(isa);
-  const Index units = qkv.shape(1) / 3;
-  const Index scratch = attention_scratch(kernels, type, ragged.longest(), units / heads);
-  const Memory memory(scratch * threads);
-  std::vector<bf16> halves;
-  Rows input = rows_of(qkv);
-  if (type == Type::bfloat16) {
-    halves.resize(qkv.size());
-    std::transform(qkv.data(), qkv.data() + qkv.size(), halves.begin(), narrow);
-    input = {halves.data(), qkv.shape(1), type, nullptr};
-  }
-  Floats out({ragged.tokens(), units});
-  attention(kernels, Team(threads), ragged.offsets(0), ragged.sequences(), heads, units / heads, input,
-            {out.mutable_data(), units, Type::float32, nullptr}, memory.as<char>(), scratch);
-  return out;
-}
-
-Floats layer_norm(const Floats& x, const Floats& gamma, const Floats& beta, float epsilon, const std::string& isa) {
-  if (x.ndim() != 2 || gamma.ndim() != 1 || beta.ndim() != 1 || gamma.shape(0) != x.shape(1) ||
-      beta.shape(0) != x.shape(1))
-    throw py::value_error("x must be (rows, columns), gamma and beta (columns,)");
-  const Norm norm{gamma.data(), beta.data(), gamma.size(), epsilon};
-  Floats out({x.shape(0), x.shape(1)});
-  norm.apply(select_kernels(isa), Team(1), rows_of(x), x.shape(0), {out.mutable_data(), x.shape(1), Type::float32, nullptr},
-             {});
-  return out;
-}
-
 void translate(std::exception_ptr pointer) {
   const auto raise = [](const char* name, const std::exception& error) {
     py::set_error(py::module_::import("bertpass.errors").attr(name), error.what());
@@ -219,13 +148,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("selected", [](const std::string& isa) { return bp::select_kernels(isa).name; }, py::arg("isa") = "");
   module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1);
-  module.def("linear", bp::linear, py::arg("a"), py::arg("weight"), py::arg("bias"), py::arg("residual") = py::none(),
-             py::kw_only(), py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1,
-             py::arg("isa") = "");
-  module.def("attention", bp::self_attention, py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(),
-             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
-  module.def("layer_norm", bp::layer_norm, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
-             py::kw_only(), py::arg("isa") = "");
+  bp::add_laboratory(module);
   py::class_<bp::Model>(module, "Model")
       .def(py::init(&bp::make_model), py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
            py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none())

@@ -1,0 +1,8 @@
+"""``python -m bertpass.bench cpu``: every engine in one interleaved run; ``passes``: every graph pass."""
+
+import sys
+
+from bertpass.commands.bench import main
+
+if __name__ == "__main__":
+    sys.exit(main())

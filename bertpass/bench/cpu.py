@@ -1,0 +1,145 @@
+"""The comparison of all CPU engines on one model: load, check, time in turn."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bertpass.bench import models, timing
+from bertpass.bench.process import Worker, WorkerError
+from bertpass.bench.quiet import Others
+from bertpass.bench.results import Measured, ModelResults
+from bertpass.bench.variants import BOUNDS, REFERENCE, Variant
+from bertpass.bench.workloads import Workload
+from bertpass.errors import BertpassError, UsageError
+from bertpass.progress import Bar
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to run: ``rounds`` at most, ``seconds`` for the rounds of one workload, ``threads`` on ``cpus``."""
+
+    variants: Sequence[Variant]
+    workloads: Sequence[Workload]
+    rounds: int
+    seconds: float
+    threads: int
+    cpus: Sequence[int]
+
+
+@dataclass
+class _Run:
+    """The workers of one model; each failure is kept as that variant's result."""
+
+    plan: Plan
+    model: str
+    folder: Path
+    tell: Callable[[int, str], None]
+    workers: dict[str, Worker] = field(default_factory=dict)
+    measured: dict[str, Measured] = field(default_factory=dict)
+
+    def load(self) -> None:
+        for variant in self.plan.variants:
+            self.tell(0, f"loading {variant.name}")
+            entry = self.measured[variant.name] = Measured(variant)
+            start = time.perf_counter()
+            try:
+                worker = Worker(variant, self.model, threads=self.plan.threads, cpus=self.plan.cpus,
+                                log=self.folder / f"{variant.name}.log")
+            except WorkerError as error:
+                entry.failure = str(error)
+            else:
+                self.workers[variant.name] = worker
+                entry.about, entry.load_seconds = worker.about, time.perf_counter() - start
+                entry.resident_bytes = worker.resident()
+            self.tell(1, "")
+
+    def check(self, batch: models.Batch, reference: str) -> None:
+        """Compare every engine's token states with the reference's; what is wrong or fails is not timed."""
+        lengths = batch[2]
+        inside = np.arange(batch[0].shape[1]) < lengths[:, None]
+        expected: np.ndarray | None = None
+        for name in sorted(self.workers, key=lambda name: name != reference):
+            entry = self.measured[name]
+            try:
+                found = self.workers[name].ask("check", batch)[inside].astype(np.float64)
+            except WorkerError as error:
+                self.fail(name, str(error))
+                continue
+            if expected is None:
+                if name != reference:
+                    raise BertpassError(f"the reference {reference} failed: {self.measured[reference].failure}")
+                expected = found
+            difference = found - expected
+            entry.largest_error = float(np.abs(difference).max())
+            entry.relative_error = float(np.linalg.norm(difference) / np.linalg.norm(expected))
+            bound = BOUNDS[entry.variant.precision]
+            if not entry.relative_error <= bound:  # written so that NaN is wrong too
+                self.fail(name, f"wrong: relative error {entry.relative_error:.1e}, bound {bound:.0e}.")
+
+    def fail(self, name: str, sentence: str) -> None:
+        self.measured[name].failure = sentence
+        worker = self.workers.pop(name, None)
+        if worker is not None:
+            worker.close()
+
+    def close(self) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+
+def reference_of(variants: Sequence[Variant]) -> str:
+    """The variant whose outputs count as right: plain MXNet, else the first in float32; UsageError without one."""
+    exact = [v.name for v in variants if v.precision == "float32"]
+    if not exact:
+        raise UsageError("--engines: at least one must compute in float32, to check the others against it.")
+    return REFERENCE if REFERENCE in exact else exact[0]
+
+
+def compare(plan: Plan, model: str) -> ModelResults:
+    """Run the plan on one model.
+
+    Parameters
+    ----------
+    model : as in :func:`bertpass.bench.models.checkpoint_for_speed`
+
+    Raises
+    ------
+    UsageError
+        A workload is longer than the model's positions, or no variant computes in float32.
+    BertpassError
+        The reference failed, so nothing can be checked.
+    ModelError, DownloadError, MissingDependencyError
+        The model cannot be had.
+    """
+    reference = reference_of(plan.variants)
+    checkpoint = models.token_states(model)
+    longest = max(length for w in plan.workloads for _, length in w.groups)
+    if longest > checkpoint.config.max_length:
+        raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
+                         f"{model}.")
+    results = ModelResults(model, checkpoint.source or model, checkpoint.config, list(plan.workloads), reference)
+    batch, others = models.check_batch(checkpoint), Others()
+    del checkpoint  # the workers have their own; a large model's memory is theirs
+    steps = len(plan.variants) + plan.rounds * len(results.families)
+    with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:
+        run = _Run(plan, model, Path(folder), bar.advance)
+        try:
+            run.load()
+            run.check(batch, reference)
+            for family in results.families:
+                layouts = [w for w in plan.workloads if w.family == family]
+                found = timing.measure(run.workers, layouts, results.config, rounds=plan.rounds,
+                                       budget=plan.seconds * len(layouts), others=others, failed=run.fail,
+                                       tell=bar.advance)
+                for name, timings in found.items():
+                    run.measured[name].timings.update(timings)
+        finally:
+            run.close()
+    results.measured, results.others_load = list(run.measured.values()), others.load
+    return results

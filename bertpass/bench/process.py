@@ -1,0 +1,112 @@
+"""A worker as its parent sees it: start, ask, end. Whatever happens to one, the others and their results stay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from bertpass.bench.variants import Variant
+
+#: seconds until a worker that does not answer is ended
+LOADING, WORKING = 900.0, 600.0
+
+
+class WorkerError(Exception):
+    """A worker refused, died or did not answer; the text says which, in one sentence."""
+
+
+class Worker:
+    """One engine in a process of its own.
+
+    Parameters
+    ----------
+    variant, model, threads
+        What it loads.
+    cpus
+        Processors that it may use.
+    log
+        File that takes what the engine prints.
+
+    Raises
+    ------
+    WorkerError
+        It could not load; the process has ended.
+    """
+
+    def __init__(self, variant: Variant, model: str, *, threads: int, cpus: Sequence[int], log: Path) -> None:
+        self.variant, self.model, self.log = variant, model, log
+        ours, theirs = socket.socketpair()
+        environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
+        root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        with theirs, log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()])
+        os.sched_setaffinity(self._process.pid, cpus)
+        self._connection = Connection(ours.detach())
+        try:
+            self.about: dict[str, Any] = self.ask("load", model, variant, threads, timeout=LOADING)
+        except WorkerError:
+            self.close()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def ask(self, command: str, *arguments: Any, timeout: float = WORKING) -> Any:
+        """The value of a command of :mod:`bertpass.bench.worker`; WorkerError where there is none."""
+        try:
+            self._connection.send((command, arguments))
+            if not self._connection.poll(timeout):
+                self.close()
+                raise WorkerError(f"no answer to '{command}' in {timeout:.0f} seconds; its process was ended.")
+            fine, value = self._connection.recv()
+        except (EOFError, OSError) as error:  # the other end is gone
+            raise WorkerError(self._last_words()) from error
+        if not fine:
+            raise WorkerError(value)
+        return value
+
+    def resident(self) -> int:
+        """Bytes of memory that the process holds; 0 where the system does not tell."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def close(self) -> None:
+        """End the process, at once where it does not end by itself."""
+        self._connection.close()
+        try:
+            self._process.wait(timeout=2)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    def _last_words(self) -> str:
+        code = self._wait()
+        if code is not None and code < 0:
+            reason = f"ended by signal {-code} ({signal.Signals(-code).name})"
+            if -code == signal.SIGKILL:
+                reason += ": somebody ended it, or memory ran out"
+        else:
+            reason = f"ended with exit code {code}"
+        lines = self.log.read_text(encoding="utf-8", errors="replace").split("\n") if self.log.is_file() else []
+        said = [line.strip() for line in lines if line.strip()]
+        return f"its process {reason}" + (f"; it said: {said[-1][:200]}" if said and (code or 0) > 0 else "") + "."
+
+    def _wait(self) -> int | None:
+        end = time.monotonic() + 2
+        while self._process.poll() is None and time.monotonic() < end:
+            time.sleep(0.01)
+        return self._process.poll()

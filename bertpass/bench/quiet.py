@@ -1,0 +1,60 @@
+"""The machine around a measurement: which processors to take, and how busy others keep it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+#: load of others, in processors, above which a run counts as noisy
+MOST_LOAD = 0.1
+
+_CPUS = Path("/sys/devices/system/cpu")
+_STAT = Path("/proc/stat")
+
+
+def pick(threads: int, allowed: Sequence[int] | None = None, root: Path = _CPUS) -> list[int]:
+    """Processors for ``threads`` threads out of those that this process may use: each core once, then its siblings."""
+    cpus = sorted(os.sched_getaffinity(0) if allowed is None else allowed)
+    seen: set[str] = set()
+    first: list[int] = []
+    second: list[int] = []
+    for cpu in cpus:
+        try:
+            core = (root / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
+        except OSError:
+            core = str(cpu)
+        (second if core in seen else first).append(cpu)
+        seen.add(core)
+    return sorted((first + second)[:threads])
+
+
+def busy_seconds(stat: Path = _STAT) -> float:
+    """Processor seconds spent by all processes since the machine started, waiting not counted; 0 without /proc."""
+    try:
+        fields = [int(value) for value in stat.read_text().split("\n", 1)[0].split()[1:9]]
+    except (OSError, ValueError):
+        return 0.0
+    user, nice, system, _idle, _iowait, irq, softirq, steal = fields
+    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+class Others:
+    """Adds up what others use while none of our workers runs."""
+
+    def __init__(self) -> None:
+        self._busy = self._waited = 0.0
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, and count what the processors did after the first third: threads spin for a while after their work."""
+        time.sleep(seconds / 3)
+        start, busy = time.monotonic(), busy_seconds()
+        time.sleep(seconds * 2 / 3)
+        self._waited += time.monotonic() - start
+        self._busy += busy_seconds() - busy
+
+    @property
+    def load(self) -> float:
+        """Processors that others kept busy, on average over the pauses so far; 0 before the first."""
+        return self._busy / self._waited if self._waited else 0.0

@@ -1,0 +1,85 @@
+"""What can be measured: an engine with its settings. To add one, add its line.
+
+Engines are named by their line of ``bertpass.engines.ENGINES``; nothing here imports them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bertpass import _core
+from bertpass.engines import native
+from bertpass.errors import UsageError, unknown
+
+#: the pass that puts our encoder into MXNet's graph
+ENCODER_PASS = "native_encoder"
+
+#: relative L2 error of the token states against the float32 reference above which an engine counts as wrong
+BOUNDS = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-2, "int8": 3e-1}
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One engine with its settings.
+
+    ``precision`` is its class, within which it is compared ("float32", "bfloat16", "int8"); ``options`` go to the
+    engine's ``from_checkpoint``; ``calibrated`` ones get batches of real text as well; ``ours`` is false for a peer;
+    ``slow_start`` marks what builds something for every shape.
+    """
+
+    name: str
+    engine: str
+    precision: str
+    options: dict[str, Any] = field(default_factory=dict)
+    ours: bool = False
+    calibrated: bool = False
+    slow_start: bool = False
+
+
+def known() -> list[Variant]:
+    """All of them, ours first."""
+    ours = [Variant(f"native-{dtype}", "native", dtype, {"dtype": dtype}, ours=True) for dtype in native.DTYPES
+            if dtype != "auto"]
+    if any(name == ENCODER_PASS for name, _, _ in _core.passes()):
+        ours += [Variant(f"mxnet-encoder-{v.precision}", "mxnet", v.precision,
+                         {"passes": ENCODER_PASS, "dtype": v.precision}, ours=True)
+                 for v in list(ours) if v.precision in BOUNDS]
+    return [
+        *ours,
+        Variant("openvino-float32", "openvino", "float32", {"dtype": "float32"}),
+        Variant("openvino-bfloat16", "openvino", "bfloat16", {"dtype": "bfloat16"}),
+        Variant("openvino-int8", "openvino", "int8", {"dtype": "int8"}, calibrated=True),
+        Variant("onnxruntime-float32", "onnxruntime", "float32", {"dtype": "float32"}),
+        Variant("onnxruntime-int8", "onnxruntime", "int8", {"dtype": "int8"}),
+        Variant("torch-float32", "torch", "float32", {"dtype": "float32"}),
+        Variant("torch-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16"}),
+        Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "compile": True}, slow_start=True),
+        Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "compile": True}, slow_start=True),
+        Variant("mxnet-plain", "mxnet", "float32", {"passes": "none"}),
+        Variant("mxnet-fusions", "mxnet", "float32", {"passes": "mkldnn"}),
+    ]
+
+
+#: its outputs are what the others' are compared with
+REFERENCE = "mxnet-plain"
+
+
+def chosen(words: Sequence[str]) -> list[Variant]:
+    """The variants that the words name, each the name of a variant or of an engine ("openvino" for all three).
+
+    Raises
+    ------
+    UsageError
+        A word names nothing.
+    """
+    everything = known()
+    found: list[Variant] = []
+    for word in words:
+        named = [v for v in everything if word in (v.name, v.engine)]
+        if not named:
+            raise UsageError("--engines: " + unknown("engine", word, [*dict.fromkeys(v.engine for v in everything),
+                                                                      *(v.name for v in everything)]))
+        found += [v for v in named if v not in found]
+    return [v for v in everything if v in found]

@@ -1,0 +1,110 @@
+"""The process that holds one engine: it waits for a request in a blocking read, so that it disturbs no other one.
+
+Started by :mod:`bertpass.bench.process` as ``python -m bertpass.bench.worker SOCKET``; requests and replies are
+pickled over that socket. A request is ``(command, arguments)``, a reply ``(True, value)`` or ``(False, sentence)``:
+
+==========  ================================  =======================================================================
+command     arguments                         value
+==========  ================================  =======================================================================
+load        model's name, Variant, threads    the engine's ``describe()``
+check       batch                             the first output
+prepare     key, batches                      seconds of the second forward of them all; the first one is not counted
+time        key, calls                        seconds of each call, a call being a forward of each batch
+==========  ================================  =======================================================================
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import os
+import signal
+import sys
+import time
+import traceback
+from multiprocessing.connection import Connection
+from typing import Any
+
+import numpy as np
+
+from bertpass.bench import models
+from bertpass.bench.variants import Variant
+from bertpass.bench.workloads import Batch
+from bertpass.engines import ENGINES, Engine
+from bertpass.errors import BertpassError
+
+
+class Server:
+    """One engine and the batches that it was given; a method for each command."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+        self._work: dict[str, list[Batch]] = {}
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            raise RuntimeError("load comes first")
+        return self._engine
+
+    def load(self, model: str, variant: Variant, threads: int) -> dict[str, Any]:
+        module = importlib.import_module(ENGINES[variant.engine])
+        checkpoint = models.token_states(model)
+        options = dict(variant.options)
+        if "threads" in module.OPTIONS:  # MXNet takes OMP_NUM_THREADS, which its process has
+            options["threads"] = threads
+        if variant.calibrated:
+            options["calibration"] = models.calibration_batches(checkpoint)
+        self._engine = module.from_checkpoint(checkpoint, **options)
+        del checkpoint, options
+        give_memory_back()
+        return self._engine.describe()
+
+    def check(self, batch: Batch) -> np.ndarray:
+        return self.engine.forward(*batch)[0]
+
+    def prepare(self, key: str, batches: list[Batch]) -> float:
+        self._work[key] = batches
+        return self.time(key, 2)[1]
+
+    def time(self, key: str, calls: int) -> list[float]:
+        engine, batches, spent = self.engine, self._work[key], []
+        for _ in range(calls):
+            start = time.perf_counter()
+            for batch in batches:
+                engine.forward(*batch)
+            spent.append(time.perf_counter() - start)
+        return spent
+
+
+def give_memory_back() -> None:
+    """Return to the system what loading used and freed: all engines of a run are in memory together."""
+    gc.collect()
+    with contextlib.suppress(AttributeError):  # a C library without it
+        ctypes.CDLL(None).malloc_trim(0)
+
+
+def serve(connection: Connection) -> None:
+    """Answer requests until the other end closes."""
+    server = Server()
+    while True:
+        try:
+            command, arguments = connection.recv()
+        except EOFError:
+            return
+        try:
+            reply: tuple[bool, Any] = True, getattr(server, command)(*arguments)
+        except BertpassError as error:
+            reply = False, str(error)
+        except Exception as error:  # whatever an engine raises is that engine's result
+            traceback.print_exc()
+            reply = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+        connection.send(reply)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    os.dup2(2, 1)  # what libraries print goes to the log
+    serve(Connection(int(sys.argv[1])))

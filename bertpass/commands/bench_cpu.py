@@ -1,0 +1,80 @@
+"""The command line ``python -m bertpass.bench cpu``: all CPU engines on the same weights in one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass import machine
+from bertpass.commands.run import guarded
+from bertpass.errors import BertpassError, DeviceError
+from bertpass.options import check_output_folder, flag, parse
+from bertpass.progress import start_logging
+
+MODELS = ["minilm", "bert_12_768_12"]
+QUICK_SHAPES = ["1x128", "8x128", "sst"]
+QUIET_SECONDS = 1.0
+
+
+@dataclass
+class CpuOptions:
+    """Flags of python -m bertpass.bench cpu."""
+
+    models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths "
+                             "(default: minilm bert_12_768_12; with --quick minilm)")
+    engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
+                              "all; with --quick those that compile nothing)")
+    shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
+                             "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
+    rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
+    seconds: float = flag(45.0, "for the rounds of one layout of a batch: slow ones get fewer rounds, 3 at least",
+                          least=1)
+    threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
+                               most=1024)
+    output: str = flag("bench_output", "folder for cpu.json and cpu.png")
+    quick: bool = flag(False, "MiniLM, three batches, 5 rounds: about three minutes")
+    strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparison; returns the exit code, 1 where no engine could be measured."""
+    def job() -> None:
+        options = parse(CpuOptions, argv, "Measure every CPU engine on the same weights, interleaved.")
+        check_output_folder("output", options.output)
+        from bertpass.bench import ceiling, cpu, plot, quiet, report, variants, workloads
+        from bertpass.extras import require
+
+        wanted = variants.chosen(options.engines) if options.engines else \
+            [v for v in variants.known() if not (options.quick and v.slow_start)]
+        families = options.shapes or (QUICK_SHAPES if options.quick else list(workloads.SHAPES))
+        batches = [w for family in dict.fromkeys(families) for w in workloads.of_family(family)]
+        threads = options.threads or machine.threads()
+        cpus = quiet.pick(threads)
+        cpu.reference_of(wanted)
+        require("matplotlib", "bench")
+        start_logging()
+
+        others = quiet.Others()
+        others.pause(QUIET_SECONDS)
+        if options.strict and others.load > quiet.MOST_LOAD:
+            raise DeviceError(f"--strict: other processes keep {others.load:.1f} processors busy; measure when the "
+                              "machine is quiet, or leave --strict out.")
+        peaks = ceiling.peaks(threads)
+        plan = cpu.Plan(wanted, batches, options.rounds or (5 if options.quick else 15), options.seconds, threads, cpus)
+        folder, found, entries = Path(options.output), [], []
+        environment = report.environment(threads, cpus, peaks)
+        for model in options.models or (MODELS[:1] if options.quick else MODELS):
+            results = cpu.compare(plan, model)
+            report.show(results, peaks, threads)
+            found.append(results)
+            entries.append(results.to_dict(peaks))
+            content = {"environment": environment, "models": entries}
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "cpu.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        plot.draw(folder / "cpu.png", found, f"{machine.describe()['cpu']}, {threads} threads, medians")
+        print(f"wrote {folder / 'cpu.json'} and {folder / 'cpu.png'}")
+        if not any(entry.timings for results in found for entry in results.measured):
+            raise BertpassError("no engine could be measured; the reasons stand below the tables.")
+    return guarded(job)

@@ -1,0 +1,32 @@
+// A padded batch as a caller gives it, and what must hold of it.
+#pragma once
+
+#include <stdexcept>
+
+#include "kernels/kernels.h"
+
+namespace bertpass::native {
+
+// Inputs that the model cannot compute; the text is a sentence.
+struct InputError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+struct Inputs {
+  const std::int32_t* ids = nullptr;      // (sequences, length)
+  const std::int32_t* types = nullptr;    // the same, or null
+  const std::int32_t* lengths = nullptr;  // (sequences)
+  Index sequences = 0, length = 0;
+};
+
+// What a model has room for.
+struct Limits {
+  Index vocabulary = 0, token_types = 0, positions = 0;
+  Index least_length = 1;  // tokens of a sequence
+};
+
+// Throws InputError where a token within a sequence's length has an id or a type that the tables do not hold, or a
+// length is out of range. What lies past the lengths may be anything.
+void check(const Inputs& inputs, const Limits& limits);
+
+}  // namespace bertpass::native

@@ -1,0 +1,104 @@
+"""ONNX Runtime as an engine: our ONNX graph with its transformer fusions, in float32 or with int8 products."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertpass import machine
+from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.extras import require
+from bertpass.model import onnx
+from bertpass.model.record import Checkpoint
+
+DTYPES = ("float32", "int8")
+OPTIONS = ("dtype", "threads")
+EXTRA = "onnxruntime"
+
+
+class ONNXRuntimeEngine(Engine):
+    """Runs a checkpoint's network in ONNX Runtime on the CPU; several Python threads may call it at once.
+
+    Parameters
+    ----------
+    dtype
+        "float32", or "int8": weights quantised per column, activations at each call (quantize_dynamic).
+    threads
+        For one forward; ``None`` takes :func:`bertpass.machine.threads`. They do not spin after a call.
+
+    Raises
+    ------
+    MissingDependencyError
+        onnxruntime or onnx is not installed.
+    UsageError
+        ``dtype`` or ``threads`` cannot be used.
+    """
+
+    name = "onnxruntime"
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> None:
+        check_dtype(self.name, dtype, DTYPES)
+        threads = check_threads(threads)
+        runtime = require("onnxruntime", EXTRA)
+        options = runtime.SessionOptions()
+        options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
+        options.log_severity_level = 3
+        options.add_session_config_entry("session.force_spinning_stop", "1")
+        with tempfile.TemporaryDirectory() as folder:
+            path, fused = _prepared(Path(folder), checkpoint, dtype)
+            self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        self._inputs = [value.name for value in self._session.get_inputs()]
+        self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": "cpu", "dtype": dtype,
+                       "threads": threads, "opset": onnx.OPSET, "fused": fused}
+
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        feed = {"input_ids": input_ids, "token_types": token_types, "valid_length": valid_length}
+        return list(self._session.run(None, {name: np.asarray(feed[name], np.int32) for name in self._inputs}))
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self._about)
+
+    def close(self) -> None:
+        self._session = None
+
+
+def _prepared(folder: Path, checkpoint: Checkpoint, dtype: str) -> tuple[Path, dict[str, int]]:
+    """The optimised file, and how many operators each fusion made.
+
+    The order is that of ONNX Runtime's own guide: its Python fusions first, without the session's, then quantisation.
+    """
+    optimizer = require("onnxruntime.transformers.optimizer", EXTRA)
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    for name in ("onnxruntime.transformers.optimizer", optimizer.__name__):
+        logging.getLogger(name).setLevel(logging.ERROR)  # it warns that PyTorch did not write the graph
+    plain, fused = onnx.write(folder / "plain.onnx", checkpoint), folder / "fused.onnx"
+    model = optimizer.optimize_model(str(plain), model_type="bert", num_heads=checkpoint.config.num_heads,
+                                     hidden_size=checkpoint.config.units, opt_level=0)
+    model.save_model_to_file(str(fused))
+    counts = {op: count for op, count in model.get_fused_operator_statistics().items() if count}
+    if dtype == "float32":
+        return fused, counts
+    quantization = require("onnxruntime.quantization", EXTRA)
+    logging.getLogger().addFilter(_not_the_advice)
+    small = folder / "int8.onnx"
+    sets = machine.describe()["instruction_sets"]
+    quantization.quantize_dynamic(
+        str(fused), str(small), op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
+        reduce_range="avx512_vnni" not in sets and "avx_vnni" not in sets,  # without VNNI sums of pairs overflow
+        weight_type=quantization.QuantType.QInt8,
+        extra_options={"DefaultTensorType": require("onnx", EXTRA).TensorProto.FLOAT})
+    return small, counts
+
+
+def _not_the_advice(record: logging.LogRecord) -> bool:
+    """Leave out the advice to preprocess: the shapes that it asks for are known where they matter."""
+    return "pre-processing" not in record.getMessage()
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> ONNXRuntimeEngine:
+    """An engine on a checkpoint's network; see :class:`ONNXRuntimeEngine`."""
+    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads)

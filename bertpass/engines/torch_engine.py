@@ -1,0 +1,161 @@
+"""PyTorch as an engine: the network in its fused operators, in float32 or bfloat16, eager or compiled."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.errors import MissingDependencyError
+from bertpass.extras import require
+from bertpass.model import parameters
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.record import Checkpoint
+
+DTYPES = ("float32", "bfloat16")
+OPTIONS = ("dtype", "threads", "compile")
+EXTRA = "torch"
+SHAPES = 64  # compiled at most; then PyTorch would fall back to eager without a word
+
+
+class TorchEngine(Engine):
+    """Runs a checkpoint's network in PyTorch on the CPU; several Python threads take turns.
+
+    Query, key and value are one product, attention is ``scaled_dot_product_attention``, and a batch without padding
+    has no mask: what is fastest in PyTorch.
+
+    Parameters
+    ----------
+    dtype
+        "float32" or "bfloat16", of weights and activations; the head's outputs are float32.
+    threads
+        For one forward, and then of all of PyTorch in this process; ``None`` takes :func:`bertpass.machine.threads`.
+    compile
+        By inductor with frozen weights, once for each shape that comes (tens of seconds each).
+
+    Raises
+    ------
+    MissingDependencyError
+        torch is not installed, or ``compile`` finds no C++ compiler.
+    UsageError
+        ``dtype`` or ``threads`` cannot be used.
+    """
+
+    name = "torch"
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                 compile: bool = False) -> None:
+        check_dtype(self.name, dtype, DTYPES)
+        threads = check_threads(threads)
+        torch = require("torch", EXTRA)
+        if compile and not shutil.which(os.environ.get("CXX", "g++")):
+            raise MissingDependencyError("torch.compile needs a C++ compiler and g++ is not there; install g++ or name "
+                                         "a compiler in CXX.")
+        torch.set_num_threads(threads)
+        self._torch, self._lock = torch, threading.Lock()
+        config = parameters.network_config(checkpoint.config, checkpoint.head)
+        wanted = parameters.shapes(config, checkpoint.head)
+        given = {name: array for name, array in checkpoint.params.items() if name in wanted}
+        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+        self._run: Any = _network(torch, config, checkpoint.head, given, getattr(torch, dtype))
+        if compile:
+            torch._dynamo.config.recompile_limit = SHAPES
+            self._run = torch.compile(self._run, dynamic=False, options={"freezing": True})
+        self._about = {"engine": self.name, "torch": torch.__version__, "device": "cpu", "dtype": dtype,
+                       "threads": threads, "compile": compile}
+
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        torch = self._torch
+        arrays = [torch.from_numpy(np.asarray(a, np.int64)) for a in (input_ids, token_types, valid_length)]
+        padded = bool((np.asarray(valid_length) < np.shape(input_ids)[1]).any())
+        with self._lock, torch.no_grad():
+            return [output.float().numpy() for output in self._run(*arrays, padded)]
+
+    def describe(self) -> dict[str, Any]:
+        return dict(self._about)
+
+    def close(self) -> None:
+        self._run = None
+
+
+def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[str, np.ndarray], dtype: Any,
+             ) -> Callable[..., list[Any]]:
+    """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators."""
+    f = torch.nn.functional
+    activation = {"gelu": f.gelu, "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"), "relu": f.relu}[
+        config.activation]
+    cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
+    values = dict(params)
+    for cell in cells:
+        for kind in ("weight", "bias"):
+            parts = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in ("query", "key", "value")]
+            values[f"{cell}.attention_cell.qkv.{kind}"] = np.concatenate(parts)
+
+    class Network(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            for name, value in values.items():
+                self.register_buffer(name.replace(".", "__"), torch.tensor(value).to(dtype))
+
+        def of(self, name: str) -> Any:
+            return getattr(self, name.replace(".", "__"))
+
+        def dense(self, x: Any, name: str) -> Any:
+            return f.linear(x, self.of(f"{name}.weight"), self.of(f"{name}.bias"))
+
+        def norm(self, x: Any, name: str) -> Any:
+            return f.layer_norm(x, (config.units,), self.of(f"{name}.gamma"), self.of(f"{name}.beta"),
+                                config.layer_norm_eps)
+
+        def forward(self, ids: Any, types: Any, lengths: Any, padded: bool) -> list[Any]:
+            inside = torch.arange(ids.shape[1]) < lengths[:, None]
+            states = self.encode(ids, types, inside[:, None, None] if padded else None)
+            if padded:
+                states = states * inside[:, :, None]
+            return self.head(states, lengths)
+
+        def encode(self, ids: Any, types: Any, mask: Any) -> Any:
+            x = f.embedding(ids, self.of(f"{config.root}.word_embed.0.weight"))
+            if config.token_type_vocab_size:
+                table = self.of(f"{config.root}.token_type_embed.0.weight")
+                x = x + (f.embedding(types, table) if config.takes_token_types else table)
+            x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
+            x = self.norm(x, f"{config.root}.encoder.layer_norm")
+            for cell in cells:
+                qkv = self.dense(x, f"{cell}.attention_cell.qkv")
+                q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
+                mixed = f.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(x.shape)
+                x = self.norm(self.dense(mixed, f"{cell}.proj") + x, f"{cell}.layer_norm")
+                inner = activation(self.dense(x, f"{cell}.ffn.ffn_1"))
+                x = self.norm(self.dense(inner, f"{cell}.ffn.ffn_2") + x, f"{cell}.ffn.layer_norm")
+            return x
+
+        def head(self, states: Any, lengths: Any) -> list[Any]:
+            if head.kind == "none":
+                return [states]
+            if head.kind == "qa":
+                return [self.dense(states, "span_classifier")]
+            first = states[:, 0]
+            if head.kind == "embedding":
+                x = first.float() if head.pooling == "cls" else states.float().sum(1) / lengths[:, None]
+                return [f.normalize(x, eps=1e-12) if head.normalize else x]
+            if head.kind == "pooled":
+                return [states, torch.tanh(self.dense(first, f"{config.root}.pooler"))]
+            if config.family == "bert":
+                return [self.dense(torch.tanh(self.dense(first, f"{config.root}.pooler")), "classifier.1")]
+            if config.family == "roberta":
+                return [self.dense(torch.tanh(self.dense(first, "classifier.1")), "classifier.3")]
+            return [self.dense(f.relu(self.dense(first, "pre_classifier")), "classifier.1")]
+
+    return Network().eval()
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                    compile: bool = False) -> TorchEngine:
+    """An engine on a checkpoint's network; see :class:`TorchEngine`."""
+    return TorchEngine(checkpoint, dtype=dtype, threads=threads, compile=compile)

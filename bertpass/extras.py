@@ -1,0 +1,24 @@
+"""Packages that only some parts need: imported here, so that a missing one is a sentence that names its extra."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from bertpass.errors import MissingDependencyError
+
+
+def require(module: str, extra: str) -> Any:
+    """The module of that name, which the extra ``bertpass[extra]`` installs.
+
+    Raises
+    ------
+    MissingDependencyError
+        It is not installed, or does not load.
+    """
+    try:
+        return importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
+        raise MissingDependencyError(
+            f"{module.partition('.')[0]} {reason}; install it with: pip install 'bertpass[{extra}]'.") from error

@@ -1,0 +1,216 @@
+"""A checkpoint as an ONNX graph, written node by node from the parameters: no framework traces anything.
+
+Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same shape (family bert only) and
+``valid_length`` (batch); the outputs are those of :meth:`bertpass.engines.base.Engine.forward` in their order, float32.
+Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
+OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
+(whose exponential is exactly 0 in float32).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertpass.errors import ModelError
+from bertpass.extras import require
+from bertpass.model import parameters
+from bertpass.model.config import EncoderConfig
+from bertpass.model.record import Checkpoint
+
+OPSET = 17  # the first with LayerNormalization
+IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17
+MASKED = -10000.0
+MOST_BYTES = 2**31 - 1  # of one protocol buffer
+
+_NORM_EPS = 1e-24  # under the root: the smallest length is 1e-12, as in bertpass/model/nets.py
+
+
+def to_onnx(checkpoint: Checkpoint) -> Any:
+    """The checkpoint's network as an ``onnx.ModelProto`` of opset :data:`OPSET`, checked.
+
+    Raises
+    ------
+    ModelError
+        Parameters are missing or misshapen, or the model is larger than an ONNX file of one part can be (2 GiB).
+    MissingDependencyError
+        The package onnx is not installed.
+    """
+    onnx = require("onnx", "onnx")
+    config = parameters.network_config(checkpoint.config, checkpoint.head)
+    wanted = parameters.shapes(config, checkpoint.head)
+    params = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
+    parameters.check(params, wanted, checkpoint.source or "the checkpoint")
+    if sum(array.size * 4 for array in params.values()) > MOST_BYTES:
+        raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
+                         "take a smaller one.")
+    writer = _Writer(onnx, config, params)
+    outputs = _network(writer, checkpoint)
+    names = ["input_ids", *(["token_types"] if config.takes_token_types else []), "valid_length"]
+    value, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
+    inputs = [value(name, types.INT32, ["batch"] if name == "valid_length" else ["batch", "sequence"])
+              for name in names]
+    results = [value(name, types.FLOAT, shape) for name, shape in outputs.items()]
+    graph = onnx.helper.make_graph(writer.nodes, "bertpass", inputs, results, writer.weights)
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+                                   producer_name="bertpass")
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
+    """Write :func:`to_onnx` of the checkpoint to ``path``; ModelError where the file cannot be written."""
+    content = to_onnx(checkpoint).SerializeToString()
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise ModelError(f"cannot write {path}: {error.strerror or error}.") from error
+    return Path(path)
+
+
+class _Writer:
+    """Collects nodes and weights; every method that adds a node returns the name of its output."""
+
+    def __init__(self, onnx: Any, config: EncoderConfig, params: dict[str, np.ndarray]) -> None:
+        self.config, self.params = config, params
+        self.nodes: list[Any] = []
+        self.weights: list[Any] = []
+        self._onnx = onnx
+        self._constants: dict[Any, str] = {}
+
+    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        name = output or f"{op.lower()}_{len(self.nodes)}"
+        self.nodes.append(self._onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: float | Sequence[int], dtype: Any = np.float32) -> str:
+        """A number, or a list of them in int64; the same one is stored once."""
+        array = np.asarray(value, np.int64 if isinstance(value, Sequence) else dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self._store(f"constant_{len(self._constants)}", array)
+        return self._constants[key]
+
+    def weight(self, name: str, transposed: bool = False) -> str:
+        """A parameter of ours; ``transposed`` ones are stored as (depth, columns), as MatMul reads them."""
+        array = np.asarray(self.params[name], np.float32)
+        return self._store(f"{name}.transposed", np.ascontiguousarray(array.T)) if transposed else \
+            self._store(name, array)
+
+    def _store(self, name: str, array: np.ndarray) -> str:
+        self.weights.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def cast(self, x: str, dtype: str) -> str:
+        return self.add("Cast", x, to=getattr(self._onnx.TensorProto, dtype))
+
+    def dense(self, x: str, name: str, output: str | None = None) -> str:
+        product = self.add("MatMul", x, self.weight(f"{name}.weight", transposed=True))
+        return self.add("Add", product, self.weight(f"{name}.bias"), output=output)
+
+    def norm(self, x: str, name: str) -> str:
+        return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
+                        epsilon=self.config.layer_norm_eps)
+
+    def activation(self, x: str) -> str:
+        number = self.constant
+        if self.config.activation == "relu":
+            return self.add("Relu", x)
+        if self.config.activation == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
+            inner = self.add("Erf", self.add("Div", x, number(float(np.sqrt(2.0)))))
+        else:  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+            cubed = self.add("Mul", self.add("Pow", x, number(3.0)), number(0.044715))
+            inner = self.add("Tanh", self.add("Mul", self.add("Add", x, cubed), number(float(np.sqrt(2 / np.pi)))))
+        return self.add("Mul", self.add("Mul", x, self.add("Add", inner, number(1.0))), number(0.5))
+
+
+def _network(w: _Writer, checkpoint: Checkpoint) -> dict[str, list[Any]]:
+    """Embeddings, layers and head; the outputs' names with their shapes."""
+    config, head = w.config, checkpoint.head
+    length = w.add("Shape", "input_ids", start=1, end=2)
+    place = w.cast(w.add("Range", w.constant(0, np.int64), w.add("Squeeze", length), w.constant(1, np.int64)), "INT32")
+    inside = w.cast(w.add("Less", place, w.add("Unsqueeze", "valid_length", w.constant([1]))), "INT32")
+    spread = w.cast(w.add("Unsqueeze", w.add("Unsqueeze", inside, w.constant([1])), w.constant([2])), "FLOAT")
+    mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
+
+    x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
+    for layer in range(config.num_layers):
+        cell = f"{config.root}.encoder.transformer_cells.{layer}"
+        attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")
+        x = w.norm(w.add("Add", attended, x), f"{cell}.layer_norm")
+        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"))
+        x = w.norm(w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x), f"{cell}.ffn.layer_norm")
+    kept = w.cast(w.add("Unsqueeze", inside, w.constant([2])), "FLOAT")  # token states past the valid length are zero
+    with_states = head.kind in ("none", "pooled")
+    states = w.add("Mul", x, kept, output="token_states" if with_states else None)
+
+    tokens: list[Any] = ["batch", "sequence"]
+    if head.kind == "none":
+        return {"token_states": [*tokens, config.units]}
+    if head.kind == "pooled":
+        w.add("Tanh", w.dense(_first(w, states), f"{config.root}.pooler"), output="pooled")
+        return {"token_states": [*tokens, config.units], "pooled": ["batch", config.units]}
+    if head.kind == "qa":
+        w.dense(states, "span_classifier", output="logits")
+        return {"logits": [*tokens, 2]}
+    if head.kind == "embedding":
+        _embed(w, states, mean=head.pooling == "mean", normalize=head.normalize)
+        return {"embeddings": ["batch", config.units]}
+    _classify(w, _first(w, states))
+    return {"logits": ["batch", head.num_labels]}
+
+
+def _embeddings(w: _Writer, length: str) -> str:
+    """Words, then token types, then positions: the order of the sum in GluonNLP."""
+    config = w.config
+    x = w.add("Gather", w.weight(f"{config.root}.word_embed.0.weight"), "input_ids")
+    if config.token_type_vocab_size:
+        table = w.weight(f"{config.root}.token_type_embed.0.weight")  # one row is added to every token
+        x = w.add("Add", x, w.add("Gather", table, "token_types") if config.takes_token_types else table)
+    positions = w.add("Slice", w.weight(f"{config.root}.encoder.position_weight"), w.constant([0]), length)
+    return w.add("Add", x, positions)
+
+
+def _attention(w: _Writer, x: str, cell: str, mask: str) -> str:
+    size = w.config.units // w.config.num_heads
+    split, joined = w.constant([0, 0, w.config.num_heads, size]), w.constant([0, 0, w.config.units])
+
+    def heads(part: str, order: list[int]) -> str:
+        return w.add("Transpose", w.add("Reshape", w.dense(x, f"{cell}.proj_{part}"), split), perm=order)
+
+    q, k, v = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
+    scores = w.add("Add", w.add("Div", w.add("MatMul", q, k), w.constant(float(np.sqrt(size)))), mask)
+    mixed = w.add("MatMul", w.add("Softmax", scores, axis=-1), v)
+    return w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
+
+
+def _first(w: _Writer, states: str, output: str | None = None) -> str:
+    """The first token's state: (batch, sequence, units) -> (batch, units)."""
+    return w.add("Gather", states, w.constant(0, np.int64), axis=1, output=output)
+
+
+def _embed(w: _Writer, states: str, *, mean: bool, normalize: bool) -> None:
+    name = None if normalize else "embeddings"
+    if mean:
+        lengths = w.cast(w.add("Unsqueeze", "valid_length", w.constant([1])), "FLOAT")
+        vectors = w.add("Div", w.add("ReduceSum", states, w.constant([1]), keepdims=0), lengths, output=name)
+    else:
+        vectors = _first(w, states, name)
+    if normalize:
+        squared = w.add("ReduceSum", w.add("Mul", vectors, vectors), w.constant([1]), keepdims=1)
+        w.add("Div", vectors, w.add("Sqrt", w.add("Add", squared, w.constant(_NORM_EPS))), output="embeddings")
+
+
+def _classify(w: _Writer, first: str) -> None:
+    family = w.config.family
+    if family == "bert":
+        hidden, last = w.add("Tanh", w.dense(first, f"{w.config.root}.pooler")), "classifier.1"
+    elif family == "roberta":
+        hidden, last = w.add("Tanh", w.dense(first, "classifier.1")), "classifier.3"
+    else:
+        hidden, last = w.add("Relu", w.dense(first, "pre_classifier")), "classifier.1"
+    w.dense(hidden, last, output="logits")

@@ -1,0 +1,162 @@
+"""The whole comparison on a tiny model: what is right is timed, what is wrong or missing is shown and harms nobody."""
+
+import io
+import json
+import os
+import signal
+
+import pytest
+from rich.console import Console
+
+from bertpass.bench import ceiling, cpu, report, variants, workloads
+from bertpass.bench.variants import Variant
+from bertpass.commands import bench, bench_cpu
+from bertpass.errors import BertpassError, UsageError
+
+RIGHT = Variant("native-float32", "native", "float32", {"dtype": "float32"}, ours=True)
+HALF = Variant("native-bfloat16", "native", "bfloat16", {"dtype": "bfloat16"}, ours=True)
+WRONG = Variant("wrong", "native", "float32", {"dtype": "int8"})  # int8 passed off as float32
+BROKEN = Variant("broken", "native", "float32", {"dtype": "float7"})
+PEER = Variant("peer", "native", "float32", {"dtype": "float32"})
+PEAKS = {"float32": 1e11, "bfloat16": 2e11}
+
+
+@pytest.fixture(autouse=True)
+def untouched_log():
+    """Commands set up logging: it is as before after each test."""
+    import logging
+
+    log = logging.getLogger("bertpass")
+    before = log.propagate, list(log.handlers), log.level
+    yield
+    for handler in [h for h in log.handlers if h not in before[1]]:
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = before[0]
+    log.setLevel(before[2])
+
+
+def plan(*chosen, shapes=("2x8",)):
+    work = [w for shape in shapes for w in workloads.of_family(shape)]
+    return cpu.Plan(chosen, work, 3, 5.0, 1, sorted(os.sched_getaffinity(0))[:1])
+
+
+@pytest.fixture(scope="module")
+def results(folder):
+    return cpu.compare(plan(RIGHT, BROKEN, HALF, WRONG, PEER, shapes=("2x8", "1x40")), folder)
+
+
+def test_everything_is_kept(results):
+    by_name = {m.variant.name: m for m in results.measured}
+    assert list(by_name) == ["native-float32", "broken", "native-bfloat16", "wrong", "peer"]
+    assert results.reference == "native-float32" and by_name["native-float32"].relative_error == 0
+    for name in ("native-float32", "native-bfloat16", "peer"):
+        entry = by_name[name]
+        assert entry.failure is None and set(entry.timings) == {"2x8", "1x40"} and entry.resident_bytes > 0
+        assert entry.load_seconds > 0 and all(t.rounds == 3 and t.median > 0 for t in entry.timings.values())
+    assert 1e-4 < by_name["native-bfloat16"].relative_error < 5e-2
+    assert by_name["wrong"].failure.startswith("wrong: relative error") and not by_name["wrong"].timings
+    assert "dtype of the native engine" in by_name["broken"].failure and not by_name["broken"].timings
+
+
+def test_tables(results):
+    console = Console(width=report.WIDTH, record=True, file=io.StringIO())
+    report.show(results, PEAKS, 1, console)
+    text = console.export_text()
+    for words in ("native-bfloat16", "2x8", "1x40", "wrong", "failed", "Did you mean 'float32'", "peer", "x / "):
+        assert words in text
+    results.others_load = 0.7
+    report.show(results, PEAKS, 1, console)
+    assert "other processes kept 0.7 processors busy" in console.export_text()
+
+
+def test_a_worker_killed_while_all_wait(folder, monkeypatch):
+    real = cpu._Run.check
+
+    def check(run, *arguments):
+        os.kill(run.workers["native-bfloat16"].pid, signal.SIGKILL)
+        real(run, *arguments)
+
+    monkeypatch.setattr(cpu._Run, "check", check)
+    found = cpu.compare(plan(RIGHT, HALF), folder)
+    assert "SIGKILL" in found.of("native-bfloat16").failure and found.of("native-float32").timings
+
+
+def test_the_reference_must_work(folder):
+    with pytest.raises(BertpassError, match="the reference broken failed: unknown dtype"):
+        cpu.compare(plan(BROKEN, RIGHT), folder)
+    with pytest.raises(UsageError, match="at least one must compute in float32"):
+        cpu.reference_of([HALF])
+    assert cpu.reference_of(variants.known()) == variants.REFERENCE
+
+
+def test_the_command(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    code = bench.main(["cpu", "--models", folder, "--engines", "native", "mxnet-plain", "--shapes", "2x8", "1x5",
+                       "--rounds", "3", "--threads", "1", "--output", str(tmp_path / "out")])
+    out = capsys.readouterr().out
+    assert code == 0 and "native-float32" in out and "cpu.json" in out
+    assert (tmp_path / "out" / "cpu.png").stat().st_size > 10_000
+    content = json.loads((tmp_path / "out" / "cpu.json").read_text())
+    about, (model,) = content["environment"], content["models"]
+    assert about["threads"] == 1 and len(about["cpus"]) == 1 and about["command"]
+    assert set(about["peak_gflops"]) == {"float32", "bfloat16", "int8"} and min(about["peak_gflops"].values()) > 0
+    assert about["machine"]["cpu"] and about["instruction_set"] and about["versions"]["numpy"] and "revision" in about
+    assert model["reference"] == "mxnet-plain" and model["others_load"] >= 0 and model["source"] == folder
+    for entry in model["engines"]:
+        assert entry["failure"] is None and entry["relative_error"] <= variants.BOUNDS[entry["precision"]]
+        for found in entry["timings"].values():
+            assert found["p10_ms"] <= found["median_ms"] * 1.5 and found["rounds"] == 3 and found["share_of_peak"] > 0
+        assert entry["about"]["threads"] == 1
+    ours = model["engines"][0]["ratios"]["2x8"]["overall"]
+    times = {e["name"]: e["timings"]["2x8"]["median_ms"] for e in model["engines"]}
+    assert ours["peer"] == "mxnet-plain"
+    assert ours["ratio"] == pytest.approx(times["mxnet-plain"] / times["native-float32"], rel=0.02)
+
+
+@pytest.mark.parametrize(("flags", "code", "words"), [
+    (["--engines", "opnvino"], 2, "Did you mean 'openvino'"),
+    (["--engines", "native-bfloat16"], 2, "at least one must compute in float32"),
+    (["--shapes", "128"], 2, "unknown shape '128'"),
+    (["--rounds", "2"], 2, "--rounds 2: must be at least 3"),
+    (["--output", "/dev/null/x"], 2, "--output"),
+    (["--models", "minilmm", "--engines", "native"], 4, "Did you mean 'minilm'"),
+    (["--nonsense"], 2, "--nonsense"),
+])
+def test_bad_flags(flags, code, words, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    if "--output" not in flags:
+        flags = [*flags, "--output", str(tmp_path)]
+    assert bench_cpu.main(flags) == code
+    assert words in capsys.readouterr().err
+
+
+def test_more_tokens_than_positions(folder, tmp_path, capsys):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    assert bench_cpu.main(["--models", folder, "--engines", "native", "--shapes", "1x41", "--output",
+                           str(tmp_path)]) == 2
+    assert "41 tokens are more than the 40 positions" in capsys.readouterr().err
+
+
+def test_strict_refuses_a_busy_machine(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    monkeypatch.setattr("bertpass.bench.quiet.Others.load", 1.5)
+    assert bench_cpu.main(["--strict", "--engines", "native", "--output", str(tmp_path)]) == 7
+    assert "other processes keep 1.5 processors busy" in capsys.readouterr().err
+
+
+def test_no_engine_left(folder, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+
+    def gone(*arguments, **options):
+        return {}
+
+    monkeypatch.setattr("bertpass.bench.timing.measure", gone)
+    assert bench_cpu.main(["--models", folder, "--engines", "native", "--shapes", "1x5", "--output",
+                           str(tmp_path)]) == 1
+    assert "no engine could be measured" in capsys.readouterr().err
+
+
+def test_revision():
+    assert (found := report.revision()) is None or len(found.rstrip("+")) == 40

@@ -1,0 +1,103 @@
+"""The kernel laboratory: references, what it counts, and its command. Nothing here asserts a speed."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from bertpass import _native
+from bertpass.bench import ceiling, kernels
+from bertpass.commands import bench_kernels
+from bertpass.model.config import named
+
+ISAS = _native.instruction_sets()
+# The same kernels as for AMX, in plain instructions: here wherever AVX2 is.
+EMULATED = ["amx_emulated"] if "avx2" in ISAS else []
+
+
+@pytest.mark.parametrize("isa", [*ISAS, *EMULATED])
+@pytest.mark.parametrize("case", [
+    kernels._linear(33, 70, 50, "none", "float32"), kernels._linear(33, 70, 50, "gelu", "float32"),
+    kernels._linear(33, 70, 50, "gelu_coarse", "bfloat16"), kernels._linear(33, 70, 50, "none", "int8"),
+    kernels._attention(37, 3, 20, "float32"), kernels._attention(37, 3, 20, "bfloat16"),
+    kernels._layer_norm(9, 77), kernels._softmax(45)], ids=lambda case: f"{case.kernel}-{case.dtype}")
+def test_every_kernel_against_its_reference(case, isa):
+    make, reference = case.build()
+    expected = reference()
+    for threads in (1, 2):
+        work = make(isa, threads)
+        for _ in range(2):  # a call leaves its inputs as they were
+            assert np.abs(work.result() - expected).max() <= kernels.BOUNDS[case.dtype] * np.abs(expected).max()
+
+
+def test_what_a_wrong_kernel_looks_like(monkeypatch):
+    monkeypatch.setattr(kernels, "PART", 1e-4)
+    case = kernels._layer_norm(4, 8)
+    assert kernels.measure(case, "portable", 1).right
+    make, reference = case.build()
+    other = dataclasses.replace(case, build=lambda: (make, lambda: reference() + 1))
+    found = kernels.measure(other, "portable", 1)
+    assert not found.right and found.error > 0.1 and found.seconds > 0
+
+
+def test_what_is_counted():
+    bert = named("bert_12_768_12")
+    found = list(kernels.cases(["bert_12_768_12"], ["float32", "int8"]))
+    names = {(c.kernel, c.shape, c.dtype): c for c in found}
+    assert len(names) == len(found)
+    first = names["linear", f"128 x {3 * bert.units} x {bert.units}", "int8"]
+    assert first.operations == 2 * 128 * 2304 * 768
+    assert names["attention", "512 tokens, 12 x 64", "float32"].operations == 4 * 512 * 512 * 768
+    assert names["layer norm", "128 x 768", "float32"].bytes == 2 * 4 * 128 * 768
+    assert not any(c.kernel == "attention" and c.dtype == "int8" for c in found)
+
+
+@pytest.mark.parametrize("isa", [*ISAS, *EMULATED])
+def test_ceilings(isa, monkeypatch):
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
+    found = ceiling.peaks(2, isa)
+    assert set(found) == set(ceiling.PRECISIONS) and min(found.values()) > 0
+    assert _native.read_bandwidth(1 << 16, threads=2, seconds=0.01, isa=isa) > 0
+    assert _native.read_bandwidth(1, threads=3, seconds=0.01, isa=isa) > 0
+
+
+@pytest.mark.parametrize("call", [
+    lambda: _native.peak("float7"), lambda: _native.peak(threads=0), lambda: _native.peak(seconds=0.0),
+    lambda: _native.peak(seconds=float("nan")), lambda: _native.read_bandwidth(0),
+    lambda: _native.softmax_work(np.zeros(3, np.float32)),
+    lambda: _native.linear_work(np.zeros((2, 3), np.float32), np.zeros((4, 5), np.float32), np.zeros(4, np.float32))])
+def test_bad_arguments(call):
+    with pytest.raises(ValueError):
+        call()
+
+
+def test_the_command(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(kernels, "PART", 1e-4)
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
+    monkeypatch.setattr(bench_kernels, "SIZES", {"L1": 2**14, "L2": 2**19})
+    assert bench_kernels.main(["--only", "norm", "--models", "minilm", "--threads", "1", "--isa", "all", "--output",
+                               str(tmp_path / "kernels.json")]) == 0
+    out = capsys.readouterr().out
+    assert "layer norm" in out and "GB/s" in out and "ceilings" in out
+    content = json.loads((tmp_path / "kernels.json").read_text())
+    assert {row["isa"] for row in content["kernels"]} == set(ISAS) == set(content["peaks"])
+    assert all(row["right"] and row["microseconds"] > 0 for row in content["kernels"])
+
+
+def test_a_wrong_kernel_is_an_error(monkeypatch, capsys):
+    monkeypatch.setattr(kernels, "PART", 1e-4)
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
+    monkeypatch.setattr(bench_kernels, "SIZES", {"L1": 2**14, "L2": 2**19})
+    monkeypatch.setitem(kernels.BOUNDS, "float32", 0.0)
+    assert bench_kernels.main(["--only", "norm", "--models", "minilm", "--threads", "1"]) == 1
+    caught = capsys.readouterr()
+    assert "WRONG" in caught.out and "2 kernels differ from their reference" in caught.err
+
+
+@pytest.mark.parametrize(("flags", "words"), [
+    (["--only", "nothing"], "no kernel has it"), (["--isa", "avx1024"], "unknown value 'avx1024'"),
+    (["--dtypes", "float8"], "unknown value 'float8'")])
+def test_bad_flags(flags, words, capsys):
+    assert bench_kernels.main(flags) == 2
+    assert words in capsys.readouterr().err
