@@ -1,9 +1,10 @@
 """Builds the native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
 
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
-compiled from the same graph and pass sources, without MXNet; ``bertpass/_native*.so`` is the CPU engine. A copy of the
-library goes to the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler,
-``CXXFLAGS`` and ``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
+compiled from the same graph and pass sources, without MXNet. ``bertpass/_native*.so`` is the CPU engine for Python and
+``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to
+the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and
+``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
 """
 
 import os
@@ -21,7 +22,9 @@ from setuptools.command.build_ext import build_ext
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
+INCLUDE = ROOT / "bertpass" / "include"
 LIBRARY = "bertpass.bertpass_lib"
+C_LIBRARY = "bertpass.libbertpass"
 # The engine's threads outlive every use of it, so its code may not be unmapped.
 THREADS = ["-pthread", "-Wl,-z,nodelete"]
 COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
@@ -42,7 +45,6 @@ REQUIRES = [
     "numpy>=1.23.5,<2",
     "gluonnlp==0.10.0",
     "tokenizers>=0.20,<0.24",
-    "safetensors>=0.4",
     "scipy>=1.10",
     "scikit-learn>=1.3",
     "rich>=13",
@@ -74,7 +76,7 @@ def header_folders():
     except ImportError as error:
         raise SystemExit(f"error: building bertpass needs the package {error.name}; install the build requirements "
                          "with: pip install 'pybind11>=2.11' 'nlohmann-json==3.12.0'") from error
-    return [SOURCES, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
+    return [SOURCES, INCLUDE, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
             Path(sysconfig.get_paths()["include"])]
 
 
@@ -104,7 +106,8 @@ class NativeBuild(build_ext):
 
     def get_ext_filename(self, fullname):
         parts = fullname.split(".")  # setuptools asks with and without the package's name
-        if parts[-1] == LIBRARY.split(".")[-1]:  # loaded by MXNet, not by Python: no suffix for an interpreter
+        plain = [name.split(".")[-1] for name in (LIBRARY, C_LIBRARY)]
+        if parts[-1] in plain:  # not loaded by Python: no suffix for an interpreter
             return os.path.join(*parts) + ".so"
         return super().get_ext_filename(fullname)
 
@@ -125,7 +128,7 @@ class NativeBuild(build_ext):
         command = shlex.join([*self.compiler_command, *flags])
         if not stamp.exists() or stamp.read_text() != command:
             stamp.write_text(command)
-        self.oldest = newest([*SOURCES.rglob("*.h"), Path(__file__), stamp])
+        self.oldest = newest([*SOURCES.rglob("*.h"), *INCLUDE.glob("*.h"), Path(__file__), stamp])
         sources = sorted({source for extension in self.extensions for source in extension.sources})
         with ThreadPoolExecutor(self.parallel or 1) as pool:
             list(pool.map(lambda source: self.compile(source, flags), sources))
@@ -160,21 +163,32 @@ def sources(*folders):
     return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
 
 
-EXPORTS = SOURCES / "mxnet_abi" / "exports.map"
+ENCODER = sources("kernels", "ops", "layer", "encoder")
+
+
+def exports(folder):
+    """The list of what a library shows of itself."""
+    return str((SOURCES / folder / "exports.map").relative_to(ROOT))
+
+
+def version_script(folder):
+    return f"-Wl,--version-script={ROOT / exports(folder)}"
+
 
 setup(
     install_requires=install_requires(),
     ext_modules=[
         Extension("bertpass._core", [*sources("graph", "passes", "ops", "layer"), "bertpass/csrc/encoder/packed.cc",
                                      "bertpass/csrc/python/module.cc"], extra_link_args=["-s", *THREADS]),
-        Extension("bertpass._native", [*sources("kernels", "ops", "layer", "encoder", "model"),
+        Extension("bertpass._native", [*ENCODER, *sources("model"),
                                        *(f"bertpass/csrc/python/{name}.cc" for name in ("native", "lab", "peak"))],
                   extra_link_args=["-s", *THREADS]),
-        Extension(LIBRARY, sources("graph", "passes", "kernels", "ops", "layer", "encoder", "mxnet_abi"),
-                  depends=[str(EXPORTS.relative_to(ROOT))],
-                  extra_link_args=["-s", f"-Wl,--version-script={EXPORTS}", *THREADS, "-ldl"]),
+        Extension(C_LIBRARY, [*ENCODER, *sources("model", "capi")], depends=[exports("capi")],
+                  extra_link_args=["-s", *THREADS, "-Wl,-soname,libbertpass.so", version_script("capi")]),
+        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "mxnet_abi")], depends=[exports("mxnet_abi")],
+                  extra_link_args=["-s", version_script("mxnet_abi"), *THREADS, "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},
-    exclude_package_data={"": ["*.cc", "*.h", "*.map"]},  # part of the source archive, not of the installed package
+    exclude_package_data={"bertpass": ["csrc/*"]},  # part of the source archive, not of the installed package
     zip_safe=False,
 )

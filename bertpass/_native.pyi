@@ -52,6 +52,11 @@ class Model:
         UsageError, before anything is written, for ids or lengths out of range or a sequence that is too long.
         """
 
+    def states(
+        self, input_ids: NDArray[np.int32], token_types: NDArray[np.int32], valid_length: NDArray[np.int32]
+    ) -> NDArray[np.float32]:
+        """The encoder's token states (batch, sequence, units), whatever the head is; errors as :meth:`forward`."""
+
     @property
     def instruction_set(self) -> str: ...
     @property

@@ -6,7 +6,6 @@ No dependency on any framework: the thread count has to be known before MXNet is
 from __future__ import annotations
 
 import functools
-import importlib.metadata
 import math
 import os
 import platform
@@ -61,8 +60,7 @@ def cgroup_quota(root: Path = _CGROUP, membership: Path = Path("/proc/self/cgrou
 
 def usable_cpus() -> int:
     """Processors this process may use: the affinity mask, cut by the cgroup quota (rounded up), at least 1."""
-    cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = cgroup_quota()
+    cpus, quota = affinity(), cgroup_quota()
     return max(1, min(cpus, math.ceil(quota)) if quota != math.inf else cpus)
 
 
@@ -70,6 +68,27 @@ def threads() -> int:
     """Threads for compute: OMP_NUM_THREADS where a person set it, else :func:`usable_cpus`."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0]
     return int(first) if first.isdigit() and int(first) > 0 else usable_cpus()
+
+
+def affinity() -> int:
+    """Processors on which this process may be placed."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def caches(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[str, int]:
+    """Bytes of the first processor's caches by name (L1d, L1i, L2, L3); empty where the system does not tell.
+
+    Source: Linux kernel documentation, ABI/testing/sysfs-devices-system-cpu.
+    """
+    found = {}
+    for index in sorted(folder.glob("index*")):
+        try:
+            level, kind, size = ((index / name).read_text().strip() for name in ("level", "type", "size"))
+            count = int(size[:-1]) * {"K": 2**10, "M": 2**20}[size[-1:]]
+        except (OSError, ValueError, KeyError):
+            continue
+        found[f"L{level}{ {'Data': 'd', 'Instruction': 'i'}.get(kind, '')}"] = count
+    return found
 
 
 @functools.lru_cache(maxsize=1)
@@ -85,7 +104,7 @@ def _cpuinfo() -> dict[str, str]:
 
 
 def describe() -> dict[str, Any]:
-    """Name, processors, instruction sets and memory of this machine, for result files."""
+    """Name, processors, caches (bytes), instruction sets and memory of this machine, for result files."""
     info = _cpuinfo()
     flags = set(info.get("flags", "").split())
     sets = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
@@ -93,10 +112,14 @@ def describe() -> dict[str, Any]:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError):
         memory = 0.0
+    quota = cgroup_quota()
     return {
         "cpu": info.get("model name", platform.processor() or "unknown"),
         "cpus_online": os.cpu_count(),
+        "cpus_by_affinity": affinity(),
+        "cpus_by_quota": None if quota == math.inf else quota,
         "cpus_usable": usable_cpus(),
+        "caches": caches(),
         "instruction_sets": [s for s in sets if s in flags],
         "memory_gib": round(memory, 1),
         "os": platform.platform(),
@@ -106,10 +129,16 @@ def describe() -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """Installed versions of what decides speed and results, for result files."""
-    found = {}
-    for name in ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers"):
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    return found
+    names = ("bertpass", "mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117", "gluonnlp", "numpy", "tokenizers")
+    found = {name: version(name) for name in names}
+    return {name: text for name, text in found.items() if text}
+
+
+def version(package: str) -> str | None:
+    """The installed version of a package, without importing it; None where it is not there."""
+    import importlib.metadata  # here, because it takes longer to import than the rest of this module
+
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

@@ -23,14 +23,15 @@ T = TypeVar("T")
 
 
 def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[str] | None = None,
-         aliases: Sequence[str] = (), least: float | None = None, most: float | None = None,
+         aliases: Sequence[str] = (), least: float | None = None, most: float | None = None, positional: bool = False,
          **argparse_options: Any) -> Any:
     """A dataclass field that is also a command-line flag.
 
-    ``least`` and ``most`` bound a number; ``aliases`` are further spellings such as ``--uncased``.
+    ``least`` and ``most`` bound a number; ``aliases`` are further spellings such as ``--uncased``. With ``positional``
+    it is a word of the command line, which has to be given, in the order of the fields.
     """
     meta = {"help": help, "group": group, "choices": choices, "aliases": aliases, "least": least, "most": most,
-            "argparse": argparse_options}
+            "positional": positional, "argparse": argparse_options}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=meta)
     return dataclasses.field(default=default, metadata=meta)
@@ -64,7 +65,8 @@ def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
     shown = " ".join(default) if isinstance(default, list) else "off" if default is False else default
     choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
-    return ["--" + field.name, *field.metadata["aliases"]], "" if shown is None else str(shown), \
+    names = [field.name.upper()] if field.metadata["positional"] else ["--" + field.name, *field.metadata["aliases"]]
+    return names, "" if shown is None else str(shown), \
         field.metadata["help"] + choices
 
 
@@ -83,6 +85,9 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
             default = field.default_factory()
         names = ["--" + field.name, *meta["aliases"]]
         text = meta["help"].replace("%", "%%")
+        if meta["positional"]:
+            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text)
+            continue
         if hints[field.name] is bool:
             group.add_argument(*names, action="store_true", default=default, help=text, dest=field.name)
             continue

@@ -10,6 +10,8 @@ from bertpass.commands.bench import BenchOptions
 from bertpass.commands.bench_cpu import CpuOptions
 from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.demo import DemoOptions
+from bertpass.commands.env import EnvOptions
+from bertpass.commands.main import PackOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.squad import SquadOptions
@@ -18,7 +20,7 @@ from bertpass.options import spelled
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("benchmarks/kernels.py", KernelOptions))
+            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "
@@ -26,6 +28,8 @@ VARIABLES = (
     ("MXNET_SAFE_ACCUMULATION", "set to 1 by --dtype float16 unless you set it"),
     ("MXNET_FC_TRUE_FP16", "set to 1 by --true_fp16 unless you set it"),
     ("MXNET_HOME", "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)"),
+    ("BERTPASS_ISA", "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx; by default "
+     "the fastest that the processor has (`bertpass env` shows it)"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
     ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-import json
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +20,10 @@ COMMANDS = {
     "deploy": ("deploy", "main", "export, apply the graph passes, run the validation set"),
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
+    "pack": ("main", "pack", "write a model as one file for the native engine"),
     "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
-    "env": ("main", "env", "what this machine and this installation have"),
+    "env": ("env", "main", "what this machine and this installation have"),
 }
 FORMATS = ("huggingface", "gluonnlp", "bundle")
 
@@ -51,6 +52,22 @@ class ConvertOptions:
     vocab: str | None = flag(None, "vocabulary for a .params file")
     num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
     allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
+
+
+@dataclass
+class PackOptions:
+    """Words and flags of bertpass pack."""
+
+    model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
+    output: str = flag("", "the .safetensors file to write", positional=True)
+    dtype: str = flag("bfloat16", "precision of the layers", choices=("float32", "bfloat16", "int8"))
+    vocab: str | None = flag(None, "vocabulary for a .params file")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
+
+    def __post_init__(self) -> None:
+        if not self.output.endswith(".safetensors"):
+            raise UsageError(f"{self.output or 'the output'}: give a file name that ends in .safetensors.")
 
 
 def _need(options: OptimizeOptions | ConvertOptions) -> None:
@@ -94,16 +111,19 @@ def convert(argv: Sequence[str] | None = None) -> int:
     return guarded(job)
 
 
-def env(argv: Sequence[str] | None = None) -> int:
-    """bertpass env: a JSON description of the machine, the installed packages and the passes."""
+def pack(argv: Sequence[str] | None = None) -> int:
+    """bertpass pack."""
     def job() -> None:
-        if argv:
-            raise UsageError(f"bertpass env takes no arguments, not {' '.join(argv)}.")
-        from bertpass import passes
-        print(json.dumps({"bertpass": __version__, "machine": machine.describe(), "threads": machine.threads(),
-                          "versions": machine.versions(),
-                          "passes": {p.name: {"devices": list(p.devices), "documentation": p.documentation}
-                                     for p in passes.available()}}, indent=1))
+        options = parse(PackOptions, argv, "Write a model as one file that bertpass.load(..., engine='native') maps.")
+        from bertpass.model import packed
+        from bertpass.model.checkpoint import load_checkpoint
+
+        checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
+                                     allow_pickle=options.allow_pickle)
+        packed.write(options.output, checkpoint, options.dtype, machine.threads())
+        for note in checkpoint.notes:
+            print(f"note: {note}", file=sys.stderr)
+        print(f"wrote {options.output}, {os.path.getsize(options.output) / 2**20:.1f} MiB")
     return guarded(job)
 
 

@@ -30,8 +30,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
     Parameters
     ----------
     path_or_name
-        A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", or a
-        Hugging Face hub id.
+        A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
+        Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
     engine
         What computes: "mxnet"; "native", our own engine for CPUs, which needs no MXNet; "onnxruntime", "openvino" or
         "torch" on the CPU, each an extra of that name.
@@ -40,8 +40,9 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
     **options
         Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32"; "float16" on a GPU;
         "bfloat16" and "int8" on a CPU, by the pass native_encoder), ``passes`` ("auto", "none" or names). native:
-        ``dtype`` ("float32", "bfloat16", "int8"), ``threads`` (default: as :func:`bertpass.machine.threads` counts
-        them). The others: see their classes.
+        ``dtype`` ("float32", "bfloat16", "int8", "float16", "auto"), ``max_error`` (that "auto" allows), ``threads``
+        (default: as :func:`bertpass.machine.threads` counts them), see
+        :class:`bertpass.engines.native.NativeEngine`. The others: see their classes.
 
     Raises
     ------
@@ -52,12 +53,12 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
     """
     if engine not in ENGINES:
         raise UsageError(unknown("engine", engine, ENGINES))
-    checkpoint = load_checkpoint(path_or_name, vocab=vocab, num_heads=num_heads, allow_pickle=allow_pickle)
     module = importlib.import_module(ENGINES[engine])
-    known = module.OPTIONS
     for name in options:
-        if name not in known:
-            raise UsageError(unknown(f"option of the {engine} engine", name, known))
+        if name not in module.OPTIONS:
+            raise UsageError(unknown(f"option of the {engine} engine", name, module.OPTIONS))
+    checkpoint = load_checkpoint(path_or_name, vocab=vocab, num_heads=num_heads, allow_pickle=allow_pickle,
+                                 packed=engine == "native")
     made = module.from_checkpoint(checkpoint, **options)
     return Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
                  checkpoint.max_length)

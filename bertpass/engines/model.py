@@ -12,7 +12,6 @@ from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.text.batching import batches
-from bertpass.text.squad import Question, best_answers, make_windows
 from bertpass.text.tokenizer import Tokenizer
 
 
@@ -158,6 +157,8 @@ class Model:
         if self.head.kind != "qa":
             raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
                              "finetune/finetune_squad.py.")
+        from bertpass.text.squad import Question, best_answers, make_windows  # other models do without
+
         asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
                                max_query_length=64)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from bertpass import _native, machine
-from bertpass.engines.base import Engine
-from bertpass.errors import UsageError, unknown
-from bertpass.model import parameters
-from bertpass.model.record import Checkpoint
+from bertpass import _native
+from bertpass.engines import precision
+from bertpass.engines.base import Engine, check_threads
+from bertpass.errors import UsageError
+from bertpass.model import mapping, parameters
+from bertpass.model.record import Checkpoint, PackedCheckpoint
 
-DTYPES = ("float32", "bfloat16", "int8")
-OPTIONS = ("dtype", "threads")
+DTYPES = precision.COMPUTED
+OPTIONS = ("dtype", "threads", "max_error")
 
 
 class NativeEngine(Engine):
@@ -25,21 +27,26 @@ class NativeEngine(Engine):
     Parameters
     ----------
     checkpoint
-        Its weights are packed into memory of the engine; it is not kept.
+        Its layers are packed into memory of the engine; of its arrays the embedding tables alone are kept, in place.
     dtype
         Of the weights and activations that matrix products read: "float32", "bfloat16", or "int8" (weights with a
         scale per output channel, activations with a scale and a zero point per token, attention in bfloat16 or
         float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
+        "float16" is computed in bfloat16 where the processor has units for it, else in float32, and a warning says
+        which; "auto" tries the precisions on a dozen sentences and takes the fastest that is near enough, see
+        :func:`bertpass.engines.precision.fastest`.
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`.
     isa
         Instruction set, of ``_native.instruction_sets()``; ``None`` takes the environment's ``BERTPASS_ISA``, else the
         fastest that the processor has.
+    max_error
+        For "auto": largest relative error of the token states, default :data:`bertpass.engines.precision.MAX_ERROR`.
 
     Raises
     ------
     UsageError
-        ``dtype`` or ``threads`` is none of those.
+        ``dtype``, ``threads`` or ``max_error`` is none of those.
     DeviceError
         The instruction set is unknown or not there.
     ModelError
@@ -48,23 +55,23 @@ class NativeEngine(Engine):
 
     name = "native"
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                 isa: str | None = None) -> None:
-        if dtype not in DTYPES:
-            raise UsageError(unknown("dtype of the native engine", str(dtype), DTYPES))
-        if threads is None:
-            threads = machine.threads()
-        if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-            raise UsageError(f"threads must be a whole number from 1 to 1024, not {threads!r}.")
-        config = parameters.network_config(checkpoint.config, checkpoint.head)
-        wanted = parameters.shapes(config, checkpoint.head)
-        given = {name: array for name, array in checkpoint.params.items() if name in wanted}
-        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-        floats = {name: np.ascontiguousarray(array, np.float32) for name, array in given.items()}
-        self._model: _native.Model | None = _native.Model(
-            config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads, isa=isa or "")
-        self._about = {"engine": self.name, "device": "cpu", "dtype": dtype, "threads": threads,
-                       "instruction_set": self._model.instruction_set}
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str | None = None, threads: int | None = None,
+                 isa: str | None = None, max_error: float | None = None) -> None:
+        if dtype is not None or max_error is not None:
+            precision.check(dtype or "float32", max_error)
+        threads = check_threads(threads)
+        options = {"threads": threads, "isa": isa or ""}
+        if isinstance(checkpoint, PackedCheckpoint):
+            model, choice = _packed(checkpoint, dtype, options)
+        else:
+            model, choice = _fresh(checkpoint, dtype or "float32", max_error, options)
+        self._model: _native.Model | None = model
+        self._about = {"engine": self.name, "device": "cpu", "dtype": choice.dtype, "threads": threads,
+                       "instruction_set": model.instruction_set}
+        if choice.why:
+            self._about |= {"dtype_asked": dtype, "dtype_why": choice.why}
+        if choice.measured:
+            self._about["dtype_measured"] = choice.measured
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
@@ -85,7 +92,11 @@ class NativeEngine(Engine):
         return outputs
 
     def describe(self) -> dict[str, Any]:
-        """Engine, precision, threads, and the instruction set that was chosen."""
+        """Engine, precision, threads, and the instruction set that was chosen.
+
+        Where the precision was chosen here, ``dtype_asked`` and ``dtype_why`` as well, and for "auto"
+        ``dtype_measured``: precision -> ``error`` and, where it was timed, ``seconds``.
+        """
         return dict(self._about)
 
     def close(self) -> None:
@@ -93,6 +104,47 @@ class NativeEngine(Engine):
         self._model = None
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> NativeEngine:
+def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options: dict[str, Any],
+           ) -> tuple[_native.Model, precision.Choice]:
+    """A model with the checkpoint's layers packed here."""
+    config = parameters.network_config(checkpoint.config, checkpoint.head)
+    wanted = parameters.shapes(config, checkpoint.head)
+    given = {name: array for name, array in checkpoint.params.items() if name in wanted}
+    parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(given)
+
+    def make(name: str) -> _native.Model:
+        return _native.Model(*arguments, dtype=name, **options)
+
+    if dtype == "auto":
+        model, choice = precision.fastest(make, checkpoint, max_error or precision.MAX_ERROR)
+        precision.log.info("dtype auto: %s.", choice.why)
+    elif dtype == "float16":
+        choice = precision.float16(_native.selected(options["isa"]))
+        precision.say_once(choice.why)
+        model = make(choice.dtype)
+    else:
+        model, choice = make(dtype), precision.Choice(dtype)
+    mapping.release(given.values())  # the layers' arrays are not needed any more
+    return model, choice
+
+
+def _packed(checkpoint: PackedCheckpoint, dtype: str | None, options: dict[str, Any],
+            ) -> tuple[_native.Model, precision.Choice]:
+    """A model on the checkpoint's own memory."""
+    if dtype not in (None, checkpoint.dtype):
+        raise UsageError(f"{checkpoint.source} is packed in {checkpoint.dtype}; leave dtype out, or pack the model in "
+                         f"{dtype} with bertpass pack.")
+    model = _native.Model(checkpoint.config.to_dict(), checkpoint.head.to_dict(), _floats(checkpoint.params),
+                          packed=checkpoint.layers, **options)
+    return model, precision.Choice(checkpoint.dtype)
+
+
+def _floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str | None = None, threads: int | None = None,
+                    max_error: float | None = None) -> NativeEngine:
     """An engine on a checkpoint's network; see :class:`NativeEngine`."""
-    return NativeEngine(checkpoint, dtype=dtype, threads=threads)
+    return NativeEngine(checkpoint, dtype=dtype, threads=threads, max_error=max_error)

@@ -23,11 +23,10 @@ from bertpass import __version__
 from bertpass.errors import ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.config import EncoderConfig, HeadConfig
-from bertpass.model.folders import read_json, replacing, write_json
+from bertpass.model.folders import BUNDLE_FILE, read_json, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokenizer import Tokenizer
 
-BUNDLE_FILE = "bundle.json"
 SYMBOL_FILE = "model-symbol.json"
 PARAMS_FILE = "model-0000.params"
 FORMAT = "bertpass bundle"
@@ -98,8 +97,8 @@ class Bundle:
 
     def checkpoint(self) -> Checkpoint:
         """The bundle as a checkpoint, to train it further or to write it in another format."""
-        return Checkpoint(self.config, self.head, self.parameters(), tokenizer=self.tokenizer(), labels=self.labels,
-                          max_length=self.max_length, source=str(self.path))
+        return Checkpoint(self.config, self.head, self.parameters(mmap=True), tokenizer=self.tokenizer(),
+                          labels=self.labels, max_length=self.max_length, source=str(self.path))
 
     @classmethod
     def save(cls, path: str | os.PathLike[str], checkpoint: Checkpoint, symbol: str, *, task: str | None = None,

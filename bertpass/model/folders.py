@@ -1,16 +1,19 @@
-"""Folders that appear whole or not at all."""
+"""Folders and files that appear whole or not at all."""
 
 from __future__ import annotations
 
 import contextlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from bertpass.errors import ModelError
+
+# The file by which one knows a folder's kind.
+BUNDLE_FILE = "bundle.json"
+HUGGINGFACE_FILE = "config.json"
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -48,6 +51,8 @@ def replacing(path: str | os.PathLike[str], mark: str, what: str) -> Iterator[Pa
     ModelError
         ``path`` is something else, or cannot be written.
     """
+    import tempfile  # here, because most programs only read
+
     target = Path(os.path.abspath(path))
     if target.exists() and not target.is_dir():
         raise ModelError(f"{path} is a file; give a folder to write {what} to.")
@@ -71,3 +76,33 @@ def replacing(path: str | os.PathLike[str], mark: str, what: str) -> Iterator[Pa
                 raise
     except OSError as error:
         raise ModelError(f"cannot write {what} to {path}: {error.strerror or error}.") from error
+
+
+@contextlib.contextmanager
+def replacing_file(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
+    """Give a new file to write into, which becomes ``path`` when the block ends without an error.
+
+    A process that has mapped the file at ``path`` keeps the old one. ModelError with ``what`` it is where it cannot be
+    written.
+    """
+    import tempfile
+
+    target, temporary = Path(path), None
+    try:
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            temporary = file.name
+            yield file  # type: ignore[misc]
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, target)
+        temporary = None
+    except OSError as error:
+        raise ModelError(f"cannot write {what} {path}: {error.strerror or error}.") from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -17,11 +17,11 @@ import numpy as np
 from bertpass.errors import ModelError
 from bertpass.model import parameters, tensors
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.folders import read_json, read_object, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokenizer import Tokenizer
 
-CONFIG = "config.json"
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 PAD_ROWS = "embeddings.position_embeddings.weight[:2]"
 

@@ -15,16 +15,15 @@ shape is int32 dimensions and int64 each. V2 says "no array" by 0 dimensions; V3
 from __future__ import annotations
 
 import math
-import mmap as _mmap
 import os
 import struct
-import tempfile
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 
 from bertpass.errors import ModelError
+from bertpass.model import mapping
+from bertpass.model.folders import replacing_file
 
 PathLike = str | os.PathLike[str]
 
@@ -116,12 +115,11 @@ def read(path: PathLike, mmap: bool = False) -> dict[str, np.ndarray]:
         allocated from a count in the file before it was checked against the file's size.
     """
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size == 0:
-                raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
-            data = memoryview(_mmap.mmap(file.fileno(), 0, access=_mmap.ACCESS_READ))
+        data = mapping.view(path)
     except OSError as error:
         raise ModelError(f"cannot read the parameter file {path}: {error.strerror or error}.") from error
+    if not data:
+        raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
     reader = _Reader(data, path)
     if len(data) < 24 or reader.numbers("2Q")[0] != _LIST:
         raise reader.error("it does not start as one")
@@ -156,33 +154,15 @@ def write(path: PathLike, arrays: Mapping[str, np.ndarray]) -> None:
         if array.dtype.name not in _FLAGS:
             raise ModelError(f"parameter '{name}' has type {array.dtype}; a .params file takes "
                              f"{', '.join(_FLAGS)} only.")
-    path = Path(path)
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            temporary = file.name
-            file.write(struct.pack("<3Q", _LIST, 0, len(arrays)))
-            for array in arrays.values():
-                shape = array.shape or (1,)
-                file.write(struct.pack(f"<Iii{len(shape)}q3i", _V2, _DENSE, len(shape), *shape, 1, 0,
-                                       _FLAGS[array.dtype.name]))
-                little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-                file.write(little.reshape(-1).view(np.uint8).data)
-            file.write(struct.pack("<Q", len(arrays)))
-            for name in arrays:
-                encoded = name.encode("utf-8")
-                file.write(struct.pack("<Q", len(encoded)) + encoded)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
-    except OSError as error:
-        raise ModelError(f"cannot write the parameter file {path}: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing_file(path, "the parameter file") as file:
+        file.write(struct.pack("<3Q", _LIST, 0, len(arrays)))
+        for array in arrays.values():
+            shape = array.shape or (1,)
+            file.write(struct.pack(f"<Iii{len(shape)}q3i", _V2, _DENSE, len(shape), *shape, 1, 0,
+                                   _FLAGS[array.dtype.name]))
+            little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+            file.write(little.reshape(-1).view(np.uint8).data)
+        file.write(struct.pack("<Q", len(arrays)))
+        for name in arrays:
+            encoded = name.encode("utf-8")
+            file.write(struct.pack("<Q", len(encoded)) + encoded)

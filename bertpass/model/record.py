@@ -58,3 +58,15 @@ class Checkpoint:
         """Raise a ModelError where a parameter is missing, too many or misshapen."""
         wanted = {**parameters.encoder_shapes(self.config), **parameters.head_shapes(self.config, self.head)}
         parameters.check(self.params, wanted, self.source or "the checkpoint")
+
+
+@dataclass
+class PackedCheckpoint(Checkpoint):
+    """A checkpoint whose layers are packed for the native engine, the only one that can use it.
+
+    ``layers`` are bytes, as :func:`bertpass._native.pack` makes them, in the precision ``dtype``; ``params`` hold what
+    is not part of a layer.
+    """
+
+    layers: np.ndarray = field(default_factory=lambda: np.empty(0, np.uint8))
+    dtype: str = "float32"

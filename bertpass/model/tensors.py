@@ -6,10 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import safetensors
-import safetensors.numpy
 
 from bertpass.errors import MissingDependencyError, ModelError
+from bertpass.model import safetensors_file
 from bertpass.model.folders import read_json
 
 SAFETENSORS = "model.safetensors"
@@ -18,6 +17,8 @@ PICKLE = "pytorch_model.bin"
 
 def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
     """Every tensor of the folder by its name; bfloat16 becomes float32, which holds the same values.
+
+    The arrays of safetensors files are read-only views of the mapped files.
 
     Raises
     ------
@@ -43,8 +44,7 @@ def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
     """Write one safetensors file with the metadata that transformers asks for."""
-    safetensors.numpy.save_file({name: np.ascontiguousarray(tensor) for name, tensor in tensors.items()}, path,
-                                metadata={"format": "pt"})
+    safetensors_file.write(path, tensors, {"format": "pt"})
 
 
 def _files(folder: Path, name: str) -> list[Path]:
@@ -66,21 +66,7 @@ def _files(folder: Path, name: str) -> list[Path]:
 
 
 def _safetensors(path: Path) -> dict[str, np.ndarray]:
-    tensors = {}
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            names = list(file.keys())
-            if all(file.get_slice(name).get_dtype() != "BF16" for name in names):
-                return {name: file.get_tensor(name) for name in names}
-        for name, tensor in safetensors.deserialize(path.read_bytes()):
-            if tensor["dtype"] == "BF16":  # the upper half of a float32
-                wide = np.frombuffer(tensor["data"], dtype="<u2").astype(np.uint32) << 16
-                tensors[name] = wide.view(np.float32).reshape(tensor["shape"])
-        with safetensors.safe_open(path, framework="numpy") as file:
-            tensors.update({name: file.get_tensor(name) for name in names if name not in tensors})
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path} cannot be read as a safetensors file: {str(error).splitlines()[0]}.") from error
-    return tensors
+    return safetensors_file.read(path)[0]
 
 
 def _pickle(path: Path) -> dict[str, np.ndarray]:

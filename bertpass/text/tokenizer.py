@@ -9,6 +9,7 @@ transformers with ``split_special_tokens=True``); it never becomes a special tok
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -77,7 +78,7 @@ class Tokenizer:
         backend.encode_special_tokens = True
         self._backend = backend
         vocab = backend.get_vocab(with_added_tokens=True)
-        self.tokens = vocabulary.by_id(vocab, max(vocab.values(), default=-1) + 1)
+        self.vocab_size = max(vocab.values(), default=-1) + 1
         self.special = {k: special[k] for k in vocabulary.SPECIAL if k in special and special[k] in vocab}
         for kind in ("pad", "cls", "sep", "unk"):
             if kind not in self.special:
@@ -87,11 +88,14 @@ class Tokenizer:
         ids = {kind: vocab[token] for kind, token in self.special.items()}
         self.pad_id, self.cls_id, self.sep_id, self.unk_id = ids["pad"], ids["cls"], ids["sep"], ids["unk"]
         self.mask_id = ids.get("mask")
-        self.lower = _lowers(backend)
 
-    @property
-    def vocab_size(self) -> int:
-        return len(self.tokens)
+    @functools.cached_property
+    def tokens(self) -> list[str]:
+        return vocabulary.by_id(self._backend.get_vocab(with_added_tokens=True), self.vocab_size)
+
+    @functools.cached_property
+    def lower(self) -> bool:
+        return _lowers(self._backend)
 
     # -- making one ---------------------------------------------------------------------------------------------------
 
@@ -168,17 +172,32 @@ class Tokenizer:
     @classmethod
     def _from_json(cls, path: Path, special: Mapping[str, str]) -> Tokenizer:
         try:
-            backend = tokenizers.Tokenizer.from_str(path.read_text(encoding="utf-8"))
-        except Exception as error:  # the library raises plain Exception for every fault
+            text = path.read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
             raise ModelError(f"{path} cannot be read as a tokenizer ({error}).") from error
+        return cls.from_json(text, special, where=str(path))
+
+    @classmethod
+    def from_json(cls, text: str, special: Mapping[str, str], where: str = "tokenizer.json") -> Tokenizer:
+        """A tokenizer of the content of a tokenizer.json, with the special tokens by kind where they have odd names.
+
+        Raises
+        ------
+        ModelError
+            It is damaged, or a tokenizer of another kind.
+        """
+        try:
+            backend = tokenizers.Tokenizer.from_str(text)
+        except Exception as error:  # the library raises plain Exception for every fault
+            raise ModelError(f"{where} cannot be read as a tokenizer ({error}).") from error
         if isinstance(backend.model, models.WordPiece):
             defaults = {**vocabulary.BERT_SPECIAL, "unk": backend.model.unk_token}
         elif isinstance(backend.model, models.BPE):
             defaults = vocabulary.ROBERTA_SPECIAL
         else:
-            raise ModelError(f"{path} holds a {type(backend.model).__name__} tokenizer; supported are WordPiece (BERT) "
-                             "and byte-level BPE (RoBERTa).")
-        return cls(backend, {**defaults, **special}, where=str(path))
+            raise ModelError(f"{where} holds a {type(backend.model).__name__} tokenizer; supported are WordPiece "
+                             "(BERT) and byte-level BPE (RoBERTa).")
+        return cls(backend, {**defaults, **special}, where=where)
 
     @classmethod
     def _from_bpe(cls, folder: Path, special: Mapping[str, str]) -> Tokenizer:
@@ -274,6 +293,10 @@ class Tokenizer:
 
     # -- writing it ---------------------------------------------------------------------------------------------------
 
+    def to_json(self) -> str:
+        """The content of a tokenizer.json; :meth:`from_json` with :attr:`special` gives the same tokenizer."""
+        return self._backend.to_str(pretty=False)
+
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json, tokenizer_config.json and vocab.txt (WordPiece) or vocab.json + merges.txt (BPE).
 
@@ -281,7 +304,7 @@ class Tokenizer:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / "tokenizer.json").write_text(self._backend.to_str(pretty=False), encoding="utf-8")
+        (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
         config: dict[str, Any] = {f"{kind}_token": token for kind, token in self.special.items()}
         if self.family == "wordpiece":
             (folder / "vocab.txt").write_bytes("".join(t + "\n" for t in self.tokens).encode("utf-8"))

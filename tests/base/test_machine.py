@@ -57,3 +57,13 @@ def test_threads_follow_a_persons_setting(monkeypatch, value, expected):
 def test_description_names_the_machine():
     told = machine.describe()
     assert told["cpus_usable"] >= 1 and told["cpu"] and told["memory_gib"] > 0
+    assert told["cpus_usable"] <= told["cpus_by_affinity"] <= told["cpus_online"]
+
+
+def test_caches(tmp_path):
+    tree(tmp_path, {"index0/level": "1\n", "index0/type": "Data\n", "index0/size": "48K\n",
+                    "index1/level": "1", "index1/type": "Instruction", "index1/size": "32K",
+                    "index2/level": "2", "index2/type": "Unified", "index2/size": "2M",
+                    "index3/level": "3", "index3/type": "Unified", "index3/size": "", "index4/level": "4"})
+    assert machine.caches(tmp_path) == {"L1d": 48 * 2**10, "L1i": 32 * 2**10, "L2": 2 * 2**20}
+    assert machine.caches(tmp_path / "none") == {}

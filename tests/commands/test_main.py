@@ -46,12 +46,6 @@ def test_convert_there_and_back(sst, tmp_path):
         assert set(found) == set(first) and all(np.array_equal(found[n], first[n]) for n in first)
 
 
-def test_env_is_json(capsys):
-    assert main(["env"]) == 0
-    told = json.loads(capsys.readouterr().out)
-    assert told["threads"] >= 1 and "interleave_qkv" in told["passes"] and told["versions"]["numpy"]
-
-
 def test_bench(encoder, tmp_path, capsys):
     argv = toy.strings("--bert_model", encoder, "--shapes", "1x8", "2x16", "--rounds", 3, "--output",
                        tmp_path / "new" / "figures.json")

@@ -6,7 +6,8 @@ namespace bertpass::native {
 namespace {
 
 constexpr char kMagic[8] = {'B', 'P', 'L', 'A', 'Y', 'E', 'R', '1'};
-constexpr Index kMost = 1 << 20;  // of any width: keeps every product within 64 bits
+constexpr Index kMost = 1 << 20;        // of any width, and
+constexpr Index kMostLayers = 1 << 12;  // so many layers: keeps the number of bytes within 64 bits
 
 // As it stands in memory, little-endian.
 struct Header {
@@ -21,7 +22,7 @@ static_assert(sizeof(Header) <= kHeaderBytes);
 
 bool usable(const Header& h) {
   return h.type >= 0 && h.type <= static_cast<int>(Type::int8) && h.activation >= 0 &&
-         h.activation <= static_cast<int>(Activation::tanh) && h.layers >= 1 && h.layers <= kMost && h.units >= 1 &&
+         h.activation <= static_cast<int>(Activation::tanh) && h.layers >= 1 && h.layers <= kMostLayers && h.units >= 1 &&
          h.units <= kMost && h.hidden >= 1 && h.hidden <= kMost && h.heads >= 1 && h.units % h.heads == 0;
 }
 

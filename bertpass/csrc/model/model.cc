@@ -11,15 +11,29 @@ Model::Model(const ModelConfig& config, const Weights& weights, Type type, int t
       owned_(read_encoder(weights, team_, type, config)),
       head_(weights, kernels_, config) {}
 
-void Model::forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-                    Index length, float* const* outputs) const {
+template <class Use>
+void Model::run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+                Index length, const Use& use) const {
   if (config_.family != Family::bert) types = nullptr;
   check({ids, types, lengths, sequences, length}, {config_.vocabulary, config_.token_types, config_.max_length});
   const Pool<Arena>::Lease lease(arenas_);
   Arena& arena = *lease;
   arena.ragged.set(lengths, sequences);
   owned_.encoder.forward(kernels_, team_, ids, types, length, arena.ragged, arena.work);
-  head_.forward(team_, arena.work.stream, arena.ragged, length, outputs, arena.head);
+  use(arena);
+}
+
+void Model::forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+                    Index length, float* const* outputs) const {
+  run(ids, types, lengths, sequences, length, [&](Arena& arena) {
+    head_.forward(team_, arena.work.stream, arena.ragged, length, outputs, arena.head);
+  });
+}
+
+void Model::states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+                   Index length, float* out) const {
+  run(ids, types, lengths, sequences, length,
+      [&](Arena& arena) { unpack(team_, arena.work.stream, arena.ragged, length, config_.units, out); });
 }
 
 }  // namespace bertpass::native

@@ -22,12 +22,18 @@ class Model {
   void forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                Index length, float* const* outputs) const;
 
+  // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As forward
+  // otherwise.
+  void states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+              Index length, float* out) const;
+
   std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const {
     return head_.shapes(sequences, length);
   }
 
   const char* instruction_set() const { return kernels_.name; }
   int threads() const { return team_.threads(); }
+  Index units() const { return config_.units; }
 
  private:
   // What one forward needs to itself.
@@ -36,6 +42,10 @@ class Model {
     Workspace work;
     Memory head;
   };
+  // Check the inputs, compute the token states and give the arena that holds them to `use`.
+  template <class Use>
+  void run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
+           Index length, const Use& use) const;
 
   const Kernels& kernels_;
   ModelConfig config_;

@@ -25,8 +25,7 @@ ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   const auto text = [](const py::dict& fields, const char* name) { return py::cast<std::string>(fields[name]); };
   const auto number = [](const py::dict& fields, const char* name) { return py::cast<Index>(fields[name]); };
   ModelConfig config;
-  config.family = choose<Family>(text(encoder, "family"), {{"bert", Family::bert}, {"distilbert", Family::distilbert},
-                                                           {"roberta", Family::roberta}});
+  config.family = family_of(text(encoder, "family"));
   config.layers = number(encoder, "num_layers");
   config.units = number(encoder, "units");
   config.hidden = number(encoder, "hidden_size");
@@ -36,12 +35,9 @@ ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   config.token_types = number(encoder, "token_type_vocab_size");
   config.epsilon = py::cast<float>(encoder["layer_norm_eps"]);
   config.activation = activation_of(text(encoder, "activation"));
-  config.head = choose<HeadKind>(text(head, "kind"),
-                                 {{"none", HeadKind::states}, {"pooled", HeadKind::pooled}, {"qa", HeadKind::qa},
-                                  {"classification", HeadKind::classifier}, {"regression", HeadKind::classifier},
-                                  {"embedding", HeadKind::embedding}});
+  config.head = head_of(text(head, "kind"));
   config.labels = number(head, "num_labels");
-  config.pooling = choose<Pooling>(text(head, "pooling"), {{"mean", Pooling::mean}, {"cls", Pooling::first}});
+  config.pooling = pooling_of(text(head, "pooling"));
   config.normalize = py::cast<bool>(head["normalize"]);
   return config;
 }
@@ -89,11 +85,15 @@ Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params
   return out;
 }
 
-void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
-             const std::vector<py::array>& outputs) {
+void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
   if (ids.ndim() != 2 || types.ndim() != 2 || lengths.ndim() != 1 || types.shape(0) != ids.shape(0) ||
       types.shape(1) != ids.shape(1) || lengths.shape(0) != ids.shape(0))
     throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
+}
+
+void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs) {
+  check_batch(ids, types, lengths);
   const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
   if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
   std::vector<float*> pointers;
@@ -108,6 +108,17 @@ void forward(const Model& model, const Integers& ids, const Integers& types, con
   const Index rows = ids.shape(0), columns = ids.shape(1);
   const py::gil_scoped_release released;
   model.forward(id, type, length, rows, columns, pointers.data());
+}
+
+Floats states(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths) {
+  check_batch(ids, types, lengths);
+  const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
+  const Index rows = ids.shape(0), columns = ids.shape(1);
+  Floats out({rows, columns, model.units()});
+  float* const to = out.mutable_data();
+  const py::gil_scoped_release released;
+  model.states(id, type, length, rows, columns, to);
+  return out;
 }
 
 void translate(std::exception_ptr pointer) {
@@ -144,6 +155,7 @@ PYBIND11_MODULE(_native, module) {
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
+      .def("states", &bp::states, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"))
       .def_property_readonly("instruction_set", &bp::Model::instruction_set)
       .def_property_readonly("threads", &bp::Model::threads);
 }

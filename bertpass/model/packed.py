@@ -1,0 +1,100 @@
+"""A model in one file for the native engine: mapped, not copied, so that loading takes milliseconds.
+
+It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them, in one precision;
+the tables, norms and the head are float32 arrays by the names of :mod:`bertpass.model.parameters`; ``tokenizer.json``
+(uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
+config, head, labels, max_length, dtype, special_tokens and source. ``bertpass/csrc/capi`` reads the same file.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bertpass import __version__
+from bertpass.errors import ModelError
+from bertpass.model import parameters, safetensors_file
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.record import Checkpoint, PackedCheckpoint
+from bertpass.text.tokenizer import Tokenizer
+
+FORMAT = "bertpass packed model"
+VERSION = "1"
+SUFFIX = ".safetensors"
+LAYERS, TOKENIZER = "layers", "tokenizer.json"
+_CELLS = ".transformer_cells."
+
+
+def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, threads: int = 1) -> None:
+    """Pack a checkpoint's network in a precision of the native engine and write it; the file appears whole or not.
+
+    Raises
+    ------
+    ModelError
+        The weights do not fit the network, or the file cannot be written.
+    """
+    from bertpass import _native  # here, because reading needs no code of the engine
+
+    config = parameters.network_config(checkpoint.config, checkpoint.head)
+    wanted = parameters.shapes(config, checkpoint.head)
+    arrays = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
+    parameters.check(arrays, wanted, checkpoint.source or "the checkpoint")
+    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
+    layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
+    tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
+    model: dict[str, Any] = {
+        "config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
+        "max_length": checkpoint.max_length, "dtype": dtype, "source": checkpoint.source, "special_tokens": None}
+    if checkpoint.tokenizer is not None:
+        tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
+        model["special_tokens"] = checkpoint.tokenizer.special
+    safetensors_file.write(path, tensors, {"format": FORMAT, "format_version": VERSION, "model": json.dumps(model),
+                                           "created_by": f"bertpass {__version__}"})
+
+
+def read(path: str | os.PathLike[str]) -> PackedCheckpoint:
+    """The model in a file that :func:`write` wrote; its arrays are views of the mapped file.
+
+    Raises
+    ------
+    ModelError
+        The file is missing, damaged, another safetensors file or of another version.
+    """
+    tensors, metadata = safetensors_file.read(path)
+    if metadata.get("format") != FORMAT:
+        raise ModelError(f"{path} is a safetensors file, but no packed model; give the folder that it belongs to, or a "
+                         "file that bertpass pack wrote.")
+    if metadata.get("format_version") != VERSION:
+        raise ModelError(f"{path} has format version {metadata.get('format_version')}; this bertpass reads version "
+                         f"{VERSION}: pack the model again.")
+    try:
+        return _checkpoint(json.loads(metadata.get("model", "")), tensors, str(path))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: its description of the model is damaged ({error}); pack the model again.") from error
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+
+
+def _checkpoint(model: Mapping[str, Any], tensors: dict[str, np.ndarray], path: str) -> PackedCheckpoint:
+    config, head = EncoderConfig.from_dict(model["config"]), HeadConfig.from_dict(model["head"])
+    layers, text = tensors.pop(LAYERS, None), tensors.pop(TOKENIZER, None)
+    if layers is None or layers.dtype != np.uint8 or layers.ndim != 1:
+        raise ModelError("it has no packed layers; pack the model again.")
+    parameters.check(tensors, _outside(parameters.shapes(config, head)), "the arrays beside the layers")
+    labels, special = model["labels"], model["special_tokens"]
+    if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
+        raise ModelError("its labels are not a list of names; pack the model again.")
+    tokenizer = None
+    if text is not None:
+        tokenizer = Tokenizer.from_json(text.tobytes().decode("utf-8"), dict(special or {}), f"{path}, {TOKENIZER}")
+    return PackedCheckpoint(config, head, tensors, tokenizer=tokenizer, labels=labels, max_length=model["max_length"],
+                            source=path, layers=layers, dtype=str(model["dtype"]))
+
+
+def _outside(shapes: Mapping[str, parameters.Shape]) -> dict[str, parameters.Shape]:
+    """The parameters that are not part of a layer."""
+    return {name: shape for name, shape in shapes.items() if _CELLS not in name}
