@@ -73,14 +73,14 @@ def variants(folder: Path, peers_python: str) -> tuple[list[Variant], dict[str, 
             found.append(Variant(name, peers_python, str(weights)))
     if "sentence-transformers" not in missing:  # which is the same and more
         found = [variant for variant in found if variant.name != "transformers"]
-    try:
-        importlib.import_module("bertpass.model.onnx").write(folder / "model.onnx", checkpoint)
+    absent = [module for module in ("onnx", "onnxruntime") if not _there(sys.executable, module)]
+    if absent:
+        missing["onnxruntime"] = f"no {', '.join(absent)}; install with: pip install 'bertpass[onnxruntime]'"
+    else:
+        from bertpass.model import onnx
+        onnx.write(folder / "model.onnx", checkpoint)
         shutil.copy(weights / "tokenizer.json", folder / "tokenizer.json")
-        if not _there(sys.executable, "onnxruntime"):
-            raise ImportError("onnxruntime is not installed")
         found.append(Variant("onnxruntime", sys.executable, str(folder)))
-    except (ImportError, BertpassError) as error:
-        missing["onnxruntime"] = f"{error}; install it with: pip install 'bertpass[onnxruntime]'"
     return found, missing
 
 
