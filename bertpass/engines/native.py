@@ -146,5 +146,7 @@ def _floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def from_checkpoint(checkpoint: Checkpoint, *, dtype: str | None = None, threads: int | None = None,
                     max_error: float | None = None) -> NativeEngine:
-    """An engine on a checkpoint's network; see :class:`NativeEngine`."""
+    """As :class:`NativeEngine`; ``dtype`` None is a packed file's own, else "auto"."""
+    if dtype is None and not isinstance(checkpoint, PackedCheckpoint):
+        dtype = "auto"
     return NativeEngine(checkpoint, dtype=dtype, threads=threads, max_error=max_error)

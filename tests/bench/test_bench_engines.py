@@ -134,7 +134,7 @@ def test_a_package_that_does_not_load_says_why(monkeypatch):
 def test_through_load(tmp_path):
     pytest.importorskip("onnxruntime", reason="pip install 'bertpass[onnxruntime]' to test this engine")
     huggingface.write_folder(tmp_path / "tiny", reference.tiny("bert", "none"))
-    native = bertpass.load(str(tmp_path / "tiny"), engine="native", threads=1)
+    native = bertpass.load(str(tmp_path / "tiny"), engine="native", dtype="float32", threads=1)
     peer = bertpass.load(str(tmp_path / "tiny"), engine="onnxruntime", threads=1)
     ids = [[1, 2, 3, 4]]
     assert np.abs(native.forward(ids)[0] - peer.forward(ids)[0]).max() <= 1e-4

@@ -61,7 +61,7 @@ def test_loads_folders_and_bundles_and_agrees_with_mxnet(head, tmp_path):
     inputs = batch(checkpoint.config, [17, 1, 30, 2], 33)
     wanted = bertpass.load(tmp_path / "bundle", engine="mxnet", passes="none").forward(*inputs)
     for path in ("folder", "bundle"):
-        model = bertpass.load(tmp_path / path, engine="native", threads=1)
+        model = bertpass.load(tmp_path / path, engine="native", dtype="float32", threads=1)
         for found, right in zip(model.forward(*inputs), wanted, strict=True):
             assert found.shape == right.shape and np.abs(found - right).max() <= 1e-5
 
@@ -170,7 +170,7 @@ def test_parity_with_transformers(family, head, auto, tmp_path):
 @needs_minilm
 def test_minilm_on_real_sentences():
     wanted = bertpass.load("minilm", engine="mxnet", passes="none").encode(SENTENCES)
-    assert np.abs(bertpass.load("minilm", engine="native").encode(SENTENCES) - wanted).max() <= 2e-6
+    assert np.abs(bertpass.load("minilm", engine="native", dtype="float32").encode(SENTENCES) - wanted).max() <= 2e-6
     low = bertpass.load("minilm", engine="native", dtype="bfloat16").encode(SENTENCES)
     assert (np.linalg.norm(low - wanted, axis=1) <= 1e-2).all()  # the vectors have length 1
     checkpoint = load_checkpoint("minilm")
@@ -179,3 +179,10 @@ def test_minilm_on_real_sentences():
 
         model = Model(NativeEngine(checkpoint, isa=isa), checkpoint.config, checkpoint.head, checkpoint.tokenizer)
         assert np.abs(model.encode(SENTENCES[:2]) - wanted[:2]).max() <= 2e-6, isa
+
+
+def test_load_measures_unless_told(tmp_path):
+    huggingface.write_folder(tmp_path / "folder", with_words("none"))
+    assert "dtype_measured" in bertpass.load(tmp_path / "folder", engine="native", threads=1).engine.describe()
+    told = bertpass.load(tmp_path / "folder", engine="native", dtype="float32", threads=1).engine.describe()
+    assert told["dtype"] == "float32" and "dtype_measured" not in told

@@ -55,7 +55,8 @@ def test_command_and_texts(tmp_path, capsys):
     file = tmp_path / "x.safetensors"
     assert main(["pack", str(tmp_path / "folder"), str(file), "--dtype", "float32"]) == 0
     assert str(file) in capsys.readouterr().out
-    one, other = (bertpass.load(path, engine="native") for path in (file, tmp_path / "folder"))
+    one = bertpass.load(file, engine="native")
+    other = bertpass.load(tmp_path / "folder", engine="native", dtype="float32")
     assert one.labels == checkpoint.labels and one.tokenizer.tokens == other.tokenizer.tokens
     texts = ["the film was good", "bad ?"]
     assert one.predict(texts) == other.predict(texts)
