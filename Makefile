@@ -11,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build demo test lint bench bench-passes bench-kernels clean
+.PHONY: help setup build demo test sanitize lint bench bench-passes bench-kernels clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -49,6 +49,9 @@ demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (un
 
 test: setup $(VENV)/test.stamp ## all tests
 	@$(BIN)/python -m pytest
+
+sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
+	@scripts/sanitize.sh
 
 lint: setup $(VENV)/lint.stamp ## ruff and mypy
 	@$(BIN)/ruff check .

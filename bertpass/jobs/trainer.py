@@ -108,17 +108,20 @@ class Trainer:
         options = self.options
         total = options.training_steps or steps_per_epoch * options.epochs
         epochs = math.ceil(total / steps_per_epoch)
-        first = self._resume() if options.resume else 0
+        first, trained = self._resume() if options.resume else (0, False)
         if first >= epochs:
             log.info("the checkpoint in %s is of the last epoch: nothing left to train", self.checkpoint)
         try:
             with self.stopping, Bar("fine-tuning", total, "steps") as bar:
-                bar.advance(min(first * steps_per_epoch, total))
+                bar.advance(min((first + trained) * steps_per_epoch, total))
                 for epoch in range(first, epochs):
                     if options.early_stop and epoch - 1 - self.best.epoch >= options.early_stop:
                         log.info("no better for %d epochs: stopped early", options.early_stop)
                         break
-                    self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
+                    if not trained:
+                        self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
+                        self._save(epoch, evaluated=False)  # what takes long is safe, whatever happens next
+                    trained = False
                     self.stopping.check()
                     metrics, value = evaluate()
                     self._after_epoch(epoch, metrics, value)
@@ -191,33 +194,38 @@ class Trainer:
         better = value > self.best.value or self.best.epoch < 0
         if better:
             self.best = Best(epoch, value, metrics)
+        self._save(epoch, evaluated=True, better=better)
+
+    def _save(self, epoch: int, *, evaluated: bool, better: bool = False) -> None:
+        """Write a checkpoint that --resume goes on from, and net.params where the epoch is the best so far."""
         arrays = get_parameters(self.net)
         with replacing(self.checkpoint, STATE, "a checkpoint") as new:
             params_file.write(new / "net.params", arrays)
             self.trainer.save_states(str(new / "trainer.states"))
-            write_json(new / STATE, {"epoch": epoch, "best": vars(self.best), "history": self.history,
-                                     "options": self.options.fingerprint()})
+            write_json(new / STATE, {"epoch": epoch, "evaluated": evaluated, "best": vars(self.best),
+                                     "history": self.history, "options": self.options.fingerprint()})
             if better:
                 params_file.write(self.folder / "net.params", arrays)
             self._kept = True  # before the swap: a Ctrl-C right after it still finds the promise made
 
-    def _resume(self) -> int:
-        """Restore the last checkpoint; returns the epoch to go on with."""
+    def _resume(self) -> tuple[int, bool]:
+        """Restore the last checkpoint; returns the epoch to go on with, and whether it is trained but not evaluated."""
         file = self.checkpoint / STATE
         if not file.is_file():
             log.info("--resume: no checkpoint in %s yet, starting at the beginning", self.folder)
-            return 0
+            return 0, False
         state = read_object(file, "the state of a checkpoint")
         try:
             epoch, best, history = int(state["epoch"]), Best(**state["best"]), list(state["history"])
+            evaluated = bool(state["evaluated"])
             set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
             self.trainer.load_states(str(self.checkpoint / "trainer.states"))
         except (ValueError, KeyError, TypeError, AttributeError, EOFError, OSError, pickle.UnpicklingError) as error:
             raise ModelError(f"the checkpoint {self.checkpoint} is damaged ({type(error).__name__}: {error}): remove "
                              "it to start again.") from error
         self.best, self.history, self._kept = best, history, True
-        log.info("going on after epoch %d", epoch + 1)
-        return epoch + 1
+        log.info("going on %s epoch %d", "after" if evaluated else "with the evaluation of", epoch + 1)
+        return (epoch + 1, False) if evaluated else (epoch, True)
 
 
 def rows_of(batch: Batch, begin: int, end: int) -> Batch:

@@ -112,7 +112,8 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     ours = model["engines"][0]["ratios"]["2x8"]["overall"]
     times = {e["name"]: e["timings"]["2x8"]["median_ms"] for e in model["engines"]}
     assert ours["peer"] == "mxnet-plain"
-    assert ours["ratio"] == pytest.approx(times["mxnet-plain"] / times["native-float32"], rel=0.02)
+    lowest, highest = ((times["mxnet-plain"] + a) / (times["native-float32"] - a) for a in (-5.1e-4, 5.1e-4))
+    assert lowest - 0.001 <= ours["ratio"] <= highest + 0.001  # the file has microseconds, and these models take few
 
 
 @pytest.mark.parametrize(("flags", "code", "words"), [

@@ -32,4 +32,4 @@ def test_task_runs_on_its_real_dev_file(task, encoder, tmp_path, capsys):
     assert (result["iterations"] == 8 and result["sequences"] == 8 * result["batch_size"]) or result["complete"]
     assert Path(result["files"][0]).is_file()
     passes = {p["name"]: p["rewrites"] for p in result["settings"]["passes"]["passes"]}
-    assert passes["interleave_qkv"] == 2
+    assert passes["native_encoder"] == 1

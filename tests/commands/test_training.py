@@ -60,17 +60,17 @@ def test_the_seed_decides(noisy, few, tmp_path):
 
 
 def interrupt(monkeypatch, epoch):
-    """Ctrl-C at the end of an epoch (from 0), before its checkpoint."""
+    """Ctrl-C at the end of an epoch (from 0), before its first checkpoint."""
     from bertpass.jobs.trainer import Trainer
 
-    after = Trainer._after_epoch
+    train = Trainer._epoch
 
-    def stop(self, number, metrics, value):
+    def stop(self, number, *rest):
+        train(self, number, *rest)
         if number == epoch:
             raise KeyboardInterrupt
-        after(self, number, metrics, value)
 
-    monkeypatch.setattr(Trainer, "_after_epoch", stop)
+    monkeypatch.setattr(Trainer, "_epoch", stop)
 
 
 def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, monkeypatch, capsys):
@@ -88,6 +88,35 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, 
         assert same(weights(whole, name), weights(cut, name))
     assert toy.result(whole, "metrics.json")["history"] == toy.result(cut, "metrics.json")["history"]
     assert sorted(p.name for p in cut.iterdir()) == sorted(p.name for p in whole.iterdir())
+
+
+def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch, capsys):
+    """Resume evaluates what was trained, trains no epoch twice, and ends where an uninterrupted run does."""
+    from bertpass.jobs import starting
+    from bertpass.jobs.trainer import Trainer
+
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    assert finetune.classifier(toy.classify(noisy, whole, *few, "--epochs", 2)) == 0
+
+    def fail(*rest):
+        raise RuntimeError("the evaluation failed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(starting, "inference", fail)
+        with pytest.raises(RuntimeError, match="the evaluation failed"):
+            finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2))
+    begun, train = [], Trainer._epoch
+
+    def count(self, number, *rest):
+        begun.append(number)
+        train(self, number, *rest)
+
+    monkeypatch.setattr(Trainer, "_epoch", count)
+    capsys.readouterr()
+    assert finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2, "--resume")) == 0
+    assert begun == [1] and "going on with the evaluation of epoch 1" in capsys.readouterr().err
+    assert same(weights(whole, "net.params"), weights(cut, "net.params"))
+    assert toy.result(whole, "metrics.json")["history"] == toy.result(cut, "metrics.json")["history"]
 
 
 def test_resume_of_a_finished_run_trains_nothing(encoder, few, tmp_path, capsys):
@@ -138,7 +167,7 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
         job.kill()
     assert job.returncode == 130
     assert "--resume" in told and "Traceback" not in told and told.splitlines()[-1] == "stopped."
-    kept = toy.result(tmp_path, "checkpoint/state.json")["epoch"]
+    state = toy.result(tmp_path, "checkpoint/state.json")
 
     from bertpass.jobs.trainer import Trainer
 
@@ -150,7 +179,7 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Trainer, "_epoch", epoch)
     assert finetune.classifier([*argv, "--resume"]) == 130
-    assert begun == [kept + 1]
+    assert begun == [state["epoch"] + 1]  # an epoch that was trained and not evaluated is evaluated first
 
 
 def test_early_stop(encoder, few, tmp_path, capsys):
