@@ -154,7 +154,9 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
     argv = toy.classify(encoder, tmp_path, *few, "--epochs", 5000)
     job = subprocess.Popen([sys.executable, toy.ROOT / "finetune" / "finetune_classifier.py", *argv],
                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                           env={**os.environ, "OMP_NUM_THREADS": "1"})
+                           env={**os.environ, "OMP_NUM_THREADS": "1"},
+                           # a run in the background may have told its children to ignore it
+                           preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     try:
         deadline = time.monotonic() + 60
         while not (tmp_path / "checkpoint" / "state.json").is_file():
