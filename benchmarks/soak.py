@@ -121,7 +121,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = load(options.model, engine="native", threads=options.engine_threads, **chosen)
         source = np.random.default_rng(1)
         batches = [ragged(model.config, source, options.rows, options.length) for _ in range(64)]
-        told: dict[str, Any] = {"command": " ".join(sys.argv), "settings": model.engine.describe(),
+        told: dict[str, Any] = {"command": machine.command(), "settings": model.engine.describe(),
                                 "machine": machine.describe(), "versions": machine.versions()}
         told["threads"] = many_threads(model.engine, batches, options.threads, options.seconds)
         print("{threads} threads, {seconds:g} s: {calls} calls, {different} different from the same batch alone, "

@@ -155,7 +155,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for name, why in missing.items():
             print(f"without {name}: {why}")
         if options.output:
-            content = {"command": " ".join(sys.argv), "threads": threads, "rounds": options.rounds,
+            content = {"command": machine.command(), "threads": threads, "rounds": options.rounds,
                        "machine": machine.describe(), "versions": machine.versions(), "results": results,
                        "missing": missing}
             Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -9,6 +9,8 @@ import functools
 import math
 import os
 import platform
+import shlex
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -142,3 +144,13 @@ def version(package: str) -> str | None:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
         return None
+
+
+def command() -> str:
+    """The command line of this process, to be typed again: without the folders above the current one."""
+    program = Path(sys.argv[0])
+    if program.name == "__main__.py":
+        words = f"python -m bertpass.{program.parent.name}"
+    else:
+        words = shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
+    return " ".join([words, *map(shlex.quote, sys.argv[1:])])

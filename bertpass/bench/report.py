@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.metadata
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +28,7 @@ def environment(threads: int, cpus: Sequence[int], peaks: Mapping[str, float]) -
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"command": " ".join(sys.argv), "revision": revision(), "machine": machine.describe(), "versions": versions,
+    return {"command": machine.command(), "revision": revision(), "machine": machine.describe(), "versions": versions,
             "instruction_set": _native.selected(), "threads": threads, "cpus": list(cpus),
             "peak_gflops": {name: round(value / 1e9, 1) for name, value in peaks.items()}}
 

@@ -73,7 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pass_table.show(variants, f"{options.bert_model}, float32, {machine.threads()} threads, medians of "
                         f"{options.rounds} interleaved rounds")
         if options.output:
-            content = {"command": " ".join(sys.argv), "model": checkpoint.source, "threads": machine.threads(),
+            content = {"command": machine.command(), "model": checkpoint.source, "threads": machine.threads(),
                        "machine": machine.describe(), "variants": [v.to_dict() for v in variants]}
             Path(options.output).parent.mkdir(parents=True, exist_ok=True)
             Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +71,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                      "error": f.error, "right": f.right, "microseconds": round(f.seconds * 1e6, 3),
                      "gflops": round(f.case.operations / f.seconds / 1e9, 2),
                      "gigabytes_a_second": round(f.case.bytes / f.seconds / 1e9, 2)} for f in found]
-            content = {"command": " ".join(sys.argv), "machine": machine.describe(), "threads": threads, "peaks": peaks,
+            content = {"command": machine.command(), "machine": machine.describe(), "threads": threads, "peaks": peaks,
                        "reads": reads, "kernels": rows}
             Path(options.output).parent.mkdir(parents=True, exist_ok=True)
             Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -169,7 +169,7 @@ def _result(options: DeployOptions, task: Task, source: work.Source, load: work.
         **_speed(timings["passes"], options, rows),
         "metrics": load.score(outputs["passes"]) if load.score is not None else {},
         "settings": engine.describe(), "machine": machine.describe(), "versions": machine.versions(),
-        "command": " ".join(sys.argv),
+        "command": machine.command(),
     }
     if options.compare:
         plain, ours = timings["plain"], timings["passes"]
