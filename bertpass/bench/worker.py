@@ -10,6 +10,7 @@ load        model's name, Variant, threads    the engine's ``describe()``
 check       batch                             the first output
 prepare     key, batches                      seconds of the second forward of them all; the first one is not counted
 time        key, calls                        seconds of each call, a call being a forward of each batch
+profile     key, calls                        seconds of a call by operator, see Engine.profile
 ==========  ================================  =======================================================================
 """
 
@@ -77,6 +78,13 @@ class Server:
                 engine.forward(*batch)
             spent.append(time.perf_counter() - start)
         return spent
+
+    def profile(self, key: str, calls: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for batch in self._work[key]:
+            for name, seconds in self.engine.profile(*batch, calls=calls).items():
+                found[name] = found.get(name, 0.0) + seconds
+        return found
 
 
 def give_memory_back() -> None:
