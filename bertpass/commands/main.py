@@ -22,6 +22,7 @@ COMMANDS = {
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "pack": ("main", "pack", "write a model as one file for the native engine"),
     "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
+    "reproduce": ("reproduce", "main", "published tables and figures beside what this machine measures"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("env", "main", "what this machine and this installation have"),
 }
