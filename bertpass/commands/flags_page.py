@@ -23,7 +23,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
             ("python -m bertpass.bench finetuning", FinetuningOptions),
-            ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions), ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
+            ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
+            ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

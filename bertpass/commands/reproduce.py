@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from bertpass import machine
@@ -160,6 +161,7 @@ def _show(names: Sequence[str]) -> None:
                   if importlib.util.find_spec(package) is None]
         state = f"no: {absent[0]}" if absent else \
             "partly; not " + "; not ".join(entry.missing()) if entry.missing() else "yes"
-        table.add_row(name, entry.title, published.source(everything, name)["publisher"], entry.needs, state,
-                      f"{entry.minutes:g}")
+        cells = [name, entry.title, published.source(everything, name)["publisher"], entry.needs, state,
+                 f"{entry.minutes:g}"]
+        table.add_row(*map(escape, cells))
     Console(width=None if Console().is_terminal else WIDTH).print(table)

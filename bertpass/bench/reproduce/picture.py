@@ -34,6 +34,8 @@ def _save(plt: Any, figure: Any, path: Path, title: str) -> None:
 
 
 def _legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
+    if not labels:
+        return
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns), frameon=False,
                   fontsize=9)
 
