@@ -91,5 +91,5 @@ def draw(path: Path, published: Published, kept: Kept) -> None:
 
 
 ENTRY = Entry(
-    "cost", "Dollars for a million requests", "MXNet on this CPU at batch 128; --price adds instances", 5, measure,
+    "cost", "Dollars for a million requests", "MXNet on this CPU at batch 128; --price adds instances", 4, measure,
     tables, draw, lambda: [f"g4dn.xlarge in FP16 ({NEEDS_GPU})", "the CPU instances themselves"])

@@ -80,8 +80,13 @@ def median(kept: Mapping[str, Any], grid: str, shape: str, variant: str) -> floa
 
 def why_not(kept: Mapping[str, Any], grid: str, shape: str) -> str:
     """What a row says of a shape that was not measured."""
-    expected = kept.get(grid, {}).get("left_out", {}).get(shape)
-    return "not measured yet" if expected is None else f"left out: about {expected / 60:.0f} min, over the budget"
+    return left_out(kept.get(grid, {}), shape)
+
+
+def left_out(part: Mapping[str, Any], shape: str) -> str:
+    """The same of any part that notes the expected seconds of what it left out."""
+    expected = part.get("left_out", {}).get(shape)
+    return "not measured yet" if expected is None else f"left out: about {expected / 60:.1f} min, over the budget"
 
 
 def failures(kept: Mapping[str, Any]) -> list[str]:

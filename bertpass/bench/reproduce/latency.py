@@ -81,5 +81,5 @@ def draw(path: Path, published: Published, kept: Kept) -> None:
 
 
 ENTRY = Entry(
-    "latency", "Latency by sequence length and batch", "MXNet on this CPU; the largest batches go over the budget", 11,
+    "latency", "Latency by sequence length and batch", "MXNet on this CPU; the largest batches go over the budget", 9,
     measure, tables, draw, lambda: [f"the published T4 in FP16 ({NEEDS_GPU})", "c5.24xlarge in INT8 (that machine)"])

@@ -24,7 +24,7 @@ from bertpass.errors import DeviceError
 from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar, log
 
-ROUNDS, QUICK_ROUNDS = 15, 3
+ROUNDS, QUICK_ROUNDS = 9, 3
 LENGTHS = (32, 128, 384)  # of one row, on a part of the processors and on all
 
 
