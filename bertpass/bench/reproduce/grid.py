@@ -30,8 +30,8 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
     left out, and so are all that need more work. Parameters as in :func:`bertpass.bench.cpu.running`.
     """
     kept = session.part(name)
-    times, left_out = kept.setdefault("times", {}), kept.setdefault("left_out", {})
-    left_out.clear()
+    times, over = kept.setdefault("times", {}), kept.setdefault("left_out", {})
+    over.clear()
     wanted = {shape: workloads.of_family(shape)[0] for shape in shapes if shape not in times}
     if not wanted:
         return
@@ -47,16 +47,21 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
                 expected = one * (WARM + min(rounds, timing.LEAST_ROUNDS))
                 gflop = work[shape] / 1e9
                 if expected > session.left():
-                    left_out[shape] = round(expected, 1)
+                    over[shape] = round(expected, 1)
                     bar.advance(int(gflop), f"{shape} goes over the budget")
                     continue
                 run.tell = partial(_advance, bar, gflop / rounds)
                 found = run.time([wanted[shape]], rounds, SECONDS)
                 times[shape] = {who: timings[shape].to_dict() for who, timings in found.items()}
-                kept["engines"] = {who: {"precision": m.variant.precision, "about": m.about, "failure": m.failure,
-                                         "relative_error": m.relative_error} for who, m in run.measured.items()}
+                kept["engines"] = engines(run)
                 session.keep()
     session.keep()
+
+
+def engines(run: cpu.Run) -> dict[str, Any]:
+    """What a part keeps of each engine under "engines"."""
+    return {name: {"precision": found.variant.precision, "about": found.about, "failure": found.failure,
+                   "relative_error": found.relative_error} for name, found in run.measured.items()}
 
 
 def _advance(bar: Bar, share: float, rounds: int, note: str) -> None:

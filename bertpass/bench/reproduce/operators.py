@@ -69,6 +69,7 @@ def measure(session: Session) -> None:
                 session.others.pause(0.03)
                 bar.advance(1, f"{shape} {name}")
             kept[shape] = found
+            session.part("checked")["engines"] = grid.engines(run)
             session.keep()
 
 
