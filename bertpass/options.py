@@ -86,8 +86,10 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
         names = ["--" + field.name, *meta["aliases"]]
         text = meta["help"].replace("%", "%%")
         if meta["positional"]:
-            many = {"nargs": "*", "default": default} if typing.get_origin(hints[field.name]) is list else {}
-            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text, **many)
+            several = typing.get_origin(hints[field.name]) is list
+            many: dict[str, Any] = {"nargs": "*", "default": default} if several else {}
+            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text,
+                               **many)
             continue
         if hints[field.name] is bool:
             group.add_argument(*names, action="store_true", default=default, help=text, dest=field.name)

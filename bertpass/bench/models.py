@@ -22,8 +22,8 @@ TEXT_LENGTH = 128  # tokens to which sentences of checks are cut
 def checkpoint_for_speed(name: str) -> Checkpoint:
     """A model to measure: random weights with random biases for a published size, else the checkpoint of that name.
 
-    A published size may be followed by a number of layers: "bert_12_768_12:3" has BERT-base's widths and three. UsageError
-    where that is no number.
+    A published size may be followed by a number of layers: "bert_12_768_12:3" has BERT-base's widths and three.
+    UsageError where that is no number.
     """
     size, colon, layers = name.partition(":")
     size = ALIASES.get(size, size)

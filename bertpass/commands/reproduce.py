@@ -35,9 +35,9 @@ class ReproduceOptions:
     tables: list[str] = flag([], "entries of --list, or all", positional=True)
     list_tables: bool = flag(False, "show the entries, what each needs and what of it this machine can run",
                              aliases=("--list",))
-    quick: bool = flag(False, "a model of two layers and the smallest batches: shows that an entry works, a minute each")
-    bert_model: str | None = flag(None, f"model to measure, random weights for a published size (default: {MODEL}, with "
-                                  f"--quick {QUICK_MODEL})")
+    quick: bool = flag(False, "a model of two layers and the smallest batches: shows that an entry works")
+    bert_model: str | None = flag(None, f"model to measure, random weights for a published size (default: {MODEL}, "
+                                  f"with --quick {QUICK_MODEL})")
     minutes: float | None = flag(None, "time budget of each entry: what goes over it is left out and marked (default: "
                                  "the entry's own)", least=0.1)
     threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
@@ -62,8 +62,8 @@ class ReproduceOptions:
         for text in self.price:
             match = re.fullmatch(r"([^=]+)=(\d+(?:\.\d+)?)(?::([1-9]\d*))?", text)
             if match is None or float(match[2]) == 0:
-                raise UsageError(f"--price {text}: write NAME=DOLLARS_PER_HOUR or NAME=DOLLARS_PER_HOUR:PROCESSORS, as in "
-                                 "c7i.xlarge=0.1785:4.")
+                raise UsageError(f"--price {text}: write NAME=DOLLARS_PER_HOUR or NAME=DOLLARS_PER_HOUR:PROCESSORS, as "
+                                 "in c7i.xlarge=0.1785:4.")
             found.append(Instance(match[1], float(match[2]), int(match[3]) if match[3] else None))
         return found
 

@@ -86,8 +86,8 @@ class NativeEngine(Engine):
                 ) -> dict[str, float]:
         """See :meth:`Engine.profile`; stages of all layers together, as the thread that calls sees them.
 
-        ``embedding``, ``qkv``, ``attention``, ``projection``, ``norm``, ``up`` (with the activation function), ``down``,
-        ``quantize`` (of int8, between two products), ``head``. :meth:`forward` reads no clock.
+        ``embedding``, ``qkv``, ``attention``, ``projection``, ``norm``, ``up`` (with the activation function),
+        ``down``, ``quantize`` (of int8, between two products), ``head``. :meth:`forward` reads no clock.
         """
         model, arrays, outputs = self._batch(input_ids, token_types, valid_length)
         runs = [model.profile(*arrays, outputs) for _ in range(calls)]

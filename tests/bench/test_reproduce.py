@@ -228,7 +228,8 @@ def test_scores(tmp_path, capsys):
     ([], 2, "name a table or all"), (["latncy"], 2, "Did you mean 'latency'"),
     (["cost", "--price", "c7i"], 2, "--price c7i: write NAME="), (["cost", "--price", "a=0"], 2, "--price a=0"),
     (["latency", "--minutes", "0"], 2, "--minutes 0"), (["latency", "--resume", "--redraw"], 2, "give one of them"),
-    (["latency", "--output", "/dev/null/x"], 2, "--output"), (["latency", "--redraw", "--output", "{tmp}"], 3, "latency.json"),
+    (["latency", "--output", "/dev/null/x"], 2, "--output"),
+    (["latency", "--redraw", "--output", "{tmp}"], 3, "latency.json"),
     (["onnxruntime", "--bert_model", "bert_12_768_12:0", "--output", "{tmp}"], 2, "number of layers"),
 ])
 def test_bad_flags(words, code, sentence, tmp_path, capsys):

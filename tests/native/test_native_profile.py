@@ -47,7 +47,7 @@ def test_stages_add_up_to_the_forward():
 
 def test_inputs_are_checked_as_in_forward():
     engine = NativeEngine(tiny())
-    with pytest.raises(UsageError, match="valid_length"):
+    with pytest.raises(UsageError, match="41 tokens is longer"):
         engine.profile(*batch(tiny().config, [41], 41))
     engine.close()
     with pytest.raises(UsageError, match="closed"):

@@ -61,8 +61,8 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         f"Dollars for {requests:,} requests", {
             "instance": "price of", "price": "dollars an hour", "vcpus": "its processors", "engine": "engine here",
             "published": "published, $", "here": "here, $", "ratio": "here / published", "conditions": "conditions"},
-        rows, "“here” is the throughput of THIS machine at that instance's price: nothing was measured on that instance. "
-        "Where the source gives no figure there is a dash.")
+        rows, "“here” is the throughput of THIS machine at that instance's price: nothing was measured on that "
+        "instance. Where the source gives no figure there is a dash.")
     shape = kept.get("request", {}).get("shape", "")
     speed = [{"engine": name, "rate": rate, "requests": f"{requests / rate / HOUR:.1f} h"} for name, rate in
              rates.items()]

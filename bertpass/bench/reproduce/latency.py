@@ -42,8 +42,9 @@ def tables(published: Published, kept: Kept) -> list[Table]:
             shape = f"{batch}x{length}"
             base = grid.median(kept, "grid", shape, REFERENCE)
             ours = {name: grid.median(kept, "grid", shape, name) for name in names}
-            if batch == 1:
-                fastest |= {length: t for t in [min((t for t in ours.values() if t), default=None)] if t}
+            found = [time for time in ours.values() if time is not None]
+            if batch == 1 and found:
+                fastest[length] = min(found)
             rows.append({"length": length, "batch": batch, "published": None, "plain": base, **ours,
                          **{f"{name} ratio": ratio(base, time) for name, time in ours.items()},
                          "conditions": "" if base else grid.why_not(kept, "grid", shape)})

@@ -58,8 +58,8 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         Table(f"Times here at ({published['batch']}, {published['length']}), float32, ms", {
             "layers": "layers", UNFUSED: UNFUSED, FUSED: FUSED, OURS: "native engine", REFERENCE: "plain MXNet",
             "ratio": "unfused / fused"}, speed,
-            "Unfused: our ONNX graph with every optimisation of the session off. Fused: attention, GELU and the sums with "
-            "layer normalisation, by ONNX Runtime's own transformer optimizer.")]
+            "Unfused: our ONNX graph with every optimisation of the session off. Fused: attention, GELU and the sums "
+            "with layer normalisation, by ONNX Runtime's own transformer optimizer.")]
 
 
 def draw(path: Path, published: Published, kept: Kept) -> None:

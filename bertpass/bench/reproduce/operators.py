@@ -146,10 +146,10 @@ def _title(engine: str) -> str:
 
 def _note(engine: str) -> str:
     if engine == REFERENCE:
-        return "Aggregate statistics of MXNet's profiler; a FullyConnected holds its bias. The time is that of a forward " \
-            "without the profiler."
-    return "Timers of the native engine in the thread that calls; bias, residual sum and GELU are a part of the product " \
-        "before them, softmax of attention."
+        return ("Aggregate statistics of MXNet's profiler; a FullyConnected holds its bias. The time is that of a "
+                "forward without the profiler.")
+    return ("Timers of the native engine in the thread that calls; bias, residual sum and GELU are a part of the "
+            "product before them, softmax of attention.")
 
 
 def _operators(engine: str, profiles: Mapping, shapes: list[str]) -> list[Row]:

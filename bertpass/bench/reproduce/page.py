@@ -41,8 +41,8 @@ def page(entry: Entry, source: Mapping[str, str], content: Mapping[str, Any], ta
     failures = grid.failures(content["measured"])
     if failures:
         lines += ["Engines that did not run:", "", *(f"- {sentence}" for sentence in failures), ""]
-    lines += ["“published” is the source's figure on the source's machine, “here” this machine's; a ratio says which it "
-              f"is over which. All figures with their spread: [{entry.name}.json]({entry.name}.json).", ""]
+    lines += ["“published” is the source's figure on the source's machine, “here” this machine's; a ratio says which "
+              f"it is over which. All figures with their spread: [{entry.name}.json]({entry.name}.json).", ""]
     return "\n".join(lines)
 
 
@@ -55,10 +55,12 @@ def _conditions(content: Mapping[str, Any]) -> str:
         state += " **A quick run on a model of few layers: it shows that the entry works, its figures are no results.**"
     noise = ""
     if content["others_load"] > MOST_LOAD:
-        noise = f" Other processes kept {content['others_load']:.1f} processors busy meanwhile: repeat it on a quiet machine."
+        noise = (f" Other processes kept {content['others_load']:.1f} processors busy meanwhile: repeat it on a quiet "
+                 "machine.")
     return (f"Measured {content['date']} on {here['cpu']} ({here['cpus_usable']} processors, "
-            f"{', '.join(here['instruction_sets']) or 'no AVX2'}, {here['memory_gib']:.0f} GiB), {about['threads']} threads; "
-            f"{', '.join(words)}; revision {(about['revision'] or 'unknown')[:12]}; by `{about['command']}`.{state}{noise}")
+            f"{', '.join(here['instruction_sets']) or 'no AVX2'}, {here['memory_gib']:.0f} GiB), {about['threads']} "
+            f"threads; {', '.join(words)}; revision {(about['revision'] or 'unknown')[:12]}; by `{about['command']}`."
+            f"{state}{noise}")
 
 
 def index(entries: Sequence[Entry], folder: Path) -> str:

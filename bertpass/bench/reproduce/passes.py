@@ -54,8 +54,8 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         "name": "optimisation", "where": "where", "published": "published", "here": "here", "conditions": "conditions"},
         [{"name": o["name"], "where": o["where"], "published": "drawn only", "here": None,
           "conditions": f"FP16 on a T4: {NEEDS_GPU}"} for o in published["optimisations"]],
-        "On a CPU their counterparts are interleave_qkv (QKV weights arranged beforehand) and mkldnn (oneDNN's fused bias "
-        "and GELU); bias_gelu is for the GPU's pointwise fusion and gains nothing here.")
+        "On a CPU their counterparts are interleave_qkv (QKV weights arranged beforehand) and mkldnn (oneDNN's fused "
+        "bias and GELU); bias_gelu is for the GPU's pointwise fusion and gains nothing here.")
     return [here, theirs]
 
 

@@ -62,9 +62,9 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         "task": "task", "metric": "metric", "base": "published, base", "large": "published, large",
         "int8": "published, base in int8", "ours": "here", "control": "here, PyTorch control",
         "ratio": "here / published base", "conditions": "conditions"}, rows,
-        f"“here” are means over the seeds of the result files given with --results (`{COMMAND}` makes them). They start from "
-        "the model and take the steps and rows that the conditions name, so they are not the published models; whether "
-        "ours trains as it should is what the control says, which has the same start, data and steps.")]
+        f"“here” are means over the seeds of the result files given with --results (`{COMMAND}` makes them). They "
+        "start from the model and take the steps and rows that the conditions name, so they are not the published models; "
+        "whether ours trains as it should is what the control says, which has the same start, data and steps.")]
 
 
 def _conditions(result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], ours: float | None) -> str:
