@@ -105,15 +105,15 @@ def test_the_list(capsys):
     out = capsys.readouterr().out
     for name in NAMES:
         assert name in out
-    assert "needs a GPU" in out.replace("\n", " ") or "GPU" in out
+    assert "partly; not" in out and "GPU" in out and "--results FILE" in out
 
 
 def test_latency_budget_resume_redraw(native_only, long_folder, tmp_path, monkeypatch, capsys):
     flags = ["latency", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path]
-    assert run(*flags, "--minutes", 0.1) == 0
+    assert run(*flags) == 0
     content = session.read(tmp_path / "latency.json")
     times, left_out = (content["measured"]["grid"][key] for key in ("times", "left_out"))
-    assert content["complete"] and len(times) + len(left_out) == 6 and "1x80" in times
+    assert content["complete"] and len(times) == 6 and not left_out
     assert set(times["1x80"]) == {REFERENCE, "passes float32", "passes float16", "passes int8"}
     text = (tmp_path / "latency.md").read_text()
     assert "< 4 ms (g4dn.xlarge, FP16)" in text and "plain MXNet here, ms" in text and "quick run" in text
@@ -124,7 +124,7 @@ def test_latency_budget_resume_redraw(native_only, long_folder, tmp_path, monkey
     session.write(tmp_path / "latency.json", grown)
     assert run(*flags, "--resume") == 0
     again = session.read(tmp_path / "latency.json")["measured"]["grid"]["times"]
-    assert set(again) == set(times) | set(left_out) and again["1x80"] == times["1x80"]
+    assert set(again) == set(times) and again["1x80"] == times["1x80"]
 
     def refuse(*arguments):
         raise AssertionError("measured again")
@@ -230,7 +230,8 @@ def test_scores(tmp_path, capsys):
     (["latency", "--minutes", "0"], 2, "--minutes 0"), (["latency", "--resume", "--redraw"], 2, "give one of them"),
     (["latency", "--output", "/dev/null/x"], 2, "--output"),
     (["latency", "--redraw", "--output", "{tmp}"], 3, "latency.json"),
-    (["onnxruntime", "--bert_model", "bert_12_768_12:0", "--output", "{tmp}"], 2, "number of layers"),
+    (["latency", "--bert_model", "bert_12_768_12:0", "--output", "{tmp}"], 2, "number of layers"),
+    (["onnxruntime", "--bert_model", "minilm", "--output", "{tmp}"], 2, "layers of a published size"),
 ])
 def test_bad_flags(words, code, sentence, tmp_path, capsys):
     pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")

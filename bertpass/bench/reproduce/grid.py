@@ -36,11 +36,11 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
     if not wanted:
         return
     plan = cpu.Plan(variants, list(wanted.values()), ROUNDS, SECONDS, session.settings.threads, session.cpus)
-    with cpu.running(plan, model, lambda _, note: note and log.info("%s: %s", name, note)) as run:
+    with cpu.running(plan, model, partial(tell_loading, session.entry.name)) as run:
         run.others = session.others
         work = {shape: workloads.flops(run.config, load.lengths) for shape, load in wanted.items()}
         kept["model"], kept["source"] = model, run.source
-        with Bar(name, int(sum(work.values()) / 1e9), "GFLOP") as bar:
+        with Bar(session.entry.name, int(sum(work.values()) / 1e9), "GFLOP") as bar:
             for shape in sorted(wanted, key=lambda shape: work[shape]):
                 one = _expected(times, work, shape, run.config)
                 rounds = ROUNDS if one < SLOW else FEW
@@ -56,6 +56,12 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
                 kept["engines"] = engines(run)
                 session.keep()
     session.keep()
+
+
+def tell_loading(name: str, _: int, note: str) -> None:
+    """Says which engine of an entry is loaded, for :func:`bertpass.bench.cpu.running`."""
+    if note:
+        log.info("%s: %s", name, note)
 
 
 def engines(run: cpu.Run) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from bertpass.bench.reproduce.contract import NEEDS_GPU, Entry, Kept, Published,
 from bertpass.bench.reproduce.latency import plain
 from bertpass.bench.reproduce.session import Session
 from bertpass.bench.variants import REFERENCE, Variant
+from bertpass.errors import UsageError
+from bertpass.model.config import ALIASES, NAMED
 
 FUSED, UNFUSED, OURS = "onnxruntime fused", "onnxruntime unfused", "native-float32"
 LAYERS, QUICK = (3, 12), (2,)
@@ -26,9 +28,12 @@ def measure(session: Session) -> None:
     variants = [plain(), Variant(UNFUSED, "onnxruntime", "float32", {"fusions": False}),
                 Variant(FUSED, "onnxruntime", "float32", {"dtype": "float32"}),
                 Variant(OURS, "native", "float32", {"dtype": "float32"}, ours=True)]
+    size = session.settings.bert_model.partition(":")[0]
+    if ALIASES.get(size, size) not in NAMED or size == "minilm":
+        raise UsageError(f"--bert_model {size}: onnxruntime measures the first layers of a published size with random "
+                         "weights; leave the flag out.")
     for layers in QUICK if session.settings.quick else LAYERS:
-        model = f"{session.settings.bert_model.partition(':')[0]}:{layers}"
-        grid.measure(session, _grid(layers), model, variants, [_shape(session.published)])
+        grid.measure(session, _grid(layers), f"{size}:{layers}", variants, [_shape(session.published)])
 
 
 def _speedups(published: Published, kept: Kept, layers: int) -> dict[str, float | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from bertpass.bench import cpu, workloads
@@ -13,7 +14,7 @@ from bertpass.bench.reproduce.contract import NEEDS_GPU, Entry, Kept, Published,
 from bertpass.bench.reproduce.latency import plain
 from bertpass.bench.reproduce.session import Session
 from bertpass.bench.variants import REFERENCE, Variant
-from bertpass.progress import Bar, log
+from bertpass.progress import Bar
 
 SHAPES, QUICK = ("1x128", "8x128", "128x128"), ("1x128", "4x128")
 RUNS = 5  # forwards of an engine at least: two of warm-up, one timed, two of the profile
@@ -48,8 +49,7 @@ def measure(session: Session) -> None:
         return
     loads = [workloads.of_family(shape)[0] for shape in shapes]
     plan = cpu.Plan(variants, loads, 1, 1.0, session.settings.threads, session.cpus)
-    with cpu.running(plan, session.settings.bert_model,
-                     lambda _, note: note and log.info("operators: %s", note)) as run, \
+    with cpu.running(plan, session.settings.bert_model, partial(grid.tell_loading, "operators")) as run, \
             Bar("operators", len(shapes) * len(variants), "profiles") as bar:
         for shape, load in zip(shapes, loads, strict=True):
             expected = _expected(kept, shape)

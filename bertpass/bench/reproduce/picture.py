@@ -54,7 +54,7 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
     plt = _pyplot()
     names = list(dict.fromkeys(name for groups in panels.values() for bars_ in groups.values() for name in bars_))
     colours, handles = _colours(names), {}
-    heights = [sum(len(bars_) + 0.7 for bars_ in groups.values()) for groups in panels.values()]
+    heights = [sum(len(bars_) + 0.7 for bars_ in groups.values()) or 1.0 for groups in panels.values()]
     figure, axes = plt.subplots(len(panels), 1, squeeze=False, layout="constrained", height_ratios=heights,
                                 figsize=(9.5, 1.5 + 0.27 * sum(heights) + 0.5 * len(panels)))
     for (axis,), (panel, groups) in zip(axes, panels.items(), strict=True):
@@ -77,7 +77,7 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
         if log:
             axis.set_xscale("log")
         axis.set_xlim(left, most * 2.2 if log else most * 1.13)
-        axis.set_yticks(*zip(*ticks, strict=True), fontsize=9)
+        axis.set_yticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=9)
         axis.invert_yaxis()
         axis.set_title(panel, fontsize=10, loc="left")
         axis.tick_params(axis="x", labelsize=8)
