@@ -123,7 +123,7 @@ def _measure(entry: Entry, options: ReproduceOptions, settings: Settings, cpus: 
     one = session.Session(entry, settings, published.read()[entry.name], cpus, options.minutes or entry.minutes, file,
                           {"entry": entry.name, "title": entry.title, "date": session.today(), "environment": about},
                           kept)
-    log.info("%s: %s, at most about %.0f minutes", entry.name, entry.title, one.minutes)
+    log.info("%s: %s, budget %g minutes", entry.name, entry.title, one.minutes)
     entry.measure(one)
     one.keep(complete=True)
 
@@ -140,7 +140,7 @@ def _write(entry: Entry, folder: Path) -> None:
     session.write(folder / f"{entry.name}.json", {**content, "tables": [table.to_dict() for table in tables]})
     text = page.page(entry, published.source(everything, entry.name), content, tables)
     (folder / f"{entry.name}.md").write_text(text, encoding="utf-8")
-    entry.draw(folder / f"{entry.name}.png", figures, content["measured"])
+    entry.draw(folder / f"{entry.name}.png", figures, content["measured"], page.subtitle(content))
     index = page.index([reproduce.entry(name) for name in reproduce.names()], folder)
     (folder / "README.md").write_text(index, encoding="utf-8")
     log.info("wrote %s.md, .json and .png in %s", entry.name, folder)

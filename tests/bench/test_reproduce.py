@@ -96,7 +96,7 @@ def test_pages_and_pictures_before_anything_is_measured(name, tmp_path):
         lines = [line for line in page.markdown(table).split("\n") if line.startswith("|")]
         assert len(lines) == 2 + len(table.rows)
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in lines}) == 1
-    entry.draw(tmp_path / "picture.png", figures, {})
+    entry.draw(tmp_path / "picture.png", figures, {}, "nowhere")
     assert (tmp_path / "picture.png").read_bytes()[:4] == b"\x89PNG"
 
 
@@ -241,4 +241,5 @@ def test_bad_flags(words, code, sentence, tmp_path, capsys):
 
 def test_cells():
     assert [shown(v) for v in (None, 3, 123.4, 12.34, 1.234, 0.1234, 0.01234, "x")] == [
-        "–", "3", "123", "12.3", "1.23", "0.12", "0.012", "x"]
+        "–", "3", "123", "12.3", "1.23", "0.123", "0.012", "x"]
+    assert shown(88.125, 2) == "88.12" and shown(3, 2) == "3"

@@ -19,12 +19,16 @@ Row = Mapping[str, Any]  # key of a column -> number, text, or None where there 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows under ``columns``: key -> heading with its unit. A note stands below."""
+    """Rows under ``columns``: key -> heading with its unit. A note stands below.
+
+    Numbers have three digits, or with ``decimals`` so many behind the point.
+    """
 
     title: str
     columns: Mapping[str, str]
     rows: Sequence[Row]
     note: str = ""
+    decimals: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """For result files."""
@@ -49,7 +53,7 @@ class Entry:
     tables
         The page's tables from the published figures and what was measured; also from a part of it.
     draw
-        Writes the picture.
+        Writes the picture, with a line below its title that says where and when it was measured.
     missing
         What of the publication this machine cannot run, a phrase each; empty where it runs everything.
     packages
@@ -62,7 +66,7 @@ class Entry:
     minutes: float
     measure: Callable[[Session], None]
     tables: Callable[[Published, Kept], list[Table]]
-    draw: Callable[[Path, Published, Kept], None]
+    draw: Callable[[Path, Published, Kept, str], None]
     missing: Callable[[], list[str]]
     packages: Mapping[str, str] = field(default_factory=dict)
 
@@ -72,14 +76,16 @@ class Entry:
             require(package, extra)
 
 
-def shown(value: Any) -> str:
-    """A cell: numbers with three digits, nothing as a dash."""
+def shown(value: Any, decimals: int | None = None) -> str:
+    """A cell: numbers with three digits, or with ``decimals``; nothing as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool) or not isinstance(value, float):
         return str(value)
     size = abs(value)
-    return f"{value:.{0 if size >= 100 else 1 if size >= 10 else 2 if size >= 0.095 else 3}f}"
+    if decimals is None:
+        decimals = 0 if size >= 100 else 1 if size >= 10 else 2 if size >= 1 else 3
+    return f"{value:.{decimals}f}"
 
 
 def ratio(a: float | None, b: float | None) -> float | None:

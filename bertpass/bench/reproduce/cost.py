@@ -54,7 +54,8 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         price, theirs = instance["dollars_per_hour"], instance.get("dollars")
         for name, rate in rates.items():
             here = dollars(price, requests, rate)
-            rows.append({"instance": instance["name"], "price": price, "vcpus": instance.get("vcpus"), "engine": name,
+            rows.append({"instance": instance["name"], "price": price, "vcpus": instance.get("vcpus"),
+                         "engine": grid.label(name),
                          "published": theirs, "here": here, "ratio": ratio(here, theirs),
                          "conditions": _conditions(instance, processors)})
     main = Table(
@@ -64,7 +65,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         rows, "“here” is the throughput of THIS machine at that instance's price: nothing was measured on that "
         "instance. Where the source gives no figure there is a dash.")
     shape = kept.get("request", {}).get("shape", "")
-    speed = [{"engine": name, "rate": rate, "requests": f"{requests / rate / HOUR:.1f} h"} for name, rate in
+    speed = [{"engine": grid.label(name), "rate": rate, "requests": f"{requests / rate / HOUR:.1f} h"} for name, rate in
              rates.items()]
     implied = [{"engine": f"published: {i['name']}", "rate": requests * i["dollars_per_hour"] / HOUR / i["dollars"],
                 "requests": f"{i['dollars'] / i['dollars_per_hour']:.1f} h"} for i in published["instances"]
@@ -80,14 +81,15 @@ def _conditions(instance: Mapping[str, Any], processors: int | None) -> str:
     return f"{said}this machine has {processors}, the instance {theirs}"
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     rates: Sequence[tuple[str, float]] = list(throughput(kept).items())
     groups = {f"{i['name']}\n${i['dollars_per_hour']:g} an hour": {
         "published": i.get("dollars"),
-        **{f"this machine's throughput, {name}": dollars(i["dollars_per_hour"], published["requests"], rate)
+        **{f"here: {grid.label(name)}": dollars(i["dollars_per_hour"], published["requests"], rate)
            for name, rate in rates}} for i in _instances(published, kept)}
-    picture.bars(path, f"Dollars for {published['requests']:,} requests of {published['length']} tokens",
-                 "dollars, logarithmic; none of it was measured on the named instance", {"": groups}, log=True)
+    picture.bars(path, subtitle, f"Dollars for {published['requests']:,} requests of {published['length']} tokens",
+                 "dollars, logarithmic. here: THIS machine's throughput at that instance's price, not measured on it",
+                 {"": groups}, log=True)
 
 
 ENTRY = Entry(

@@ -14,7 +14,7 @@ from typing import Any
 
 from bertpass.bench import cpu, timing, workloads
 from bertpass.bench.reproduce.session import Session
-from bertpass.bench.variants import Variant
+from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.progress import Bar, log
 
 ROUNDS = 7
@@ -66,8 +66,14 @@ def tell_loading(name: str, _: int, note: str) -> None:
 
 def engines(run: cpu.Run) -> dict[str, Any]:
     """What a part keeps of each engine under "engines"."""
-    return {name: {"precision": found.variant.precision, "about": found.about, "failure": found.failure,
+    return {name: {"precision": found.variant.precision, "about": _brief(found.about), "failure": found.failure,
                    "relative_error": found.relative_error} for name, found in run.measured.items()}
+
+
+def _brief(about: Mapping[str, Any]) -> dict[str, Any]:
+    """An engine's description with the passes as name -> rewrites: the names of all parameters are not wanted here."""
+    passes = about.get("passes")
+    return {**about, **({"passes": {p["name"]: p["rewrites"] for p in passes["passes"]}} if passes else {})}
 
 
 def _advance(bar: Bar, share: float, rounds: int, note: str) -> None:
@@ -81,6 +87,11 @@ def _expected(times: Mapping[str, Mapping[str, Any]], work: Mapping[str, float],
     done = {s: work.get(s) or workloads.flops(config, workloads.of_family(s)[0].lengths) for s in times}
     last = max(done, key=lambda s: done[s])
     return sum(t["median_ms"] for t in times[last].values()) / 1e3 * work[shape] / done[last]
+
+
+def label(variant: str) -> str:
+    """A variant's name for people."""
+    return "plain MXNet" if variant == REFERENCE else variant
 
 
 def median(kept: Mapping[str, Any], grid: str, shape: str, variant: str) -> float | None:

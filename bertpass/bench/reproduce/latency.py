@@ -72,13 +72,13 @@ def _statements(published: Published, fastest: dict[int, float]) -> Table:
                                                  "ratio": "here / published", "conditions": "conditions"}, rows)
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     curves = {"plain MXNet": REFERENCE, **{v.name: v.name for v in deployed()}}
     panels = {f"sequence length {length}": {
         title: {batch: time for batch in published["batches"]
                 if (time := grid.median(kept, "grid", f"{batch}x{length}", name)) is not None}
         for title, name in curves.items()} for length in published["lengths"]}
-    picture.lines(path, "Latency by batch and sequence length", "batch", "ms", panels, published["batches"])
+    picture.lines(path, subtitle, "Latency by batch and sequence length", "batch", "ms", panels, published["batches"])
 
 
 ENTRY = Entry(

@@ -67,14 +67,14 @@ def tables(published: Published, kept: Kept) -> list[Table]:
             "with layer normalisation, by ONNX Runtime's own transformer optimizer.")]
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     titles = {FUSED: "ONNX Runtime fused", OURS: "native engine", REFERENCE: "plain MXNet"}
     theirs = {r["layers"]: r["ratio"] for r in published["results"] if "ratio" in r}
     groups = {_grid(layers): {
         **({"published: over its own baseline": theirs[layers]} if layers in theirs else {}),
         **{titles[name]: value for name, value in _speedups(published, kept, layers).items()}}
         for layers in (*QUICK, *LAYERS) if _grid(layers) in kept}
-    picture.bars(path, "BERT of 768 units, float32, batch 1, 128 tokens",
+    picture.bars(path, subtitle, "BERT of 768 units, float32, batch 1, 128 tokens",
                  "time of ONNX Runtime without fusions over the other's", {"": groups}, unit="x", line=1.0)
 
 

@@ -20,18 +20,24 @@ SHAPES, QUICK = ("1x128", "8x128", "128x128"), ("1x128", "4x128")
 RUNS = 5  # forwards of an engine at least: two of warm-up, one timed, two of the profile
 CALLS, LARGE = 5, 1e12  # forwards that a profile is the mean of; from so many operations on it is one forward
 LEAST_SHARE = 0.005  # operators below it are one line together
-GEMM, OTHER = "GEMM", "other"
+GEMM, MOVING, OTHER, UNTOLD = "GEMM", "copying and reordering", "other", "not told apart"
 #: MXNet's operators by their type, by the beginning of their names
 MXNET_TYPES = {
     "FullyConnected": GEMM, "_sg_mkldnn_fully_connected": GEMM, "batch_dot": GEMM, "dot": GEMM,
     "_contrib_interleaved_matmul": GEMM, "_sg_mkldnn_selfatt": GEMM, "softmax": "softmax", "LayerNorm": "LayerNorm",
     "LeakyReLU": "GELU", "broadcast_add": "addition", "elemwise_add": "addition", "_plus": "addition",
-    "Embedding": "embedding",
+    "Embedding": "embedding", "Concat": MOVING, "Reshape": MOVING, "transpose": MOVING, "SwapAxis": MOVING,
+    "broadcast_axis": MOVING, "broadcast_like": MOVING, "stack": MOVING, "expand_dims": MOVING, "slice": MOVING,
 }
 #: the native engine's stages by what they compute; sums, biases and GELU are a part of the product before them
 STAGE_TYPES = {
     "qkv": GEMM, "projection": GEMM, "up": "GEMM + GELU", "down": GEMM, "attention": "attention", "norm": "LayerNorm",
-    "quantize": "rounding to int8", "embedding": "embedding", "head": "output",
+    "quantize": "rounding to int8", "embedding": "embedding", "head": OTHER,
+}
+COLOURS = {
+    GEMM: "#0072B2", "GEMM + GELU": "#56B4E9", "softmax": "#D55E00", "attention": "#009E73", "LayerNorm": "#E69F00",
+    "GELU": "#F0E442", "addition": "#CC79A7", "embedding": "#999999", "rounding to int8": "#444444", MOVING: "#BBAA88",
+    OTHER: "#DDDDDD", UNTOLD: "#DDDDDD",
 }
 
 
@@ -166,11 +172,11 @@ def _operators(engine: str, profiles: Mapping, shapes: list[str]) -> list[Row]:
     return rows
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     profiles = kept.get("profiles", {})
     panels: dict[str, dict[str, dict[str, float]]] = {"plain MXNet by operator type": {
         f"published, T4, ({published['batch']}, {published['length']})": {
-            GEMM: published["gemm_share"], "not told apart": 1 - published["gemm_share"]}}}
+            GEMM: published["gemm_share"], UNTOLD: 1 - published["gemm_share"]}}}
     for engine in engines():
         panel = panels.setdefault("plain MXNet by operator type" if engine.name == REFERENCE else
                                   "native engine by stage", {})
@@ -178,7 +184,8 @@ def draw(path: Path, published: Published, kept: Kept) -> None:
         for shape, found in profiles.items():
             if engine.name in found:
                 panel[f"{label}, {_name(shape)}"] = by_type(engine.name, found[engine.name]["seconds"])
-    picture.shares(path, "Share of time by type of operator", {title: bars for title, bars in panels.items() if bars})
+    picture.shares(path, subtitle, "Share of time by type of operator",
+                   {title: bars for title, bars in panels.items() if bars}, COLOURS)
 
 
 ENTRY = Entry(

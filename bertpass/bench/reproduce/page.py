@@ -24,7 +24,7 @@ def markdown(table: Table) -> str:
     numbers = {key for key in keys if any(isinstance(r.get(key), (int, float)) for r in table.rows)}
     lines = [f"## {table.title}", "", row(list(table.columns.values())),
              row(["---:" if key in numbers else "---" for key in keys])]
-    lines += [row([shown(r.get(key)) for key in keys]) for r in table.rows]
+    lines += [row([shown(r.get(key), table.decimals) for key in keys]) for r in table.rows]
     return "\n".join([*lines, "", *([table.note, ""] if table.note else [])])
 
 
@@ -44,6 +44,13 @@ def page(entry: Entry, source: Mapping[str, str], content: Mapping[str, Any], ta
     lines += ["“published” is the source's figure on the source's machine, “here” this machine's; a ratio says which "
               f"it is over which. All figures with their spread: [{entry.name}.json]({entry.name}.json).", ""]
     return "\n".join(lines)
+
+
+def subtitle(content: Mapping[str, Any]) -> str:
+    """Where and when, for a picture."""
+    about = content["environment"]
+    quick = "; A QUICK RUN ON FEW LAYERS, NO RESULT" if content["settings"]["quick"] else ""
+    return f"here: {about['machine']['cpu']}, {about['threads']} threads, {content['date']}{quick}"
 
 
 def _conditions(content: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ from bertpass.extras import require
 
 #: M. Okabe, K. Ito: Color Universal Design; told apart with every kind of colour vision
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#999999")
+DARK = ("#0072B2", "#D55E00", "#009E73", "#444444")
 PUBLISHED = "#444444"
 MARKERS = "osD^vP"
 DPI = 130
@@ -27,21 +28,24 @@ def _colours(names: Sequence[str]) -> dict[str, str]:
     return {name: PUBLISHED if name.startswith("published") else next(rest) for name in names}
 
 
-def _save(plt: Any, figure: Any, path: Path, title: str) -> None:
-    figure.suptitle(title, fontsize=12)
+def _save(plt: Any, figure: Any, path: Path, title: str, subtitle: str) -> None:
+    figure.suptitle(f"{title}\n{subtitle}", fontsize=10)
     figure.savefig(path, dpi=DPI)
     plt.close(figure)
 
 
-def _legend_below(figure: Any, handles: Sequence[Any], labels: Sequence[str], columns: int = 4) -> None:
-    if not labels:
+def _legend_below(figure: Any, handles: Mapping[str, Any]) -> None:
+    """As many entries side by side as the width has room for."""
+    if not handles:
         return
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), columns), frameon=False,
-                  fontsize=9)
+    characters = 11 * figure.get_figwidth() // (max(map(len, handles)) + 7)
+    figure.legend(list(handles.values()), list(handles), loc="outside lower center", frameon=False, fontsize=9,
+                  ncols=int(max(1, min(len(handles), characters))))
 
 
-def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, Mapping[str, float | None]]], *,
-         log: bool = False, unit: str = "", line: float | None = None) -> None:
+def bars(path: Path, subtitle: str, title: str, xlabel: str,
+         panels: Mapping[str, Mapping[str, Mapping[str, float | None]]], *, log: bool = False, unit: str = "",
+         line: float | None = None) -> None:
     """Groups of horizontal bars.
 
     Parameters
@@ -53,7 +57,8 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
     """
     plt = _pyplot()
     names = list(dict.fromkeys(name for groups in panels.values() for bars_ in groups.values() for name in bars_))
-    colours, handles = _colours(names), {}
+    colours = _colours(names)
+    handles: dict[str, Any] = {}
     heights = [sum(len(bars_) + 0.7 for bars_ in groups.values()) or 1.0 for groups in panels.values()]
     figure, axes = plt.subplots(len(panels), 1, squeeze=False, layout="constrained", height_ratios=heights,
                                 figsize=(9.5, 1.5 + 0.27 * sum(heights) + 0.5 * len(panels)))
@@ -66,7 +71,8 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
             ticks.append((place + (len(bars_) - 1) / 2, label))
             for name, value in bars_.items():
                 if value is None:
-                    axis.text(left, place, "  not run here", va="center", fontsize=8, color="#777777", style="italic")
+                    absent = "  no figure published" if name.startswith("published") else "  not run here"
+                    axis.text(left, place, absent, va="center", fontsize=8, color="#777777", style="italic")
                 else:
                     drawn = axis.barh(place, value - left, left=left, height=0.9, color=colours[name])
                     handles.setdefault(name, drawn[0])
@@ -76,7 +82,9 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
             place += 0.7
         if log:
             axis.set_xscale("log")
+            axis.xaxis.set_major_formatter("{x:g}")
         axis.set_xlim(left, most * 2.2 if log else most * 1.13)
+        axis.margins(y=0.02)
         axis.set_yticks([at for at, _ in ticks], [label for _, label in ticks], fontsize=9)
         axis.invert_yaxis()
         axis.set_title(panel, fontsize=10, loc="left")
@@ -86,11 +94,11 @@ def bars(path: Path, title: str, xlabel: str, panels: Mapping[str, Mapping[str, 
             axis.axvline(line, color="#222222", linewidth=1, linestyle="--")
     axes[-1][0].set_xlabel(xlabel, fontsize=9)
     if len(handles) > 1:
-        _legend_below(figure, list(handles.values()), list(handles))
-    _save(plt, figure, path, title)
+        _legend_below(figure, handles)
+    _save(plt, figure, path, title, subtitle)
 
 
-def lines(path: Path, title: str, xlabel: str, ylabel: str,
+def lines(path: Path, subtitle: str, title: str, xlabel: str, ylabel: str,
           panels: Mapping[str, Mapping[str, Mapping[int, float]]], ticks: Sequence[int]) -> None:
     """Curves on logarithmic axes: panel's title -> curve's name -> x -> y; the x axis names ``ticks``."""
     plt = _pyplot()
@@ -106,6 +114,7 @@ def lines(path: Path, title: str, xlabel: str, ylabel: str,
                                            marker=MARKERS[names.index(name) % len(MARKERS)], markersize=5)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        axis.yaxis.set_major_formatter("{x:g}")
         axis.set_xlim(min(ticks) / 1.3, max(ticks) * 1.3)
         axis.set_xticks(ticks, [str(t) for t in ticks], fontsize=8)
         axis.minorticks_off()
@@ -115,29 +124,31 @@ def lines(path: Path, title: str, xlabel: str, ylabel: str,
         axis.grid(color="#DDDDDD", linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel(ylabel, fontsize=9)
-    _legend_below(figure, list(handles.values()), list(handles))
-    _save(plt, figure, path, title)
+    _legend_below(figure, handles)
+    _save(plt, figure, path, title, subtitle)
 
 
-def shares(path: Path, title: str, panels: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:
-    """Bars of 100 % in parts: panel's title -> bar's label -> part's name -> share from 0 to 1."""
+def shares(path: Path, subtitle: str, title: str, panels: Mapping[str, Mapping[str, Mapping[str, float]]],
+           colours: Mapping[str, str]) -> None:
+    """Bars of 100 % in parts: panel's title -> bar's label -> part's name -> share from 0 to 1; a colour for each part.
+    """
     plt = _pyplot()
     heights = [len(bars_) + 1.6 for bars_ in panels.values()]
     figure, axes = plt.subplots(len(panels), 1, squeeze=False, layout="constrained", height_ratios=heights,
                                 figsize=(10, 0.8 + 0.5 * sum(heights)))
     for (axis,), (panel, bars_) in zip(axes, panels.items(), strict=True):
         names = list(dict.fromkeys(name for parts in bars_.values() for name in parts))
-        handles = {}
+        handles: dict[str, Any] = {}
         for place, parts in enumerate(bars_.values()):
             left = 0.0
-            for number, name in enumerate(names):
+            for name in names:
                 share = parts.get(name, 0.0)
-                colour = COLOURS[number % len(COLOURS)]
-                drawn = axis.barh(place, share, left=left, height=0.72, color=colour, edgecolor="white", linewidth=0.8)
+                drawn = axis.barh(place, share, left=left, height=0.72, color=colours[name], edgecolor="white",
+                                  linewidth=0.8)
                 handles.setdefault(name, drawn[0])
                 if share >= 0.035:
                     axis.text(left + share / 2, place, f"{share:.0%}", ha="center", va="center", fontsize=8,
-                              color="white" if colour in ("#0072B2", "#D55E00", "#009E73") else "black")
+                              color="white" if colours[name] in DARK else "black")
                 left += share
         axis.set_yticks(range(len(bars_)), list(bars_), fontsize=9)
         axis.invert_yaxis()
@@ -147,4 +158,4 @@ def shares(path: Path, title: str, panels: Mapping[str, Mapping[str, Mapping[str
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False,
                     fontsize=8)
-    _save(plt, figure, path, title)
+    _save(plt, figure, path, title, subtitle)

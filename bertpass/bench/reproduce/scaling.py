@@ -182,7 +182,7 @@ def _best_layout(kept: Kept) -> str:
     return "; ".join(f"lowest latency of {engine}: {name} (instances x threads)" for engine, name in best.items())
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     panels: dict[str, dict[str, dict[str, float | None]]] = {
         f"({published['batch']}, {published['length']}): rows a second, summed": {},
         "the same: latency of the slowest instance, ms": {}}
@@ -191,7 +191,7 @@ def draw(path: Path, published: Published, kept: Kept) -> None:
         label = "plain MXNet" if engine == REFERENCE else engine
         throughput[label] = {f"{name} (instances x threads)": way["throughput"] for name, way in ways.items()}
         latency[label] = {f"{name} (instances x threads)": way["latency_ms"] for name, way in ways.items()}
-    picture.bars(path, "One instance against several, each on its own processors", "", panels)
+    picture.bars(path, subtitle, "One instance against several, each on its own processors", "", panels)
 
 
 ENTRY = Entry(

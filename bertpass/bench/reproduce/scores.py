@@ -63,8 +63,9 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         "int8": "published, base in int8", "ours": "here", "control": "here, PyTorch control",
         "ratio": "here / published base", "conditions": "conditions"}, rows,
         f"“here” are means over the seeds of the result files given with --results (`{COMMAND}` makes them). They "
-        "start from the model and take the steps and rows that the conditions name, so they are not the published models; "
-        "whether ours trains as it should is what the control says, which has the same start, data and steps.")]
+        "start from the model and take the steps and rows that the conditions name, so they are not the published "
+        "models; whether ours trains as it should is what the control says: same start, data and steps.",
+        decimals=2)]
 
 
 def _conditions(result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], ours: float | None) -> str:
@@ -82,15 +83,15 @@ def _about(run: Mapping[str, Any]) -> str:
     return f"{run['model']}, {steps} of {settings['batch_size']}, {run['train_rows']} rows, {run['dev_rows']} dev rows"
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     groups: dict[str, dict[str, float | None]] = {}
     for result in published["results"]:
         runs = [run for run in kept.get("runs", []) if run["task"] == result["task"]]
         metric = result["metric"]
         groups[f"{result['task']} ({metric})"] = {
             "published, BERT-base": result["base"], "here": _mean(runs, "ours", metric),
-            "here, PyTorch control": _mean(runs, "control", metric)}
-    picture.bars(path, "Development scores; conditions differ, see the table", "%", {"": groups})
+            **({"here, PyTorch control": _mean(runs, "control", metric)} if runs else {})}
+    picture.bars(path, subtitle, "Development scores; conditions differ, see the table", "%", {"": groups})
 
 
 ENTRY = Entry(

@@ -54,15 +54,15 @@ def tables(published: Published, kept: Kept) -> list[Table]:
              {"what": "native engine over MXNet", "published": None, "here": there, "conditions": "this machine"}])]
 
 
-def draw(path: Path, published: Published, kept: Kept) -> None:
+def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
     panels: dict[str, dict[str, dict[str, float | None]]] = {}
     for result in published["results"]:
         shape = f"1x{result['length']}"
         mxnet, ours = (grid.median(kept, result["bert_model"], shape, name) for name in (REFERENCE, OURS))
         panels.setdefault(result["model"], {})[f"{result['length']} tokens"] = {
             "published: TVM over MXNet": result["speedup"], "here: native engine over MXNet": ratio(mxnet, ours)}
-    picture.bars(path, "Speed-up over MXNet at batch 1, float32", "MXNet's time over the other's", panels, unit="x",
-                 line=1.0)
+    picture.bars(path, subtitle, "Speed-up over MXNet at batch 1, float32", "MXNet's time over the other's",
+                 panels, unit="x", line=1.0)
 
 
 ENTRY = Entry(
