@@ -189,5 +189,5 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 
 ENTRY = Entry(
-    "operators", "Share of time per operator type", "MXNet with its profiler, and the native engine", 4, measure,
+    "operators", "Share of time per operator type", "MXNet with its profiler, and the native engine", 5, measure,
     tables, draw, lambda: [f"the published share on a T4 ({NEEDS_GPU})"])

@@ -74,5 +74,5 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 
 ENTRY = Entry(
-    "passes", "Speed-up of each optimisation", "MXNet on this CPU", 4.5, measure, tables, draw,
+    "passes", "Speed-up of each optimisation", "MXNet on this CPU", 5, measure, tables, draw,
     lambda: [f"softmax with length mask, true FP16 accumulation and the pointwise fusion on a T4 ({NEEDS_GPU})"])

@@ -38,9 +38,9 @@ def _legend_below(figure: Any, handles: Mapping[str, Any]) -> None:
     """As many entries side by side as the width has room for."""
     if not handles:
         return
-    characters = 11 * figure.get_figwidth() // (max(map(len, handles)) + 7)
+    fitting = 13 * figure.get_figwidth() // (max(map(len, handles)) + 7)
     figure.legend(list(handles.values()), list(handles), loc="outside lower center", frameon=False, fontsize=9,
-                  ncols=int(max(1, min(len(handles), characters))))
+                  ncols=int(max(1, min(len(handles), fitting))))
 
 
 def bars(path: Path, subtitle: str, title: str, xlabel: str,

@@ -13,18 +13,18 @@ import numpy as np
 
 from bertpass.bench import models, workloads
 from bertpass.bench.process import Worker
-from bertpass.bench.reproduce import picture
+from bertpass.bench.reproduce import grid, picture
 from bertpass.bench.reproduce.contract import Entry, Kept, Published, Row, Table, ratio
 from bertpass.bench.reproduce.latency import plain
 from bertpass.bench.reproduce.session import Session
 from bertpass.bench.timing import PAUSE
-from bertpass.bench.variants import REFERENCE, Variant
+from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Workload
 from bertpass.errors import DeviceError
 from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar, log
 
-ROUNDS, QUICK_ROUNDS = 9, 3
+ROUNDS, QUICK_ROUNDS = 7, 3
 LENGTHS = (32, 128, 384)  # of one row, on a part of the processors and on all
 
 
@@ -145,7 +145,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
     for engine, found in kept.get("batches", {}).items():
         first = next(iter(found.values()))
         for name, way in found.items():
-            rows.append({"engine": engine, "layout": name, "each": published["batch"] // way["instances"],
+            rows.append({"engine": grid.label(engine), "layout": name, "each": published["batch"] // way["instances"],
                          "latency": way["latency_ms"], "latency ratio": first["latency_ms"] / way["latency_ms"],
                          "throughput": way["throughput"], "ratio": way["throughput"] / first["throughput"]})
     split = Table(f"A batch of ({published['batch']}, {published['length']}) split among instances", {
@@ -157,7 +157,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
     for engine, ways in kept.get("rows", {}).items():
         least = min(ways.values(), key=lambda way: way["threads"])
         for way in ways.values():
-            alone.append({"engine": engine, "threads": way["threads"], **way["ms"],
+            alone.append({"engine": grid.label(engine), "threads": way["threads"], **way["ms"],
                           **{f"{shape} ratio": ratio(least["ms"][shape], ms) for shape, ms in way["ms"].items()}})
     shapes = [f"1x{n}" for n in LENGTHS]
     small = Table("What more processors bring to one row", {
@@ -179,7 +179,7 @@ def _findings(published: Published, kept: Kept) -> Table:
 def _best_layout(kept: Kept) -> str:
     best = {engine: min(ways, key=lambda name: ways[name]["latency_ms"])
             for engine, ways in kept.get("batches", {}).items()}
-    return "; ".join(f"lowest latency of {engine}: {name} (instances x threads)" for engine, name in best.items())
+    return "; ".join(f"lowest latency of {grid.label(engine)}: {name} (instances x threads)" for engine, name in best.items())
 
 
 def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
@@ -188,9 +188,8 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
         "the same: latency of the slowest instance, ms": {}}
     throughput, latency = panels.values()
     for engine, ways in kept.get("batches", {}).items():
-        label = "plain MXNet" if engine == REFERENCE else engine
-        throughput[label] = {f"{name} (instances x threads)": way["throughput"] for name, way in ways.items()}
-        latency[label] = {f"{name} (instances x threads)": way["latency_ms"] for name, way in ways.items()}
+        for panel, key in ((throughput, "throughput"), (latency, "latency_ms")):
+            panel[grid.label(engine)] = {f"{name} (instances x threads)": way[key] for name, way in ways.items()}
     picture.bars(path, subtitle, "One instance against several, each on its own processors", "", panels)
 
 

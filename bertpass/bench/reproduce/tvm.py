@@ -66,5 +66,5 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 
 ENTRY = Entry(
-    "tvm", "MXNet against TVM on CPUs", "MXNet and the native engine", 2, measure, tables, draw,
+    "tvm", "MXNet against TVM on CPUs", "MXNet and the native engine", 1.5, measure, tables, draw,
     lambda: ["TVM itself (not one of bertpass's engines yet)", "a c5.9xlarge"])
