@@ -179,7 +179,8 @@ def _findings(published: Published, kept: Kept) -> Table:
 def _best_layout(kept: Kept) -> str:
     best = {engine: min(ways, key=lambda name: ways[name]["latency_ms"])
             for engine, ways in kept.get("batches", {}).items()}
-    return "; ".join(f"lowest latency of {grid.label(engine)}: {name} (instances x threads)" for engine, name in best.items())
+    return "; ".join(f"lowest latency of {grid.label(engine)}: {name} (instances x threads)"
+                     for engine, name in best.items())
 
 
 def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
