@@ -192,7 +192,8 @@ def test_where_no_thread_can_be_started_the_caller_works_alone(tmp_path):
     """Room for a few of 64 stacks of 8 MiB: the engine takes the threads that it gets, with the same results."""
     huggingface.write_folder(tmp_path / "model", with_words())
     code = ("import re, resource, sys, threading, numpy as np, bertpass\n"
-            f"load = lambda n: bertpass.load({str(tmp_path / 'model')!r}, engine='native', dtype='float32', threads=n)\n"
+            f"load = lambda n: bertpass.load({str(tmp_path / 'model')!r}, engine='native', threads=n,\n"
+            "                                dtype='float32')\n"
             "ids = np.tile(np.arange(10), (64, 4))\n"
             "alone = load(1).forward(ids)[0]\n"
             "used = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
