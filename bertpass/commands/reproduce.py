@@ -44,7 +44,8 @@ class ReproduceOptions:
                                most=1024)
     price: list[str] = flag([], "further instances for cost, NAME=DOLLARS_PER_HOUR or NAME=DOLLARS_PER_HOUR:PROCESSORS",
                             metavar="NAME=DOLLARS")
-    results: list[str] = flag([], "result files of python -m bertpass.bench finetuning, for scores", metavar="FILE")
+    results: list[str] = flag([], "for scores: result files of python -m bertpass.bench finetuning or precision",
+                              metavar="FILE")
     resume: bool = flag(False, "go on with the result file that is there: what it holds is not measured again")
     redraw: bool = flag(False, "measure nothing: page and picture again from the result file")
     output: str = flag("bench_output/reproduce", "folder for NAME.json, NAME.md, NAME.png and the index README.md")

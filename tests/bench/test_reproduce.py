@@ -214,7 +214,13 @@ def test_scores(tmp_path, capsys):
     runs.append({"task": "QA", "model": "minilm", "seed": 1, "settings": settings, "ours": side(exact=50.0, f1=60.0),
                  "control": side(exact=51.0, f1=61.0)})
     (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
-    assert run("scores", "--results", tmp_path / "runs.json", "--output", tmp_path / "out") == 0
+    lines = [{"name": "float32", "metrics": {"accuracy": 0.9}}, {"name": "int8", "metrics": {"accuracy": 0.895}}]
+    (tmp_path / "low.json").write_text(json.dumps({"task": "SST", "rows": 872, "lines": lines}))
+    assert run("scores", "--results", tmp_path / "runs.json", tmp_path / "low.json", "--output", tmp_path / "out") == 0
+    low = {(r["task"], r["metric"]): r for r in session.read(tmp_path / "out" / "scores.json")["tables"][1]["rows"]}
+    assert low["SST", "accuracy"]["here"] == pytest.approx(0.5) and low["SST", "accuracy"]["precision"] == "int8"
+    assert low["SST", "accuracy"]["drop"] == pytest.approx(0.46) and ("CoLA", "matthews") not in low
+    assert scores.INT8_COMMAND in low["QA", "f1"]["conditions"]
     rows = {(r["task"], r["metric"]): r for r in session.read(tmp_path / "out" / "scores.json")["tables"][0]["rows"]}
     assert rows["SST", "accuracy"]["ours"] == pytest.approx(89.0) and rows["SST", "accuracy"]["base"] == 93.46
     assert rows["SST", "accuracy"]["conditions"] == "minilm, 120 steps of 32, 67349 rows, 872 dev rows"

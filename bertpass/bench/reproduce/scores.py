@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -14,27 +14,37 @@ from bertpass.bench.reproduce.session import Session
 from bertpass.errors import DataError
 
 COMMAND = "python -m bertpass.bench finetuning --data_dir DATA"
+INT8_COMMAND = "python -m bertpass.bench precision --model_parameters NET --data_dir DATA"
 
 
 def measure(session: Session) -> None:
-    """Takes the runs of the result files over; training itself is ``python -m bertpass.bench finetuning``."""
-    runs = [run for file in session.settings.results for run in _runs(Path(file))]
-    session.kept["runs"] = runs
+    """Takes over what the result files hold; training and measuring themselves are other commands."""
+    session.kept.update(runs=[], precisions=[])
+    for file in map(Path, session.settings.results):
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+            if "lines" in content:
+                session.kept["precisions"].append(_precisions(content))
+            else:
+                session.kept["runs"] += map(_run, content["runs"])
+        except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError) as error:
+            raise DataError(f"--results {file}: it is no result file of fine-tuning or of precisions ({error!r}); make "
+                            f"one with {COMMAND} or {INT8_COMMAND} --output FILE.") from error
     session.keep()
 
 
-def _runs(file: Path) -> Iterator[dict[str, Any]]:
-    """One entry for each run: task, model, seed, settings, metrics of ours and of the control in percent."""
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        for run in content["runs"]:
-            yield {"task": run["task"], "model": run["model"], "seed": run["seed"], "settings": run["settings"],
-                   "train_rows": run.get("train_rows", run.get("train_questions")),
-                   "dev_rows": run.get("dev_rows", run.get("dev_questions")),
-                   **{side: _percent(run[side]["metrics"]) for side in ("ours", "control")}}
-    except (OSError, UnicodeDecodeError, ValueError, TypeError, KeyError) as error:
-        raise DataError(f"--results {file}: it is no result file of fine-tuning ({error!r}); make one with "
-                        f"{COMMAND}.") from error
+def _run(run: Mapping[str, Any]) -> dict[str, Any]:
+    """One fine-tuning: task, model, seed, settings, metrics of ours and of the control in percent."""
+    return {"task": run["task"], "model": run["model"], "seed": run["seed"], "settings": run["settings"],
+            "train_rows": run.get("train_rows", run.get("train_questions")),
+            "dev_rows": run.get("dev_rows", run.get("dev_questions")),
+            **{side: _percent(run[side]["metrics"]) for side in ("ours", "control")}}
+
+
+def _precisions(content: Mapping[str, Any]) -> dict[str, Any]:
+    """One fine-tuned model in several precisions: name of a precision -> metrics in percent; "float32" is one."""
+    found = {line["name"]: _percent(line["metrics"]) for line in content["lines"]}
+    return {"task": content["task"], "rows": content["rows"], "exact": found.pop("float32"), "low": found}
 
 
 def _percent(metrics: Mapping[str, Any]) -> dict[str, float]:
@@ -65,7 +75,30 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         f"“here” are means over the seeds of the result files given with --results (`{COMMAND}` makes them). They "
         "start from the model and take the steps and rows that the conditions name, so they are not the published "
         "models; whether ours trains as it should is what the control says: same start, data and steps.",
-        decimals=2)]
+        decimals=2), _low_precision(published, kept)]
+
+
+def _low_precision(published: Published, kept: Kept) -> Table:
+    """What int8 costs: the published scores, and every precision of the models that were measured here."""
+    rows: list[Row] = []
+    for result in published["results"]:
+        theirs, task, metric = result.get("int8"), result["task"], result["metric"]
+        found = [(about, name, low[metric]) for about in kept.get("precisions", []) if about["task"] == task
+                 for name, low in about["low"].items() if metric in low]
+        if theirs is None and not found:
+            continue
+        base = {"task": task, "metric": metric, "base": result["base"], "int8": theirs,
+                "drop": result["base"] - theirs if theirs is not None else None}
+        rows += [{**base, "precision": name, "exact": about["exact"][metric], "low": low,
+                  "here": about["exact"][metric] - low, "conditions": f"{about['rows']} dev rows"}
+                 for about, name, low in found]
+        if not found:
+            rows.append({**base, "conditions": f"no file of it; {INT8_COMMAND} --task {task}"})
+    return Table("What low precision costs, %", {
+        "task": "task", "metric": "metric", "base": "published, float32", "int8": "published, int8",
+        "drop": "published drop", "precision": "precision here", "exact": "here, float32", "low": "here",
+        "here": "drop here", "conditions": "conditions"}, rows,
+        f"`{INT8_COMMAND}` makes the files; drops in points of a percentage.", decimals=2)
 
 
 def _conditions(result: Mapping[str, Any], runs: Sequence[Mapping[str, Any]], ours: float | None) -> str:
@@ -95,5 +128,6 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 
 ENTRY = Entry(
-    "scores", "Fine-tuning scores of each task", f"--results FILE of `{COMMAND}`", 0.1, measure, tables, draw,
+    "scores", "Fine-tuning scores of each task",
+    "--results FILE of python -m bertpass.bench finetuning or precision", 0.1, measure, tables, draw,
     lambda: ["fine-tuning BERT-base on the full training sets (GPU hours)"])
