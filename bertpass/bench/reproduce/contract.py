@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Published = Mapping[str, Any]  # an entry's part of published.toml
 Kept = Mapping[str, Any]  # what an entry measured, as its result file holds it
+NEEDS_GPU = "needs a GPU"  # in conditions
 Row = Mapping[str, Any]  # key of a column -> number, text, or None where there is nothing
 
 
@@ -91,11 +92,3 @@ def shown(value: Any, decimals: int | None = None) -> str:
 def ratio(a: float | None, b: float | None) -> float | None:
     """a / b, None where one of them is missing."""
     return a / b if a is not None and b else None
-
-
-def gpu() -> bool:
-    """Whether the system shows an NVIDIA GPU."""
-    return Path("/proc/driver/nvidia/version").is_file()
-
-
-NEEDS_GPU = "needs a GPU"
