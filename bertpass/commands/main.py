@@ -21,7 +21,9 @@ COMMANDS = {
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "pack": ("main", "pack", "write a model as one file for the native engine"),
-    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
+    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu, scaling, routing: engines"),
+    "launch": ("launch", "main", "run a program as several instances on cores of their own"),
+    "plan": ("plan", "main", "what a million requests cost, by measured results and prices"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("env", "main", "what this machine and this installation have"),
 }
