@@ -82,8 +82,8 @@ def compare(study: Study, model: str) -> dict[str, Any]:
             curves = [routing.curves(workers, grid) for workers in groups]
             service = [[routing.interpolated(curve) for curve in group] for group in curves]
             bounds = list(study.bounds) or routing.balanced(lengths, service[1])
-            ways = [("one instance on all cores", 0, routing.anywhere(1)),
-                    ("any instance that is free", 1, routing.anywhere(len(split))),
+            ways = [("one instance", 0, routing.anywhere(1)),
+                    ("first free", 1, routing.anywhere(len(split))),
                     ("by length", 1, routing.by_length(bounds))]
             most = routing.capacity(lengths, service[1])
             runs = []

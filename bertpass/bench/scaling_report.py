@@ -8,15 +8,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bertpass.bench.plot import COLOURS
+from bertpass.bench.plot import COLOURS, HATCHES
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.report import WIDTH
-from bertpass.bench.scaling import Cell, Configuration, Results
+from bertpass.bench.scaling import Cell, Results
 from bertpass.bench.timing import shown
 from bertpass.extras import require
 
-_STYLES = {"float32": "-", "bfloat16": "--", "float16": "-.", "int8": ":"}
-_MARKERS = {"float32": "o", "bfloat16": "s", "float16": "^", "int8": "D"}
+OTHER = "#009E73"  # the colour of an engine without one of its own
 
 
 def rate(value: float) -> str:
@@ -27,6 +26,8 @@ def rate(value: float) -> str:
 def show(results: Results, console: Console | None = None) -> None:
     """Print a table for each batch, and the best configurations."""
     console = console or Console(width=None if Console().is_terminal else WIDTH)
+    console.print("By instances x cores: milliseconds of one batch, split over the instances, of which the slowest "
+                  "counts; below it sequences a second with a batch for each instance; ~ noisy")
     for shape in results.plan.shapes:
         console.print(_configurations(results, shape))
     console.print(_best(results))
@@ -39,8 +40,7 @@ def show(results: Results, console: Console | None = None) -> None:
 
 def _configurations(results: Results, shape: tuple[int, int]) -> Table:
     rows, length = shape
-    table = Table(title=f"{results.model}, {rows}x{length}, instances x cores: ms of one batch, split over the "
-                  "instances (the slowest counts); below it sequences a second with a batch for each (~ noisy)")
+    table = Table(title=f"{results.model}: {rows}x{length}")
     table.add_column("engine")
     for configuration in results.plan.configurations:
         table.add_column(str(configuration), justify="right")
@@ -54,7 +54,7 @@ def _configurations(results: Results, shape: tuple[int, int]) -> Table:
                 continue
             latency = f"{'~' * split.timing.noisy}{shown(split.timing.median)}" if split else "-"
             cells.append(f"{latency}\n[dim]{'~' * own.timing.noisy}{rate(own.throughput)}/s[/dim]" if own else latency)
-        table.add_row(*cells)
+        table.add_row(name, *cells)
     return table
 
 
@@ -101,21 +101,26 @@ def draw(path: Path, models: Sequence[Results], title: str) -> None:
 
 
 def _panels(above, below, results: Results, shape: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
-    places: dict[Configuration, int] = {c: n for n, c in enumerate(results.plan.configurations)}
-    for name, variant in results.variants.items():
-        style = {"color": COLOURS.get(variant.engine, "#009E73"), "linestyle": _STYLES[variant.precision],
-                 "marker": _MARKERS[variant.precision], "markersize": 5, "linewidth": 1.4, "label": name}
-        split = [(places[c], cell) for c in places if (cell := results.split(name, c, shape))]
-        own = [(places[c], cell) for c in places if (cell := results.cell(name, c, *shape))]
-        above.plot([place for place, _ in split], [cell.timing.median for _, cell in split], **style)
-        below.plot([place for place, _ in own], [cell.throughput for _, cell in own], **style)
+    configurations = results.plan.configurations
+    width = 0.8 / len(results.variants)
+    for number, (name, variant) in enumerate(results.variants.items()):
+        split = [results.split(name, c, shape) for c in configurations]
+        own = [results.cell(name, c, *shape) for c in configurations]
+        for axis, values in ((above, [cell and cell.timing.median for cell in split]),
+                             (below, [cell and cell.throughput for cell in own])):
+            shift = (number - (len(results.variants) - 1) / 2) * width
+            bars = axis.bar([n + shift for n in range(len(configurations))], [value or 0.0 for value in values],
+                            0.9 * width, label=name, color=COLOURS.get(variant.engine, OTHER), linewidth=0.6,
+                            hatch=HATCHES[variant.precision], edgecolor="#333333")
+            axis.bar_label(bars, ["-" if value is None else rate(value) for value in values], fontsize=6, padding=1,
+                           rotation=90 if len(configurations) * len(results.variants) > 12 else 0)
     for axis, text in ((above, "ms, the batch split over the instances"), (below, "sequences a second, all instances")):
-        axis.set_xticks(list(places.values()), [str(c) for c in places], fontsize=7)
+        axis.set_xticks(range(len(configurations)), [str(c) for c in configurations], fontsize=8)
         axis.set_xlabel("instances x cores", fontsize=7)
         axis.set_ylabel(text, fontsize=7)
         axis.tick_params(axis="y", labelsize=7)
-        axis.set_ylim(bottom=0)
-        axis.margins(x=0.08)
+        axis.margins(y=0.14)
         axis.grid(axis="y", linewidth=0.4, alpha=0.5)
+        axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     above.set_title(f"{results.model}: {shape[0]}x{shape[1]}", fontsize=9)

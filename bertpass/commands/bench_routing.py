@@ -72,10 +72,11 @@ def show(found: dict[str, Any]) -> None:
     """Print latencies by load and way: simulated / measured."""
     bounds = ", ".join(f"instance {n} ({len(i['cpus'])} cores) up to {b} tokens"
                        for n, (i, b) in enumerate(zip(found["instances"], found["bounds"], strict=True)))
-    table = Table(title=f"{found['model']}, {found['engine']}, {found['requests']} requests of "
-                  f"{found['mean_length']:g} tokens on average; by length: {bounds}. Latency in ms, simulated / "
-                  "measured")
-    for name in ("load", "a second", "way", "p50", "p95", "p99", "p95 of the shorter half", "p95 of the longer half"):
+    console = Console(width=None if Console().is_terminal else 132)
+    console.print(f"{found['model']}, {found['engine']}: {found['requests']} requests of {found['mean_length']:g} "
+                  f"tokens on average; by length: {bounds}", highlight=False)
+    table = Table(title="latency in ms, simulated / measured; short and long: the halves of the requests by length")
+    for name in ("load", "a second", "way", "p50", "p95", "p99", "p95, short", "p95, long"):
         table.add_column(name, justify="left" if name == "way" else "right")
     last = None
     for run in found["runs"]:
@@ -85,7 +86,7 @@ def show(found: dict[str, Any]) -> None:
         cells = [f"{_shown(run['simulated'][key])} / {_shown(run['measured'][key])}"
                  for key in ("p50_ms", "p95_ms", "p99_ms", "short_p95_ms", "long_p95_ms")]
         table.add_row(f"{run['load']:g}", f"{run['requests_per_second']:.3g}", run["way"], *cells)
-    Console(width=None if Console().is_terminal else 150).print(table)
+    console.print(table)
 
 
 def _shown(value: float | None) -> str:

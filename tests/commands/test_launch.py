@@ -30,8 +30,8 @@ def metal(tmp_path_factory):
 
 
 def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, str(ROOT / "scripts/launch.py"), *words], stdout=subprocess.PIPE, text=True,
-                            stderr=subprocess.PIPE, env={**os.environ, **environment})
+    return subprocess.Popen([sys.executable, str(ROOT / "scripts/launch.py"), *words], stdout=subprocess.PIPE,
+                            stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
 
 
 def run(*words: str, **environment: str) -> tuple[int, list[str], str]:
@@ -43,7 +43,7 @@ def run(*words: str, **environment: str) -> tuple[int, list[str], str]:
 
 @pytest.mark.parametrize(("flags", "expected"), [
     ([], ["numactl -C 0-47 -m 0,1 env OMP_NUM_THREADS=48"]),
-    (["--instances", "2"], ["numactl -C 0-23 -m 0 env OMP_NUM_THREADS=24", "numactl -C 24-47 -m 1 env OMP_NUM_THREADS=24"]),
+    (["--instances", "2"], [f"numactl -C {n}-{n + 23} -m {n // 24} env OMP_NUM_THREADS=24" for n in (0, 24)]),
     (["--instances", "4", "--cores-per-instance", "12"], [
         f"numactl -C {n}-{n + 11} -m {n // 24} env OMP_NUM_THREADS=12" for n in (0, 12, 24, 36)]),
     (["--sizes", "8,16,24", "--lengths", "32,384,512"], [
@@ -61,8 +61,9 @@ def test_dry_run_of_the_published_machine(metal, capsys, flags, expected):
 
 
 def test_dry_run_shows_lengths_and_fills_placeholders(metal, capsys):
-    assert launch.main(["--sizes", "8", "16", "24", "--lengths", "32", "384", "512", "--dry_run", "--sysfs", metal, "--",
-                        "serve", "--port=80{instance}0", "{longest}", "{cpus}", "{threads}/{instances}", '{"a": 1}']) == 0
+    flags = ["--sizes", "8", "16", "24", "--lengths", "32", "384", "512", "--dry_run", "--sysfs", metal]
+    command = ["serve", "--port=80{instance}0", "{longest}", "{cpus}", "{threads}/{instances}", '{"a": 1}']
+    assert launch.main([*flags, "--", *command]) == 0
     out = capsys.readouterr().out
     assert "serve --port=8010 384 8-23 16/3 '{\"a\": 1}' &" in out
     assert "33 to 384" in out and "48 cores, 96 hardware threads, 2 sockets, 2 NUMA nodes" in out
@@ -214,7 +215,7 @@ def test_huge_pages_that_the_system_does_not_give(tmp_path, monkeypatch):
         variables(Settings(huge_pages=True), {})
     (tmp_path / "thp").write_text("[always] madvise never\n")
     monkeypatch.setattr(launch_settings.platform, "libc_ver", lambda: ("glibc", "2.31"))
-    with pytest.raises(DeviceError, match="glibc 2.31"):
+    with pytest.raises(DeviceError, match=r"glibc 2\.31"):
         variables(Settings(huge_pages=True), {})
     with pytest.raises(UsageError, match="tcmalloc has no switch"):
         launch_settings._huge_pages("tcmalloc")
