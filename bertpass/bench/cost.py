@@ -169,7 +169,8 @@ def offers(measurements: Iterable[Measurement], owned: Mapping[str, Price], pric
             copies = price.cores // (m.instances * m.cores)
             if price != own and copies and not price.accelerator:
                 found.append(Offer(m, price, copies, extrapolated=True))
-    return sorted(found, key=lambda offer: (offer.dollars, offer.measurement.latency))
+    return sorted(found, key=lambda offer: (round(offer.dollars, 9), offer.measurement.latency,
+                                         offer.price.dollars_per_hour))
 
 
 def within(found: Iterable[Offer], slo: float, most_error: float | None) -> list[Offer]:
