@@ -108,7 +108,7 @@ def compare(study: Study, model: str) -> dict[str, Any]:
 
 
 def _started(variant: Variant, model: str, instance: Instance, folder: Path, group: int) -> Worker:
-    return Worker(variant, model, threads=len(instance.cpus), cpus=instance.cpus,
+    return Worker(variant, model, threads=len(instance.cpus), cpus=instance.cpus, memory=instance.memory,
                   log=folder / f"{group}-{instance.number}.log")
 
 

@@ -185,7 +185,8 @@ class _Group:
         for instance in plan(topology, sizes=[configuration.cores] * configuration.instances):
             log = folder / f"{variant.name}-{configuration.instances}x{configuration.cores}-{instance.number}.log"
             try:
-                self.workers.append(Worker(variant, model, threads=configuration.cores, cpus=instance.cpus, log=log))
+                self.workers.append(Worker(variant, model, threads=configuration.cores, cpus=instance.cpus,
+                                           memory=instance.memory, log=log))
             except WorkerError:
                 self.close()
                 raise

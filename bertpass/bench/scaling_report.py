@@ -31,8 +31,11 @@ def show(results: Results, console: Console | None = None) -> None:
     for shape in results.plan.shapes:
         console.print(_configurations(results, shape))
     console.print(_best(results))
+    failed: dict[tuple[str, str], list[str]] = {}
     for (name, configuration), sentence in results.failures.items():
-        console.print(f"  {name}, {configuration}: {sentence}", markup=False, highlight=False)
+        failed.setdefault((name, sentence), []).append(str(configuration))
+    for (name, sentence), configurations in failed.items():
+        console.print(f"  {name}, {', '.join(configurations)}: {sentence}", markup=False, highlight=False)
     if results.others_load > MOST_LOAD:
         console.print(f"  noisy: other processes kept {results.others_load:.1f} processors busy meanwhile; "
                       "repeat on a quiet machine before you use these figures.")
@@ -106,8 +109,8 @@ def _panels(above, below, results: Results, shape: tuple[int, int]) -> None:  # 
     for number, (name, variant) in enumerate(results.variants.items()):
         split = [results.split(name, c, shape) for c in configurations]
         own = [results.cell(name, c, *shape) for c in configurations]
-        for axis, values in ((above, [cell and cell.timing.median for cell in split]),
-                             (below, [cell and cell.throughput for cell in own])):
+        for axis, values in ((above, [None if cell is None else cell.timing.median for cell in split]),
+                             (below, [None if cell is None else cell.throughput for cell in own])):
             shift = (number - (len(results.variants) - 1) / 2) * width
             bars = axis.bar([n + shift for n in range(len(configurations))], [value or 0.0 for value in values],
                             0.9 * width, label=name, color=COLOURS.get(variant.engine, OTHER), linewidth=0.6,

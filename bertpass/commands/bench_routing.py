@@ -15,6 +15,7 @@ from bertpass import placement
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.options import check_output_folder, flag, parse
+from bertpass.placement import binding
 from bertpass.progress import start_logging
 
 
@@ -49,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         chosen = variants.chosen([options.engine])
         if len(chosen) != 1:
             raise UsageError(f"--engine {options.engine}: name one of {', '.join(v.name for v in chosen)}.")
-        topology = placement.here()
+        topology, unbound = binding.bindable(placement.here())
         sizes = options.sizes or [len(i.cores) for i in placement.plan(topology, 2)]
         if options.bounds:
             routing.check_bounds(options.bounds, len(sizes))
@@ -61,7 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         cpus = sorted(cpu for instance in found["instances"] for cpu in instance["cpus"])
         folder = Path(options.output)
         folder.mkdir(parents=True, exist_ok=True)
-        content = {"environment": {**report.environment(len(cpus), cpus, {}), "topology": str(topology)},
+        content = {"environment": {**report.environment(len(cpus), cpus, {}), "topology": str(topology),
+                       "memory": unbound or "bound to the nodes of the cores"},
                    "routing": found}
         (folder / "routing.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         print(f"wrote {folder / 'routing.json'}")

@@ -12,6 +12,7 @@ from bertpass import machine, placement
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, UsageError
 from bertpass.options import check_output_folder, flag, parse
+from bertpass.placement import binding
 from bertpass.progress import start_logging
 
 
@@ -41,13 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.bench import ceiling, report, scaling, scaling_report, variants
         from bertpass.extras import require
 
-        topology = placement.here()
+        topology, unbound = binding.bindable(placement.here())
         wanted = scaling.configurations(topology, options.instances, options.cores)
         plan = scaling.Plan(variants.chosen(options.engines), wanted, shapes, options.rounds, options.seconds, topology)
         require("matplotlib", "bench")
         start_logging()
         cpus = sorted(cpu for instance in placement.plan(topology) for cpu in instance.cpus)
-        environment = {**report.environment(len(cpus), cpus, ceiling.peaks(len(cpus))), "topology": str(topology)}
+        environment = {**report.environment(len(cpus), cpus, ceiling.peaks(len(cpus))), "topology": str(topology),
+                       "memory": unbound or "bound to the nodes of the cores"}
         folder, found = Path(options.output), []
         for model in options.models:
             results = scaling.measure(plan, model)

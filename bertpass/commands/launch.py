@@ -82,12 +82,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = words[end + 1:]
         if not command:
             raise UsageError("name the command after --, as in: bertpass launch --instances 2 -- python server.py.")
+        if not options.dry_run and shutil.which(command[0]) is None:
+            raise UsageError(f"{command[0]}: no such command.")
         topology = placement.here() if options.sysfs is None else placement.read(Path(options.sysfs))
+        if options.memory == "none":
+            topology = dataclasses.replace(topology, memory=())
+        reason = ""
+        if not options.dry_run:
+            topology, reason = binding.bindable(topology)
         instances = placement.plan(topology, options.instances, options.cores_per_instance,
                                    numbers("sizes", options.sizes), numbers("lengths", options.lengths),
                                    options.threads_per_core, options.core_type)
-        if options.memory == "none":
-            instances = [dataclasses.replace(instance, memory=()) for instance in instances]
         settings = launch_settings.Settings(options.allocator, options.huge_pages, options.iomp, options.wait,
                                             options.bind_threads)
         common = launch_settings.variables(settings, os.environ)
@@ -99,10 +104,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 print(f"{launch_settings.shell(instance, words, variables)} &")
             print("wait")
             return 0
-        if shutil.which(command[0]) is None:
-            raise UsageError(f"{command[0]}: no such command.")
         start_logging()
-        instances = bindable(instances)
+        if reason:
+            log.warning("memory is not bound to NUMA nodes: %s; --memory none asks for none.", reason)
         for instance in instances:
             log.info("instance %d: %s", instance.number, place(instance))
         jobs = [launch.Job(instance, words, {**os.environ, **variables})
@@ -118,16 +122,6 @@ def numbers(name: str, words: Sequence[str]) -> list[int]:
     if not all(part.isdigit() and int(part) > 0 for part in parts):
         raise UsageError(f"--{name} {' '.join(words)}: write positive whole numbers, as in 8,16,24.")
     return [int(part) for part in parts]
-
-
-def bindable(instances: Sequence[Instance]) -> list[Instance]:
-    """The instances without their memory's nodes, and a warning, where the system does not let memory be bound."""
-    nodes = sorted({node for instance in instances for node in instance.memory})
-    reason = binding.why_not(nodes) if nodes else ""
-    if not reason:
-        return list(instances)
-    log.warning("memory is not bound to NUMA nodes: %s; --memory none leaves it out.", reason)
-    return [dataclasses.replace(instance, memory=()) for instance in instances]
 
 
 def place(instance: Instance) -> str:

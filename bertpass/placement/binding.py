@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import dataclasses
 import os
 import platform
 from collections.abc import Iterator, Sequence
+
+from bertpass.placement.topology import Topology
 
 _BIND = 2  # MPOL_BIND of linux/mempolicy.h: from these nodes and no others
 _BITS = 1024  # the most nodes that a kernel can have
@@ -20,6 +23,12 @@ _Mask = ctypes.c_ulong * (_BITS // _LONG)
 
 #: machine -> numbers of get_mempolicy and set_mempolicy (asm/unistd.h of each)
 _CALLS = {"x86_64": (239, 238), "aarch64": (236, 237)}
+
+
+def bindable(topology: Topology) -> tuple[Topology, str]:
+    """The topology, without nodes to bind memory to where the system does not let that be, and then why."""
+    reason = why_not(topology.memory) if topology.memory else ""
+    return (dataclasses.replace(topology, memory=()) if reason else topology), reason
 
 
 def why_not(memory: Sequence[int]) -> str:

@@ -14,7 +14,6 @@ from bertpass.commands import launch
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
 from bertpass.jobs import launch_settings
 from bertpass.jobs.launch_settings import Settings, library, variables
-from bertpass.placement import Core, Instance
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/base"))
@@ -86,12 +85,15 @@ def test_the_dry_run_is_what_the_children_get():
     assert f"instance 1: processors {second}" in err
 
 
-def test_memory_that_cannot_be_bound_is_said(monkeypatch, caplog):
+def test_memory_that_cannot_be_bound_is_said(monkeypatch, capsys):
+    topology = placement.Topology(placement.here().cores, (0,))
+    monkeypatch.setattr(launch.placement, "here", lambda: topology)
     monkeypatch.setattr(launch.binding, "why_not", lambda nodes: "Operation not permitted")
-    instance = Instance(0, (Core((0,)),), (0,), (0,))
-    with caplog.at_level("WARNING", logger="bertpass"):
-        assert launch.bindable([instance])[0].memory == ()
-    assert "memory is not bound to NUMA nodes: Operation not permitted" in caplog.text
+    assert launch.main(["--sizes", "1", "--", "true"]) == 0
+    told = capsys.readouterr().err
+    assert "memory is not bound to NUMA nodes: Operation not permitted" in told and "memory not bound" in told
+    assert launch.main(["--sizes", "1", "--memory", "none", "--", "true"]) == 0
+    assert "Operation not permitted" not in capsys.readouterr().err
 
 
 @two
