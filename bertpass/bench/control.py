@@ -107,13 +107,16 @@ class Control:
 
     def loss(self, batch: Batch) -> Any:
         labels = self.torch.from_numpy(np.asarray(batch.labels))
-        if self.job.kind == "qa":
-            return self.net(**self.inputs(batch), start_positions=labels[:, 0].long(),
-                            end_positions=labels[:, 1].long()).loss
-        logits = self.net(**self.inputs(batch)).logits
+        out, functional = self.net(**self.inputs(batch)), self.torch.nn.functional
+        if self.job.kind == "qa":  # padding takes no probability, as in ours; transformers' own loss leaves it in
+            padding = self.inputs(batch)["attention_mask"] == 0
+            start, end = (x.masked_fill(padding, -1e9) for x in (out.start_logits, out.end_logits))
+            return 0.5 * (functional.cross_entropy(start, labels[:, 0].long())
+                          + functional.cross_entropy(end, labels[:, 1].long()))
+        logits = out.logits
         if self.job.kind == "regression":
-            return 0.5 * self.torch.nn.functional.mse_loss(logits.reshape(-1), labels.float())
-        return self.torch.nn.functional.cross_entropy(logits, labels.long())
+            return 0.5 * functional.mse_loss(logits.reshape(-1), labels.float())
+        return functional.cross_entropy(logits, labels.long())
 
     def forward(self, batch: Batch) -> list[np.ndarray]:
         with self.torch.inference_mode():
@@ -132,7 +135,7 @@ class Control:
         loss.backward()
         self.torch.nn.utils.clip_grad_norm_(self.net.parameters(), 1.0)
         self.optimizer.step()
-        value = float(loss)
+        value = loss.item()
         self.seconds += time.monotonic() - began
         self.rows += len(batch)
         return value

@@ -24,8 +24,8 @@ class FinetuningOptions:
 
     data_dir: str | None = flag(None, "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data")
     tasks: list[str] = flag(TASKS, "tasks, one after the other", group="data")
-    max_dev_rows: int | None = flag(2000, "development rows (questions for QA) at most, drawn from longer files; 0: all",
-                                    group="data", least=0)
+    max_dev_rows: int | None = flag(2000, "development rows (questions for QA) at most, drawn from longer files; 0: "
+                                    "all", group="data", least=0)
     bert_model: str = flag("minilm", "model to start from", group="model")
     chinese_model: str | None = flag(None, "model for XNLI, LCQMC and ChnSentiCorp", group="model")
     seeds: list[int] = flag([2], "of the head, the order of the rows and dropout", group="training")

@@ -176,8 +176,9 @@ class Launcher:
 
     @contextlib.contextmanager
     def _forwarding(self) -> Iterator[None]:
-        """Signals that would end this process go to the instances instead."""
-        before = {number: signal.signal(number, lambda received, frame: self.end(received)) for number in FORWARDED}
+        """Signals that would end this process go to the instances instead; ignored ones (nohup) stay so."""
+        before = {number: signal.signal(number, lambda received, frame: self.end(received)) for number in FORWARDED
+                  if signal.getsignal(number) != signal.SIG_IGN}
         try:
             yield
         finally:

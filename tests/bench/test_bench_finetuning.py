@@ -140,7 +140,7 @@ def test_the_noise_is_that_of_the_seeds():
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
-    ([], 2, "--data_dir"), (["--data_dir", "none-such"], 5, "no folder at"),
+    ([], 2, "--data_dir"), (["--data_dir", "none-such"], 3, "no folder at"),
     (["--data_dir", ".", "--tasks", "SSTT"], 2, "SST"), (["--data_dir", ".", "--optimizer", "sgd"], 2, "bertadam"),
 ])
 def test_bad_input(words, code, said, capsys, tmp_path):

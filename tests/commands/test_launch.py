@@ -28,9 +28,11 @@ def metal(tmp_path_factory):
     return str(tree("c5.metal", tmp_path_factory.mktemp("metal")))
 
 
-def start(*words: str, **environment: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, str(ROOT / "scripts/launch.py"), *words], stdout=subprocess.PIPE,
-                            stderr=subprocess.PIPE, text=True, env={**os.environ, **environment})
+def start(*words: str, ignored: str = "", **environment: str) -> subprocess.Popen[str]:
+    """The launcher, with the signals as a terminal leaves them, however the tests were started."""
+    signals = ["--default-signal=INT,TERM,HUP", *([f"--ignore-signal={ignored}"] if ignored else [])]
+    return subprocess.Popen(["env", *signals, sys.executable, str(ROOT / "scripts/launch.py"), *words], text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 
 def run(*words: str, **environment: str) -> tuple[int, list[str], str]:
@@ -131,6 +133,13 @@ def test_ctrl_c_without_a_handler():
     process.send_signal(signal.SIGINT)
     process.communicate(timeout=20)
     assert process.returncode == 130
+
+
+def test_nohup():
+    process = start("--", "sh", "-c", "echo ready; sleep 0.3; echo done", ignored="HUP")
+    assert process.stdout.readline() == "[0] ready\n"
+    process.send_signal(signal.SIGHUP)
+    assert process.communicate(timeout=20)[0] == "[0] done\n" and process.returncode == 0
 
 
 def test_who_does_not_end_is_killed():
