@@ -1,31 +1,27 @@
 """Fine-tuning by PyTorch and transformers, as a control of ours: the same start, data, batches, schedule and metrics.
 
-``python -m bertpass.bench.control RESULT.json classifier|squad FLAGS`` takes the flags of the fine-tuning scripts and
-writes what they write into metrics.json. The model, its gradients, the optimiser and the forward at evaluation are
-PyTorch's; data files, batches and metrics are read and computed by the same code as in ours. Without MXNet.
+It takes the options of the fine-tuning scripts and gives what they write into metrics.json. The model, its gradients,
+the optimiser and the forward at evaluation are PyTorch's; data files, batches and metrics are read and computed by the
+same code as in ours. Without MXNet.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertpass.commands.run import guarded
 from bertpass.errors import ModelError, UsageError
 from bertpass.extras import require
 from bertpass.jobs import classify, squad
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Dataset, answers, collect, encode_examples, encode_questions, score, score_answers
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.options import parse
 from bertpass.text.batching import Batch, batches
 from bertpass.text.tokenizer import Tokenizer
 
@@ -208,26 +204,12 @@ def _tokenizer(options: FinetuneOptions) -> Tokenizer:
     return found
 
 
-def main() -> int:
-    """Run one control; returns the exit code."""
-    def run() -> None:
-        if len(sys.argv) < 3 or sys.argv[2] not in ("classifier", "squad"):
-            raise UsageError("usage: python -m bertpass.bench.control RESULT.json classifier|squad FLAGS")
-        target, which, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
-        if which == "squad":
-            job = squad_job(parse(squad.SquadOptions, words, "The control of finetune_squad.py."))
-        else:
-            job = classifier_job(parse(classify.ClassifierOptions, words, "The control of finetune_classifier.py."))
-        options, data = job.options, job.train
+def run(job: Job) -> dict[str, Any]:
+    """Train one control on the batches that ours takes; returns what its result file holds."""
+    options, data = job.options, job.train
 
-        def epoch_batches(epoch: int) -> Iterable[Batch]:
-            return batches(data.encodings, options.batch_size, pad_id=job.tokenizer.pad_id, labels=data.labels,
-                           shuffle=True, seed=options.seed, epoch=epoch, round_to=options.round_to)
+    def epoch_batches(epoch: int) -> Iterable[Batch]:
+        return batches(data.encodings, options.batch_size, pad_id=job.tokenizer.pad_id, labels=data.labels,
+                       shuffle=True, seed=options.seed, epoch=epoch, round_to=options.round_to)
 
-        result = Control(job).fit(epoch_batches, -(-len(data) // options.batch_size))
-        target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return guarded(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Control(job).fit(epoch_batches, -(-len(data) // options.batch_size))
