@@ -52,6 +52,15 @@ class Model:
         UsageError, before anything is written, for ids or lengths out of range or a sequence that is too long.
         """
 
+    def profile(
+        self,
+        input_ids: NDArray[np.int32],
+        token_types: NDArray[np.int32],
+        valid_length: NDArray[np.int32],
+        outputs: Sequence[NDArray[np.float32]],
+    ) -> dict[str, float]:
+        """:meth:`forward`, and the seconds that each of its stages took in the calling thread (csrc/ops/stages.h)."""
+
     def states(
         self, input_ids: NDArray[np.int32], token_types: NDArray[np.int32], valid_length: NDArray[np.int32]
     ) -> NDArray[np.float32]:

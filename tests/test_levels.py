@@ -101,7 +101,7 @@ def test_the_test_sees_imports_inside_functions():
 
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
-            "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py",
+            "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
             "bertpass/bench/__main__.py", "benchmarks/kernels.py"]
 
 

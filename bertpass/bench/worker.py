@@ -12,6 +12,7 @@ prepare     key, batches                      seconds of the second forward of t
 time        key, calls                        seconds of each call, a call being a forward of each batch
 run         key, seconds                      begin and end of each call on the clock that all processes share, for
                                               that long and at least once
+profile     key, calls                        seconds of a call by operator, see Engine.profile
 ==========  ================================  =======================================================================
 """
 
@@ -90,6 +91,13 @@ class Server:
                 engine.forward(*batch)
             calls.append((start, time.monotonic()))
         return calls
+
+    def profile(self, key: str, calls: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for batch in self._work[key]:
+            for name, seconds in self.engine.profile(*batch, calls=calls).items():
+                found[name] = found.get(name, 0.0) + seconds
+        return found
 
 
 def give_memory_back() -> None:

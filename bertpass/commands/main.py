@@ -24,6 +24,7 @@ COMMANDS = {
     "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu, scaling, routing: engines"),
     "launch": ("launch", "main", "run a program as several instances on cores of their own"),
     "plan": ("plan", "main", "what a million requests cost, by measured results and prices"),
+    "reproduce": ("reproduce", "main", "published tables and figures beside what this machine measures"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("env", "main", "what this machine and this installation have"),
 }

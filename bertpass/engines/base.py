@@ -45,6 +45,15 @@ class Engine(abc.ABC):
     def describe(self) -> dict[str, Any]:
         """Settings that decide speed and accuracy: versions, threads, precision, what the passes did."""
 
+    def profile(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray, calls: int = 1,
+                ) -> dict[str, float]:
+        """Seconds of one :meth:`forward` of this batch by operator or stage, the mean of ``calls`` forwards.
+
+        What an engine counts as one operator is its own; the names stand in its class. UsageError where it has no
+        timers.
+        """
+        raise UsageError(f"the {self.name} engine has no timers of its operators; native and mxnet have.")
+
     def close(self) -> None:  # noqa: B027 - most engines have nothing to give back
         """Give back what the engine holds."""
 

@@ -79,15 +79,28 @@ void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widt
   const Rows stream = work.stream.from(offsets[0]), low = work.low.from(offsets[0]);
   const Rows& input = low.data ? low : stream;  // what a matrix product reads: in the type of the weights
   qkv_.apply(kernels, team, input, rows, Activation::none, {}, work.qkv);
+  work.lap(Stage::qkv);
   attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), work.qkv, work.mixed, work.scratch,
             work.scratch_of_a_thread);
-  if (bytes) quantize(kernels, team, work.mixed, rows, widths.units, low);  // qkv has read what was there
+  work.lap(Stage::attention);
+  if (bytes) {
+    quantize(kernels, team, work.mixed, rows, widths.units, low);  // qkv has read what was there
+    work.lap(Stage::quantize);
+  }
   proj_.apply(kernels, team, bytes ? low : work.mixed, rows, Activation::none, stream, work.sum);
+  work.lap(Stage::projection);
   attention_norm_.apply(kernels, team, work.sum, rows, stream, low);
+  work.lap(Stage::norm);
   up_.apply(kernels, team, input, rows, activation_, {}, work.hidden);
-  if (bytes) quantize(kernels, team, work.hidden, rows, widths.hidden, work.hidden_low);
+  work.lap(Stage::up);
+  if (bytes) {
+    quantize(kernels, team, work.hidden, rows, widths.hidden, work.hidden_low);
+    work.lap(Stage::quantize);
+  }
   down_.apply(kernels, team, bytes ? work.hidden_low : work.hidden, rows, Activation::none, stream, work.sum);
+  work.lap(Stage::down);
   output_norm_.apply(kernels, team, work.sum, rows, stream, low);
+  work.lap(Stage::norm);
 }
 
 }  // namespace bertpass::native

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "ops/rows.h"
+#include "ops/stages.h"
 
 namespace bertpass::native {
 
@@ -26,6 +27,11 @@ struct Workspace {
   Rows hidden_low;  // the same in bytes, with data where the weights are int8
   char* scratch = nullptr;  // of attention
   Index scratch_of_a_thread = 0;
+
+  Stages* stages = nullptr;  // gets the times of the next forward; null: nobody asks
+  void lap(Stage stage) const {
+    if (stages) stages->lap(stage);
+  }
 
  private:
   Memory memory_;

@@ -91,8 +91,8 @@ void check_batch(const Integers& ids, const Integers& types, const Integers& len
     throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
 }
 
-void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
-             const std::vector<py::array>& outputs) {
+void compute(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs, Stages* stages) {
   check_batch(ids, types, lengths);
   const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
   if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
@@ -107,7 +107,21 @@ void forward(const Model& model, const Integers& ids, const Integers& types, con
   const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
   const Index rows = ids.shape(0), columns = ids.shape(1);
   const py::gil_scoped_release released;
-  model.forward(id, type, length, rows, columns, pointers.data());
+  model.forward(id, type, length, rows, columns, pointers.data(), stages);
+}
+
+void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs) {
+  compute(model, ids, types, lengths, outputs, nullptr);
+}
+
+py::dict profile(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+                 const std::vector<py::array>& outputs) {
+  Stages stages;
+  compute(model, ids, types, lengths, outputs, &stages);
+  py::dict seconds;
+  for (std::size_t stage = 0; stage < kStageNames.size(); ++stage) seconds[kStageNames[stage]] = stages.seconds(stage);
+  return seconds;
 }
 
 Floats states(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths) {
@@ -154,6 +168,8 @@ PYBIND11_MODULE(_native, module) {
            py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none())
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
+           py::arg("outputs"))
+      .def("profile", &bp::profile, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
       .def("states", &bp::states, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"))
       .def_property_readonly("instruction_set", &bp::Model::instruction_set)
