@@ -12,6 +12,7 @@ from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.main import PackOptions
+from bertpass.commands.new_model import NewModelOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.squad import SquadOptions
@@ -20,7 +21,8 @@ from bertpass.options import spelled
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
+            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass new-model", NewModelOptions),
+            ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

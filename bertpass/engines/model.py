@@ -12,6 +12,7 @@ from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.text import tagging
 from bertpass.text.batching import batches
 from bertpass.text.tokenizer import Tokenizer
 
@@ -140,8 +141,6 @@ class Model:
         if self.head.kind != "tokens":
             raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "
                              "finetune/finetune_classifier.py --task_kind tokens.")
-        from bertpass.text import tagging  # other models do without
-
         many = [texts] if isinstance(texts, str) else list(texts)
         plain = [text if isinstance(text, str) else " ".join(text) for text in many]
         spans = [tagging.split_words(text) if isinstance(text, str) else tagging.word_spans(text) for text in many]

@@ -108,14 +108,15 @@ def score_answers(data: SquadData, found: Sequence[Prediction]) -> dict[str, flo
 
 
 def write_answers(folder: Path, found: Sequence[Prediction]) -> None:
-    """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, in the published layout."""
+    """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, in the layout of the BERT recipe's files."""
     def write(name: str, content: dict[str, Any]) -> None:
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     folder.mkdir(parents=True, exist_ok=True)
     write("predictions.json", {p.id: p.text for p in found})
-    write("nbest_predictions.json", {p.id: [{"text": c.text, "probability": c.probability, "score": c.score}
-                                            for c in p.n_best] for p in found})
+    write("nbest_predictions.json", {
+        p.id: [{"text": c.text, "probability": c.probability, "start_logit": c.start_logit, "end_logit": c.end_logit}
+               for c in p.n_best] for p in found})
     odds = {p.id: p.null_odds for p in found if p.null_odds is not None}
     if odds:
         write("null_odds.json", odds)

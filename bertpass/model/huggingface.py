@@ -175,11 +175,11 @@ def _head(content: Mapping[str, Any], config: EncoderConfig, found: Mapping[str,
     layers = [f"{layer}.weight" for layer in _CLASSIFIERS[config.family].values()]
     if "qa_outputs.weight" in found:
         return HeadConfig("qa")
-    whole = layers[-1] in found and (config.family == "bert" and config.use_pooler or layers[0] in found)
-    if architecture.endswith(_SEQUENCE) or (not architecture and whole):
-        if layers[-1] in found:
-            return HeadConfig(_problem(content, len(found[layers[-1]])), num_labels=len(found[layers[-1]]))
-    elif "classifier.weight" in found and (not architecture or architecture.endswith(_TOKENS)):
+    whole = all(layer in found for layer in layers) and (config.family != "bert" or config.use_pooler)
+    if whole and (not architecture or architecture.endswith(_SEQUENCE)):
+        outputs = len(found[layers[-1]])
+        return HeadConfig(_problem(content, outputs), num_labels=outputs)
+    if "classifier.weight" in found and (not architecture or architecture.endswith(_TOKENS)):
         return HeadConfig("tokens", num_labels=len(found["classifier.weight"]))
     return HeadConfig("none")
 
