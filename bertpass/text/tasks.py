@@ -257,8 +257,8 @@ def has_split(task: Task, data_dir: str | Path, split: str) -> bool:
 
 
 def stem(path: str | Path) -> str:
-    """The name of a file without its endings: "dev_matched" of dev_matched.tsv.gz."""
-    return Path(path).name.split(".")[0]
+    """The name of a file without its ending: "dev_matched" of dev_matched.tsv.gz."""
+    return Path(Path(path).name.removesuffix(".gz")).stem
 
 
 def _folders(task: Task, root: Path) -> list[Path]:

@@ -217,7 +217,7 @@ def test_deploys_rankings_and_the_rerank_task(ranker, encoder, data, kinds_data,
         toy.result(ranker, "metrics.json")["metrics"])
     assert finetune.classifier(toy.classify(encoder, tmp_path / "squad", "--task_name", "SQuAD-rerank", "--data_dir",
                                             data / "squad", "--training_steps", 3)) == 0
-    assert toy.result(tmp_path / "squad", "metrics.json")["dev_rows"] == {"dev-v1": 240}
+    assert toy.result(tmp_path / "squad", "metrics.json")["dev_rows"] == {"dev-v1.1": 240}
 
 
 # -- losses -----------------------------------------------------------------------------------------------------------
