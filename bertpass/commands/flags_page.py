@@ -21,8 +21,8 @@ from bertpass.options import spelled
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass new-model", NewModelOptions),
-            ("bertpass env", EnvOptions))
+            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions),
+            ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

@@ -157,7 +157,7 @@ class Model:
 
     def _use(self) -> str:
         """The method for this model's head."""
-        return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank() or predict()"}.get(self.head.kind, "predict()")
+        return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()"}.get(self.head.kind, "predict()")
 
     def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
                version_2: bool = False, null_score_diff_threshold: float = 0.0) -> Answer:

@@ -31,8 +31,8 @@ class ClassifierOptions(FinetuneOptions):
     task_name: str | None = flag(None, f"task: {', '.join(TRAINED)}; with --train_file a name of your own (default: "
                                  "custom)", group="data")
     task_kind: str = flag("classification", "of own data: classification; regression for numbers as labels; multilabel "
-                          "for any number of labels a row; ranking for query, passage, relevance; tokens for CoNLL files",
-                          group="data", choices=OWN_KINDS)
+                          "for any number of labels a row; ranking for query, passage, relevance; tokens for CoNLL "
+                          "files", group="data", choices=OWN_KINDS)
     label_separator: str = flag(",", "of own multi-label data: what stands between the labels of a row", group="data")
     threshold: float = flag(0.5, "of own multi-label data: probability above which a label is given", group="data",
                             least=0, most=1)
@@ -113,8 +113,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     Returns
     -------
     dict
-        What metrics.json holds: task, metrics of the best epoch, history, seconds, and the test split's metrics where it
-        has labels.
+        What metrics.json holds: task, metrics of the best epoch, history, seconds, and the test split's metrics where
+        it has labels.
     """
     options.check()
     splits = read_splits(options)

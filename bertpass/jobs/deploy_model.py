@@ -181,7 +181,8 @@ def _random(options: DeployOptions, head: HeadConfig, labels: Sequence[str]) -> 
         raise UsageError(f"--vocab: {tokenizer.vocab_size} tokens do not fit a model of {config.vocab_size}.")
     params = parameters.random({**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}, seed=0,
                                random_bias=True)
-    return Checkpoint(config, head, params, tokenizer, list(labels) or None, source=f"random weights ({options.bert_model})")
+    return Checkpoint(config, head, params, tokenizer, list(labels) or None,
+                      source=f"random weights ({options.bert_model})")
 
 
 def _borrowed_tokenizer() -> Tokenizer:

@@ -108,7 +108,7 @@ def score_answers(data: SquadData, found: Sequence[Prediction]) -> dict[str, flo
 
 
 def write_answers(folder: Path, found: Sequence[Prediction]) -> None:
-    """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, in the layout of the BERT recipe's files."""
+    """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, as the BERT recipe does."""
     def write(name: str, content: dict[str, Any]) -> None:
         (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 

@@ -53,8 +53,8 @@ _CLASSIFIERS = {
 _TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
 _SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
 _SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering"}
-# How a classifier is trained and read, as config.json says it; re-ranking is that of sentence-transformers' cross-encoders:
-# one logit, binary cross entropy, and the activation among their own fields (the older field is the first).
+# How a classifier is trained, as config.json says it. Re-ranking is that of sentence-transformers' cross-encoders: one
+# logit, binary cross entropy, and the activation among their own fields (the older field is the first).
 _PROBLEMS = {"classification": "single_label_classification", "regression": "regression",
              "multilabel": "multi_label_classification", "ranking": "multi_label_classification"}
 _CROSS_ENCODER = ("sbert_ce_default_activation_function", "sentence_transformers")

@@ -16,7 +16,7 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
     """Pairs of a question and a paragraph of a SQuAD file, relevance 1 for the paragraph that it was asked about.
 
     Beside that one come others of the same article, drawn by the question's id alone and so always the same, up to
-    ``CANDIDATES[split]``, in an order that does not tell. Questions without an answer, or of an article with a single
+    ``CANDIDATES``, in an order that does not tell. Questions without an answer, or of an article with a single
     paragraph, are left out.
 
     Raises
@@ -24,7 +24,7 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
     DataError
         As :func:`~bertpass.text.squad_data.read_squad`, or no question is left.
     """
-    questions = read_squad(path).questions
+    questions, count = read_squad(path).questions, CANDIDATES.get(split, CANDIDATES["dev"])
     articles: dict[str, dict[str, None]] = {}
     for question in questions:
         articles.setdefault(question.title, {})[question.context] = None
@@ -34,7 +34,7 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
         if not question.answers or not others:
             continue
         source = random.Random(question.id)
-        chosen = [question.context, *source.sample(others, min(CANDIDATES.get(split, CANDIDATES["dev"]) - 1, len(others)))]
+        chosen = [question.context, *source.sample(others, min(count - 1, len(others)))]
         source.shuffle(chosen)
         made += [Example(question.question, context, float(context == question.context), str(len(made) + at),
                          group=question.id) for at, context in enumerate(chosen)]

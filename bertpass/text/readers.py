@@ -154,9 +154,8 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     if need_labels and len(task.labels) < least:
         raise DataError(f"{path}: found only the label {', '.join(task.labels)}; classification needs at least two."
                         if least == 2 else f"{path} names no label in any row; expected {EXPECTED}.")
-    examples = [example if cell is None else
-                dataclasses.replace(example, label=label_cells.read(task, cell, where)) for where, example, cell in rows]
-    return examples, task.labels
+    return [example if cell is None else dataclasses.replace(example, label=label_cells.read(task, cell, where))
+            for where, example, cell in rows], task.labels
 
 
 def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, Example, Any]]:

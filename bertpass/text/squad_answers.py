@@ -15,7 +15,7 @@ from bertpass.text.squad_windows import Window
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible answer: ``context[start:end] == text``; "" at 0, 0 is no answer. Its score is the sum of its logits."""
+    """A possible answer: ``context[start:end] == text``; "" at 0, 0 is no answer. The score is the logits' sum."""
 
     text: str
     start: int

@@ -1,8 +1,8 @@
 """Tags of words: the schemes of named entities, entities from tags, and words to rows of a model's input.
 
-IOB1, IOB2 (BIO) and IOBES (also BILOU) mark the words of an entity in different ways; here all of them become IOB2: "B-"
-and the type at an entity's first word, "I-" at the others, "O" outside (Ramshaw and Marcus 1995; Tjong Kim Sang and
-Veenstra 1999).
+IOB1, IOB2 (BIO) and IOBES (also BILOU) mark the words of an entity in different ways; here all of them become IOB2:
+"B-" and the type at an entity's first word, "I-" at the others, "O" outside (Ramshaw and Marcus 1995; Tjong Kim Sang
+and Veenstra 1999).
 """
 
 from __future__ import annotations

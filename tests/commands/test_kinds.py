@@ -37,9 +37,9 @@ def tagger(encoder, kinds_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labeller(encoder, kinds_data, tmp_path_factory):
-    return trained(encoder, tmp_path_factory.mktemp("several") / "out", "--task_kind", "multilabel", "--label_separator",
-                   ";", "--train_file", kinds_data / "several.train.csv", "--dev_file", kinds_data / "several.dev.csv",
-                   "--test_file", kinds_data / "several.test.csv")
+    return trained(encoder, tmp_path_factory.mktemp("several") / "out", "--task_kind", "multilabel",
+                   "--label_separator", ";", "--train_file", kinds_data / "several.train.csv", "--dev_file",
+                   kinds_data / "several.dev.csv", "--test_file", kinds_data / "several.test.csv")
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def test_tags_like_transformers(tagger, tmp_path):
     pipeline = transformers.pipeline("token-classification", str(tmp_path / "folder"), aggregation_strategy="first")
     for path in (tagger / "bundle", tmp_path / "folder"):
         model = bertpass.load(path)
-        for text in ("the film was tall anna , so young bert", "plot film", "so tall young emil rich dora anna fred the"):
+        for text in ("the film was tall anna , so young bert", "plot film", "so tall young emil rich dora anna the"):
             theirs, ours = pipeline(text), model.tag(text)
             assert [(e.label, e.start, e.end) for e in ours] == \
                 [(e["entity_group"], e["start"], e["end"]) for e in theirs]
@@ -236,7 +236,8 @@ def test_losses_are_those_of_torch():
     logits = source.normal(0, 20, (5, 3)).astype("float32")
     several = source.integers(0, 2, (5, 3)).astype("int32")
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor(logits), torch.tensor(several).float())
-    assert losses.binary(mx.nd.array(logits), batch(several)).mean().asscalar() == pytest.approx(float(wanted), rel=1e-5)
+    found = losses.binary(mx.nd.array(logits), batch(several)).mean().asscalar()
+    assert found == pytest.approx(float(wanted), rel=1e-5)
     relevance = np.array([0, 1, 0.5, 0, 1], np.float32)
     wanted = torch.nn.functional.binary_cross_entropy_with_logits(torch.tensor(logits[:, 0]), torch.tensor(relevance))
     found = losses.binary(mx.nd.array(logits[:, :1]), batch(relevance)).mean().asscalar()

@@ -1,7 +1,7 @@
 """Every task on rows of its real files: fine-tuned for two steps, deployed, scored, predictions written.
 
-The model is made by `bertpass new-model` from the files' own words, English and Chinese, and stays as good as random: the
-scores mean nothing; what is tested is that files, columns, labels, metrics and the names of predictions fit.
+The model is made by `bertpass new-model` from the files' own words, English and Chinese, and stays as good as random:
+the scores mean nothing; what is tested is that files, columns, labels, metrics and the names of predictions fit.
 """
 
 import gzip

@@ -38,8 +38,8 @@ def labelled(source):
 def ranked(source, query):
     """(query, passage, relevance) of four passages, one of them relevant."""
     right = source.randrange(4)
-    return [(query, " ".join([*source.choices(PLAIN, k=3), source.choice(GOOD if at == right else BAD)]), int(at == right))
-            for at in range(4)]
+    passages = [" ".join([*source.choices(PLAIN, k=3), source.choice(GOOD if at == right else BAD)]) for at in range(4)]
+    return [(query, passage, int(at == right)) for at, passage in enumerate(passages)]
 
 
 def write(root):

@@ -74,7 +74,7 @@ def test_ranks_past_the_tenth_and_ties() -> None:
     late = [float(12 - i) for i in range(12)]
     assert ranking(["mrr@10"], late, [0] * 9 + [1, 0, 0], ["q"] * 12)["mrr@10"] == pytest.approx(0.1)
     assert ranking(["mrr@10"], late, [0] * 10 + [1, 0], ["q"] * 12)["mrr@10"] == 0.0
-    assert ranking(["mrr@10"], [1.0, 1.0], [1, 0], ["q", "q"])["mrr@10"] == 0.5  # a model that cannot tell gains nothing
+    assert ranking(["mrr@10"], [1.0, 1.0], [1, 0], ["q", "q"])["mrr@10"] == 0.5  # who cannot tell gains nothing
 
 
 def test_graded_relevance_is_a_gain() -> None:

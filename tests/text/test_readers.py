@@ -292,7 +292,8 @@ def test_faulty_labels(content: str, words: str, tmp_path: Path) -> None:
 
 
 def test_rankings(tmp_path: Path) -> None:
-    plain, _ = read_own(write(tmp_path / "a.tsv", "query\tpassage\trelevance\nq\ta\t1\nq\tb\t0.5\nr\tc\t0\n"), "ranking")
+    path = write(tmp_path / "a.tsv", "query\tpassage\trelevance\nq\ta\t1\nq\tb\t0.5\nr\tc\t0\n")
+    plain, _ = read_own(path, "ranking")
     assert [(r.text, r.text_pair, r.label, r.group) for r in plain] == [
         ("q", "a", 1.0, "q"), ("q", "b", 0.5, "q"), ("r", "c", 0.0, "r")]
     grouped, labels = read_own(write(tmp_path / "b.csv", "group,text,text_pair,label\n1,q,a,1\n2,q,b,0\n"), "ranking")
