@@ -3,7 +3,7 @@
 To add a task, add a :class:`Task` to ``_DECLARED``: its folder names, the columns of its text and label, its labels in
 order, its metrics. Columns are counted from 0. Sources: the GLUE benchmark's files and the names that its site expects
 of predictions (Wang et al. 2018), SQuAD (Rajpurkar et al. 2016, 2018), CoNLL-2003 (Tjong Kim Sang and De Meulder 2003),
-and the ERNIE layout of XNLI, LCQMC and ChnSentiCorp that GluonNLP reads.
+WNUT-17 (Derczynski et al. 2017), and the ERNIE layout of XNLI, LCQMC and ChnSentiCorp that GluonNLP reads.
 """
 
 from __future__ import annotations
@@ -180,6 +180,9 @@ _DECLARED = (
     Task("NER", "tokens", ("CoNLL-2003", "CoNLL2003", "NER"), None, _TAGGING, "f1", layout="conll",
          files={"train": (("train.txt", "eng.train"),), "dev": (("valid.txt", "dev.txt", "eng.testa"),),
                 "test": (("test.txt", "eng.testb"),)}, aliases=("CoNLL-2003", "CoNLL2003")),
+    Task("WNUT-17", "tokens", ("WNUT-17", "WNUT17", "emerging_entities_17"), None, _TAGGING, "f1", layout="conll",
+         files={"train": (("wnut17train.conll",),), "dev": (("emerging.dev.conll",),),
+                "test": (("emerging.test.annotated", "emerging.test"),)}, aliases=("WNUT17", "WNUT")),
     Task("SQuAD-rerank", "ranking", ("SQuAD", "SQuAD-1.1"), None, _RANKING, "mrr@10", layout="paragraphs",
          files=_SQUAD_FILES, aliases=("rerank",), max_length=256),
     # Sentence embeddings are judged on STS-B: Spearman of the cosine with the score of a pair.

@@ -13,7 +13,7 @@ from bertpass.text.readers import read_own, read_split, read_task_file
 from bertpass.text.tasks import TASKS, find_split, get_task, own_task
 
 NAMES = ["MRPC", "QQP", "QNLI", "RTE", "STS-B", "CoLA", "MNLI", "AX", "WNLI", "SST", "XNLI", "LCQMC", "ChnSentiCorp",
-         "QA", "NER", "SQuAD-rerank", "embedding"]
+         "QA", "NER", "WNUT-17", "SQuAD-rerank", "embedding"]
 
 
 def write(path: Path, content: str | bytes) -> Path:
