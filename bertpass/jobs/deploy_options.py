@@ -87,6 +87,8 @@ class DeployOptions:
             raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")
         self.pass_names()
+        if not self.label_separator:
+            raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
         if self.only_infer and not self.exported_model:
             raise UsageError("--only_infer needs --exported_model PREFIX: the files PREFIX-symbol.json and "
                              "PREFIX-0000.params of an earlier run.")
