@@ -163,7 +163,7 @@ def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Ex
 
 def _with_labels(task: Task | None, examples: Sequence[Example]) -> Task | None:
     """The task, with the labels of the data where it has none of its own."""
-    if task is None or not task.open:
+    if task is None or not task.open or not examples:
         return task
     return dataclasses.replace(task, labels=KINDS[task.kind].labels(examples))
 
