@@ -47,7 +47,6 @@ REQUIRES = [
     "tokenizers>=0.20,<0.24",
     "scipy>=1.10",
     "scikit-learn>=1.3",
-    "seqeval>=1.2.2",
     "rich>=13",
     "packaging",
     "huggingface_hub>=0.24",

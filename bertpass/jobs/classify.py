@@ -79,6 +79,7 @@ def read_splits(options: ClassifierOptions) -> Splits:
     if task.kind in ("qa", "embedding"):
         raise UsageError(f"--task_name {task.name}: is not trained here"
                          + ("; use finetune/finetune_squad.py." if task.kind == "qa" else "."))
+    KINDS[task.kind].check()
     root = options.data_dir or download(task)
     train = [] if options.only_inference else read_split(task, root, "train")
     dev = {stem(path): read_task_file(task, path, "dev") for path in find_split(task, root, "dev")}
@@ -95,6 +96,7 @@ def read_splits(options: ClassifierOptions) -> Splits:
 
 def _own_splits(options: ClassifierOptions, labels: Sequence[str] | None) -> Splits:
     kind: Kind = options.task_kind  # type: ignore[assignment]  # of OWN_KINDS
+    KINDS[kind].check()
     separator = options.label_separator
     train: list[Example] = []
     if options.train_file and not options.only_inference:

@@ -15,6 +15,7 @@ import numpy as np
 
 from bertpass.engines.results import sigmoid
 from bertpass.errors import DataError, UsageError
+from bertpass.extras import require
 from bertpass.jobs.predict import Dataset, encode_examples
 from bertpass.model.config import HeadConfig
 from bertpass.text import metrics
@@ -38,6 +39,9 @@ class Kind:
             raise UsageError(f"task {task.name} takes its labels from training data: give --model_parameters, or data "
                              "with labels.")
         return HeadConfig(task.kind, num_labels=task.outputs)
+
+    def check(self) -> None:
+        """MissingDependencyError, before any long work, where a package that the metrics need is not installed."""
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """The labels that examples of a task with open labels hold."""
@@ -116,6 +120,9 @@ class Tokens(Kind):
     """A tag for every word, from its first token; metrics are of entities, the file is in CoNLL's columns."""
 
     file = "predictions.conll"
+
+    def check(self) -> None:
+        require("seqeval.metrics", "ner")
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         return label_names(tag for example in examples for tag in example.tags or ())

@@ -68,6 +68,8 @@ def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> So
     labels
         The model's labels, for an own file; None before the model is known.
     """
+    if task.kind in kinds.KINDS:
+        kinds.KINDS[task.kind].check()
     if options.eval_file:
         path, name = options.eval_file, stem(options.eval_file)
         if task.kind == "qa":

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import DataError, UsageError, unknown
+from bertpass.extras import require
 
 Numbers = Sequence[float] | np.ndarray
 CUT = 10  # ranks that mrr@10 and ndcg@10 look at
@@ -174,9 +175,10 @@ def tagging(names: Iterable[str], predictions: Sequence[Sequence[str]],
         An unknown metric.
     DataError
         No sentence.
+    MissingDependencyError
+        seqeval is not installed.
     """
-    from seqeval.metrics import classification_report
-
+    classification_report = require("seqeval.metrics", "ner").classification_report
     if not tags:
         raise DataError("metrics need at least one sentence with tags.")
     wanted = {name: _named(name, {"precision": "precision", "recall": "recall", "f1": "f1-score"}) for name in names}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -109,6 +110,27 @@ def test_gold_as_prediction_is_perfect(rows: list[tuple[list[str], str, int]]) -
     found = evaluate(data, {q.id: next((a.text for a in q.answers or () if normalize(a.text)), "")
                             for q in data.questions})
     assert found["exact"] == found["f1"] == 100.0
+
+
+@pytest.mark.data
+def test_the_official_2_0_program_on_real_questions(real_data: Path) -> None:
+    """Made-up predictions for 4719 real questions; the figures are what evaluate-v2.0.py of the SQuAD site printed.
+
+    It was run with these predictions and odds as --na-prob-file, and --na-prob-thresh 100 so that it changed none.
+    """
+    data = read_squad(real_data / "SQuAD" / "train-v2.0-first10.json.gz")
+    predictions, odds = {}, {}
+    for at, question in enumerate(data.questions):
+        number = zlib.crc32(question.id.encode())
+        own = question.answers[0].text if question.answers else ""
+        other = next((q.answers[0].text for q in data.questions[at + 1:] if q.answers), "")
+        predictions[question.id] = ["", own, own + " of the", " ".join(own.split()[:2]).upper(), other][number % 5]
+        odds[question.id] = (number // 5 % 1000 - 500) / 100 + (0 if question.answers else 4)
+    assert evaluate(data, predictions, odds) == {name: pytest.approx(value, rel=1e-13) for name, value in {
+        "exact": 35.34647171010808, "f1": 53.96633343831354, "total": 4719, "HasAns_exact": 33.4248455730954,
+        "HasAns_f1": 53.527139669504145, "HasAns_total": 4371, "NoAns_exact": 59.48275862068966,
+        "NoAns_f1": 59.48275862068966, "NoAns_total": 348, "best_exact": 36.61792752701844, "best_exact_thresh": 4.99,
+        "best_f1": 55.23778925522405, "best_f1_thresh": 4.99}.items()}
 
 
 @pytest.mark.data

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertpass.errors import DataError, UsageError
@@ -41,11 +41,12 @@ def test_odd_sequences(tags: str, plain: str) -> None:
     assert to_iob2(tags.split()) == plain.split()
 
 
+@settings(deadline=None)  # the first call imports seqeval
 @given(st.lists(st.sampled_from(["O", "B-X", "I-X", "E-X", "S-X", "B-Y", "I-Y", "L-Y", "U-Y"]), max_size=12))
 def test_iob2_is_stable_and_agrees_with_seqeval(tags: list[str]) -> None:
     plain = to_iob2(tags)
     assert to_iob2(plain) == plain
-    seqeval = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="pip install 'seqeval>=1.2.2'")
+    seqeval = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="pip install 'bertpass[ner]'")
     assert entities(tags) == [(first, last + 1, kind) for kind, first, last in seqeval.get_entities(plain)]
 
 
