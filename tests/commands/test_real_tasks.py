@@ -117,7 +117,7 @@ def test_task_from_training_to_deployment(name, root, model, tmp_path, capsys):
     code = deploy.main(argv)
     assert code == 0, capsys.readouterr().err
     result = toy.result(tmp_path / "deployed" / name, "result.json")
-    assert result["metrics"] == pytest.approx(trained["metrics"], abs=1e-6) and result["complete"]
+    assert result["metrics"] == pytest.approx(trained["metrics"], abs=1e-3) and result["complete"]
     assert len(result["files"]) == len(find_split(task, root, "dev"))
     names = {p.name for p in (tmp_path / "deployed" / name).glob("predictions*")}
     assert names == ({"predictions_dev_matched.tsv", "predictions_dev_mismatched.tsv"} if name == "MNLI" else

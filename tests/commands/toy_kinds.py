@@ -49,7 +49,7 @@ def write(root):
         source = random.Random(seed)
         sentences = ["".join(f"{word} XX {tag}\n" for word, tag in tagged(source)) for _ in range(count)]
         (root / "CoNLL-2003" / f"{split}.txt").write_text("-DOCSTART- X O\n\n" + "\n".join(sentences))
-        texts = [labelled(source) for _ in range(count)]
+        texts = [labelled(source) for _ in range(count if name != "train" else 3 * count)]
         with (root / f"several.{name}.csv").open("w", newline="") as file:
             csv.writer(file).writerows([("text", "label"), *((text, ";".join(names)) for text, names in texts)])
         with (root / f"several.{name}.jsonl").open("w") as file:
