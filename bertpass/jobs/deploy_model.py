@@ -139,8 +139,8 @@ def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Ex
                      vocab=options.vocab, num_heads=options.num_heads, kind=task.kind if task else None,
                      allow_pickle=options.allow_pickle)
     elif options.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
-        task = _with_labels(task, examples)
-        return _random(options, head_for(task), task.labels if task else ())
+        known = None if task is None else _with_labels(task, examples)
+        return _random(options, head_for(known), known.labels if known else ())
     else:
         found = load(options.bert_model or "", dataset=options.dataset_name, vocab=options.vocab,
                      num_heads=options.num_heads, allow_pickle=options.allow_pickle)
@@ -161,9 +161,9 @@ def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Ex
     return in_order(found, task.labels)
 
 
-def _with_labels(task: Task | None, examples: Sequence[Example]) -> Task | None:
+def _with_labels(task: Task, examples: Sequence[Example]) -> Task:
     """The task, with the labels of the data where it has none of its own."""
-    if task is None or not task.open or not examples:
+    if not task.open or not examples:
         return task
     return dataclasses.replace(task, labels=KINDS[task.kind].labels(examples))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -18,7 +17,7 @@ from bertpass.errors import DataError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.predict import Dataset, encode_examples
 from bertpass.model.config import HeadConfig
-from bertpass.text import metrics
+from bertpass.text import metrics, tasks
 from bertpass.text.conll import write_conll
 from bertpass.text.example import Example
 from bertpass.text.tagging import OUTSIDE, label_names, tag_rows, to_iob2
@@ -191,8 +190,9 @@ class Embedding(Kind):
         np.save(path, np.stack(outputs))
 
 
-KINDS: Mapping[str, Kind] = {"classification": Classification(), "regression": Regression(), "ranking": Ranking(),
-                             "multilabel": MultiLabel(), "tokens": Tokens(), "embedding": Embedding()}
+KINDS: Mapping[tasks.Kind, Kind] = {
+    "classification": Classification(), "regression": Regression(), "ranking": Ranking(), "multilabel": MultiLabel(),
+    "tokens": Tokens(), "embedding": Embedding()}
 
 
 def score(task: Task, parts: Mapping[str, tuple[Outputs, Dataset]]) -> dict[str, float]:

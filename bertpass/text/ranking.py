@@ -10,6 +10,7 @@ from bertpass.text.example import Example
 from bertpass.text.squad_data import read_squad
 
 CANDIDATES = {"train": 5, "dev": 10}  # paragraphs a question at most, its own among them
+DEV_QUESTIONS = 1000  # at most; those of SQuAD's dev file would be a hundred thousand pairs
 
 
 def read_paragraphs(path: str | Path, split: str) -> list[Example]:
@@ -17,7 +18,7 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
 
     Beside that one come others of the same article, drawn by the question's id alone and so always the same, up to
     ``CANDIDATES``, in an order that does not tell. Questions without an answer, or of an article with a single
-    paragraph, are left out.
+    paragraph, are left out; of a development file every n-th question is taken, ``DEV_QUESTIONS`` at most.
 
     Raises
     ------
@@ -29,7 +30,8 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
     for question in questions:
         articles.setdefault(question.title, {})[question.context] = None
     made: list[Example] = []
-    for question in questions:
+    step = 1 if split == "train" else -(-len(questions) // DEV_QUESTIONS)
+    for question in questions[::step]:
         others = [context for context in articles[question.title] if context != question.context]
         if not question.answers or not others:
             continue

@@ -37,9 +37,9 @@ def tagger(encoder, kinds_data, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def labeller(encoder, kinds_data, tmp_path_factory):
-    return trained(encoder, tmp_path_factory.mktemp("several") / "out", "--task_kind", "multilabel",
-                   "--epochs", 8, "--lr", "2e-3", "--label_separator", ";", "--train_file", kinds_data / "several.train.csv", "--dev_file",
-                   kinds_data / "several.dev.csv", "--test_file", kinds_data / "several.test.csv")
+    return trained(encoder, tmp_path_factory.mktemp("several") / "out", "--task_kind", "multilabel", "--epochs", 8,
+                   "--lr", "2e-3", "--label_separator", ";", "--train_file", kinds_data / "several.train.csv",
+                   "--dev_file", kinds_data / "several.dev.csv", "--test_file", kinds_data / "several.test.csv")
 
 
 @pytest.fixture(scope="module")

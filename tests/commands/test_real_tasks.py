@@ -7,6 +7,7 @@ the scores mean nothing; what is tested is that files, columns, labels, metrics 
 import gzip
 import json
 import os
+
 import pytest
 import toy
 

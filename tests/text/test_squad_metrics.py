@@ -68,8 +68,8 @@ def test_version_2_worked_example() -> None:
 def test_published_examples_of_the_official_2_0_program(rows: list[tuple[str, str]], value: float) -> None:
     """Inputs and outputs that the metric card of squad_v2 in huggingface/evaluate gives for the official program."""
     data = data_of({str(at): [gold] for at, (gold, _) in enumerate(rows)}, version_2=True)
-    found = evaluate(data, {str(at): said for at, (_, said) in enumerate(rows)}, dict.fromkeys(map(str, range(len(rows))),
-                                                                                         0.0))
+    predictions = {str(at): said for at, (_, said) in enumerate(rows)}
+    found = evaluate(data, predictions, dict.fromkeys(predictions, 0.0))
     assert found == {"exact": value, "f1": value, "total": len(rows), "HasAns_exact": value, "HasAns_f1": value,
                      "HasAns_total": len(rows), "best_exact": value, "best_exact_thresh": 0.0, "best_f1": value,
                      "best_f1_thresh": 0.0}

@@ -17,7 +17,7 @@ from bertpass.text.tagging import entities, label_names, split_words, tag_rows, 
 from bertpass.text.tasks import get_task
 from bertpass.text.tokenizer import Tokenizer
 
-IOB2 = "B-PER I-PER B-PER O B-LOC O O B-ORG I-ORG I-ORG".split()
+IOB2 = ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "O", "O", "B-ORG", "I-ORG", "I-ORG"]
 
 
 @pytest.mark.parametrize("tags", [
