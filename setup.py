@@ -45,6 +45,7 @@ REQUIRES = [
     "numpy>=1.23.5,<2",
     "gluonnlp==0.10.0",
     "tokenizers>=0.20,<0.24",
+    "safetensors>=0.5",
     "scipy>=1.10",
     "scikit-learn>=1.3",
     "rich>=13",

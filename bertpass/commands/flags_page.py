@@ -8,6 +8,7 @@ from typing import Any
 from bertpass import errors
 from bertpass.commands.bench import BenchOptions
 from bertpass.commands.bench_cpu import CpuOptions
+from bertpass.commands.bench_finetuning import FinetuningOptions
 from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
@@ -21,6 +22,7 @@ from bertpass.options import spelled
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
+            ("python -m bertpass.bench finetuning", FinetuningOptions),
             ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions),
             ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 

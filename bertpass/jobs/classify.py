@@ -164,7 +164,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history}
+        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history,
+                  "samples_per_second": trainer.samples_per_second}
     result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),
               "dev_rows": {name: len(rows) for name, rows in splits.dev.items()}, "seed": options.seed}

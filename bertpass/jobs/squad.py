@@ -129,7 +129,8 @@ def run(options: SquadOptions) -> dict[str, Any]:
         trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
+        result |= {"epoch": best.epoch + 1, "history": trainer.history,
+                   "samples_per_second": trainer.samples_per_second, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
     scores, found = score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,

@@ -66,7 +66,13 @@ class Trainer:
         self.stopping = Stopping()
         self.best = Best()
         self.history: list[dict[str, Any]] = []
+        self._rows, self._seconds = 0, 0.0  # trained by this process, without evaluations
         self._make_trainer()
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Rows trained by this process over the time of their steps; None before the first."""
+        return round(self._rows / self._seconds, 2) if self._rows else None
 
     def _make_trainer(self) -> None:
         options = self.options
@@ -161,6 +167,8 @@ class Trainer:
             if (step + 1) % options.log_interval == 0 and time.monotonic() - logged > 1:
                 logged = time.monotonic()
                 log.debug("step %d/%d  %s", step + 1, total, note)
+        self._rows += seen
+        self._seconds += time.monotonic() - start
         log.info("epoch %d: %s, %.0f s", epoch + 1, note, time.monotonic() - start)
 
     def _step(self, batch: Batch, rate: float) -> float:
