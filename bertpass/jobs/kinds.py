@@ -195,27 +195,29 @@ KINDS: Mapping[tasks.Kind, Kind] = {
     "tokens": Tokens(), "embedding": Embedding()}
 
 
-def score(task: Task, parts: Mapping[str, tuple[Outputs, Dataset]]) -> dict[str, float]:
-    """The metrics of a split's files by name; where there are several, ``"accuracy (dev_matched)"`` and so on."""
-    kind = KINDS[task.kind]
+Parts = Mapping[str, tuple[Outputs, Dataset]]  # of a split, by the names of its files without their endings
+
+
+def score(task: Task, parts: Parts, several: bool | None = None) -> dict[str, float]:
+    """The metrics of a split's files; where it has several (default: here), ``"accuracy (dev_matched)"`` and so on."""
+    kind, named = KINDS[task.kind], len(parts) > 1 if several is None else several
     found: dict[str, float] = {}
     for name, (outputs, data) in parts.items():
         scores = kind.score(task, outputs, data)
-        found.update(scores if len(parts) == 1 else {f"{metric} ({name})": v for metric, v in scores.items()})
+        found.update(scores if not named else {f"{metric} ({name})": v for metric, v in scores.items()})
     return found
 
 
-def write(folder: Path, task: Task, parts: Mapping[str, tuple[Outputs, Dataset]]) -> list[Path]:
+def write(folder: Path, task: Task, parts: Parts, several: bool | None = None) -> list[Path]:
     """Write the predictions of a split's files: by the name that GLUE's site expects, where the task has one.
 
-    ``parts`` are by the files' names without their endings. Others are called "predictions", with the file's name where
-    there are several.
+    Others are called "predictions", with the file's name where the split has several (default: here).
     """
-    kind, written = KINDS[task.kind], []
+    kind, written, named = KINDS[task.kind], [], len(parts) > 1 if several is None else several
     folder.mkdir(parents=True, exist_ok=True)
     usual = Path(kind.file)
     for name, (outputs, data) in parts.items():
-        own = kind.file if len(parts) == 1 else f"{usual.stem}_{name}{usual.suffix}"
+        own = kind.file if not named else f"{usual.stem}_{name}{usual.suffix}"
         path = folder / task.submission.get(name, own)
         kind.write(path, task, outputs, data)
         written.append(path)

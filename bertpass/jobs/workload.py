@@ -120,10 +120,10 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
         return found
 
     def scored(out: Outputs) -> dict[str, float]:
-        return kinds.score(task, split(out))
+        return kinds.score(task, split(out), several=len(parts) > 1)
 
     def written(folder: Path, out: Outputs) -> None:
-        kinds.write(folder, task, split(out))
+        kinds.write(folder, task, split(out), several=len(parts) > 1)
 
     whole = Dataset([row for data in parts.values() for row in data.encodings],
                     per_token=any(data.per_token for data in parts.values()))

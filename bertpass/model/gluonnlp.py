@@ -2,7 +2,7 @@
 
 A pretrained file has the bare names of a BERTModel (``encoder...``, ``word_embed.0.weight``, ``pooler...``, and the
 ``decoder`` and ``classifier`` of pretraining, which are not used here). A fine-tuned one has them under ``bert.`` or
-``roberta.``, with a head beside them: ``classifier.N`` or ``span_classifier``.
+``roberta.``, with a head beside them: ``classifier.N``, ``span_classifier`` or ``tag_classifier``.
 """
 
 from __future__ import annotations

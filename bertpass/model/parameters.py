@@ -52,6 +52,7 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
 
     BERT's classifier is one layer on the pooler, RoBERTa's two layers in GluonNLP's RoBERTaClassifier, DistilBERT's two
     layers as in transformers' DistilBertForSequenceClassification; the numbers count the dropouts before the layers.
+    Answers and tags are one layer on every token's state.
     """
     last = last_layer(config, head)
     if last is None:
