@@ -20,14 +20,16 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.extras import require
 from bertpass.jobs import classify, squad
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Dataset, answers, collect, encode_examples, encode_questions, score, score_answers
+from bertpass.jobs.kinds import KINDS, score
+from bertpass.jobs.predict import Dataset, answers, collect, encode_questions, score_answers
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.config import CLASSIFIERS
 from bertpass.text.batching import Batch, batches
 from bertpass.text.tokenizer import Tokenizer
 
 #: transformers' class for each kind of head
-CLASSES = {"classification": "AutoModelForSequenceClassification", "regression": "AutoModelForSequenceClassification",
-           "qa": "AutoModelForQuestionAnswering"}
+CLASSES = {**dict.fromkeys(CLASSIFIERS, "AutoModelForSequenceClassification"),
+           "tokens": "AutoModelForTokenClassification", "qa": "AutoModelForQuestionAnswering"}
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight")
 
 
@@ -112,7 +114,11 @@ class Control:
         logits = out.logits
         if self.job.kind == "regression":
             return 0.5 * functional.mse_loss(logits.reshape(-1), labels.float())
-        return functional.cross_entropy(logits, labels.long())
+        if self.job.kind in ("multilabel", "ranking"):
+            return functional.binary_cross_entropy_with_logits(logits, labels.float().reshape(logits.shape))
+        if self.job.kind == "tokens":
+            labels, logits = labels[:, :logits.shape[1]].reshape(-1), logits.reshape(-1, logits.shape[-1])
+        return functional.cross_entropy(logits, labels.long(), ignore_index=-1)
 
     def forward(self, batch: Batch) -> list[np.ndarray]:
         with self.torch.inference_mode():
@@ -170,15 +176,16 @@ def classifier_job(options: classify.ClassifierOptions) -> Job:
     splits = classify.read_splits(options)
     tokenizer = _tokenizer(options)
     task = splits.task
-    dev = {name: encode_examples(rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    kind = KINDS[task.kind]
+    dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
 
     def evaluate(forward: Callable[[Batch], list[np.ndarray]]) -> tuple[dict[str, float], float]:
         name, data = next(iter(dev.items()))
-        found = score(task, collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}"),
-                      data.labels)
+        outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
+        found = score(task, {name: (outputs, data)})
         return found, found[task.main_metric]
 
-    return Job(options, task.kind, encode_examples(splits.train, tokenizer, options.max_len), tokenizer, evaluate)
+    return Job(options, task.kind, kind.encode(task, splits.train, tokenizer, options.max_len), tokenizer, evaluate)
 
 
 def squad_job(options: squad.SquadOptions) -> Job:

@@ -25,7 +25,7 @@ def classifier(argv: Sequence[str] | None = None) -> int:
     """Run finetune_classifier.py with ``argv``; returns the exit code."""
     def main() -> None:
         from bertpass.jobs import classify
-        options = parse(classify.ClassifierOptions, argv, "Fine-tune BERT for a classification or regression task.",
+        options = parse(classify.ClassifierOptions, argv, "Fine-tune BERT for any task but question answering.",
                         CLASSIFIER_EXAMPLES)
         _report(classify.run(options))
     return guarded(main)

@@ -16,6 +16,7 @@ from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.launch import LaunchOptions
 from bertpass.commands.main import PackOptions
+from bertpass.commands.new_model import NewModelOptions
 from bertpass.commands.plan import PlanOptions
 from bertpass.commands.reproduce import ReproduceOptions
 from bertpass.jobs.classify import ClassifierOptions
@@ -30,7 +31,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
+            ("bertpass pack", PackOptions),
+            ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

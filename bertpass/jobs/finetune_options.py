@@ -10,8 +10,8 @@ from bertpass.model.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
-FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "dev_batch_size",
-                  "test_batch_size", "early_stop", "only_inference", "only_predict")
+FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
+                  "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict")
 OPTIMIZERS = ("bertadam", "adam", "sgd")
 
 

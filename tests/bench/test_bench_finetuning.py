@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "commands"))
 
 import toy
+import toy_kinds
 
 from bertpass.bench import control, finetuning, finetuning_report
 from bertpass.commands import bench, finetune
@@ -40,7 +41,10 @@ def untouched_log():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return toy.write_data(tmp_path_factory.mktemp("data"))
+    root = toy_kinds.write(toy.write_data(tmp_path_factory.mktemp("data")))
+    for split, name in (("train", "train"), ("valid", "dev")):
+        (root / f"{name}.conll").write_bytes((root / "CoNLL-2003" / f"{split}.txt").read_bytes())
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +62,17 @@ def control_weights(job, folder, monkeypatch):
     return huggingface.read_folder(folder).params
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression", "qa"])
+#: file of the toy data, labels
+KINDS = {"classification": ("own.{}.tsv", ["no", "yes"]), "regression": ("numbers.{}.tsv", None),
+         "multilabel": ("several.{}.jsonl", ["manner", "people", "praise"]), "ranking": ("ranking.{}.tsv", None),
+         "tokens": ("{}.conll", ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"])}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "qa"])
 def test_both_move_the_weights_alike(kind, encoder, data, tmp_path, monkeypatch):
     """Without dropout the two differ by rounding only: gradients, clipping, schedule and optimiser are the same."""
-    head = HeadConfig(kind, num_labels={"classification": 2, "regression": 1, "qa": 0}[kind])
-    labels = ["no", "yes"] if kind == "classification" else None
+    file, labels = KINDS.get(kind, ("", None))
+    head = HeadConfig(kind, num_labels=len(labels or ()))
     start = adapt(huggingface.read_folder(encoder), head, 5, labels)
     huggingface.write_folder(tmp_path / "start", start)
     few = ("--training_steps", 9, "--lr", "2e-3")
@@ -71,9 +81,8 @@ def test_both_move_the_weights_alike(kind, encoder, data, tmp_path, monkeypatch)
         assert finetune.squad(argv) == 0
         job = control.squad_job(parse(SquadOptions, argv, ""))
     else:
-        own = "own" if kind == "classification" else "numbers"
-        argv = toy.classify(tmp_path / "start", tmp_path / "ours", "--train_file", data / f"{own}.train.tsv",
-                            "--dev_file", data / f"{own}.dev.tsv", "--task_kind", kind, *few)
+        argv = toy.classify(tmp_path / "start", tmp_path / "ours", "--train_file", data / file.format("train"),
+                            "--dev_file", data / file.format("dev"), "--task_kind", kind, *few)
         assert finetune.classifier(argv) == 0
         job = control.classifier_job(parse(ClassifierOptions, argv, ""))
     theirs = control_weights(job, tmp_path / "control", monkeypatch)
