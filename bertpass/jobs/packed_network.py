@@ -57,9 +57,7 @@ class PackedNetwork(mx.gluon.HybridBlock):
             states = states + body.token_type_embed(token_types)
         states = states + F.Embedding(positions, encoder.position_weight.var(), input_dim=config.max_length,
                                       output_dim=config.units)
-        if config.dropout:
-            states = encoder.dropout_layer(states)
-        states = encoder.layer_norm(states)
+        states = self._sum_norm(F, encoder.layer_norm, states, F.zeros_like(states), seed)
         for cell in encoder.transformer_cells._children.values():
             states = self._layer(F, cell, states, offsets, seed)
         if self.head.kind == "qa":

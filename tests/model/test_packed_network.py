@@ -8,20 +8,20 @@ import pytest
 from tiny_models import TINY, ragged_batch, torch_model
 
 from bertpass.model import nets
+from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
-from bertpass.model.huggingface import read_folder
 from bertpass.mx import mx
 from bertpass.text.batching import Batch
 
 SEED = np.array([1, 2], np.int32)
 
 
-def made(model, folder):
+def made(model, folder, kind):
     """Our network with the weights of a transformers model, and its training form."""
     from bertpass.jobs.packed_network import PackedNetwork
 
     model.save_pretrained(folder)
-    found = read_folder(folder, regression=getattr(model.config, "num_labels", 0) == 1)
+    found = load_checkpoint(str(folder), regression=kind == "regression")
     net = nets.build(found.config, found.head)
     nets.set_parameters(net, found.params)
     return net, PackedNetwork(net)
@@ -73,7 +73,7 @@ def test_losses_and_gradients_are_transformers(tmp_path, family, kind):
         {"hidden_dropout_prob": 0.0, "attention_probs_dropout_prob": 0.0}
     labels = {"classification": {"num_labels": 3}, "regression": {"num_labels": 1}, "qa": {}}[kind]
     model = torch_model(family, suffix, **off, **labels)
-    net, packed_net = made(model, tmp_path / "model")
+    net, packed_net = made(model, tmp_path / "model", kind)
     batch = batch_of(family, kind)
     loss = torch_loss(model, family, batch, kind)
     loss.backward()
@@ -83,11 +83,11 @@ def test_losses_and_gradients_are_transformers(tmp_path, family, kind):
         for parameter in model.parameters():
             parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
     model.save_pretrained(tmp_path / "gradients")
-    wanted = read_folder(tmp_path / "gradients", regression=kind == "regression").params
+    wanted = load_checkpoint(str(tmp_path / "gradients"), regression=kind == "regression").params
     largest = max(np.abs(value).max() for value in wanted.values())
     for name, parameter in net._collect_params_with_prefix().items():
         found = parameter.grad().asnumpy()
-        bound = 1e-4 * np.abs(wanted[name]).max() + 1e-6 * largest  # keys' biases have no gradient but rounding
+        bound = 1e-4 * np.abs(wanted[name]).max() + 5e-6 * largest  # some gradients are nothing but rounding
         assert np.abs(found - wanted[name]).max() <= bound, name
 
 

@@ -56,7 +56,7 @@ def torch_attention(qkv, offsets, gradient, heads, factors=None):
     units = qkv.shape[1] // 3
     out = torch.zeros(len(qkv), units)
     for s, (first, last) in enumerate(zip(offsets[:-1], offsets[1:], strict=True)):
-        q, k, v = (part.reshape(last - first, heads, -1).transpose(0, 1)
+        q, k, v = (part.reshape(last - first, heads, units // heads).transpose(0, 1)
                    for part in x[first:last].split(units, dim=1))
         weights = torch.softmax(q @ k.transpose(1, 2) / np.sqrt(q.shape[-1]), -1)
         if factors is not None:

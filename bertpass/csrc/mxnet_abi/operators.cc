@@ -15,19 +15,19 @@
 namespace bertpass::abi {
 namespace {
 
-struct Entry {
+struct Registered {
   const Operator* op;
   const void* forward[1];   // points at the entry
   const void* backward[1];  // points at this field
 };
 
-Entry entries[] = {{&kEncoder, {nullptr}, {nullptr}},
+Registered entries[] = {{&kEncoder, {nullptr}, {nullptr}},
                    {&kTrainAttention, {nullptr}, {nullptr}},
                    {&kTrainSumNorm, {nullptr}, {nullptr}}};
 constexpr int kEntries = sizeof entries / sizeof *entries;
 const char* cpu_only[] = {"cpu"};
 
-const Operator& operator_of(const void* entry) { return *static_cast<const Entry*>(entry)->op; }
+const Operator& operator_of(const void* entry) { return *static_cast<const Registered*>(entry)->op; }
 
 Attributes attributes_of(const char* const* keys, const char* const* values, int count) {
   Attributes attributes;
@@ -77,7 +77,7 @@ BERTPASS_EXPORT void _opRegGet(int number, const char** name, int* is_subgraph_o
                                const void*** state, int* state_count, const void** parse_attributes,
                                const void** infer_type, const void** infer_storage, const void** infer_shape,
                                const void** mutate_inputs) {
-  Entry& entry = entries[number];
+  Registered& entry = entries[number];
   entry.forward[0] = &entry;
   entry.backward[0] = &entry.backward;
   *name = entry.op->name;
@@ -134,7 +134,7 @@ BERTPASS_EXPORT int _opCallFCompute(
     void*, void*) {
   const Attributes attributes = attributes_of(keys, values, count);
   const Call call{attributes, in_shapes, in_data, in_types, out_data};
-  for (const Entry& entry : entries) {
+  for (const Registered& entry : entries) {
     if (function == &entry) entry.op->forward(call);
     if (function == &entry.backward) entry.op->backward(call);
   }
