@@ -16,6 +16,7 @@ import numpy as np
 from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
 from bertpass.jobs.losses import loss_for
+from bertpass.jobs.optimizer import NativeBertAdam, norm
 from bertpass.jobs.packed_network import PackedNetwork, available, packed
 from bertpass.jobs.stopping import Stopping
 from bertpass.jobs.workers import Workers
@@ -98,7 +99,8 @@ class Trainer:
         if options.accumulate > 1:
             for parameter in self.parameters:
                 parameter.grad_req = "add"
-        self.trainer = mx.gluon.Trainer(parameters, options.optimizer, settings, kvstore=self.workers.kvstore,
+        optimizer = NativeBertAdam.__name__ if options.optimizer == "bertadam" else options.optimizer
+        self.trainer = mx.gluon.Trainer(parameters, optimizer, settings, kvstore=self.workers.kvstore,
                                         update_on_kvstore=False)
         if options.dtype == "float16":
             mx.contrib.amp.init_trainer(self.trainer)
@@ -198,11 +200,11 @@ class Trainer:
         with workers.waiting():
             self.trainer.allreduce_grads()
             workers.add_up([parameter.list_grad()[0] for parameter in self.parameters])
-            norm = self._gradient_norm()
+            length = norm([p.list_grad()[0] for p in self.parameters]) * self.trainer._scale  # of mixed precision
         value = float(sum(loss.asscalar() for loss in losses)) * workers.size
-        self._check(value, norm, step)
+        self._check(value, length, step)
         self.trainer.set_learning_rate(rate)
-        self.trainer.update(max(1.0, norm) if math.isfinite(norm) else 1.0)  # the gradients' norm is at most 1
+        self.trainer.update(max(1.0, length) if math.isfinite(length) else 1.0)  # clipped to a norm of 1
         return value
 
     def _loss(self, batch: Batch, part: int, context: Any, step: int) -> Any:
@@ -219,18 +221,13 @@ class Trainer:
             outputs = self.packed(*packed(mine, self.net.head.kind == "qa", context, seed))
         return self.loss(outputs, mine).sum() * share
 
-    def _gradient_norm(self) -> float:
-        """The Euclidean norm of all gradients together."""
-        squares = mx.nd.multi_sum_sq(*(p.list_grad()[0] for p in self.parameters), num_arrays=len(self.parameters))
-        return math.sqrt(squares.sum().asscalar()) * self.trainer._scale  # one over the factor of mixed precision
-
-    def _check(self, loss: float, norm: float, step: int) -> None:
+    def _check(self, loss: float, length: float, step: int) -> None:
         """Refuse to go on with numbers that are none; mixed precision leaves out a step whose gradients overflow."""
         lower = f"try a lower --lr than {self.options.lr:g}"
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss} at step {step + 1}: {lower}"
                                 + (" or --dtype float32." if self._scale else "."))
-        if not math.isfinite(norm) and self._scale is None:
+        if not math.isfinite(length) and self._scale is None:
             raise TrainingError(f"the gradients are too large for numbers at step {step + 1}: {lower}.")
 
     def _after_epoch(self, epoch: int, metrics: dict[str, float], value: float) -> None:

@@ -67,6 +67,12 @@ struct Dropout {
   float scale = 1;                      // one over the share that is kept
 };
 
+// BERT's Adam: the optimiser of Devlin et al. 2018, which has no bias correction and decays weights beside the gradient.
+struct BertAdam {
+  float rate, decay, first, second, epsilon;  // first, second: how much of the averages is kept
+  float gradient_scale;
+};
+
 struct Kernels {
   const char* name;
   Index tile;      // rows that the matrix product takes at once
@@ -109,6 +115,9 @@ struct Kernels {
   // The gradient of layer_norm's x for one row; those of gamma and beta are added to what is there.
   void (*layer_norm_gradient)(const float* x, const float* gamma, const float* gradient, float epsilon, Index columns,
                               float* out, float* gamma_gradient, float* beta_gradient);
+  // One step of the weights; mean and square are the averages of gradients and of their squares.
+  void (*bert_adam)(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean,
+                    float* square);
 };
 
 // The tables; null where the compiler did not target the instruction set (another processor family).

@@ -219,9 +219,18 @@ void layer_norm_gradient(const float* x, const float* gamma, const float* gradie
     out[j] = inverse * (gradient[j] * gamma[j] - sum / count - (x[j] - mean) * inverse * product / count);
 }
 
+void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean, float* square) {
+  for (Index j = 0; j < count; ++j) {
+    const float g = gradient[j] * adam.gradient_scale;
+    mean[j] = adam.first * mean[j] + (1 - adam.first) * g;
+    square[j] = adam.second * square[j] + (1 - adam.second) * g * g;
+    weights[j] -= adam.rate * (mean[j] / (std::sqrt(square[j]) + adam.epsilon) + adam.decay * weights[j]);
+  }
+}
+
 constexpr Kernels kTable = {"portable", 1,         false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
                             pack_words, pack_pair, softmax, layer_norm,     quantize,      add,     mean, normalize,
-                            drop, attention_weights, attention_gradient, layer_norm_gradient};
+                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
 
 }  // namespace
 

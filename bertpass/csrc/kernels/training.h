@@ -106,5 +106,21 @@ void layer_norm_gradient(const float* x, const float* gamma, const float* gradie
   }
 }
 
+void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean, float* square) {
+  const V scale = Vector::set(adam.gradient_scale), first = Vector::set(adam.first), second = Vector::set(adam.second);
+  const V new_first = Vector::set(1 - adam.first), new_second = Vector::set(1 - adam.second);
+  const V rate = Vector::set(-adam.rate), decay = Vector::set(adam.decay), epsilon = Vector::set(adam.epsilon);
+  for (Index j = 0; j < count; j += W) {
+    const Index left = count - j;
+    const V g = Vector::mul(load_some(gradient + j, left), scale), w = load_some(weights + j, left);
+    const V m = Vector::fma(first, load_some(mean + j, left), Vector::mul(new_first, g));
+    const V s = Vector::fma(second, load_some(square + j, left), Vector::mul(Vector::mul(new_second, g), g));
+    const V step = Vector::fma(decay, w, Vector::div(m, Vector::add(Vector::sqrt(s), epsilon)));
+    store_some(mean + j, m, left);
+    store_some(square + j, s, left);
+    store_some(weights + j, Vector::fma(rate, step, w), left);
+  }
+}
+
 }  // namespace
 }  // namespace bertpass::native

@@ -33,6 +33,7 @@ struct Vector {
   static V fma(V x, V y, V z) { return _mm256_fmadd_ps(x, y, z); }
   static V max(V x, V y) { return _mm256_max_ps(x, y); }
   static V min(V x, V y) { return _mm256_min_ps(x, y); }
+  static V sqrt(V x) { return _mm256_sqrt_ps(x); }
   static V abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
   static V round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // x 2^n for whole n from -126 to 127

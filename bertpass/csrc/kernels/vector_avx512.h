@@ -34,6 +34,7 @@ struct Vector {
   static V fma(V x, V y, V z) { return _mm512_fmadd_ps(x, y, z); }
   static V max(V x, V y) { return _mm512_max_ps(x, y); }
   static V min(V x, V y) { return _mm512_min_ps(x, y); }
+  static V sqrt(V x) { return _mm512_sqrt_ps(x); }
   static V abs(V x) { return _mm512_abs_ps(x); }
   static V round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static V scale(V x, V n) { return _mm512_scalef_ps(x, n); }  // x 2^n for whole n

@@ -403,7 +403,7 @@ namespace {
 constexpr Kernels table(const char* name) {
   return {name,      kTile,   Vector::fast_bf16, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
           pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize,
-          drop, attention_weights, attention_gradient, layer_norm_gradient};
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
 }
 
 }  // namespace
