@@ -1,8 +1,8 @@
 #!/usr/bin/env python
 """Samples a second of fine-tuning on the CPU, step by step beside PyTorch and beside plain MXNet, on the same batches.
 
-Every batch is trained on by each side in turn: ours, GluonNLP's network as MXNet computes it, and a transformers model
-with torch.optim.AdamW, all in one process with the same number of threads. The batches are real ones: SST-2 sentences
+Every batch is trained on by each side in turn: ours, GluonNLP's network and optimiser, and a transformers model with
+torch.optim.AdamW, all in one process with the same number of threads. The batches are real ones: SST-2 sentences
 (32 a batch) and SQuAD windows (12 of 256 tokens), bucketed by length, and the same padded to the longest allowed.
 ``--profile`` prints MXNet's own account of our steps by operator instead.
 """
@@ -83,7 +83,7 @@ def cases(options: SpeedOptions, folder: Path) -> list[Case]:
 
 
 def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
-    """A step of ours; without ``packed`` of GluonNLP's network as it is."""
+    """A step of ours; without ``packed`` of GluonNLP's network and optimiser as they are."""
     from bertpass.jobs import starting
     from bertpass.jobs.trainer import Trainer
     from bertpass.model.checkpoint import load_checkpoint
@@ -93,7 +93,9 @@ def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
                       [mx.cpu()])
     if packed and trainer.packed is None:
         raise UsageError("bertpass_lib.so is not built; run python setup.py build_ext --inplace.")
-    trainer.packed = trainer.packed if packed else None
+    if not packed:
+        trainer.packed = None
+        trainer.trainer = mx.gluon.Trainer(trainer.net.collect_params(), "bertadam", {"epsilon": 1e-6, "wd": 0.01})
     steps = iter(range(10**9))
 
     def step(batch: Batch) -> float:
@@ -168,15 +170,16 @@ def main(argv: Sequence[str] | None = None) -> int:
                 rows = sum(len(batch) for batch in case.batches[options.warm:])
                 result: dict[str, Any] = {"case": case.name, "steps": options.steps, "rows": rows}
                 for side, spent in seconds.items():
-                    ratio = float(np.median(np.divide(seconds["torch"], spent))) if "torch" in seconds else float("nan")
+                    ratio = float(np.median(np.divide(seconds.get("torch", np.nan), spent)))
                     result[side] = {"samples_per_second": round(rows / sum(spent), 2), "over_torch": round(ratio, 3)}
-                    print(f"{case.name:10} {side:6} {rows / sum(spent):8.2f} samples/s {sum(spent) / len(spent):7.3f} s a "
-                          f"step, {ratio:.2f} x PyTorch", flush=True)
+                    print(f"{case.name:10} {side:6} {rows / sum(spent):8.2f} samples/s {np.mean(spent):7.3f} s a step, "
+                          f"{ratio:.2f} x PyTorch", flush=True)
                 results.append(result)
         if options.output:
             about = {"command": machine.command(), "machine": machine.describe(), "threads": machine.threads(),
                      "versions": {**machine.versions(), "torch": machine.version("torch")}}
-            Path(options.output).write_text(json.dumps({**about, "results": results}, indent=1) + "\n", encoding="utf-8")
+            text = json.dumps({**about, "results": results}, indent=1)
+            Path(options.output).write_text(text + "\n", encoding="utf-8")
     return guarded(job)
 
 

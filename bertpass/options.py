@@ -63,7 +63,7 @@ def _scalar(annotation: Any) -> Any:
 def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     """A flag for a page: its spellings, its default as text, its help with the allowed values."""
     default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    shown = " ".join(default) if isinstance(default, list) else "off" if default is False else default
+    shown = " ".join(map(str, default)) if isinstance(default, list) else "off" if default is False else default
     choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
     names = [field.name.upper()] if field.metadata["positional"] else ["--" + field.name, *field.metadata["aliases"]]
     return names, "" if shown is None else str(shown), \

@@ -59,7 +59,7 @@ class FinetuneOptions:
     output_dir: str = flag("./output_dir", "where net.params, the bundle, the log and checkpoints go", group="output")
     resume: bool = flag(False, "go on from the last checkpoint in --output_dir", group="output")
     gpu: int | None = gpu_flag()
-    gpus: list[int] = flag([], "train on several GPUs of this machine: their numbers; each takes its rows of every batch",
+    gpus: list[int] = flag([], "train on several GPUs of this machine: their numbers; each takes rows of every batch",
                            group="device")
     workers: int = flag(1, "processes on this machine that share every batch and add up their gradients; more than 1 "
                         "starts them", group="device", least=1)
@@ -108,7 +108,7 @@ class FinetuneOptions:
         if not isinstance(then, dict):
             raise ModelError(f"{file} does not say the options of its checkpoint: remove {file.parent} to start again.")
         for name, value in self.fingerprint().items():
-            if then.get(name) != value:
+            if then.get(name, value) != value:  # a flag that is newer than the checkpoint is not compared
                 raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; use "
                                  "the same options or another --output_dir.")
 

@@ -45,7 +45,7 @@ class PackedNetwork(mx.gluon.HybridBlock):
             if hasattr(net, name):
                 setattr(self, name, getattr(net, name))
         self._places = 0
-        self.hybridize()
+        self.hybridize(static_alloc=True)
 
     def hybrid_forward(self, F: Any, ids: Any, token_types: Any, positions: Any, offsets: Any, gather: Any,
                        seed: Any) -> Any:

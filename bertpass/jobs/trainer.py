@@ -275,7 +275,8 @@ class Trainer:
 def rows_of(batch: Batch, which: slice) -> Batch:
     """Some rows of a batch, of the same padded length."""
     labels = None if batch.labels is None else batch.labels[which]
-    return Batch(batch.input_ids[which], batch.token_types[which], batch.valid_length[which], labels, batch.index[which])
+    return Batch(batch.input_ids[which], batch.token_types[which], batch.valid_length[which], labels,
+                 batch.index[which])
 
 
 def to_device(batch: Batch, config: Any, context: Any) -> tuple[Any, ...]:

@@ -24,7 +24,7 @@ class Workers:
     """This process among those that train together; this class is the one that is alone."""
 
     rank, size = 0, 1
-    kvstore: Any = "device"  # what Gluon's Trainer adds up the gradients of devices and, where it can, of processes with
+    kvstore: Any = "device"  # by what Gluon's Trainer adds up the gradients of devices and, if it can, of processes
 
     def __init__(self, timeout: float = 0.0) -> None:
         self.timeout = timeout

@@ -130,7 +130,7 @@ def test_horovod_is_an_extra():
 
 
 def test_horovod_adds_up_gradients(monkeypatch):
-    """A stand-in for Horovod's interface (it is not installed here): sums double, and the first process's value comes."""
+    """A stand-in for Horovod's interface (it needs a build of its own): sums double, and another's value comes."""
     from bertpass.jobs.workers import join
     from bertpass.mx import mx
 
