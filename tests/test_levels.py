@@ -75,7 +75,7 @@ def test_imports_go_down(name):
 # Of the CPU engine, lowest first, and of the graph passes, which swap encoders for it; a file includes its own folder
 # and those before it in the first of these lists that names it.
 NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"],
-          ["kernels", "ops", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
+          ["kernels", "ops", "training", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
 
 
 @pytest.mark.parametrize("folder", sorted({folder for tower in NATIVE for folder in tower}))

@@ -52,6 +52,8 @@ class ClassifierOptions(FinetuneOptions):
             raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
         if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
+        if self.only_inference and self.backend:
+            raise UsageError("--only_inference trains nothing: leave --workers and --comm_backend out.")
         if self.only_inference and not self.model_parameters:
             raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
         if not self.label_separator:
@@ -122,19 +124,20 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     splits = read_splits(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
-    from bertpass.jobs.losses import loss_for
-    from bertpass.jobs.trainer import Trainer, to_device
+    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.workers import join
     from bertpass.mx import context
 
-    check_device(options.gpu, options.dtype)
-    device = context(options.gpu)
+    for gpu in options.devices:
+        check_device(gpu, options.dtype)
+    devices, workers = [context(gpu) for gpu in options.devices], join(options.backend, options.worker_timeout)
     task = splits.task
     head = KINDS[task.kind].head(task)
     start, tokenizer = starting.checkpoint(options, head, task.labels)
     if options.max_len > start.config.max_length:
         raise UsageError(f"--max_len {options.max_len}: the model has {start.config.max_length} positions.")
     folder = Path(options.output_dir)
-    start_logging(folder / "finetune.log")
+    start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
 
     kind = KINDS[task.kind]
@@ -142,10 +145,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
     log.info("%s: %d training and %s development rows", task.name, len(splits.train),
              " + ".join(str(len(rows)) for rows in splits.dev.values()))
-    net = starting.network(start, device, options.seed)
+    net = starting.network(start, devices, options.seed)
 
     def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
-        forward = starting.inference(net, start, options.gpu)
+        forward = starting.inference(net, start, options.devices[0])
         return {name: (collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"{doing} {name}"), data)
                 for name, data in parts.items()}
 
@@ -161,11 +164,13 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     if options.only_inference:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
-        trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
+        trainer = Trainer(net, options, devices, workers)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
         result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history,
                   "samples_per_second": trainer.samples_per_second}
+        if workers.rank:
+            return result
     result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),
               "dev_rows": {name: len(rows) for name, rows in splits.dev.items()}, "seed": options.seed}

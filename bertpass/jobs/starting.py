@@ -108,13 +108,13 @@ def tell(start: Checkpoint, options: FinetuneOptions) -> None:
         log.info("note: %s", note)
 
 
-def network(start: Checkpoint, context: Any, seed: int) -> Network:
-    """The network in training form (with dropout), on the device, with its weights."""
+def network(start: Checkpoint, contexts: Sequence[Any], seed: int) -> Network:
+    """The network in training form (with dropout), on the devices, with its weights."""
     from bertpass.mx import mx
 
     mx.random.seed(seed)
     net = build(start.config, start.head)
-    set_parameters(net, start.params, ctx=context)
+    set_parameters(net, start.params, ctx=list(contexts))
     net.hybridize(static_alloc=True)
     return net
 
