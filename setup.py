@@ -186,7 +186,7 @@ setup(
                   extra_link_args=["-s", *THREADS]),
         Extension(C_LIBRARY, [*ENCODER, *sources("model", "capi")], depends=[exports("capi")],
                   extra_link_args=["-s", *THREADS, "-Wl,-soname,libbertpass.so", version_script("capi")]),
-        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "mxnet_abi")], depends=[exports("mxnet_abi")],
+        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "training", "mxnet_abi")], depends=[exports("mxnet_abi")],
                   extra_link_args=["-s", version_script("mxnet_abi"), *THREADS, "-ldl"]),
     ],
     cmdclass={"build_ext": NativeBuild},

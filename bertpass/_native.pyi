@@ -81,6 +81,22 @@ def pack(
 ) -> NDArray[np.uint8]:
     """All layers' weights in one piece of memory, as matrix products read them; the same on every processor."""
 
+def bert_adam(
+    tensors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]],
+    *,
+    rate: float,
+    first: float,
+    second: float,
+    epsilon: float,
+    gradient_scale: float = 1.0,
+    threads: int = 1,
+    isa: str = "",
+) -> None:
+    """One step of BERT's Adam on (weights, gradient, mean, square, weight decay) of every tensor, in place.
+
+    ``first`` and ``second`` are the shares that the averages keep; gradients are multiplied by ``gradient_scale``.
+    """
+
 def linear(
     a: NDArray[np.float32],
     weight: NDArray[np.float32],

@@ -1,37 +1,35 @@
 """Fine-tuning by PyTorch and transformers, as a control of ours: the same start, data, batches, schedule and metrics.
 
-``python -m bertpass.bench.control RESULT.json classifier|squad FLAGS`` takes the flags of the fine-tuning scripts and
-writes what they write into metrics.json. The model, its gradients, the optimiser and the forward at evaluation are
-PyTorch's; data files, batches and metrics are read and computed by the same code as in ours. Without MXNet.
+It takes the options of the fine-tuning scripts and gives what they write into metrics.json. The model, its gradients,
+the optimiser and the forward at evaluation are PyTorch's; data files, batches and metrics are read and computed by the
+same code as in ours. Without MXNet.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bertpass.commands.run import guarded
 from bertpass.errors import ModelError, UsageError
 from bertpass.extras import require
 from bertpass.jobs import classify, squad
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Dataset, answers, collect, encode_examples, encode_questions, score, score_answers
+from bertpass.jobs.kinds import KINDS, score
+from bertpass.jobs.predict import Dataset, answers, collect, encode_questions, score_answers
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.options import parse
+from bertpass.model.config import CLASSIFIERS
 from bertpass.text.batching import Batch, batches
 from bertpass.text.tokenizer import Tokenizer
 
 #: transformers' class for each kind of head
-CLASSES = {"classification": "AutoModelForSequenceClassification", "regression": "AutoModelForSequenceClassification",
-           "qa": "AutoModelForQuestionAnswering"}
+CLASSES = {**dict.fromkeys(CLASSIFIERS, "AutoModelForSequenceClassification"),
+           "tokens": "AutoModelForTokenClassification", "qa": "AutoModelForQuestionAnswering"}
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight")
 
 
@@ -116,7 +114,11 @@ class Control:
         logits = out.logits
         if self.job.kind == "regression":
             return 0.5 * functional.mse_loss(logits.reshape(-1), labels.float())
-        return functional.cross_entropy(logits, labels.long())
+        if self.job.kind in ("multilabel", "ranking"):
+            return functional.binary_cross_entropy_with_logits(logits, labels.float().reshape(logits.shape))
+        if self.job.kind == "tokens":
+            labels, logits = labels[:, :logits.shape[1]].reshape(-1), logits.reshape(-1, logits.shape[-1])
+        return functional.cross_entropy(logits, labels.long(), ignore_index=-1)
 
     def forward(self, batch: Batch) -> list[np.ndarray]:
         with self.torch.inference_mode():
@@ -174,15 +176,16 @@ def classifier_job(options: classify.ClassifierOptions) -> Job:
     splits = classify.read_splits(options)
     tokenizer = _tokenizer(options)
     task = splits.task
-    dev = {name: encode_examples(rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    kind = KINDS[task.kind]
+    dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
 
     def evaluate(forward: Callable[[Batch], list[np.ndarray]]) -> tuple[dict[str, float], float]:
         name, data = next(iter(dev.items()))
-        found = score(task, collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}"),
-                      data.labels)
+        outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
+        found = score(task, {name: (outputs, data)})
         return found, found[task.main_metric]
 
-    return Job(options, task.kind, encode_examples(splits.train, tokenizer, options.max_len), tokenizer, evaluate)
+    return Job(options, task.kind, kind.encode(task, splits.train, tokenizer, options.max_len), tokenizer, evaluate)
 
 
 def squad_job(options: squad.SquadOptions) -> Job:
@@ -208,26 +211,12 @@ def _tokenizer(options: FinetuneOptions) -> Tokenizer:
     return found
 
 
-def main() -> int:
-    """Run one control; returns the exit code."""
-    def run() -> None:
-        if len(sys.argv) < 3 or sys.argv[2] not in ("classifier", "squad"):
-            raise UsageError("usage: python -m bertpass.bench.control RESULT.json classifier|squad FLAGS")
-        target, which, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
-        if which == "squad":
-            job = squad_job(parse(squad.SquadOptions, words, "The control of finetune_squad.py."))
-        else:
-            job = classifier_job(parse(classify.ClassifierOptions, words, "The control of finetune_classifier.py."))
-        options, data = job.options, job.train
+def run(job: Job) -> dict[str, Any]:
+    """Train one control on the batches that ours takes; returns what its result file holds."""
+    options, data = job.options, job.train
 
-        def epoch_batches(epoch: int) -> Iterable[Batch]:
-            return batches(data.encodings, options.batch_size, pad_id=job.tokenizer.pad_id, labels=data.labels,
-                           shuffle=True, seed=options.seed, epoch=epoch, round_to=options.round_to)
+    def epoch_batches(epoch: int) -> Iterable[Batch]:
+        return batches(data.encodings, options.batch_size, pad_id=job.tokenizer.pad_id, labels=data.labels,
+                       shuffle=True, seed=options.seed, epoch=epoch, round_to=options.round_to)
 
-        result = Control(job).fit(epoch_batches, -(-len(data) // options.batch_size))
-        target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    return guarded(run)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    return Control(job).fit(epoch_batches, -(-len(data) // options.batch_size))

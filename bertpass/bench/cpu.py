@@ -82,12 +82,10 @@ class Run:
                 if name != reference:
                     raise BertpassError(f"the reference {reference} failed: {self.measured[reference].failure}")
                 expected = found
-            difference = found - expected
-            entry.largest_error = float(np.abs(difference).max())
-            entry.relative_error = float(np.linalg.norm(difference) / np.linalg.norm(expected))
-            bound = BOUNDS[entry.variant.precision]
-            if not entry.relative_error <= bound:  # written so that NaN is wrong too
-                self.fail(name, f"wrong: relative error {entry.relative_error:.1e}, bound {bound:.0e}.")
+            entry.relative_error, entry.largest_error = errors(found, expected)
+            wrong = fault(entry.variant, entry.relative_error)
+            if wrong:
+                self.fail(name, wrong)
 
     def time(self, workloads: Sequence[Workload], rounds: int, budget: float) -> dict[str, dict[str, Timing]]:
         """Time layouts of one batch, see :func:`bertpass.bench.timing.measure`; ``measured`` gets the timings too."""
@@ -106,6 +104,20 @@ class Run:
     def close(self) -> None:
         for worker in self.workers.values():
             worker.close()
+
+
+def errors(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """L2 norm of the difference over that of ``expected``, and the largest absolute difference."""
+    difference = found - expected
+    return float(np.linalg.norm(difference) / np.linalg.norm(expected)), float(np.abs(difference).max())
+
+
+def fault(variant: Variant, relative: float) -> str:
+    """A sentence where a relative error is above the bound of the variant's precision, else nothing."""
+    bound = BOUNDS[variant.precision]
+    if relative <= bound:  # false for NaN
+        return ""
+    return f"wrong: relative error {relative:.1e}, bound {bound:.0e}."
 
 
 def reference_of(variants: Sequence[Variant]) -> str:

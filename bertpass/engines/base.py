@@ -36,7 +36,8 @@ class Engine(abc.ABC):
         Returns
         -------
         list of float32 arrays
-            The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); token states
+            The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); tags
+            (batch, sequence, labels); token states
             (batch, sequence, units), followed by the pooled output (batch, units) where the model has one; sentence
             embeddings (batch, units).
         """

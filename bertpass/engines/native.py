@@ -76,7 +76,8 @@ class NativeEngine(Engine):
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
 
-        Past the valid length token states are zero, and question answering gives the logits of a zero state, its bias.
+        Past the valid length token states are zero, and the logits of answers and tags are those of a zero state, the
+        bias.
         """
         model, arrays, outputs = self._batch(input_ids, token_types, valid_length)
         model.forward(*arrays, outputs)

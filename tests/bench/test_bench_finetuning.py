@@ -11,6 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "commands"))
 
 import toy
+import toy_kinds
 
 from bertpass.bench import control, finetuning, finetuning_report
 from bertpass.commands import bench, finetune
@@ -20,7 +21,6 @@ from bertpass.model import huggingface, params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.options import parse
-from bertpass.text.batching import batches
 
 pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
 pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
@@ -41,7 +41,10 @@ def untouched_log():
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
-    return toy.write_data(tmp_path_factory.mktemp("data"))
+    root = toy_kinds.write(toy.write_data(tmp_path_factory.mktemp("data")))
+    for split, name in (("train", "train"), ("valid", "dev")):
+        (root / f"{name}.conll").write_bytes((root / "CoNLL-2003" / f"{split}.txt").read_bytes())
+    return root
 
 
 @pytest.fixture(scope="module")
@@ -49,22 +52,27 @@ def encoder(tmp_path_factory):
     return toy.write_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
 
 
-def control_weights(job, folder):
+def control_weights(job, folder, monkeypatch):
     """The weights that the control ends with, under our names."""
-    options, rows = job.options, job.train
-    trained = control.Control(job)
-    trained.fit(lambda epoch: batches(rows.encodings, options.batch_size, pad_id=job.tokenizer.pad_id,
-                                      labels=rows.labels, shuffle=True, seed=options.seed, epoch=epoch,
-                                      round_to=options.round_to), -(-len(rows) // options.batch_size))
-    trained.net.save_pretrained(folder)
+    trained = []
+    train = control.Control.fit
+    monkeypatch.setattr(control.Control, "fit", lambda self, *rest: trained.append(self) or train(self, *rest))
+    assert control.run(job)["steps"] == job.options.training_steps
+    trained[0].net.save_pretrained(folder)
     return huggingface.read_folder(folder).params
 
 
-@pytest.mark.parametrize("kind", ["classification", "regression", "qa"])
-def test_both_move_the_weights_alike(kind, encoder, data, tmp_path):
+#: file of the toy data, labels
+KINDS = {"classification": ("own.{}.tsv", ["no", "yes"]), "regression": ("numbers.{}.tsv", None),
+         "multilabel": ("several.{}.jsonl", ["manner", "people", "praise"]), "ranking": ("ranking.{}.tsv", None),
+         "tokens": ("{}.conll", ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"])}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "qa"])
+def test_both_move_the_weights_alike(kind, encoder, data, tmp_path, monkeypatch):
     """Without dropout the two differ by rounding only: gradients, clipping, schedule and optimiser are the same."""
-    head = HeadConfig(kind, num_labels={"classification": 2, "regression": 1, "qa": 0}[kind])
-    labels = ["no", "yes"] if kind == "classification" else None
+    file, labels = KINDS.get(kind, ("", None))
+    head = HeadConfig(kind, num_labels=len(labels or ()))
     start = adapt(huggingface.read_folder(encoder), head, 5, labels)
     huggingface.write_folder(tmp_path / "start", start)
     few = ("--training_steps", 9, "--lr", "2e-3")
@@ -73,12 +81,11 @@ def test_both_move_the_weights_alike(kind, encoder, data, tmp_path):
         assert finetune.squad(argv) == 0
         job = control.squad_job(parse(SquadOptions, argv, ""))
     else:
-        own = "own" if kind == "classification" else "numbers"
-        argv = toy.classify(tmp_path / "start", tmp_path / "ours", "--train_file", data / f"{own}.train.tsv",
-                            "--dev_file", data / f"{own}.dev.tsv", "--task_kind", kind, *few)
+        argv = toy.classify(tmp_path / "start", tmp_path / "ours", "--train_file", data / file.format("train"),
+                            "--dev_file", data / file.format("dev"), "--task_kind", kind, *few)
         assert finetune.classifier(argv) == 0
         job = control.classifier_job(parse(ClassifierOptions, argv, ""))
-    theirs = control_weights(job, tmp_path / "control")
+    theirs = control_weights(job, tmp_path / "control", monkeypatch)
     ours = params_file.read(tmp_path / "ours" / "net.params")
     compared = set(ours) & set(theirs)
     assert compared >= {name for name in ours if "pooler" not in name}

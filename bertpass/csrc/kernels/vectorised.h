@@ -395,9 +395,18 @@ void normalize(float* x, Index columns) {
     store_some(x + j, Vector::div(load_some(x + j, columns - j), divisor), columns - j);
 }
 
+}  // namespace
+}  // namespace bertpass::native
+
+#include "kernels/training.h"
+
+namespace bertpass::native {
+namespace {
+
 constexpr Kernels table(const char* name) {
   return {name,      kTile,   Vector::fast_bf16, gemm<Floats>, gemm<Halves>, gemm_i8,
-          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize};
+          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize,
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
 }
 
 }  // namespace
