@@ -10,7 +10,7 @@ from typing import Any
 from bertpass.errors import UsageError
 from bertpass.jobs.described import bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import collect, encode_examples, score, write_predictions
+from bertpass.jobs.predict import Forward, collect, encode_examples, score, write_predictions
 from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
@@ -41,6 +41,8 @@ class ClassifierOptions(FinetuneOptions):
             raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
         if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
+        if self.only_inference and self.only_calibration:
+            raise UsageError("--only_inference and --only_calibration: give one of them.")
         if self.only_inference and not self.model_parameters:
             raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
         if self.test_file and not Path(self.test_file).exists():
@@ -113,17 +115,26 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     dev = {name: encode_examples(rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
     log.info("%s: %d training and %s development rows", task.name, len(train),
              " + ".join(str(len(d)) for d in dev.values()))
-    net = starting.network(start, device, options.seed)
+    main = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
 
-    def evaluate() -> tuple[dict[str, float], float]:
+    def scores_of(forward: Forward) -> dict[str, float]:
         scores: dict[str, float] = {}
-        forward = starting.inference(net, start, options.gpu)
         for name, data in dev.items():
             outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
             found = score(task, outputs, data.labels)
             scores.update(found if len(dev) == 1 else {f"{k} ({name})": v for k, v in found.items()})
-        first = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
-        return scores, scores[first]
+        return scores
+
+    if options.only_calibration:
+        from bertpass.jobs import low_precision, only_calibration
+
+        return only_calibration.run(options, start, task.name, options.max_len, train.encodings,
+                                    low_precision.Judge(scores_of, main))
+    net = starting.network(start, device, options.seed)
+
+    def evaluate() -> tuple[dict[str, float], float]:
+        scores = scores_of(starting.inference(net, start, options.gpu))
+        return scores, scores[main]
 
     def keep(metrics: dict[str, float]) -> None:
         starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len, metrics=metrics)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
+from bertpass.jobs.calibration_rows import BATCH, spread
+from bertpass.jobs.calibration_rows import calibration_rows as rows_for
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.predict import (
     AnswerOptions,
@@ -22,13 +25,14 @@ from bertpass.jobs.predict import (
     write_answers,
     write_predictions,
 )
+from bertpass.progress import log
 from bertpass.text import metrics, tasks
 from bertpass.text.download import download
 from bertpass.text.files import read_lines
 from bertpass.text.readers import Example, read_own, read_task_file
 from bertpass.text.squad import SquadData, read_squad
 from bertpass.text.tasks import Task, find_split, get_task
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokenizer import Encoding, Tokenizer
 
 Outputs = Sequence[np.ndarray]
 
@@ -105,6 +109,21 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
                     None if labels is None else lambda out: score(source.task, out, labels[:len(out)]),
                     lambda folder, out: write_predictions(folder / "predictions.tsv", source.task, out,
                                                           [e.id for e in source.examples[:len(out)]]))
+
+
+def calibration_rows(options: DeployOptions, task: Task, tokenizer: Tokenizer, load: Workload) -> list[Encoding]:
+    """Encoded rows of the training split where it is there, else of the rows that are run, which need no labels."""
+    count = options.num_calib_batches * BATCH
+    if not options.eval_file and options.split != "train":
+        try:
+            source = read(dataclasses.replace(options, split="train"), task, None)
+        except DataError:
+            log.info("calibrating on the rows that are run: there is no training split of %s", task.name)
+        else:
+            asked = source.questions
+            few = asked and SquadData(tuple(spread(asked.questions, count)), asked.version_2)
+            load = encode(Source(task, source.files, spread(source.examples, count), few), tokenizer, options)
+    return rows_for(load.dataset.encodings, options.num_calib_batches)
 
 
 def answer_options(options: DeployOptions, max_length: int) -> AnswerOptions:

@@ -64,7 +64,7 @@ class Checkpoint:
 class PackedCheckpoint(Checkpoint):
     """A checkpoint whose layers are packed for the native engine, the only one that can use it.
 
-    ``layers`` are bytes, as :func:`bertpass._native.pack` makes them, in the precision ``dtype``; ``params`` hold what
+    ``layers`` are bytes, as :func:`bertpass._native.pack` makes them, by the precision plan ``dtype``; ``params`` hold what
     is not part of a layer.
     """
 

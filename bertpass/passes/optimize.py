@@ -73,8 +73,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     device : "cpu" or "gpu", the device that the model is to run on; it chooses what "auto" means
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
         lengths, and report the largest difference; or a dict of inputs by name to run it on
-    dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8"; the parameters that
-        the other passes see stay as they are
+    dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8", or a plan of several
+        (:mod:`bertpass.model.plan`); the parameters that the other passes see stay as they are
 
     After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 
@@ -122,11 +122,12 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
 
 def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = "auto", library: Path_ | None = None,
              device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0,
-             dtype: str = "float32") -> PassReport:
+             dtype: str = "float32", replace: Mapping[str, np.ndarray] | None = None) -> PassReport:
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
 
-    The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; the other
-    parameters are those of :func:`optimize_graph`.
+    The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; ``replace`` has
+    arrays by plain names that take the place of those in the file; the other parameters are those of
+    :func:`optimize_graph`.
 
     Raises
     ------
@@ -139,9 +140,13 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"cannot read the symbol file {symbol_in} ({error}); give the prefix of an exported "
                          "model.") from error
-    text, arrays, report = optimize_graph(symbol, params_file.read(params_in), passes, library, device, check,
-                                          dtype)
-    _write_pair(_pair(prefix_out, epoch), text, arrays)
+    arrays = params_file.read(params_in)
+    for name, value in (replace or {}).items():
+        for key in (name, f"arg:{name}"):
+            if key in arrays:
+                arrays[key] = value
+    text, arrays, report = optimize_graph(symbol, arrays, passes, library, device, check, dtype)
+    write_pair(prefix_out, text, arrays, epoch)
     return report
 
 
@@ -150,8 +155,9 @@ def _pair(prefix: Path_, epoch: int) -> tuple[Path, Path]:
     return (prefix.with_name(f"{prefix.name}-symbol.json"), prefix.with_name(f"{prefix.name}-{epoch:04d}.params"))
 
 
-def _write_pair(paths: tuple[Path, Path], text: str, arrays: Arrays) -> None:
-    symbol, params = paths
+def write_pair(prefix: Path_, text: str, arrays: Mapping[str, np.ndarray], epoch: int = 0) -> None:
+    """Write a symbol and its parameters under a prefix, together or not at all; ModelError where that cannot be."""
+    symbol, params = _pair(prefix, epoch)
     try:
         symbol.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=symbol.parent, prefix=".bertpass-") as folder:

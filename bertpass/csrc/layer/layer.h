@@ -18,11 +18,13 @@ struct LayerWeights {
 // A view of packed weights.
 class Layer {
  public:
-  // Of what pack() has written to `packed`.
-  Layer(Type type, const Widths& widths, Activation activation, float epsilon, const void* packed);
+  // Of what pack() has written to `packed`. next: the type in which the layer after this one reads, float32 after the
+  // last one.
+  Layer(const LayerTypes& types, Type next, const Widths& widths, Activation activation, float epsilon,
+        const void* packed);
 
-  static Index bytes(Type type, const Widths& widths);
-  static void pack(Type type, const Widths& widths, const LayerWeights& weights, void* out);
+  static Index bytes(const LayerTypes& types, const Widths& widths);
+  static void pack(const LayerTypes& types, const Widths& widths, const LayerWeights& weights, void* out);
 
   // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
   // to offsets[s + 1] - 1.
@@ -30,6 +32,8 @@ class Layer {
                const Workspace& work) const;
 
  private:
+  LayerTypes types_;
+  Type next_;
   Activation activation_;
   Linear qkv_;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
   Linear proj_;  // (units, units)

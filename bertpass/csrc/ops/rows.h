@@ -21,6 +21,10 @@ inline std::optional<Type> type_of(const std::string& name) {
   return std::nullopt;
 }
 
+inline const char* name_of(Type type) {
+  return type == Type::float32 ? "float32" : type == Type::bfloat16 ? "bfloat16" : "int8";
+}
+
 inline Index size_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
 
 struct Rows {
