@@ -1,4 +1,5 @@
-"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet.
+"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet; ``precision``,
+what low precision costs a fine-tuned model.
 
 ``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
 are meant.
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
-from bertpass.commands import bench_cpu
+from bertpass.commands import bench_cpu, bench_precision
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words[:1] == ["cpu"]:
         return bench_cpu.main(words[1:])
+    if words[:1] == ["precision"]:
+        return bench_precision.main(words[1:])
     if words[:1] == ["passes"]:
         del words[0]
 

@@ -14,13 +14,15 @@ from bertpass.commands.env import EnvOptions
 from bertpass.commands.main import PackOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.low_precision_options import TableOptions
 from bertpass.jobs.squad import SquadOptions
 from bertpass.options import spelled
 
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("benchmarks/kernels.py", KernelOptions), ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
+            ("python -m bertpass.bench precision", TableOptions), ("benchmarks/kernels.py", KernelOptions),
+            ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

@@ -115,6 +115,8 @@ class DeployOptions(LowPrecisionOptions):
         if self.true_fp16 and self.dtype != "float16":
             raise UsageError("--true_fp16 needs --dtype float16.")
         self.check_low_precision(self.lowest)
+        if self.engine == "mxnet" and self.single:
+            raise UsageError("--engine mxnet calibrates on a data set: leave --text and --question out.")
         if self.keep and (self.lowest not in ("int8", "bfloat16") or self.engine == "mxnet"):
             raise UsageError("--keep needs --dtype int8 or bfloat16 and --engine native.")
         if self.max_metric_drop is not None and (self.only_infer or self.single or self.keep or self.gpu is not None):

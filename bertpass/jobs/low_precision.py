@@ -59,6 +59,10 @@ class Lowered(abc.ABC):
     guarded: Guarded | None = None
 
     @abc.abstractmethod
+    def engine(self) -> Engine:
+        """The model in memory."""
+
+    @abc.abstractmethod
     def write(self, plain: str, prefix: Path, passes: str | Sequence[str] = "auto", library: str | None = None,
               ) -> dict[str, Any]:
         """Write PREFIX-symbol.json and PREFIX-0000.params; gives the report for result files.
@@ -114,6 +118,9 @@ class _Native(Lowered):
         return {**report.to_dict(), "low_precision": {
             "engine": "native", "plan": self._plan, "calibration_rows": len(self._rows) if self._calibrated else 0,
             "guard": self.guarded and self.guarded.to_dict()}}
+
+    def engine(self) -> Engine:
+        return NativeEngine(self._weights(self._plan), dtype=self._plan)
 
     def _plan_with(self, kept: Sequence[str]) -> str:
         return plan_text(self._dtype, dict.fromkeys(kept, HIGHER.get(self._dtype, "float32")))
@@ -171,6 +178,9 @@ class _OneDNN(Lowered):
             "engine": "mxnet", "quantized": done, "dense_layers": len(self._parts), "calib_mode": mode,
             "quantized_dtype": self._options.quantized_dtype, "calibration_rows": self._count,
             "guard": self.guarded and self.guarded.to_dict()}}
+
+    def engine(self) -> Engine:
+        return MXNetEngine(*self._made, self._names)
 
     def _quantized(self, skip: Sequence[str]) -> tuple[str, dict[str, np.ndarray]]:
         return quantize.quantize(self._symbol, self._params, map(self._feed, self._batches), self._options.calib_mode,

@@ -45,3 +45,19 @@ class LowPrecisionOptions:
         if self.max_metric_drop is not None and dtype == "float32":
             raise UsageError("--max_metric_drop compares low precision with float32: give --dtype int8 or bfloat16, or "
                              "--only_calibration.")
+
+
+@dataclass
+class TableOptions:
+    """Flags of python -m bertpass.bench precision."""
+
+    task: str | None = flag(None, "the model's task; default: the one that its bundle names")
+    model_parameters: str | None = flag(None, "fine-tuned weights: net.params, a bundle or a Hugging Face folder")
+    data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout")
+    vocab: str | None = flag(None, "vocabulary for a .params file that has none beside it")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
+    seq_length: int = flag(128, "tokens to which texts are cut", least=4, most=8192)
+    max_rows: int | None = flag(None, "stop after this many sentences, pairs or questions", least=1)
+    num_calib_batches: int = flag(5, "calibration batches of 32 rows", least=1)
+    modes: list[str] = flag(["naive", "percentile", "customize"], "calibration modes of MXNet's int8; none leaves it out")
+    output: str | None = flag(None, "write the figures to this JSON file")
