@@ -119,7 +119,8 @@ def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options:
     wanted = parameters.shapes(config, checkpoint.head)
     given = {name: array for name, array in checkpoint.params.items() if name in wanted}
     parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(given)
+    arrays = {**given, **parameters.factors_of(checkpoint.params)}
+    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(arrays)
 
     def make(name: str) -> _native.Model:
         return _native.Model(*arguments, dtype=name, **options)

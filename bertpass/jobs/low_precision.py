@@ -150,14 +150,14 @@ class _Native(Lowered):
 
 
 class _OneDNN(Lowered):
-    """In MXNet's own operators: dense layers may be kept in float32."""
+    """In MXNet's own operators: matrix products may be kept in float32."""
 
     def __init__(self, checkpoint: Checkpoint, options: LowPrecisionOptions, rows: Sequence[Any], judge: Judge | None,
                  allowed: float | None) -> None:
         symbol, params = graph_of(checkpoint)
         self._symbol, params, self._report = optimize_graph(symbol, params, ("remove_noops", "interleave_qkv"))
         self._params = {name.removeprefix("arg:"): array for name, array in params.items()}
-        self._options, self._parts = options, quantize.dense_nodes(self._symbol)
+        self._options, self._parts = options, quantize.candidates(self._symbol)
         self._names = parameters.network_config(checkpoint.config, checkpoint.head).input_names
         pad = checkpoint.tokenizer.pad_id if checkpoint.tokenizer is not None else 0
         self._batches = [(batch.input_ids, batch.token_types, batch.valid_length)
@@ -172,10 +172,10 @@ class _OneDNN(Lowered):
         text, arrays = self._made
         write_pair(prefix, text, {f"arg:{name}": array for name, array in arrays.items()})
         done, mode = len(quantize.quantized_nodes(text)), self._options.calib_mode
-        log.info("MXNet's oneDNN int8: %d of %d dense layers, calib_mode %s on %d rows", done, len(self._parts), mode,
+        log.info("MXNet's oneDNN int8: %d of %d matrix products, calib_mode %s on %d rows", done, len(self._parts), mode,
                  self._count)
         return {**self._report.to_dict(), "low_precision": {
-            "engine": "mxnet", "quantized": done, "dense_layers": len(self._parts), "calib_mode": mode,
+            "engine": "mxnet", "quantized": done, "products": len(self._parts), "calib_mode": mode,
             "quantized_dtype": self._options.quantized_dtype, "calibration_rows": self._count,
             "guard": self.guarded and self.guarded.to_dict()}}
 

@@ -46,6 +46,7 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, thre
     wanted = parameters.shapes(config, checkpoint.head)
     arrays = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
     parameters.check(arrays, wanted, checkpoint.source or "the checkpoint")
+    arrays |= parameters.factors_of(checkpoint.params)
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
     layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
     tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}

@@ -37,5 +37,5 @@ def products(plan: str, layers: int) -> dict[str, str]:
     """The type of every product of a model, by "LAYER.PRODUCT"; UsageError where the plan does not fit the model."""
     from bertpass import _native  # here, because most users of a plan only hand it on
 
-    return {f"{layer}.{name}": kind for layer, types in enumerate(_native.plan(plan, layers))
-            for name, kind in types.items()}
+    return {f"{layer}.{name}": types[name] for layer, types in enumerate(_native.plan(plan, layers))
+            for name in PRODUCTS}

@@ -15,7 +15,7 @@ import numpy as np
 
 from bertpass import _core
 from bertpass.errors import ModelError, PassError
-from bertpass.model import params_file
+from bertpass.model import parameters, params_file
 from bertpass.passes import mkldnn
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.passes.select import NATIVE_ENCODER, has_mxnet, select
@@ -93,11 +93,14 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     _core.verify(text, params=arrays)
     default_prefix = "arg:" if any(prefixes.values()) else ""
     core_apply = _core_apply(library)
+    calibration = parameters.factors_of(arrays)  # for native_encoder, and for no graph
     checker = _checker(text, arrays, check)
     results = []
     taken = False  # whether the encoder is gone, which is what most passes look for
     for info in chosen:
         apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
+        if info.name == NATIVE_ENCODER and calibration:
+            apply = _core.apply  # MXNet hands a library only the parameters that the graph uses
         started = time.perf_counter()
         after, added, removed, rewrites = apply(text, arrays, info.name,
                                                 {"dtype": dtype} if info.name == NATIVE_ENCODER else {})
@@ -116,6 +119,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
             _log.warning("pass %s: nothing rewritten, the graph has no such place", info.name)
         taken = taken or (info.name == NATIVE_ENCODER and rewrites > 0)
         results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
+    for name in calibration:
+        del arrays[name]
     report = PassReport(device, None if library is None else str(library), results, dtype)
     return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
 
@@ -126,7 +131,7 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
 
     The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; ``replace`` has
-    arrays by plain names that take the place of those in the file; the other parameters are those of
+    arrays by plain names that take the place of those in the file or are added to them; the other parameters are those of
     :func:`optimize_graph`.
 
     Raises
@@ -142,9 +147,8 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
                          "model.") from error
     arrays = params_file.read(params_in)
     for name, value in (replace or {}).items():
-        for key in (name, f"arg:{name}"):
-            if key in arrays:
-                arrays[key] = value
+        prefixed = f"arg:{name}"
+        arrays[prefixed if prefixed in arrays or name not in arrays else name] = value
     text, arrays, report = optimize_graph(symbol, arrays, passes, library, device, check, dtype)
     write_pair(prefix_out, text, arrays, epoch)
     return report

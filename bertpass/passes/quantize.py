@@ -1,7 +1,7 @@
 """int8 by MXNet's own oneDNN path: ``mx.contrib.quantization`` of MXNet 1.9.1 on an exported graph.
 
-Its subgraph backend fuses every FullyConnected with what follows it and computes it on bytes, weights with a scale for
-each output channel. The scale of the rows is fixed: it comes from ranges that calibration batches gave. What is
+Its subgraph backend fuses every FullyConnected with what follows it and computes it and attention's products on bytes,
+weights with a scale for each output channel. The scale of the rows is fixed: it comes from ranges that calibration batches gave. What is
 written needs no library of ours, runs where MXNet has oneDNN, and gives the same outputs after reading it again.
 """
 
@@ -23,6 +23,7 @@ MODES = ("none", "naive", "entropy", "customize", "percentile")
 DTYPES = ("auto", "int8", "uint8")
 
 _BACKEND = "MKLDNN_QUANTIZE"
+_QUANTIZED = ("_sg_mkldnn_fully_connected", "_sg_mkldnn_selfatt_qk", "_sg_mkldnn_selfatt_valatt")
 _OUTSIDE = 0.01  # percent of the values outside the range at either end
 _GELU_MOST, _NORM_LEAST = 10.0, -50.0
 
@@ -58,7 +59,7 @@ class _Ranges:
 
 def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Mapping[str, np.ndarray]],
              mode: str = "customize", dtype: str = "auto", skip: Sequence[str] = ()) -> tuple[str, Arrays]:
-    """The graph and its parameters with every FullyConnected but those of ``skip`` in int8.
+    """The graph and its parameters with every matrix product but those of ``skip`` in int8.
 
     Parameters
     ----------
@@ -67,7 +68,7 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     batches : inputs by name, of real text; each is run once in float32
     mode : of :data:`MODES`, but none
     dtype : of the activations' bytes: "int8", "uint8", or "auto", which takes uint8 where no value is negative
-    skip : names of :func:`dense_nodes` that stay in float32
+    skip : names of :func:`candidates` that stay in float32
 
     Raises
     ------
@@ -106,10 +107,10 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     return text, {name: value.asnumpy() for name, value in arrays.items() if name in arguments}
 
 
-def dense_nodes(symbol: str) -> list[str]:
-    """Names of the nodes of a float32 graph that :func:`quantize` would put in int8, in their order."""
-    return [node["name"] for node in json.loads(_fused(symbol).tojson())["nodes"]
-            if node["op"] == "_sg_mkldnn_fully_connected"]
+def candidates(symbol: str) -> list[str]:
+    """Names of the nodes of a float32 graph that :func:`quantize` puts in int8, in their order: dense layers and the two
+    products of each attention."""
+    return [node["name"] for node in json.loads(_fused(symbol).tojson())["nodes"] if node["op"] in _QUANTIZED]
 
 
 def quantized_nodes(symbol: str) -> list[str]:

@@ -99,7 +99,7 @@ def test_mxnets_own_int8_keeps_what_hurts(on_spoilt, sst, tmp_path):
     assert bare["metrics"]["accuracy"] < trained - 0.1 and bare["settings"]["dtype"] == "int8"
     result = on_spoilt(tmp_path / "guarded", "--engine", "mxnet", "--max_metric_drop", "0.005")
     found = result["settings"]["passes"]["low_precision"]
-    assert found["guard"]["kept"] and found["quantized"] == found["dense_layers"] - len(found["guard"]["kept"]) > 0
+    assert found["guard"]["kept"] and found["quantized"] == found["products"] - len(found["guard"]["kept"]) > 0
     assert result["metrics"] == found["guard"]["low"] and result["metrics"]["accuracy"] >= trained - 0.005
 
 

@@ -16,7 +16,7 @@ from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.errors import PassError
 from bertpass.model import params_file
 from bertpass.passes.optimize import write_pair
-from bertpass.passes.quantize import MODES, dense_nodes, quantize, quantized_nodes
+from bertpass.passes.quantize import MODES, candidates, quantize, quantized_nodes
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -46,16 +46,16 @@ def error(found: list[np.ndarray], wanted: list[np.ndarray]) -> float:
 @pytest.mark.parametrize("mode", [mode for mode in MODES if mode != "none"])
 def test_every_dense_layer_in_every_mode(mode: str, dtype: str, model: Model) -> None:
     text, params = quantize(model.symbol, model.params, batches(model), mode, dtype)
-    names = dense_nodes(model.symbol)
-    assert len(names) == 2 * 4 + 1, "four a layer and the pooler"
-    assert quantized_nodes(text) and len(quantized_nodes(text)) <= len(names)
+    names = candidates(model.symbol)
+    assert len(names) == 2 * 6 + 1, "six a layer and the pooler"
+    assert quantized_nodes(text) == ["quantized_" + name for name in names]
     found, wanted = run(text, params, model.inputs), run(model.symbol, model.params, model.inputs)
     assert 0 < error(found[:1], wanted[:1]) <= 0.2
     assert any(value.dtype == np.int8 for value in params.values())
 
 
 def test_what_is_skipped_stays_in_float32(model: Model) -> None:
-    names = dense_nodes(model.symbol)
+    names = candidates(model.symbol)
     text, params = quantize(model.symbol, model.params, batches(model), "naive", skip=names)
     assert quantized_nodes(text) == []
     assert error(run(text, params, model.inputs), run(model.symbol, model.params, model.inputs)) <= 1e-5

@@ -91,11 +91,9 @@ PackedLayers::PackedLayers(const void* packed, Index bytes) {
   if (header.bytes != at.back() || bytes < header.bytes)
     throw PackedError("the packed layers are cut short; pack the model again.");
   layers_.reserve(shape_.layers);
-  for (Index layer = 0; layer < shape_.layers; ++layer) {
-    const Type next = layer + 1 < shape_.layers ? shape_.types[layer + 1].qkv : Type::float32;
-    layers_.emplace_back(shape_.types[layer], next, shape_.widths, shape_.activation, shape_.epsilon,
-                         start + at[layer]);
-  }
+  for (Index layer = 0; layer < shape_.layers; ++layer)
+    layers_.emplace_back(shape_.types[layer], shape_.widths, shape_.activation, shape_.epsilon, start + at[layer]);
+  for (Index layer = 0; layer + 1 < shape_.layers; ++layer) layers_[layer].followed_by(layers_[layer + 1]);
 }
 
 }  // namespace bertpass::native

@@ -37,15 +37,13 @@ void pack_attention(Type type, const Widths& widths, const LayerWeights& weights
       std::transform(vectors[part] + head * size, vectors[part] + (head + 1) * size, biases.begin() + row, scaled);
     }
   }
-  Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out);
+  Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out, weights.factors);
 }
 
 }  // namespace
 
-Layer::Layer(const LayerTypes& types, Type next, const Widths& widths, Activation activation, float epsilon,
-             const void* packed)
+Layer::Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed)
     : types_(types),
-      next_(next),
       // what it gives is rounded to what the last product reads
       activation_(activation == Activation::gelu && types.down != Type::float32 ? Activation::gelu_coarse
                                                                                 : activation) {
@@ -67,10 +65,12 @@ void Layer::pack(const LayerTypes& types, const Widths& widths, const LayerWeigh
   const Parts at(types, widths);
   char* start = static_cast<char*>(out);
   const Index units = widths.units, hidden = widths.hidden;
+  const float* const factors = weights.factors;
+  const auto of = [&](Index first) { return factors ? factors + first : nullptr; };
   pack_attention(types.qkv, widths, weights, start + at.qkv);
-  Linear::pack(types.proj, weights.proj, weights.proj_bias, units, units, start + at.proj);
-  Linear::pack(types.up, weights.up, weights.up_bias, hidden, units, start + at.up);
-  Linear::pack(types.down, weights.down, weights.down_bias, units, hidden, start + at.down);
+  Linear::pack(types.proj, weights.proj, weights.proj_bias, units, units, start + at.proj, of(units));
+  Linear::pack(types.up, weights.up, weights.up_bias, hidden, units, start + at.up, of(2 * units));
+  Linear::pack(types.down, weights.down, weights.down_bias, units, hidden, start + at.down, of(3 * units));
   float* norm = reinterpret_cast<float*>(start + at.norms);
   for (const float* vector :
        {weights.attention_gamma, weights.attention_beta, weights.output_gamma, weights.output_beta})
@@ -82,24 +82,26 @@ void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widt
   const Index first = offsets[0], rows = offsets[sequences] - first;
   const Rows stream = work.stream.from(first);
   // The residual stream as a product reads it; a normalisation has written it so.
-  const auto input = [&](Type type) { return type == Type::float32 ? stream : work.lowered(type, first); };
+  const auto input = [&](const Linear& product) {
+    return product.reads().type == Type::float32 ? stream : work.lowered(product.reads(), first);
+  };
   // Other rows as a product reads them, which are in the type before() it.
   const auto ready = [&](const Rows& x, Type type, Index columns, const Rows& bytes) {
     if (type != Type::int8) return x;
     quantize(kernels, team, x, rows, columns, bytes);
     return bytes;
   };
-  const Rows qkv = work.qkv.as(attention_type(kernels, types_.qkv)), mixed = work.mixed.as(before(types_.proj));
-  qkv_.apply(kernels, team, input(types_.qkv), rows, Activation::none, {}, qkv);
+  const Rows qkv = work.qkv.as({attention_type(kernels, types_.qkv)}), mixed = work.mixed.as({before(types_.proj)});
+  qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv);
   attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
             work.scratch_of_a_thread);
   // qkv has read what was in `low`
-  const Rows heads = ready(mixed, types_.proj, widths.units, work.lowered(types_.proj, first));
+  const Rows heads = ready(mixed, types_.proj, widths.units, work.lowered(proj_.reads(), first));
   proj_.apply(kernels, team, heads, rows, Activation::none, stream, work.sum);
-  attention_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(types_.up, first));
-  const Rows hidden = work.hidden.as(before(types_.down));
-  up_.apply(kernels, team, input(types_.up), rows, activation_, {}, hidden);
-  const Rows inner = ready(hidden, types_.down, widths.hidden, work.hidden_low.as(Type::int8));
+  attention_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(up_.reads(), first));
+  const Rows hidden = work.hidden.as({before(types_.down)});
+  up_.apply(kernels, team, input(up_), rows, activation_, {}, hidden);
+  const Rows inner = ready(hidden, types_.down, widths.hidden, work.hidden_low.as(down_.reads()));
   down_.apply(kernels, team, inner, rows, Activation::none, stream, work.sum);
   output_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(next_, first));
 }

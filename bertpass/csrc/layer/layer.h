@@ -13,15 +13,21 @@ struct LayerWeights {
   const float *proj, *proj_bias, *attention_gamma, *attention_beta;       // (units, units), (units)
   const float *up, *up_bias;                                              // (hidden, units), (hidden)
   const float *down, *down_bias, *output_gamma, *output_beta;             // (units, hidden), (units)
+  const float* factors;  // of int8: those of qkv, proj, up (units each) and down (hidden), or null; see Linear::pack
 };
+
+// How the factors of int8 are named among a model's parameters: after the layer's last normalisation.
+inline constexpr const char* kFactors = ".int8_factors";
 
 // A view of packed weights.
 class Layer {
  public:
-  // Of what pack() has written to `packed`. next: the type in which the layer after this one reads, float32 after the
-  // last one.
-  Layer(const LayerTypes& types, Type next, const Widths& widths, Activation activation, float epsilon,
-        const void* packed);
+  // Of what pack() has written to `packed`.
+  Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed);
+
+  // What the layer after this one reads, which this one has to write; nothing where there is none.
+  void followed_by(const Layer& next) { next_ = next.reads(); }
+  Reads reads() const { return qkv_.reads(); }
 
   static Index bytes(const LayerTypes& types, const Widths& widths);
   static void pack(const LayerTypes& types, const Widths& widths, const LayerWeights& weights, void* out);
@@ -33,7 +39,7 @@ class Layer {
 
  private:
   LayerTypes types_;
-  Type next_;
+  Reads next_;
   Activation activation_;
   Linear qkv_;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
   Linear proj_;  // (units, units)

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "layer/types.h"
-#include "ops/rows.h"
+#include "ops/linear.h"
 
 namespace bertpass::native {
 
@@ -27,7 +27,10 @@ struct Area {
   Index row_bytes = 0;
   RowScale* scales = nullptr;
 
-  Rows as(Type type) const { return {data, row_bytes / size_of(type), type, type == Type::int8 ? scales : nullptr}; }
+  Rows as(const Reads& reads) const {
+    const bool bytes = reads.type == Type::int8;
+    return {data, row_bytes / size_of(reads.type), reads.type, bytes ? scales : nullptr, bytes ? reads.factors : nullptr};
+  }
 };
 
 struct Workspace {
@@ -36,8 +39,10 @@ struct Workspace {
   void shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
              Index group, Index longest, int threads);
 
-  // The residual stream in a lower type, from a row on; no data for float32, which is the stream itself.
-  Rows lowered(Type type, Index first) const { return type == Type::float32 ? Rows{} : low.as(type).from(first); }
+  // The residual stream as a product reads it, from a row on; no data for float32, which is the stream itself.
+  Rows lowered(const Reads& reads, Index first) const {
+    return reads.type == Type::float32 ? Rows{} : low.as(reads).from(first);
+  }
 
   Rows stream;  // (tokens, units) float32: the residual stream
   Area low;     // (tokens, units): the same, or what attention gives, as a product of bfloat16 or bytes reads it

@@ -50,6 +50,8 @@ LayerWeights layer_weights(const Weights& weights, const std::string& cell, Inde
   w.down_bias = vector(".ffn.ffn_2.bias", units);
   w.output_gamma = vector(".ffn.layer_norm.gamma", units);
   w.output_beta = vector(".ffn.layer_norm.beta", units);
+  const std::string factors = cell + ".ffn.layer_norm" + kFactors;
+  w.factors = weights.has(factors) ? weights.get(factors, {3 * units + hidden}).data : nullptr;
   return w;
 }
 

@@ -30,6 +30,7 @@ class Weights {
   explicit Weights(std::map<std::string, Tensor> tensors, Packed packed = {})
       : tensors_(std::move(tensors)), packed_(std::move(packed)) {}
 
+  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
   // A tensor of this shape; WeightError where there is none.
   const Tensor& get(const std::string& name, const std::vector<Index>& shape) const;
   const Packed& packed() const { return packed_; }
