@@ -44,7 +44,7 @@ def test_rounded_weights_are_better_on_their_inputs(depth):
     rounded = calibration.round_weights(weight, x)
     nearest = reference.to_signed_bytes(weight)
     errors = [np.linalg.norm(x @ (low - weight).T) for low in (rounded, nearest)]
-    assert errors[0] <= (1 + 1e-6 if depth == 1 else 0.7) * max(errors[1], 1e-6)
+    assert errors[0] <= (1 + 1e-6 if depth == 1 else 0.8) * max(errors[1], 1e-6)
     unseen = correlated(400, depth)[::-1] * 1.5
     assert np.linalg.norm(unseen @ (rounded - weight).T) <= max(np.linalg.norm(unseen @ (nearest - weight).T), 1e-5)
 
