@@ -1,8 +1,9 @@
 """int8 by MXNet's own oneDNN path: ``mx.contrib.quantization`` of MXNet 1.9.1 on an exported graph.
 
 Its subgraph backend fuses every FullyConnected with what follows it and computes it and attention's products on bytes,
-weights with a scale for each output channel. The scale of the rows is fixed: it comes from ranges that calibration batches gave. The weights stay
-float32 in the file, and the operators round them when they first run. What is written needs no library of ours, runs where MXNet has oneDNN, and gives the same outputs after reading it again.
+weights with a scale for each output channel. The scale of the rows is fixed: it comes from ranges that calibration
+batches gave. The weights stay float32 in the file, and the operators round them when they first run. What is written
+needs no library of ours, runs where MXNet has oneDNN, and gives the same outputs after reading it again.
 """
 
 from __future__ import annotations

@@ -77,9 +77,10 @@ def on_spoilt(spoilt, data):
 
 def test_deploy_keeps_what_hurts(on_spoilt, sst, data, tmp_path, capsys):
     trained = toy.result(sst, "metrics.json")["metrics"]["accuracy"]
-    assert on_spoilt(tmp_path / "bare")["metrics"]["accuracy"] < trained - 0.1
+    bare = ("--calib_mode", "none")
+    assert on_spoilt(tmp_path / "bare", *bare)["metrics"]["accuracy"] < trained - 0.1
     capsys.readouterr()
-    result = on_spoilt(tmp_path / "guarded", "--max_metric_drop", "0.005")
+    result = on_spoilt(tmp_path / "guarded", "--max_metric_drop", "0.005", *bare)
     found = result["settings"]["passes"]["low_precision"]
     kept, plan = found["guard"]["kept"], found["plan"]
     assert kept and set(kept) <= {"0.proj", "1.proj"}
@@ -91,6 +92,12 @@ def test_deploy_keeps_what_hurts(on_spoilt, sst, data, tmp_path, capsys):
                        "--data_dir", data / "glue")
     assert deploy.main(again) == 0
     assert toy.result(tmp_path / "guarded" / "SST", "result.json")["metrics"] == result["metrics"]
+
+
+def test_calibration_alone_repairs_it(on_spoilt, sst, tmp_path):
+    result = on_spoilt(tmp_path, "--max_metric_drop", "0.005")
+    assert result["settings"]["passes"]["low_precision"]["guard"]["kept"] == []
+    assert result["metrics"]["accuracy"] >= toy.result(sst, "metrics.json")["metrics"]["accuracy"] - 0.005
 
 
 def test_mxnets_own_int8_keeps_what_hurts(on_spoilt, sst, tmp_path):
