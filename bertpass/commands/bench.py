@@ -1,5 +1,5 @@
-"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet; ``precision``,
-what low precision costs a fine-tuned model.
+"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
+``precision``, what low precision costs a fine-tuned model.
 
 ``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
 are meant.

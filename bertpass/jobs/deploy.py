@@ -117,15 +117,15 @@ def _written(deployed: Deployed, result: dict[str, Any]) -> dict[str, Any]:
 
 
 def judge_of(options: DeployOptions, task: Task, load: work.Workload, pad_id: int) -> Judge | None:
-    """What --max_metric_drop holds the model against: its metrics on all rows; UsageError where these have no labels."""
+    """What --max_metric_drop holds the model against: the metrics of all rows; UsageError where none has a label."""
     from bertpass.jobs.low_precision import Judge
 
     if options.max_metric_drop is None:
         return None
     score = load.score
     if score is None:
-        raise UsageError("--max_metric_drop: these rows have no labels to compute a metric from; give a labelled --split "
-                         "or --eval_file.")
+        raise UsageError("--max_metric_drop: these rows have no labels to compute a metric from; give a labelled "
+                         "--split or --eval_file.")
     return Judge(lambda forward: score(collect(forward, load.dataset, options.test_batch_size, pad_id, "the metric")),
                  task.main_metric, 100.0 if task.kind == "qa" else 1.0)
 

@@ -96,7 +96,7 @@ def lower(checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows
 
 
 class _Native(Lowered):
-    """In our own engine: products of some layers may be kept in another type, and weights are rounded by calibration."""
+    """In our own engine: parts may be kept in another type, and weights are rounded by calibration."""
 
     def __init__(self, checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows: Sequence[Any],
                  judge: Judge | None, allowed: float | None) -> None:
@@ -172,8 +172,8 @@ class _OneDNN(Lowered):
         text, arrays = self._made
         write_pair(prefix, text, {f"arg:{name}": array for name, array in arrays.items()})
         done, mode = len(quantize.quantized_nodes(text)), self._options.calib_mode
-        log.info("MXNet's oneDNN int8: %d of %d matrix products, calib_mode %s on %d rows", done, len(self._parts), mode,
-                 self._count)
+        log.info("MXNet's oneDNN int8: %d of %d matrix products, calib_mode %s on %d rows", done, len(self._parts),
+                 mode, self._count)
         return {**self._report.to_dict(), "low_precision": {
             "engine": "mxnet", "quantized": done, "products": len(self._parts), "calib_mode": mode,
             "quantized_dtype": self._options.quantized_dtype, "calibration_rows": self._count,

@@ -59,5 +59,5 @@ class TableOptions:
     seq_length: int = flag(128, "tokens to which texts are cut", least=4, most=8192)
     max_rows: int | None = flag(None, "stop after this many sentences, pairs or questions", least=1)
     num_calib_batches: int = flag(5, "calibration batches of 32 rows", least=1)
-    modes: list[str] = flag(["naive", "percentile", "customize"], "calibration modes of MXNet's int8; none leaves it out")
+    modes: list[str] = flag(["naive", "percentile", "customize"], "calibration modes of MXNet's int8; none: without it")
     output: str | None = flag(None, "write the figures to this JSON file")

@@ -112,7 +112,7 @@ def _expected_error(x: np.ndarray, weight: np.ndarray, factors: np.ndarray) -> f
 
 
 def to_bytes(x: np.ndarray) -> np.ndarray:
-    """Rows as the engine quantises activations: 256 levels between the least and the largest element, zero among them."""
+    """Rows as the engine quantises activations: 256 levels from the least to the largest element, zero among them."""
     least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
     scale = np.where(most > least, (most - least) / 255, 1)
     zero = np.round(-least / scale)

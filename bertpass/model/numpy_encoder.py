@@ -1,4 +1,4 @@
-"""The encoder in NumPy, for what has to see the inputs of a model's matrix products. Written to be read, not for speed."""
+"""The encoder in NumPy, for what has to see the inputs of its matrix products. Written to be read, not for speed."""
 
 from __future__ import annotations
 

@@ -3,7 +3,8 @@
 It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them;
 the tables, norms and the head are float32 arrays by the names of :mod:`bertpass.model.parameters`; ``tokenizer.json``
 (uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
-config, head, labels, max_length, dtype (a precision plan), special_tokens and source. ``bertpass/csrc/capi`` reads the same file.
+config, head, labels, max_length, dtype (a precision plan), special_tokens and source. ``bertpass/csrc/capi`` reads the
+same file.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
 
     The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; ``replace`` has
-    arrays by plain names that take the place of those in the file or are added to them; the other parameters are those of
+    arrays by plain names that take the place of those in the file or are added to them; the others are those of
     :func:`optimize_graph`.
 
     Raises

@@ -64,8 +64,8 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
 
     Parameters
     ----------
-    symbol, params : a float32 graph (JSON) and its parameters by plain names; interleave_qkv has to come before, because
-        joined weights that are computed in the graph cannot be quantised
+    symbol, params : a float32 graph (JSON) and its parameters by plain names; interleave_qkv has to come before,
+        because weights that are joined in the graph cannot be quantised
     batches : inputs by name, of real text; each is run once in float32
     mode : of :data:`MODES`, but none
     dtype : of the activations' bytes: "int8", "uint8", or "auto", which takes uint8 where no value is negative
@@ -87,7 +87,7 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     fused = _fused(symbol)
     known = arrays_of({name: value for name, value in params.items() if name in fused.list_arguments()})
     kind = "entropy" if mode == "entropy" else "customize"
-    from mxnet.contrib import quantization  # a part of MXNet that importing it leaves out
+    quantization = mx.contrib.quantization
     try:
         quantized, _, _, histograms = quantization.quantize_graph(
             fused, known, {}, excluded_sym_names=list(skip), calib_mode="entropy", quantized_dtype=dtype,
@@ -109,8 +109,8 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
 
 
 def candidates(symbol: str) -> list[str]:
-    """Names of the nodes of a float32 graph that :func:`quantize` puts in int8, in their order: dense layers and the two
-    products of each attention."""
+    """Names of the nodes of a float32 graph that :func:`quantize` puts in int8, in their order: dense layers and
+    the two products of each attention."""
     return [node["name"] for node in json.loads(_fused(symbol).tojson())["nodes"] if node["op"] in _QUANTIZED]
 
 
@@ -125,6 +125,6 @@ def _fused(symbol: str):  # type: ignore[no-untyped-def]  # MXNet has no types
     from bertpass.passes.library import symbol_of
 
     if not mx.runtime.Features().is_enabled("MKLDNN"):
-        raise DeviceError(f"int8 by MXNet needs an MXNet with oneDNN and this one ({mx.__version__}) has none; take the "
-                          "native engine.")
+        raise DeviceError(f"int8 by MXNet needs an MXNet with oneDNN and this one ({mx.__version__}) has none; take "
+                          "the native engine.")
     return symbol_of(symbol).get_backend_symbol(_BACKEND)

@@ -41,8 +41,8 @@ def test_squad(engine, encoder, data, squad, tmp_path, capsys):
 
 
 def test_deploy(sst, data, tmp_path, capsys):
-    argv = ("--model_parameters", sst / "net.params", "--task", "SST", "--data_dir", data / "glue", "--only_calibration",
-            "--output_dir", tmp_path)
+    argv = ("--model_parameters", sst / "net.params", "--task", "SST", "--data_dir", data / "glue",
+            "--only_calibration", "--output_dir", tmp_path)
     assert deploy.main(toy.deploy(*argv)) == 0
     result = toy.result(tmp_path / "SST", "result.json")
     assert result["settings"]["passes"]["low_precision"]["plan"] == "int8" and "latency_ms" not in result
@@ -61,7 +61,8 @@ def test_table_of_precisions(sst, data, tmp_path, capsys):
                        "--seq_length", 24, "--modes", "naive", "--output", tmp_path / "table.json")
     assert bench.main(argv) == 0
     lines = {line["name"]: line for line in toy.result(tmp_path, "table.json")["lines"]}
-    assert list(lines) == ["float32", "bfloat16", "int8, weights to nearest", "int8, calibrated", "int8 by MXNet, naive"]
+    assert list(lines) == ["float32", "bfloat16", "int8, weights to nearest", "int8, calibrated",
+                           "int8 by MXNet, naive"]
     assert 0 == lines["float32"]["error"] < lines["bfloat16"]["error"] < lines["int8, calibrated"]["error"] < 0.2
     assert all(abs(line["drop"]) <= 0.1 for line in lines.values())
     assert "error of states" in capsys.readouterr().out

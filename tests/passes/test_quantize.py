@@ -1,4 +1,4 @@
-"""int8 by MXNet's own oneDNN path: what is quantised, how near it is, and that it is the same after reading it again."""
+"""int8 by MXNet's own oneDNN path: what is quantised, how near it is, and the same outputs after reading it again."""
 
 from __future__ import annotations
 
