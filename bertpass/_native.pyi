@@ -54,6 +54,15 @@ class Model:
         UsageError, before anything is written, for ids or lengths out of range or a sequence that is too long.
         """
 
+    def profile(
+        self,
+        input_ids: NDArray[np.int32],
+        token_types: NDArray[np.int32],
+        valid_length: NDArray[np.int32],
+        outputs: Sequence[NDArray[np.float32]],
+    ) -> dict[str, float]:
+        """:meth:`forward`, and the seconds that each of its stages took in the calling thread (csrc/ops/stages.h)."""
+
     def states(
         self, input_ids: NDArray[np.int32], token_types: NDArray[np.int32], valid_length: NDArray[np.int32]
     ) -> NDArray[np.float32]:
@@ -76,6 +85,22 @@ def pack(
 
 def plan(text: str, layers: int) -> list[dict[str, str]]:
     """What a precision plan says of each layer: product -> "float32", "bfloat16" or "int8"; UsageError if it cannot."""
+
+def bert_adam(
+    tensors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]],
+    *,
+    rate: float,
+    first: float,
+    second: float,
+    epsilon: float,
+    gradient_scale: float = 1.0,
+    threads: int = 1,
+    isa: str = "",
+) -> None:
+    """One step of BERT's Adam on (weights, gradient, mean, square, weight decay) of every tensor, in place.
+
+    ``first`` and ``second`` are the shares that the averages keep; gradients are multiplied by ``gradient_scale``.
+    """
 
 def linear(
     a: NDArray[np.float32],

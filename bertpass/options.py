@@ -28,7 +28,7 @@ def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[s
     """A dataclass field that is also a command-line flag.
 
     ``least`` and ``most`` bound a number; ``aliases`` are further spellings such as ``--uncased``. With ``positional``
-    it is a word of the command line, which has to be given, in the order of the fields.
+    it is a word of the command line, which has to be given, in the order of the fields; a list is any number of words.
     """
     meta = {"help": help, "group": group, "choices": choices, "aliases": aliases, "least": least, "most": most,
             "positional": positional, "argparse": argparse_options}
@@ -63,7 +63,7 @@ def _scalar(annotation: Any) -> Any:
 def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     """A flag for a page: its spellings, its default as text, its help with the allowed values."""
     default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
-    shown = " ".join(default) if isinstance(default, list) else "off" if default is False else default
+    shown = " ".join(map(str, default)) if isinstance(default, list) else "off" if default is False else default
     choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
     names = [field.name.upper()] if field.metadata["positional"] else ["--" + field.name, *field.metadata["aliases"]]
     return names, "" if shown is None else str(shown), \
@@ -86,7 +86,10 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
         names = ["--" + field.name, *meta["aliases"]]
         text = meta["help"].replace("%", "%%")
         if meta["positional"]:
-            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text)
+            several = typing.get_origin(hints[field.name]) is list
+            many: dict[str, Any] = {"nargs": "*", "default": default} if several else {}
+            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text,
+                               **many)
             continue
         if hints[field.name] is bool:
             group.add_argument(*names, action="store_true", default=default, help=text, dest=field.name)

@@ -46,17 +46,20 @@ def _clock(seconds: float) -> str:
 
 
 class Bar:
-    """A progress bar as a context manager; ``advance(1, "loss 0.31")`` moves it and shows the note."""
+    """A progress bar as a context manager; ``advance(1, "loss 0.31")`` moves it and shows the note.
 
-    def __init__(self, description: str, total: int, unit: str = "") -> None:
-        self.description, self.total, self.unit = description, total, unit
+    A ``silent`` one shows nothing on a terminal.
+    """
+
+    def __init__(self, description: str, total: int, unit: str = "", silent: bool = False) -> None:
+        self.description, self.total, self.unit, self.silent = description, total, unit, silent
         self.done = 0
         self._live: Progress | None = None
 
     def __enter__(self) -> Bar:
         self.start = self._told = time.monotonic()
         console = Console(stderr=True)
-        if console.is_terminal:
+        if console.is_terminal and not self.silent:
             self._live = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit),
                 TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),

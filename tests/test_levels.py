@@ -15,7 +15,7 @@ PACKAGE = ROOT / "bertpass"
 # use), so below them nothing may be taken from it but its version.
 LEVELS = {
     "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
-    "bertpass.extras": 0,
+    "bertpass.extras": 0, "bertpass.placement": 0,
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
     "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
     "bertpass.bench.__main__": 7, "bertpass.commands": 7,
@@ -75,7 +75,7 @@ def test_imports_go_down(name):
 # Of the CPU engine, lowest first, and of the graph passes, which swap encoders for it; a file includes its own folder
 # and those before it in the first of these lists that names it.
 NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"],
-          ["kernels", "ops", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
+          ["kernels", "ops", "training", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
 
 
 @pytest.mark.parametrize("folder", sorted({folder for tower in NATIVE for folder in tower}))
@@ -101,7 +101,7 @@ def test_the_test_sees_imports_inside_functions():
 
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
-            "scripts/bench_passes.py", "scripts/fetch_demo_data.py",
+            "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
             "bertpass/bench/__main__.py", "benchmarks/kernels.py"]
 
 

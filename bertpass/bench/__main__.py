@@ -1,4 +1,4 @@
-"""``python -m bertpass.bench cpu``: every engine in one interleaved run; ``passes``: every graph pass."""
+"""``python -m bertpass.bench cpu``: every engine in one run; ``passes``, ``finetuning``, ``scaling``, ``routing``."""
 
 import sys
 

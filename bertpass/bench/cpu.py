@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,9 +15,11 @@ from bertpass.bench import models, timing
 from bertpass.bench.process import Worker, WorkerError
 from bertpass.bench.quiet import Others
 from bertpass.bench.results import Measured, ModelResults
+from bertpass.bench.timing import Timing
 from bertpass.bench.variants import BOUNDS, REFERENCE, Variant
 from bertpass.bench.workloads import Workload
 from bertpass.errors import BertpassError, UsageError
+from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar
 
 
@@ -33,15 +36,19 @@ class Plan:
 
 
 @dataclass
-class _Run:
+class Run:
     """The workers of one model; each failure is kept as that variant's result."""
 
     plan: Plan
     model: str
     folder: Path
     tell: Callable[[int, str], None]
+    source: str
+    config: EncoderConfig
+    reference: str
     workers: dict[str, Worker] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    others: Others = field(default_factory=Others)
 
     def load(self) -> None:
         for variant in self.plan.variants:
@@ -75,12 +82,18 @@ class _Run:
                 if name != reference:
                     raise BertpassError(f"the reference {reference} failed: {self.measured[reference].failure}")
                 expected = found
-            difference = found - expected
-            entry.largest_error = float(np.abs(difference).max())
-            entry.relative_error = float(np.linalg.norm(difference) / np.linalg.norm(expected))
-            bound = BOUNDS[entry.variant.precision]
-            if not entry.relative_error <= bound:  # written so that NaN is wrong too
-                self.fail(name, f"wrong: relative error {entry.relative_error:.1e}, bound {bound:.0e}.")
+            entry.relative_error, entry.largest_error = errors(found, expected)
+            wrong = fault(entry.variant, entry.relative_error)
+            if wrong:
+                self.fail(name, wrong)
+
+    def time(self, workloads: Sequence[Workload], rounds: int, budget: float) -> dict[str, dict[str, Timing]]:
+        """Time layouts of one batch, see :func:`bertpass.bench.timing.measure`; ``measured`` gets the timings too."""
+        found = timing.measure(self.workers, workloads, self.config, rounds=rounds, budget=budget, others=self.others,
+                               failed=self.fail, tell=self.tell)
+        for name, timings in found.items():
+            self.measured[name].timings.update(timings)
+        return found
 
     def fail(self, name: str, sentence: str) -> None:
         self.measured[name].failure = sentence
@@ -93,6 +106,20 @@ class _Run:
             worker.close()
 
 
+def errors(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
+    """L2 norm of the difference over that of ``expected``, and the largest absolute difference."""
+    difference = found - expected
+    return float(np.linalg.norm(difference) / np.linalg.norm(expected)), float(np.abs(difference).max())
+
+
+def fault(variant: Variant, relative: float) -> str:
+    """A sentence where a relative error is above the bound of the variant's precision, else nothing."""
+    bound = BOUNDS[variant.precision]
+    if relative <= bound:  # false for NaN
+        return ""
+    return f"wrong: relative error {relative:.1e}, bound {bound:.0e}."
+
+
 def reference_of(variants: Sequence[Variant]) -> str:
     """The variant whose outputs count as right: plain MXNet, else the first in float32; UsageError without one."""
     exact = [v.name for v in variants if v.precision == "float32"]
@@ -101,12 +128,14 @@ def reference_of(variants: Sequence[Variant]) -> str:
     return REFERENCE if REFERENCE in exact else exact[0]
 
 
-def compare(plan: Plan, model: str) -> ModelResults:
-    """Run the plan on one model.
+@contextlib.contextmanager
+def running(plan: Plan, model: str, tell: Callable[[int, str], None]) -> Iterator[Run]:
+    """The plan's engines on one model, loaded and checked; they end with the context.
 
     Parameters
     ----------
     model : as in :func:`bertpass.bench.models.checkpoint_for_speed`
+    tell : called with 1 for each engine that was loaded, and with notes
 
     Raises
     ------
@@ -123,23 +152,25 @@ def compare(plan: Plan, model: str) -> ModelResults:
     if longest > checkpoint.config.max_length:
         raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
                          f"{model}.")
-    results = ModelResults(model, checkpoint.source or model, checkpoint.config, list(plan.workloads), reference)
-    batch, others = models.check_batch(checkpoint), Others()
+    batch, source, config = models.check_batch(checkpoint), checkpoint.source or model, checkpoint.config
     del checkpoint  # the workers have their own; a large model's memory is theirs
-    steps = len(plan.variants) + plan.rounds * len(results.families)
-    with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:
-        run = _Run(plan, model, Path(folder), bar.advance)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(plan, model, Path(folder), tell, source, config, reference)
         try:
             run.load()
             run.check(batch, reference)
-            for family in results.families:
-                layouts = [w for w in plan.workloads if w.family == family]
-                found = timing.measure(run.workers, layouts, results.config, rounds=plan.rounds,
-                                       budget=plan.seconds * len(layouts), others=others, failed=run.fail,
-                                       tell=bar.advance)
-                for name, timings in found.items():
-                    run.measured[name].timings.update(timings)
+            yield run
         finally:
             run.close()
-    results.measured, results.others_load = list(run.measured.values()), others.load
-    return results
+
+
+def compare(plan: Plan, model: str) -> ModelResults:
+    """Run the plan on one model; parameters and errors as :func:`running`."""
+    families = list(dict.fromkeys(w.family for w in plan.workloads))
+    with Bar(model, len(plan.variants) + plan.rounds * len(families), "steps") as bar, \
+            running(plan, model, bar.advance) as run:
+        for family in families:
+            layouts = [w for w in plan.workloads if w.family == family]
+            run.time(layouts, plan.rounds, plan.seconds * len(layouts))
+    return ModelResults(model, run.source, run.config, list(plan.workloads), run.reference, list(run.measured.values()),
+                        run.others.load)

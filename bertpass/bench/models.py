@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Sequence
 
 import numpy as np
 
 from bertpass.bench import sentences
 from bertpass.bench.workloads import Batch
+from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import ALIASES, NAMED, HeadConfig
@@ -18,13 +20,23 @@ TEXT_LENGTH = 128  # tokens to which sentences of checks are cut
 
 
 def checkpoint_for_speed(name: str) -> Checkpoint:
-    """A model to measure: random weights with random biases for a published size, else the checkpoint of that name."""
-    size = ALIASES.get(name, name)
+    """A model to measure: random weights with random biases for a published size, else the checkpoint of that name.
+
+    A published size may be followed by a number of layers: "bert_12_768_12:3" has BERT-base's widths and three.
+    UsageError where that is no number.
+    """
+    size, colon, layers = name.partition(":")
+    size = ALIASES.get(size, size)
     if size == "minilm" or size not in NAMED:
         return load_checkpoint(name)
-    config, head = NAMED[size], HeadConfig("pooled" if NAMED[size].use_pooler else "none")
+    config = NAMED[size]
+    if colon:
+        if not re.fullmatch(r"[1-9]\d{0,2}", layers):
+            raise UsageError(f"{name}: write a number of layers behind the colon, as in {size}:3.")
+        config = dataclasses.replace(config, num_layers=int(layers))
+    head = HeadConfig("pooled" if config.use_pooler else "none")
     params = parameters.random(parameters.shapes(config, head), seed=0, random_bias=True)
-    return Checkpoint(config, head, params, source=f"random weights ({size})")
+    return Checkpoint(config, head, params, source=f"random weights ({name})")
 
 
 def token_states(name: str) -> Checkpoint:

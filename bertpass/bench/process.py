@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.bench.variants import Variant
+from bertpass.placement.binding import placed
 
 #: seconds until a worker that does not answer is ended
 LOADING, WORKING = 900.0, 600.0
@@ -30,8 +31,8 @@ class Worker:
     ----------
     variant, model, threads
         What it loads.
-    cpus
-        Processors that it may use.
+    cpus, memory
+        Processors that it may use, and NUMA nodes that it may allocate from (default: any).
     log
         File that takes what the engine prints.
 
@@ -41,17 +42,17 @@ class Worker:
         It could not load; the process has ended.
     """
 
-    def __init__(self, variant: Variant, model: str, *, threads: int, cpus: Sequence[int], log: Path) -> None:
+    def __init__(self, variant: Variant, model: str, *, threads: int, cpus: Sequence[int], log: Path,
+                 memory: Sequence[int] = ()) -> None:
         self.variant, self.model, self.log = variant, model, log
         ours, theirs = socket.socketpair()
         environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
         root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
-        with theirs, log.open("ab") as output:
+        with theirs, log.open("ab") as output, placed(cpus, memory):
             self._process = subprocess.Popen(
                 [sys.executable, "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()])
-        os.sched_setaffinity(self._process.pid, cpus)
         self._connection = Connection(ours.detach())
         try:
             self.about: dict[str, Any] = self.ask("load", model, variant, threads, timeout=LOADING)
@@ -65,17 +66,33 @@ class Worker:
 
     def ask(self, command: str, *arguments: Any, timeout: float = WORKING) -> Any:
         """The value of a command of :mod:`bertpass.bench.worker`; WorkerError where there is none."""
+        self.begin(command, *arguments)
+        return self.finish(timeout)
+
+    def begin(self, command: str, *arguments: Any) -> None:
+        """Send a command whose value :meth:`finish` has, so that several workers work at once."""
+        self._asked = command
         try:
             self._connection.send((command, arguments))
+        except OSError as error:  # the other end is gone
+            raise WorkerError(self._last_words()) from error
+
+    def finish(self, timeout: float = WORKING) -> Any:
+        """The value of the command that was begun; WorkerError where there is none."""
+        try:
             if not self._connection.poll(timeout):
                 self.close()
-                raise WorkerError(f"no answer to '{command}' in {timeout:.0f} seconds; its process was ended.")
+                raise WorkerError(f"no answer to '{self._asked}' in {timeout:.0f} seconds; its process was ended.")
             fine, value = self._connection.recv()
-        except (EOFError, OSError) as error:  # the other end is gone
+        except (EOFError, OSError) as error:
             raise WorkerError(self._last_words()) from error
         if not fine:
             raise WorkerError(value)
         return value
+
+    def fileno(self) -> int:
+        """What becomes readable when :meth:`finish` need not wait, for ``multiprocessing.connection.wait``."""
+        return self._connection.fileno()
 
     def resident(self) -> int:
         """Bytes of memory that the process holds; 0 where the system does not tell."""

@@ -4,29 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
+
+from bertpass.placement import topology
 
 #: load of others, in processors, above which a run counts as noisy
 MOST_LOAD = 0.1
 
-_CPUS = Path("/sys/devices/system/cpu")
 _STAT = Path("/proc/stat")
 
 
-def pick(threads: int, allowed: Sequence[int] | None = None, root: Path = _CPUS) -> list[int]:
+def pick(threads: int, allowed: Collection[int] | None = None, root: Path = Path("/sys")) -> list[int]:
     """Processors for ``threads`` threads out of those that this process may use: each core once, then its siblings."""
-    cpus = sorted(os.sched_getaffinity(0) if allowed is None else allowed)
-    seen: set[str] = set()
-    first: list[int] = []
-    second: list[int] = []
-    for cpu in cpus:
-        try:
-            core = (root / f"cpu{cpu}/topology/thread_siblings_list").read_text().strip()
-        except OSError:
-            core = str(cpu)
-        (second if core in seen else first).append(cpu)
-        seen.add(core)
+    cores = topology.read(root, os.sched_getaffinity(0) if allowed is None else allowed).cores
+    first = sorted(core.cpus[0] for core in cores)
+    second = sorted(cpu for core in cores for cpu in core.cpus[1:])
     return sorted((first + second)[:threads])
 
 

@@ -10,6 +10,9 @@ load        model's name, Variant, threads    the engine's ``describe()``
 check       batch                             the first output
 prepare     key, batches                      seconds of the second forward of them all; the first one is not counted
 time        key, calls                        seconds of each call, a call being a forward of each batch
+run         key, seconds                      begin and end of each call on the clock that all processes share, for
+                                              that long and at least once
+profile     key, calls                        seconds of a call by operator, see Engine.profile
 ==========  ================================  =======================================================================
 """
 
@@ -77,6 +80,24 @@ class Server:
                 engine.forward(*batch)
             spent.append(time.perf_counter() - start)
         return spent
+
+    def run(self, key: str, seconds: float) -> list[tuple[float, float]]:
+        engine, batches = self.engine, self._work[key]
+        calls: list[tuple[float, float]] = []
+        last = time.monotonic() + seconds
+        while not calls or calls[-1][1] < last:
+            start = time.monotonic()
+            for batch in batches:
+                engine.forward(*batch)
+            calls.append((start, time.monotonic()))
+        return calls
+
+    def profile(self, key: str, calls: int) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for batch in self._work[key]:
+            for name, seconds in self.engine.profile(*batch, calls=calls).items():
+                found[name] = found.get(name, 0.0) + seconds
+        return found
 
 
 def give_memory_back() -> None:

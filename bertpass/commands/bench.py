@@ -1,4 +1,5 @@
 """Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
+``finetuning``, fine-tuning beside a PyTorch control; ``scaling``, cores and instances; ``routing``, requests by length.
 ``precision``, what low precision costs a fine-tuned model.
 
 ``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
@@ -15,12 +16,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
-from bertpass.commands import bench_cpu, bench_precision
+from bertpass.commands import bench_cpu, bench_finetuning, bench_precision, bench_routing, bench_scaling
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
 from bertpass.options import check_output_folder, flag, gpu_flag, parse
 from bertpass.progress import start_logging
+
+#: name -> comparison; without one of these names the passes are meant
+OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "precision": bench_precision.main,
+          "routing": bench_routing.main, "scaling": bench_scaling.main}
 
 
 @dataclass
@@ -46,15 +51,14 @@ class BenchOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison that the first word names; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words[:1] == ["cpu"]:
-        return bench_cpu.main(words[1:])
-    if words[:1] == ["precision"]:
-        return bench_precision.main(words[1:])
+    if words and words[0] in OTHERS:
+        return OTHERS[words[0]](words[1:])
     if words[:1] == ["passes"]:
         del words[0]
 
     def job() -> None:
-        options = parse(BenchOptions, words, "Measure every graph pass against plain MXNet (cpu --help: every engine).")
+        options = parse(BenchOptions, words, "Measure every graph pass against plain MXNet (cpu --help: "
+                        "every engine; finetuning, scaling, routing likewise).")
         sizes = options.sizes()
         library = options.library or str(LIBRARY)
         if not Path(library).is_file():

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
+from bertpass.commands import local_workers
 from bertpass.commands.run import guarded
+from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.options import parse
 
 CLASSIFIER_EXAMPLES = """examples:
@@ -17,24 +21,34 @@ SQUAD_EXAMPLES = """examples:
 """
 
 
-def _report(result: dict) -> None:
-    print(", ".join(f"{name} {value:.4f}" for name, value in result["metrics"].items()))
+def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], function: str, argv: Sequence[str] | None,
+         ) -> None:
+    """Run the job here, or in several processes where ``--workers`` asks for them."""
+    if options.workers > 1 and local_workers.role() is None:
+        options.check()  # faults show once, and before processes start
+        local_workers.run(function, sys.argv[1:] if argv is None else argv, options.workers)
+        return
+    metrics = job(options)["metrics"]
+    if metrics:  # only the first of several workers has them
+        print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
 
 def classifier(argv: Sequence[str] | None = None) -> int:
     """Run finetune_classifier.py with ``argv``; returns the exit code."""
     def main() -> None:
+        local_workers.serve_if_told()
         from bertpass.jobs import classify
-        options = parse(classify.ClassifierOptions, argv, "Fine-tune BERT for a classification or regression task.",
+        options = parse(classify.ClassifierOptions, argv, "Fine-tune BERT for any task but question answering.",
                         CLASSIFIER_EXAMPLES)
-        _report(classify.run(options))
+        _run(options, classify.run, "classifier", argv)
     return guarded(main)
 
 
 def squad(argv: Sequence[str] | None = None) -> int:
     """Run finetune_squad.py with ``argv``; returns the exit code."""
     def main() -> None:
+        local_workers.serve_if_told()
         from bertpass.jobs import squad as job
         options = parse(job.SquadOptions, argv, "Fine-tune BERT for question answering.", SQUAD_EXAMPLES)
-        _report(job.run(options))
+        _run(options, job.run, "squad", argv)
     return guarded(main)

@@ -8,10 +8,17 @@ from typing import Any
 from bertpass import errors
 from bertpass.commands.bench import BenchOptions
 from bertpass.commands.bench_cpu import CpuOptions
+from bertpass.commands.bench_finetuning import FinetuningOptions
 from bertpass.commands.bench_kernels import KernelOptions
+from bertpass.commands.bench_routing import RoutingOptions
+from bertpass.commands.bench_scaling import ScalingOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
+from bertpass.commands.launch import LaunchOptions
 from bertpass.commands.main import PackOptions
+from bertpass.commands.new_model import NewModelOptions
+from bertpass.commands.plan import PlanOptions
+from bertpass.commands.reproduce import ReproduceOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.low_precision_options import TableOptions
@@ -21,8 +28,13 @@ from bertpass.options import spelled
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("python -m bertpass.bench precision", TableOptions), ("benchmarks/kernels.py", KernelOptions),
-            ("bertpass pack", PackOptions), ("bertpass env", EnvOptions))
+            ("python -m bertpass.bench finetuning", FinetuningOptions),
+            ("python -m bertpass.bench precision", TableOptions),
+            ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
+            ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
+            ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
+            ("bertpass pack", PackOptions),
+            ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 #: name -> (module under bertpass.commands, function, what it does)
 COMMANDS = {
-    "finetune-classifier": ("finetune", "classifier", "fine-tune for classification or regression"),
+    "finetune-classifier": ("finetune", "classifier", "fine-tune for every task but question answering"),
     "finetune-squad": ("finetune", "squad", "fine-tune for question answering"),
     "deploy": ("deploy", "main", "export, apply the graph passes, run the validation set"),
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "pack": ("main", "pack", "write a model as one file for the native engine"),
-    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu: every CPU engine"),
+    "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu, scaling, routing: engines"),
+    "launch": ("launch", "main", "run a program as several instances on cores of their own"),
+    "plan": ("plan", "main", "what a million requests cost, by measured results and prices"),
+    "reproduce": ("reproduce", "main", "published tables and figures beside what this machine measures"),
+    "new-model": ("new_model", "main", "a small model of random weights with a vocabulary for your texts"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
     "env": ("env", "main", "what this machine and this installation have"),
 }

@@ -36,7 +36,8 @@ class Engine(abc.ABC):
         Returns
         -------
         list of float32 arrays
-            The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); token states
+            The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); tags
+            (batch, sequence, labels); token states
             (batch, sequence, units), followed by the pooled output (batch, units) where the model has one; sentence
             embeddings (batch, units).
         """
@@ -44,6 +45,15 @@ class Engine(abc.ABC):
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Settings that decide speed and accuracy: versions, threads, precision, what the passes did."""
+
+    def profile(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray, calls: int = 1,
+                ) -> dict[str, float]:
+        """Seconds of one :meth:`forward` of this batch by operator or stage, the mean of ``calls`` forwards.
+
+        What an engine counts as one operator is its own; the names stand in its class. UsageError where it has no
+        timers.
+        """
+        raise UsageError(f"the {self.name} engine has no timers of its operators; native and mxnet have.")
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to give back
         """Give back what the engine holds."""

@@ -1,37 +1,22 @@
-"""A loaded model: texts in, embeddings, labels or answers out, whatever engine computes."""
+"""A loaded model: texts in, embeddings, labels, entities, rankings or answers out, whatever engine computes."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from bertpass.engines import results
 from bertpass.engines.base import Engine
+from bertpass.engines.results import Answer, Entity, Prediction, Ranked
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.text import tagging
 from bertpass.text.batching import batches
 from bertpass.text.tokenizer import Tokenizer
 
-
-@dataclass(frozen=True)
-class Prediction:
-    """Result for one text of a classification or regression model."""
-
-    label: str | None
-    score: float
-    scores: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """Answer to one question: ``text`` is ``context[start:end]``, empty where the context holds no answer."""
-
-    text: str
-    score: float
-    start: int
-    end: int
+__all__ = ["Answer", "Entity", "Model", "Prediction", "Ranked"]
 
 
 class Model:
@@ -100,7 +85,7 @@ class Model:
         for batch in batches(encodings, batch_size, pad_id=self.tokenizer.pad_id):
             first = self.engine.forward(batch.input_ids, batch.token_types, batch.valid_length)[0]
             for row, length, index in zip(first, batch.valid_length, batch.index, strict=True):
-                rows[index] = row[:length] if self.head.kind in ("none", "pooled", "qa") else row
+                rows[index] = row[:length] if self.head.per_token else row
         return rows
 
     def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None) -> np.ndarray:
@@ -111,8 +96,7 @@ class Model:
         """
         many = [texts] if isinstance(texts, str) else list(texts)
         if self.head.kind not in ("embedding", "none", "pooled"):
-            raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use "
-                             f"{'answer()' if self.head.kind == 'qa' else 'predict()'}.")
+            raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use {self._use()}.")
         rows = self.run(self.tokenizer.encode(many, max_length=self.max_length), batch_size)
         if self.head.kind != "embedding":
             rows = [row.mean(axis=0) for row in rows]
@@ -121,32 +105,59 @@ class Model:
             out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out[0] if isinstance(texts, str) else out
 
-    def predict(self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, *,
-                batch_size: int = 32) -> Any:
+    def predict(self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, *, batch_size: int = 32,
+                threshold: float = 0.5) -> Any:
         """Label and scores of each text (or pair): a :class:`Prediction`, or a list of them for a list of texts.
 
-        Classification gives softmax probabilities; regression gives the value as ``score``.
+        A multi-label model gives every label whose probability is above ``threshold``.
         """
         if not self.head.has_classifier:
-            raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); fine-tune one with "
-                             "finetune/finetune_classifier.py.")
+            raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); "
+                             + (f"use {self._use()}." if self.head.token_layer else
+                                "fine-tune one with finetune/finetune_classifier.py."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
         many = [texts] if isinstance(texts, str) else list(texts)
         encodings = self.tokenizer.encode(many, pairs=[pairs] if isinstance(pairs, str) else pairs,
                                           max_length=self.max_length)
-        out = [self._prediction(row) for row in self.run(encodings, batch_size)]
+        out = [results.prediction(self.head, self.labels, row, threshold) for row in self.run(encodings, batch_size)]
         return out[0] if isinstance(texts, str) else out
 
-    def _prediction(self, logits: np.ndarray) -> Prediction:
-        if self.head.kind == "regression":
-            return Prediction(None, float(logits[0]), {})
-        weights = np.exp(logits.astype(np.float64) - logits.max())
-        probabilities = weights / weights.sum()
-        names = self.labels or [str(i) for i in range(len(logits))]
-        best = int(probabilities.argmax())
-        scores = dict(zip(names, map(float, probabilities), strict=True))
-        return Prediction(names[best], scores[names[best]], scores)
+    def rerank(self, query: str, passages: Sequence[str], *, batch_size: int = 32) -> list[Ranked]:
+        """The passages by their relevance to a query, the most relevant first; equal ones in the order given."""
+        if self.head.kind != "ranking":
+            raise UsageError(f"this model ranks no passages (its head is '{self.head.kind}'); fine-tune one with "
+                             "finetune/finetune_classifier.py --task_name SQuAD-rerank, or --task_kind ranking.")
+        scores = [p.score for p in self.predict([query] * len(passages), list(passages), batch_size=batch_size)]
+        return [Ranked(at, scores[at]) for at in sorted(range(len(scores)), key=lambda at: -scores[at])]
+
+    def tag(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, batch_size: int = 32) -> Any:
+        """The entities of each text: a list of :class:`Entity`, or a list of these for several texts.
+
+        A text is a string, or a list of words, whose entities then have the characters of the words joined by spaces.
+        Words are what the training data has: here runs of letters and digits, and every other mark for itself. Each
+        takes the tag of its first token; texts longer than the model are tagged in parts.
+        """
+        if self.head.kind != "tokens":
+            raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "
+                             "finetune/finetune_classifier.py --task_kind tokens.")
+        many = [texts] if isinstance(texts, str) else list(texts)
+        plain = [text if isinstance(text, str) else " ".join(text) for text in many]
+        spans = [tagging.split_words(text) if isinstance(text, str) else tagging.word_spans(text) for text in many]
+        words = [[text[start:end] for start, end in places] for text, places in zip(plain, spans, strict=True)]
+        rows = tagging.tag_rows(words, self.tokenizer, self.max_length)
+        outputs = self.run(rows, batch_size)
+        own: list[list[int]] = [[] for _ in many]
+        for at, row in enumerate(rows):
+            own[row.sentence].append(at)
+        labels = self.labels or [str(i) for i in range(self.head.num_labels)]
+        found = [results.entities_of([rows[i] for i in at], [outputs[i] for i in at], labels, text, places)
+                 for at, text, places in zip(own, plain, spans, strict=True)]
+        return found[0] if isinstance(texts, str) else found
+
+    def _use(self) -> str:
+        """The method for this model's head."""
+        return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()"}.get(self.head.kind, "predict()")
 
     def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
                version_2: bool = False, null_score_diff_threshold: float = 0.0) -> Answer:

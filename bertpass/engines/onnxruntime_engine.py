@@ -16,7 +16,7 @@ from bertpass.model import onnx
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "int8")
-OPTIONS = ("dtype", "threads")
+OPTIONS = ("dtype", "threads", "fusions")
 EXTRA = "onnxruntime"
 
 
@@ -29,6 +29,8 @@ class ONNXRuntimeEngine(Engine):
         "float32", or "int8": weights quantised per column, activations at each call (quantize_dynamic).
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`. They do not spin after a call.
+    fusions
+        Without them the graph runs operator by operator as it was written, in float32: what a fusion is worth.
 
     Raises
     ------
@@ -40,8 +42,9 @@ class ONNXRuntimeEngine(Engine):
 
     name = "onnxruntime"
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> None:
-        check_dtype(self.name, dtype, DTYPES)
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                 fusions: bool = True) -> None:
+        check_dtype(self.name, dtype, DTYPES if fusions else DTYPES[:1])
         threads = check_threads(threads)
         runtime = require("onnxruntime", EXTRA)
         options = runtime.SessionOptions()
@@ -49,7 +52,11 @@ class ONNXRuntimeEngine(Engine):
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
         with tempfile.TemporaryDirectory() as folder:
-            path, fused = _prepared(Path(folder), checkpoint, dtype)
+            if fusions:
+                path, fused = _prepared(Path(folder), checkpoint, dtype)
+            else:
+                path, fused = onnx.write(Path(folder) / "plain.onnx", checkpoint), {}
+                options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
             self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": "cpu", "dtype": dtype,
@@ -99,6 +106,7 @@ def _not_the_advice(record: logging.LogRecord) -> bool:
     return "pre-processing" not in record.getMessage()
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> ONNXRuntimeEngine:
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
+                    fusions: bool = True) -> ONNXRuntimeEngine:
     """An engine on a checkpoint's network; see :class:`ONNXRuntimeEngine`."""
-    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads)
+    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads, fusions=fusions)

@@ -138,8 +138,8 @@ def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[s
         def head(self, states: Any, lengths: Any) -> list[Any]:
             if head.kind == "none":
                 return [states]
-            if head.kind == "qa":
-                return [self.dense(states, "span_classifier")]
+            if head.token_layer:
+                return [self.dense(states, head.token_layer)]
             first = states[:, 0]
             if head.kind == "embedding":
                 x = first.float() if head.pooling == "cls" else states.float().sum(1) / lengths[:, None]

@@ -85,6 +85,7 @@ BERTPASS_API bertpass_status bertpass_describe(const bertpass_model* model, bert
  *   pooler          token states (rows, length, width), pooled output (rows, width)
  *   classifier      logits (rows, labels)
  *   answers         start and end logits (rows, length, 2)
+ *   tags            logits (rows, length, labels)
  *   embeddings      sentence vectors (rows, width) */
 BERTPASS_API bertpass_status bertpass_output_shapes(const bertpass_model* model, int32_t rows, int32_t length,
                                                     bertpass_shape* shapes);

@@ -1,33 +1,44 @@
-"""Fine-tuning of classification and regression tasks (GLUE, Chinese tasks, own data)."""
+"""Fine-tuning of every kind of task but question answering (GLUE, Chinese tasks, NER, re-ranking, own data)."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertpass.errors import UsageError
-from bertpass.jobs.described import bundle_of
+from bertpass.jobs.described import labels_of
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Forward, collect, encode_examples, score, write_predictions
-from bertpass.model.config import HeadConfig
+from bertpass.jobs.kinds import KINDS, Outputs, score, write
+from bertpass.jobs.predict import Dataset, Forward, collect
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
 from bertpass.text.readers import Example, read_own, read_split, read_task_file
-from bertpass.text.tasks import Kind, Task, find_split, get_task, own_task
+from bertpass.text.tasks import TASKS, Kind, Task, find_split, get_task, has_split, own_task, stem
+
+TRAINED = [name for name, task in TASKS.items() if task.kind not in ("qa", "embedding") and "train" in task.files]
+OWN_KINDS = ("classification", "regression", "multilabel", "ranking", "tokens")
 
 
 @dataclass
 class ClassifierOptions(FinetuneOptions):
     """Flags of finetune_classifier.py."""
 
-    task_name: str | None = flag(None, "task: MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, "
-                                 "ChnSentiCorp; with --train_file a name of your own (default: custom)", group="data")
-    task_kind: str = flag("classification", "of own data: classification, or regression for numbers as labels",
-                          group="data", choices=("classification", "regression"))
+    task_name: str | None = flag(None, f"task: {', '.join(TRAINED)}; with --train_file a name of your own (default: "
+                                 "custom)", group="data")
+    task_kind: str = flag("classification", "of own data: classification; regression for numbers as labels; multilabel "
+                          "for any number of labels a row; ranking for query, passage, relevance; tokens for CoNLL "
+                          "files", group="data", choices=OWN_KINDS)
+    label_separator: str = flag(",", "of own multi-label data: what stands between the labels of a row", group="data")
+    threshold: float = flag(0.5, "of own multi-label data: probability above which a label is given", group="data",
+                            least=0, most=1)
     test_file: str | None = flag(None, "own data without labels to predict after training", group="data")
+    no_test: bool = flag(False, "leave out the predictions of the task's test split, which are written where its files "
+                         "are there", group="data")
     max_len: int = flag(128, "longest sequence in tokens; longer texts are cut", group="data", least=4, most=8192)
     dev_batch_size: int = flag(32, "sequences a batch in evaluation", group="training", least=1)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
@@ -41,47 +52,66 @@ class ClassifierOptions(FinetuneOptions):
             raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
         if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
+        if (self.only_inference or self.only_calibration) and self.backend:
+            raise UsageError("--only_inference and --only_calibration train nothing: leave --workers and "
+                             "--comm_backend out.")
         if self.only_inference and self.only_calibration:
             raise UsageError("--only_inference and --only_calibration: give one of them.")
         if self.only_inference and not self.model_parameters:
             raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
+        if not self.label_separator:
+            raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
         if self.test_file and not Path(self.test_file).exists():
             raise UsageError(f"--test_file {self.test_file}: no such file.")
 
 
 @dataclass
 class Splits:
-    """Data of one job before encoding; the development data by file (MNLI has two)."""
+    """Data of one job before encoding; development and test data by the names of their files (MNLI has two each)."""
 
     task: Task
     train: list[Example]
     dev: dict[str, list[Example]]
-    test: list[Example]
+    test: dict[str, list[Example]]
 
 
 def read_splits(options: ClassifierOptions) -> Splits:
     """Read all data of the job; every fault of a file shows here, before any long work."""
+    known = labels_of(options.model_parameters or "") if options.only_inference else None
     if options.train_file or options.dev_file:
-        kind: Kind = "regression" if options.task_kind == "regression" else "classification"
-        train: list[Example] = []
-        labels: tuple[str, ...] | None = None
-        if options.only_inference:
-            known = bundle_of(options.model_parameters or "")
-            labels = tuple(known.labels) if known is not None and known.labels else None
-        elif options.train_file:
-            train, labels = read_own(options.train_file, kind)
-        dev, labels = read_own(options.dev_file or "", kind, labels)
-        test = read_own(options.test_file, kind, labels, need_labels=False)[0] if options.test_file else []
-        return Splits(own_task(options.task_name or "custom", kind, labels), train, {"dev": dev}, test)
+        return _own_splits(options, known)
     task = get_task(options.task_name or "")
-    if task.kind not in ("classification", "regression"):
-        raise UsageError(f"--task_name {task.name}: is not a classification or regression task"
+    if task.kind in ("qa", "embedding"):
+        raise UsageError(f"--task_name {task.name}: is not trained here"
                          + ("; use finetune/finetune_squad.py." if task.kind == "qa" else "."))
+    KINDS[task.kind].check()
     root = options.data_dir or download(task)
     train = [] if options.only_inference else read_split(task, root, "train")
-    dev_files = {path.name.split(".")[0]: path for path in find_split(task, root, "dev")}
-    test = read_own(options.test_file, task.kind, task.labels, need_labels=False)[0] if options.test_file else []
-    return Splits(task, train, {name: read_task_file(task, path, "dev") for name, path in dev_files.items()}, test)
+    dev = {stem(path): read_task_file(task, path, "dev") for path in find_split(task, root, "dev")}
+    test: dict[str, list[Example]] = {}
+    if options.test_file:
+        test["test_file"] = read_own(options.test_file, task.kind, task.labels or None, need_labels=False)[0]
+    elif not options.no_test and has_split(task, root, "test"):
+        test = {stem(path): read_task_file(task, path, "test") for path in find_split(task, root, "test")}
+    if task.open:
+        found = KINDS[task.kind].labels(train or [row for rows in dev.values() for row in rows])
+        task = dataclasses.replace(task, labels=tuple(known or found))
+    return Splits(task, train, dev, test)
+
+
+def _own_splits(options: ClassifierOptions, labels: Sequence[str] | None) -> Splits:
+    kind: Kind = options.task_kind  # type: ignore[assignment]  # of OWN_KINDS
+    KINDS[kind].check()
+    separator = options.label_separator
+    train: list[Example] = []
+    if options.train_file and not options.only_inference:
+        train, labels = read_own(options.train_file, kind, separator=separator)
+    dev, labels = read_own(options.dev_file or "", kind, labels, separator=separator)
+    test = {}
+    if options.test_file:
+        test["test_file"] = read_own(options.test_file, kind, labels, need_labels=False, separator=separator)[0]
+    task = own_task(options.task_name or "custom", kind, labels, separator=separator, threshold=options.threshold)
+    return Splits(task, train, {"dev": dev}, test)
 
 
 def run(options: ClassifierOptions) -> dict[str, Any]:
@@ -90,50 +120,52 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     Returns
     -------
     dict
-        What metrics.json holds: task, metrics of the best epoch, history, seconds.
+        What metrics.json holds: task, metrics of the best epoch, history, seconds, and the test split's metrics where
+        it has labels.
     """
     options.check()
     splits = read_splits(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
-    from bertpass.jobs.losses import loss_for
-    from bertpass.jobs.trainer import Trainer, to_device
+    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.workers import join
     from bertpass.mx import context
 
-    check_device(options.gpu, options.dtype)
-    device = context(options.gpu)
+    for gpu in options.devices:
+        check_device(gpu, options.dtype)
+    devices, workers = [context(gpu) for gpu in options.devices], join(options.backend, options.worker_timeout)
     task = splits.task
-    head = HeadConfig(task.kind, num_labels=task.outputs)
+    head = KINDS[task.kind].head(task)
     start, tokenizer = starting.checkpoint(options, head, task.labels)
     if options.max_len > start.config.max_length:
         raise UsageError(f"--max_len {options.max_len}: the model has {start.config.max_length} positions.")
     folder = Path(options.output_dir)
-    start_logging(folder / "finetune.log")
+    start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
 
-    train = encode_examples(splits.train, tokenizer, options.max_len)
-    dev = {name: encode_examples(rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
-    log.info("%s: %d training and %s development rows", task.name, len(train),
-             " + ".join(str(len(d)) for d in dev.values()))
+    kind = KINDS[task.kind]
+    train = kind.encode(task, splits.train, tokenizer, options.max_len)
+    dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    log.info("%s: %d training and %s development rows", task.name, len(splits.train),
+             " + ".join(str(len(rows)) for rows in splits.dev.values()))
     main = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
 
-    def scores_of(forward: Forward) -> dict[str, float]:
-        scores: dict[str, float] = {}
-        for name, data in dev.items():
-            outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"evaluating {name}")
-            found = score(task, outputs, data.labels)
-            scores.update(found if len(dev) == 1 else {f"{k} ({name})": v for k, v in found.items()})
-        return scores
+    def run_with(forward: Forward, parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
+        return {name: (collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"{doing} {name}"), data)
+                for name, data in parts.items()}
 
     if options.only_calibration:
         from bertpass.jobs import low_precision, only_calibration
 
-        return only_calibration.run(options, start, task.name, options.max_len, train.encodings,
-                                    low_precision.Judge(scores_of, main))
-    net = starting.network(start, device, options.seed)
+        judge = low_precision.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
+        return only_calibration.run(options, start, task.name, options.max_len, train.encodings, judge)
+    net = starting.network(start, devices, options.seed)
+
+    def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
+        return run_with(starting.inference(net, start, options.devices[0]), parts, doing)
 
     def evaluate() -> tuple[dict[str, float], float]:
-        scores = scores_of(starting.inference(net, start, options.gpu))
+        scores = score(task, outputs_of(dev, "evaluating"))
         return scores, scores[main]
 
     def keep(metrics: dict[str, float]) -> None:
@@ -143,17 +175,21 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     if options.only_inference:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
-        trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
+        trainer = Trainer(net, options, devices, workers)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history}
+        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history,
+                  "samples_per_second": trainer.samples_per_second}
+        if workers.rank:
+            return result
     result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
-              "seconds": round(time.monotonic() - began, 1), "train_rows": len(train),
-              "dev_rows": {name: len(data) for name, data in dev.items()}, "seed": options.seed}
+              "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),
+              "dev_rows": {name: len(rows) for name, rows in splits.dev.items()}, "seed": options.seed}
     if splits.test:
-        data = encode_examples(splits.test, tokenizer, options.max_len)
-        forward = starting.inference(net, start, options.gpu)
-        outputs = collect(forward, data, options.dev_batch_size, tokenizer.pad_id, "predicting")
-        write_predictions(folder / "predictions.tsv", task, outputs, [e.id for e in splits.test])
+        test = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.test.items()}
+        predicted = outputs_of(test, "predicting")
+        log.info("predictions: %s", ", ".join(map(str, write(folder, task, predicted))))
+        if all(map(kind.labelled, test.values())):
+            result["test_metrics"] = score(task, predicted)
     starting.write_result(folder, result)
     return result

@@ -13,7 +13,8 @@ import numpy as np
 from bertpass import machine
 from bertpass.engines import Engine, load
 from bertpass.jobs import classify, pass_table
-from bertpass.jobs.predict import collect, encode_examples, score
+from bertpass.jobs.kinds import score
+from bertpass.jobs.predict import collect, encode_examples
 from bertpass.model.bundle import Bundle
 from bertpass.progress import log
 from bertpass.text import demo_data
@@ -63,7 +64,7 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int = 
     accuracy = {}
     for name, engine in engines.items():
         outputs = collect(partial(_forward, engine), dev, 64, tokenizer.pad_id, f"dev set, {name}")
-        accuracy[name] = score(task, outputs, dev.labels)["accuracy"]
+        accuracy[name] = score(task, {"dev": (outputs, dev)})["accuracy"]
     pass_table.show(variants, f"MiniLM, float32, {machine.threads()} threads, medians of {rounds} interleaved rounds",
                     {"dev accuracy": {name: f"{value:.3f}" for name, value in accuracy.items()}})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
@@ -77,14 +78,16 @@ def run(options: DeployOptions) -> dict[str, Any]:
     check_device(options.gpu, base_of(encoder) if options.gpu is None else options.dtype)
     if options.custom_pass is not None:
         Library(options.custom_pass)
-    found = find(options, task)
+    found = find(options, task, [] if source is None else source.examples)
     check_fit(options, found)
     asked, load = None, None
     if options.single:
         asked = read_single(options)
     else:
-        task = task or work.own_task(found.name, found.head.kind, found.labels)
-        source = source or work.read(options, task, found.labels)
+        task = task or work.own_task(found.name, found.head.kind, found.labels, options)
+        if task.open:
+            task = dataclasses.replace(task, labels=tuple(found.labels))
+        source = dataclasses.replace(source or work.read(options, task, found.labels), task=task)
         load = work.encode(source, found.tokenizer(), options)
     rows, judge = [], None
     if load is not None and task is not None and encoder != "float32":
@@ -173,7 +176,7 @@ def _run_batches(engines: dict[str, MXNetEngine], load: work.Workload, options: 
                 timings[name].compute.append(done - ready)
                 timings[name].total.append(made + time.perf_counter() - start)
                 for row, length in zip(table, batch.valid_length, strict=True):
-                    outputs[name].append(row[:length] if load.dataset.windows else row)
+                    outputs[name].append(row[:length] if load.dataset.per_token else row)
             bar.advance(1, f"{np.median(timings[names[0]].compute) * 1e3:.1f} ms a batch")
     return outputs, timings
 
@@ -238,6 +241,9 @@ def _single(options: DeployOptions, texts: list[str], engine: MXNetEngine, deplo
                              null_score_diff_threshold=options.QA_null_score_diff_threshold)
         return {"question": options.question, "answer": found.text, "score": found.score,
                 "start": found.start, "end": found.end}
+    if model.head.kind == "tokens":
+        return {"tagged": [{"text": t, "entities": [vars(e) for e in tagged]}
+                           for t, tagged in zip(texts, model.tag(texts), strict=True)]}
     if model.head.has_classifier:
         pairs = [options.text_pair] * len(texts) if options.text_pair is not None else None
         return {"predictions": [{"text": t, "label": p.label, "score": p.score, "scores": p.scores}

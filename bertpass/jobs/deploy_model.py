@@ -13,6 +13,7 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.jobs import low_precision
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.kinds import KINDS
 from bertpass.jobs.low_precision import Judge
 from bertpass.jobs.starting import in_order, load
 from bertpass.model import parameters
@@ -23,6 +24,7 @@ from bertpass.model.export import export_bundle
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize
 from bertpass.progress import log
+from bertpass.text.example import Example
 from bertpass.text.tasks import Task
 from bertpass.text.tokenizer import Tokenizer
 
@@ -97,13 +99,14 @@ def head_for(task: Task | None) -> HeadConfig:
     """The head that a task needs (token states where no task is named)."""
     if task is None:
         return HeadConfig("none")
-    if task.kind == "embedding":
-        return HeadConfig("embedding", pooling="mean", normalize=True)
-    return HeadConfig(task.kind, num_labels=task.outputs if task.kind != "qa" else 0)
+    return HeadConfig("qa") if task.kind == "qa" else KINDS[task.kind].head(task)
 
 
-def find(options: DeployOptions, task: Task | None) -> Found:
-    """Load the weights that the flags name, or with ``--only_infer`` open what an earlier run wrote."""
+def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] = ()) -> Found:
+    """Load the weights that the flags name, or with ``--only_infer`` open what an earlier run wrote.
+
+    A task with open labels takes a model's own; for a head that is new they are those of ``examples``.
+    """
     if options.only_infer:
         prefix = Path(options.exported_model or "")
         for path in (f"{prefix}-symbol.json", f"{prefix}-0000.params"):
@@ -111,7 +114,7 @@ def find(options: DeployOptions, task: Task | None) -> Found:
                 raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
         bundle = Bundle.open(prefix.parent / BUNDLE)
         return Found(prefix, bundle.task, bundle)
-    checkpoint = _checkpoint(options, task)
+    checkpoint = _checkpoint(options, task, examples)
     known = None if task is not None else bundle_of(options.model_parameters or "")
     name = task.name if task is not None else known.task if known is not None else None
     prefix = prefix_of(options, name or checkpoint.head.kind)
@@ -144,19 +147,21 @@ def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_
     return Deployed(str(prefix), bundle, report.to_dict())
 
 
-def _checkpoint(options: DeployOptions, task: Task | None) -> Checkpoint:
-    wanted = head_for(task)
+def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Example]) -> Checkpoint:
     if options.model_parameters:
         found = load(options.model_parameters, bert_model=options.bert_model, dataset=options.dataset_name,
-                     vocab=options.vocab, num_heads=options.num_heads, regression=wanted.kind == "regression",
+                     vocab=options.vocab, num_heads=options.num_heads, kind=task.kind if task else None,
                      allow_pickle=options.allow_pickle)
     elif options.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
-        return _random(options, wanted)
+        known = None if task is None else _with_labels(task, examples)
+        return _random(options, head_for(known), known.labels if known else ())
     else:
         found = load(options.bert_model or "", dataset=options.dataset_name, vocab=options.vocab,
                      num_heads=options.num_heads, allow_pickle=options.allow_pickle)
-    if task is None:
+    if task is None or (task.open and found.head.kind == task.kind and found.labels):
         return found
+    task = _with_labels(task, examples)
+    wanted = head_for(task)
     if task.kind == "embedding":
         return found if found.head.kind == "embedding" else adapt(found, wanted)
     if (found.head.kind, found.head.num_labels) != (wanted.kind, wanted.num_labels):
@@ -170,7 +175,14 @@ def _checkpoint(options: DeployOptions, task: Task | None) -> Checkpoint:
     return in_order(found, task.labels)
 
 
-def _random(options: DeployOptions, head: HeadConfig) -> Checkpoint:
+def _with_labels(task: Task, examples: Sequence[Example]) -> Task:
+    """The task, with the labels of the data where it has none of its own."""
+    if not task.open or not examples:
+        return task
+    return dataclasses.replace(task, labels=KINDS[task.kind].labels(examples))
+
+
+def _random(options: DeployOptions, head: HeadConfig, labels: Sequence[str]) -> Checkpoint:
     """Random weights of a published size, to measure speed without a fine-tuned model."""
     log.warning("WARNING: no --model_parameters: the weights are random, so the predictions mean nothing.")
     config = dataclasses.replace(named(options.bert_model or "bert_12_768_12"), dropout=options.dropout)
@@ -183,8 +195,8 @@ def _random(options: DeployOptions, head: HeadConfig) -> Checkpoint:
         raise UsageError(f"--vocab: {tokenizer.vocab_size} tokens do not fit a model of {config.vocab_size}.")
     params = parameters.random({**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}, seed=0,
                                random_bias=True)
-    labels = [str(i) for i in range(head.num_labels)] if head.kind == "classification" else None
-    return Checkpoint(config, head, params, tokenizer, labels, source=f"random weights ({options.bert_model})")
+    return Checkpoint(config, head, params, tokenizer, list(labels) or None,
+                      source=f"random weights ({options.bert_model})")
 
 
 def _borrowed_tokenizer() -> Tokenizer:

@@ -8,6 +8,7 @@ from pathlib import Path
 from bertpass.errors import PassError, UsageError
 from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.options import check_output_folder, flag, gpu_flag
+from bertpass.text.tasks import TASKS
 
 
 @dataclass
@@ -27,8 +28,7 @@ class DeployOptions(LowPrecisionOptions):
     allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", group="model")
     dropout: float = flag(0.1, "accepted as published; the exported graph is for inference and has no dropout",
                           group="model", least=0, most=0.9)
-    task: str | None = flag(None, "QA, embedding, MRPC, QQP, QNLI, RTE, STS-B, CoLA, MNLI, WNLI, SST, XNLI, LCQMC, "
-                            "ChnSentiCorp; default: the model's own", group="data")
+    task: str | None = flag(None, f"{', '.join(TASKS)}; default: the model's own", group="data")
     data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
     split: str = flag("dev", "which split to run", group="data", choices=("train", "dev", "test"))
     eval_file: str | None = flag(None, "one own file instead of --data_dir (tsv, csv, jsonl; SQuAD json for QA)",
@@ -36,6 +36,9 @@ class DeployOptions(LowPrecisionOptions):
     test_batch_size: int = flag(128, "sequences a batch", group="data", least=1)
     seq_length: int = flag(128, "tokens a sequence: every batch is padded to it, longer texts are cut", group="data",
                            least=4, most=8192)
+    label_separator: str = flag(",", "of own multi-label data: what stands between the labels of a row", group="data")
+    threshold: float = flag(0.5, "of own multi-label data: probability above which a label is given", group="data",
+                            least=0, most=1)
     max_iters: int | None = flag(None, "stop after this many batches", group="data", least=1)
     QA_version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="question answering")
     QA_n_best_size: int = flag(20, "answers kept a question", group="question answering", least=1)
@@ -63,8 +66,9 @@ class DeployOptions(LowPrecisionOptions):
     exported_model: str | None = flag(None, "prefix of -symbol.json and -0000.params to write, or with --only_infer to "
                                       "read", group="output")
     only_infer: bool = flag(False, "skip the export: run --exported_model", group="output")
-    check_accuracy: bool = flag(False, "write the predictions beside the exported model", group="output")
-    text: str | None = flag(None, "classify or embed this one text ('-' reads lines from standard input)",
+    check_accuracy: bool = flag(False, "write the predictions beside the exported model; with --split test under the "
+                                "names that GLUE's site expects", group="output")
+    text: str | None = flag(None, "classify, tag or embed this one text ('-' reads lines from standard input)",
                             group="single use")
     text_pair: str | None = flag(None, "second text for --text", group="single use")
     question: str | None = flag(None, "answer this one question from --context", group="single use")
@@ -96,6 +100,8 @@ class DeployOptions(LowPrecisionOptions):
             raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")
         self.pass_names()
+        if not self.label_separator:
+            raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
         if self.only_infer and not self.exported_model:
             raise UsageError("--only_infer needs --exported_model PREFIX: the files PREFIX-symbol.json and "
                              "PREFIX-0000.params of an earlier run.")

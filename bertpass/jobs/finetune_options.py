@@ -11,10 +11,12 @@ from bertpass.model.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
-FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "dev_batch_size",
-                  "test_batch_size", "early_stop", "only_inference", "only_predict", "only_calibration", "engine",
-                  "quantized_dtype", "calib_mode", "num_calib_batches", "max_metric_drop")
+FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
+                  "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
+                  "comm_backend", "worker_timeout", "only_calibration", "engine", "quantized_dtype", "calib_mode",
+                  "num_calib_batches", "max_metric_drop")
 OPTIMIZERS = ("bertadam", "adam", "sgd")
+COMM_BACKENDS = ("dist_sync", "horovod")
 
 
 @dataclass
@@ -60,6 +62,24 @@ class FinetuneOptions(LowPrecisionOptions):
     output_dir: str = flag("./output_dir", "where net.params, the bundle, the log and checkpoints go", group="output")
     resume: bool = flag(False, "go on from the last checkpoint in --output_dir", group="output")
     gpu: int | None = gpu_flag()
+    gpus: list[int] = flag([], "train on several GPUs of this machine: their numbers; each takes rows of every batch",
+                           group="device")
+    workers: int = flag(1, "processes on this machine that share every batch and add up their gradients; more than 1 "
+                        "starts them", group="device", least=1)
+    comm_backend: str | None = flag(None, "train with other processes, started by tools/launch.py of MXNet (dist_sync) "
+                                    "or by horovodrun", group="device", choices=COMM_BACKENDS)
+    worker_timeout: float = flag(1800, "seconds to wait for another worker, also while the first one evaluates",
+                                 group="device", least=1)
+
+    @property
+    def devices(self) -> list[int | None]:
+        """The GPUs to train on; None is the CPU."""
+        return list(self.gpus) or [self.gpu]
+
+    @property
+    def backend(self) -> str | None:
+        """What joins the processes that train together, None where there is one."""
+        return self.comm_backend or ("dist_sync" if self.workers > 1 else None)
 
     def check(self) -> None:
         """Checks that need no data: files are there, values fit together."""
@@ -69,6 +89,13 @@ class FinetuneOptions(LowPrecisionOptions):
                 raise UsageError(f"--{name} {value}: no such file or folder.")
         if self.cased and self.uncased:
             raise UsageError("--cased and --uncased contradict each other: give one of them.")
+        if self.gpus and self.gpu is not None:
+            raise UsageError("--gpu and --gpus contradict each other: give one of them.")
+        if len(set(self.gpus)) < len(self.gpus) or min(self.gpus, default=0) < 0:
+            raise UsageError(f"--gpus {' '.join(map(str, self.gpus))}: give each GPU's number once.")
+        if self.comm_backend == "horovod" and (self.workers > 1 or len(self.gpus) > 1):
+            raise UsageError("--comm_backend horovod: one process a device, all of them started by horovodrun; leave "
+                             "--workers and --gpus out.")
         if self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch_size {self.batch_size}.")
         if self.only_calibration and not self.model_parameters:
@@ -92,7 +119,7 @@ class FinetuneOptions(LowPrecisionOptions):
         if not isinstance(then, dict):
             raise ModelError(f"{file} does not say the options of its checkpoint: remove {file.parent} to start again.")
         for name, value in self.fingerprint().items():
-            if then.get(name) != value:
+            if then.get(name, value) != value:  # a flag that is newer than the checkpoint is not compared
                 raise UsageError(f"--resume: the checkpoint was made with --{name} {then.get(name)}, not {value}; use "
                                  "the same options or another --output_dir.")
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from bertpass.errors import ModelError
 from bertpass.model.config import HeadConfig
 from bertpass.mx import mx
@@ -25,6 +27,27 @@ def regression(outputs: Any, batch: Batch) -> Any:
     return 0.5 * mx.nd.square(outputs.reshape((-1,)) - mx.nd.array(batch.labels, ctx=outputs.context, dtype="float32"))
 
 
+def binary(outputs: Any, batch: Batch) -> Any:
+    """Mean over the outputs of the cross entropy of their sigmoid: (batch, outputs) and labels from 0 to 1."""
+    labels = mx.nd.array(batch.labels, ctx=outputs.context, dtype="float32").reshape(outputs.shape)
+    # -y log s(x) - (1 - y) log(1 - s(x)) = max(x, 0) - x y + log(1 + exp(-|x|)), which does not overflow
+    soft = mx.nd.Activation(-mx.nd.abs(outputs), act_type="softrelu")
+    return (mx.nd.relu(outputs) - outputs * labels + soft).mean(axis=1)
+
+
+def tags(outputs: Any, batch: Batch) -> Any:
+    """Cross entropy of the tagged tokens' labels; labels are (batch, tokens) or wider, -1 where a token has none.
+
+    Summed over a sequence and divided by the tagged tokens a sequence, so that the mean over the batch is the mean over
+    its tagged tokens, as in transformers' models.
+    """
+    labels = np.asarray(batch.labels)[:, :outputs.shape[1]]
+    tagged = labels >= 0
+    share = len(labels) / max(int(tagged.sum()), 1)
+    losses = _cross_entropy(outputs, mx.nd.array(np.where(tagged, labels, 0), ctx=outputs.context))
+    return (losses * mx.nd.array(tagged, ctx=outputs.context, dtype="float32")).sum(axis=1) * share
+
+
 def span(outputs: Any, batch: Batch) -> Any:
     """Mean of the cross entropies of start and end; labels are (batch, 2) positions (Devlin et al. 2018, section 4.2).
 
@@ -38,7 +61,8 @@ def span(outputs: Any, batch: Batch) -> Any:
     return 0.5 * (_cross_entropy(start, positions[:, 0]) + _cross_entropy(end, positions[:, 1]))
 
 
-LOSSES = {"classification": classification, "regression": regression, "qa": span}
+LOSSES = {"classification": classification, "regression": regression, "multilabel": binary, "ranking": binary,
+          "tokens": tags, "qa": span}
 
 
 def loss_for(head: HeadConfig) -> Any:

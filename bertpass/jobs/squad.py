@@ -47,6 +47,9 @@ class SquadOptions(FinetuneOptions):
 
     def check(self) -> None:
         super().check()
+        if (self.only_predict or self.only_calibration) and self.backend:
+            raise UsageError("--only_predict and --only_calibration train nothing: leave --workers and --comm_backend "
+                             "out.")
         if self.only_predict and self.only_calibration:
             raise UsageError("--only_predict and --only_calibration: give one of them.")
         if self.only_predict and not self.model_parameters:
@@ -91,12 +94,14 @@ def run(options: SquadOptions) -> dict[str, Any]:
     train_data, dev_data = read_data(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
-    from bertpass.jobs.losses import loss_for
-    from bertpass.jobs.trainer import Trainer, to_device
+    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.workers import join
     from bertpass.mx import context
 
-    check_device(options.gpu, options.dtype)
-    device, head = context(options.gpu), HeadConfig("qa")
+    for gpu in options.devices:
+        check_device(gpu, options.dtype)
+    devices, workers = [context(gpu) for gpu in options.devices], join(options.backend, options.worker_timeout)
+    head = HeadConfig("qa")
     start, tokenizer = starting.checkpoint(options, head)
     if options.max_seq_length > start.config.max_length:
         raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} "
@@ -105,7 +110,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
     dev = encode_questions(dev_data, tokenizer, answering)
     train = None if train_data is None else encode_questions(train_data, tokenizer, answering)
     folder = Path(options.output_dir)
-    start_logging(folder / "finetune.log")
+    start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
     if options.only_calibration:
         from bertpass.jobs import low_precision, only_calibration
@@ -116,10 +121,10 @@ def run(options: SquadOptions) -> dict[str, Any]:
 
         return only_calibration.run(options, start, "QA", options.max_seq_length, (train or dev).encodings,
                                     low_precision.Judge(scores_of, "f1", 100.0))
-    net = starting.network(start, device, options.seed)
+    net = starting.network(start, devices, options.seed)
 
     def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:
-        forward = starting.inference(net, start, options.gpu)
+        forward = starting.inference(net, start, options.devices[0])
         outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
@@ -138,11 +143,14 @@ def run(options: SquadOptions) -> dict[str, Any]:
             scores = score(*few)[0]
             return scores, scores["f1"]
 
-        trainer = Trainer(net, loss_for(head), lambda batch: to_device(batch, start.config, device), options, device)
+        trainer = Trainer(net, options, devices, workers)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
         best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result |= {"epoch": best.epoch + 1, "history": trainer.history, "train_questions": len(train_data.questions),
+        result |= {"epoch": best.epoch + 1, "history": trainer.history,
+                   "samples_per_second": trainer.samples_per_second, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
+        if workers.rank:
+            return result | {"metrics": best.metrics}
     scores, found = score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,
                "dev_questions": len(dev_data.questions)}

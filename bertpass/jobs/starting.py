@@ -13,10 +13,10 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Dataset, Forward
-from bertpass.model import params_file
+from bertpass.model import parameters, params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
-from bertpass.model.config import ALIASES, NAMED, HeadConfig
+from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
@@ -26,12 +26,13 @@ from bertpass.text.tokenizer import Tokenizer
 
 
 def load(path: str, *, bert_model: str | None = None, dataset: str | None = None, vocab: str | None = None,
-         lower: bool | None = None, num_heads: int | None = None, regression: bool = False,
+         lower: bool | None = None, num_heads: int | None = None, kind: str | None = None,
          allow_pickle: bool = False) -> Checkpoint:
     """A checkpoint from whatever a person names.
 
     A ``net.params`` that fine-tuning wrote has its bundle beside it, which says everything else about it; for another
-    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given.
+    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given. ``kind`` is that of a
+    classifier of which a .params file says the width alone.
     """
     beside = bundle_of(path) if Path(path).is_file() and vocab is None else None
     if beside is not None:
@@ -44,7 +45,8 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
     if Path(path).is_file() and bert_model is not None and num_heads is None:
         config = NAMED.get(ALIASES.get(bert_model, bert_model))
     return load_checkpoint(path, dataset=dataset, vocab=vocab, lower=lower, config=config, num_heads=num_heads,
-                           regression=regression, allow_pickle=allow_pickle)
+                           classifier=kind if kind is not None and kind in CLASSIFIERS else "classification",
+                           allow_pickle=allow_pickle)
 
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,
@@ -59,7 +61,7 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
     source = options.model_parameters or options.pretrained_bert_parameters or options.bert_model
     found = load(source, bert_model=options.bert_model, dataset=options.bert_dataset, vocab=options.vocab,
                  lower=True if options.uncased else False if options.cased else None, num_heads=options.num_heads,
-                 regression=head.kind == "regression", allow_pickle=options.allow_pickle)
+                 kind=head.kind, allow_pickle=options.allow_pickle)
     if found.tokenizer is None:
         raise ModelError(f"{source} has no vocabulary beside it; name one with --vocab.")
     if options.model_parameters and (found.head.kind, found.head.num_labels) != (head.kind, head.num_labels):
@@ -87,10 +89,10 @@ def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:
     classifier whose labels are unknown, or other ones, is taken as it is.
     """
     theirs, ours = [label.casefold() for label in found.labels or ()], [label.casefold() for label in labels]
-    if not found.head.has_classifier or theirs == ours or sorted(theirs) != sorted(ours):
+    last = parameters.last_layer(found.config, found.head)
+    if last is None or theirs == ours or sorted(theirs) != sorted(ours):
         return found
     order = [theirs.index(label) for label in ours]
-    last = max(name.rpartition(".")[0] for name in found.params if name.startswith("classifier."))
     moved = {f"{last}.{kind}": found.params[f"{last}.{kind}"][order] for kind in ("weight", "bias")}
     note = f"the classifier's labels {', '.join(found.labels or ())} were put in the order {', '.join(labels)}."
     return dataclasses.replace(found, params={**found.params, **moved}, labels=list(labels),
@@ -106,13 +108,13 @@ def tell(start: Checkpoint, options: FinetuneOptions) -> None:
         log.info("note: %s", note)
 
 
-def network(start: Checkpoint, context: Any, seed: int) -> Network:
-    """The network in training form (with dropout), on the device, with its weights."""
+def network(start: Checkpoint, contexts: Sequence[Any], seed: int) -> Network:
+    """The network in training form (with dropout), on the devices, with its weights."""
     from bertpass.mx import mx
 
     mx.random.seed(seed)
     net = build(start.config, start.head)
-    set_parameters(net, start.params, ctx=context)
+    set_parameters(net, start.params, ctx=list(contexts))
     net.hybridize(static_alloc=True)
     return net
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +15,15 @@ import numpy as np
 
 from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
+from bertpass.jobs.losses import loss_for
+from bertpass.jobs.optimizer import NativeBertAdam, norm
+from bertpass.jobs.packed_network import PackedNetwork, available, packed
 from bertpass.jobs.stopping import Stopping
+from bertpass.jobs.workers import Workers
 from bertpass.model import params_file
 from bertpass.model.folders import read_object, replacing, write_json
-from bertpass.model.nets import get_parameters, set_parameters
-from bertpass.mx import mx, nlp
+from bertpass.model.nets import Network, get_parameters, set_parameters
+from bertpass.mx import mx
 from bertpass.progress import Bar, log
 from bertpass.text.batching import Batch
 
@@ -47,26 +52,37 @@ class Best:
 class Trainer:
     """Trains a network on batches and keeps what is needed to go on after a stop.
 
+    On CPUs it trains the network's :class:`~bertpass.jobs.packed_network.PackedNetwork` where that can be had.
+
     Parameters
     ----------
     net
-        Gluon block from :func:`bertpass.model.nets.build`.
-    loss
-        ``loss(outputs, batch) -> NDArray`` of shape (batch,).
-    inputs
-        ``inputs(batch) -> tuple of NDArray``: what the network is called with.
+        From :func:`bertpass.model.nets.build`, with its weights in all ``contexts``.
+    contexts
+        Devices of this process; each takes its rows of every batch.
+    workers
+        Processes that train together. Only the first evaluates and writes files.
     """
 
-    def __init__(self, net: Any, loss: Callable[[Any, Batch], Any], inputs: Callable[[Batch], tuple[Any, ...]],
-                 options: FinetuneOptions, context: Any) -> None:
-        self.net, self.loss, self.inputs, self.options, self.context = net, loss, inputs, options, context
+    def __init__(self, net: Network, options: FinetuneOptions, contexts: Sequence[Any],
+                 workers: Workers | None = None) -> None:
+        self.net, self.options, self.contexts, self.workers = net, options, list(contexts), workers or Workers()
+        self.loss = loss_for(net.head)
+        packs = options.dtype == "float32" and all(available(context) for context in self.contexts)
+        self.packed = PackedNetwork(net) if packs else None
         self.folder = Path(options.output_dir)
         self.checkpoint = self.folder / CHECKPOINT
         self._kept = False  # whether the checkpoint on disk is of this training
         self.stopping = Stopping()
         self.best = Best()
         self.history: list[dict[str, Any]] = []
+        self._rows, self._seconds = 0, 0.0  # trained by this process, without evaluations
         self._make_trainer()
+
+    @property
+    def samples_per_second(self) -> float | None:
+        """Rows trained by this process over the time of their steps; None before the first."""
+        return round(self._rows / self._seconds, 2) if self._rows else None
 
     def _make_trainer(self) -> None:
         options = self.options
@@ -83,7 +99,9 @@ class Trainer:
         if options.accumulate > 1:
             for parameter in self.parameters:
                 parameter.grad_req = "add"
-        self.trainer = mx.gluon.Trainer(parameters, options.optimizer, settings, update_on_kvstore=False)
+        optimizer = NativeBertAdam.__name__ if options.optimizer == "bertadam" else options.optimizer
+        self.trainer = mx.gluon.Trainer(parameters, optimizer, settings, kvstore=self.workers.kvstore,
+                                        update_on_kvstore=False)
         if options.dtype == "float16":
             mx.contrib.amp.init_trainer(self.trainer)
             self._scale = mx.contrib.amp.scale_loss
@@ -101,6 +119,7 @@ class Trainer:
             ``batches(epoch)`` gives that epoch's batches, the same ones for the same epoch.
         evaluate
             Returns the metrics on the development set and the value that decides which epoch is best.
+            The first of several workers calls it.
         keep
             Called with the metrics after every epoch that is the best so far, and at the end, when net.params and the
             network hold its weights.
@@ -112,7 +131,7 @@ class Trainer:
         if first >= epochs:
             log.info("the checkpoint in %s is of the last epoch: nothing left to train", self.checkpoint)
         try:
-            with self.stopping, Bar("fine-tuning", total, "steps") as bar:
+            with self.stopping, Bar("fine-tuning", total, "steps", silent=self.workers.rank > 0) as bar:
                 bar.advance(min((first + trained) * steps_per_epoch, total))
                 for epoch in range(first, epochs):
                     if options.early_stop and epoch - 1 - self.best.epoch >= options.early_stop:
@@ -123,9 +142,9 @@ class Trainer:
                         self._save(epoch, evaluated=False)  # what takes long is safe, whatever happens next
                     trained = False
                     self.stopping.check()
-                    metrics, value = evaluate()
-                    self._after_epoch(epoch, metrics, value)
-                    if self.best.epoch == epoch:
+                    metrics, value = evaluate() if self.workers.rank == 0 else ({}, 0.0)
+                    self._after_epoch(epoch, metrics, self.workers.share(value))
+                    if self.best.epoch == epoch and self.workers.rank == 0:
                         keep(metrics)
                     self.stopping.check()
         except KeyboardInterrupt:
@@ -133,14 +152,14 @@ class Trainer:
                 log.info("stopped; the last checkpoint is kept in %s: the same command with --resume goes on from it",
                          self.checkpoint)
             raise
-        if self.best.epoch >= 0:
+        if self.best.epoch >= 0 and self.workers.rank == 0:
             set_parameters(self.net, params_file.read(self.folder / "net.params"))
             keep(self.best.metrics)
         return self.best
 
     def _epoch(self, epoch: int, batches: Iterable[Batch], steps_per_epoch: int, total: int, bar: Bar) -> None:
         options = self.options
-        mx.random.seed(options.seed + 1000 * epoch)
+        mx.random.seed(options.seed + 1000 * epoch + 1_000_003 * self.workers.rank)
         running, seen, start, logged = 0.0, 0, time.monotonic(), time.monotonic()
         note = ""
         for index, batch in enumerate(batches):
@@ -149,11 +168,8 @@ class Trainer:
             if step >= total:
                 break
             rate = learning_rate(step, total, options.lr, options.warmup_ratio)
-            value = self._step(batch, rate)
-            if not math.isfinite(value):
-                raise TrainingError(f"the loss is {value} at step {step + 1}: try a lower --lr than {options.lr:g}"
-                                    + (" or --dtype float32." if options.dtype == "float16" else "."))
-            seen += len(batch.valid_length)
+            value = self._step(batch, rate, step)
+            seen += len(batch)
             running = value if index == 0 else 0.95 * running + 0.05 * value
             speed = seen / (time.monotonic() - start)
             note = f"loss {running:.4f}  lr {rate:.2e}  {speed:.1f} samples/s"
@@ -161,32 +177,58 @@ class Trainer:
             if (step + 1) % options.log_interval == 0 and time.monotonic() - logged > 1:
                 logged = time.monotonic()
                 log.debug("step %d/%d  %s", step + 1, total, note)
+        self._rows += seen
+        self._seconds += time.monotonic() - start
         log.info("epoch %d: %s, %.0f s", epoch + 1, note, time.monotonic() - start)
 
-    def _step(self, batch: Batch, rate: float) -> float:
-        """One update from one batch, in ``accumulate`` parts; returns the mean loss."""
-        parts = self.options.accumulate
-        rows = len(batch.valid_length)
-        size = math.ceil(rows / parts)
-        if parts > 1:
+    def _step(self, batch: Batch, rate: float, step: int) -> float:
+        """One update from one batch, which workers, devices and ``accumulate`` part among them; returns the mean loss
+        of the rows of this worker."""
+        options, workers = self.options, self.workers
+        if options.accumulate > 1:
             for parameter in self.parameters:
                 parameter.zero_grad()
         losses = []
-        for begin in range(0, rows, size):
-            part = batch if parts == 1 else rows_of(batch, begin, begin + size)
+        for turn in range(options.accumulate):
             with mx.autograd.record():
-                loss = self.loss(self.net(*self.inputs(part)), part).sum() / rows
-                if self._scale is not None:
-                    with self._scale(loss, self.trainer) as scaled:
-                        mx.autograd.backward(scaled)
-            if self._scale is None:
-                loss.backward()
-            losses.append(loss)
-        self.trainer.allreduce_grads()
-        nlp.utils.clip_grad_global_norm(self.parameters, 1.0, check_isfinite=False)
+                of_turn = [self._loss(batch, (workers.rank * len(self.contexts) + number) * options.accumulate + turn,
+                                      context, step) for number, context in enumerate(self.contexts)]
+                scaled = contextlib.nullcontext(of_turn) if self._scale is None else self._scale(of_turn, self.trainer)
+                with scaled as of_devices:
+                    mx.autograd.backward(of_devices)
+            losses += of_turn
+        with workers.waiting():
+            self.trainer.allreduce_grads()
+            workers.add_up([parameter.list_grad()[0] for parameter in self.parameters])
+            length = norm([p.list_grad()[0] for p in self.parameters]) * self.trainer._scale  # of mixed precision
+        value = float(sum(loss.asscalar() for loss in losses)) * workers.size
+        self._check(value, length, step)
         self.trainer.set_learning_rate(rate)
-        self.trainer.update(1)
-        return float(sum(loss.asscalar() for loss in losses))
+        self.trainer.update(max(1.0, length) if math.isfinite(length) else 1.0)  # clipped to a norm of 1
+        return value
+
+    def _loss(self, batch: Batch, part: int, context: Any, step: int) -> Any:
+        """The share of one part of the rows in the mean loss of the batch."""
+        parts = self.workers.size * len(self.contexts) * self.options.accumulate
+        mine = rows_of(batch, slice(part, None, parts))
+        share = 1 / len(batch)
+        if not len(mine):  # fewer rows than parts: a gradient has to be there all the same, and is zero
+            mine, share = rows_of(batch, slice(0, 1)), 0.0
+        if self.packed is None:
+            outputs = self.net(*to_device(mine, self.net.config, context))
+        else:
+            seed = np.random.SeedSequence([self.options.seed, step, part]).generate_state(2).view(np.int32)
+            outputs = self.packed(*packed(mine, bool(self.net.head.token_layer), context, seed))
+        return self.loss(outputs, mine).sum() * share
+
+    def _check(self, loss: float, length: float, step: int) -> None:
+        """Refuse to go on with numbers that are none; mixed precision leaves out a step whose gradients overflow."""
+        lower = f"try a lower --lr than {self.options.lr:g}"
+        if not math.isfinite(loss):
+            raise TrainingError(f"the loss is {loss} at step {step + 1}: {lower}"
+                                + (" or --dtype float32." if self._scale else "."))
+        if not math.isfinite(length) and self._scale is None:
+            raise TrainingError(f"the gradients are too large for numbers at step {step + 1}: {lower}.")
 
     def _after_epoch(self, epoch: int, metrics: dict[str, float], value: float) -> None:
         log.info("epoch %d on dev: %s", epoch + 1, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
@@ -198,6 +240,8 @@ class Trainer:
 
     def _save(self, epoch: int, *, evaluated: bool, better: bool = False) -> None:
         """Write a checkpoint that --resume goes on from, and net.params where the epoch is the best so far."""
+        if self.workers.rank:
+            return
         arrays = get_parameters(self.net)
         with replacing(self.checkpoint, STATE, "a checkpoint") as new:
             params_file.write(new / "net.params", arrays)
@@ -228,11 +272,11 @@ class Trainer:
         return (epoch + 1, False) if evaluated else (epoch, True)
 
 
-def rows_of(batch: Batch, begin: int, end: int) -> Batch:
+def rows_of(batch: Batch, which: slice) -> Batch:
     """Some rows of a batch, of the same padded length."""
-    labels = None if batch.labels is None else batch.labels[begin:end]
-    return Batch(batch.input_ids[begin:end], batch.token_types[begin:end], batch.valid_length[begin:end], labels,
-                 batch.index[begin:end])
+    labels = None if batch.labels is None else batch.labels[which]
+    return Batch(batch.input_ids[which], batch.token_types[which], batch.valid_length[which], labels,
+                 batch.index[which])
 
 
 def to_device(batch: Batch, config: Any, context: Any) -> tuple[Any, ...]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
+from bertpass.jobs import kinds
 from bertpass.jobs.calibration_rows import BATCH, spread
 from bertpass.jobs.calibration_rows import calibration_rows as rows_for
 from bertpass.jobs.deploy_options import DeployOptions
@@ -17,21 +18,18 @@ from bertpass.jobs.predict import (
     AnswerOptions,
     Dataset,
     answers,
-    encode_examples,
     encode_questions,
     first_questions,
-    score,
     score_answers,
     write_answers,
-    write_predictions,
 )
 from bertpass.progress import log
-from bertpass.text import metrics, tasks
+from bertpass.text import tasks
 from bertpass.text.download import download
 from bertpass.text.files import read_lines
 from bertpass.text.readers import Example, read_own, read_task_file
 from bertpass.text.squad import SquadData, read_squad
-from bertpass.text.tasks import Task, find_split, get_task
+from bertpass.text.tasks import Task, find_split, get_task, stem
 from bertpass.text.tokenizer import Encoding, Tokenizer
 
 Outputs = Sequence[np.ndarray]
@@ -39,12 +37,21 @@ Outputs = Sequence[np.ndarray]
 
 @dataclass
 class Source:
-    """A split that was read but not yet encoded: every fault of a file shows before a model is loaded."""
+    """A split that was read but not yet encoded: every fault of a file shows before a model is loaded.
+
+    ``parts`` are the rows by the names of their files, without endings: two where MNLI's matched and mismatched rows
+    are there, which are run together and scored one by one.
+    """
 
     task: Task
     files: list[str]
-    examples: list[Example]
+    parts: Mapping[str, list[Example]]
     questions: SquadData | None = None
+
+    @property
+    def examples(self) -> list[Example]:
+        """The rows of all files."""
+        return [example for rows in self.parts.values() for example in rows]
 
 
 @dataclass
@@ -65,35 +72,38 @@ def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> So
     labels
         The model's labels, for an own file; None before the model is known.
     """
+    if task.kind in kinds.KINDS:
+        kinds.KINDS[task.kind].check()
     if options.eval_file:
+        path, name = options.eval_file, stem(options.eval_file)
         if task.kind == "qa":
-            return Source(task, [options.eval_file], [], _questions(options.eval_file, options))
-        if task.columns is not None and options.eval_file.removesuffix(".gz").endswith(".tsv") \
-                and not _has_own_header(Path(options.eval_file)):
-            return Source(task, [options.eval_file], read_task_file(task, options.eval_file, options.split))
+            return Source(task, [path], {}, _questions(path, options))
+        if task.layout == "paragraphs" or (task.columns is not None and path.removesuffix(".gz").endswith(".tsv")
+                                           and not _has_own_header(Path(path))):
+            return Source(task, [path], {name: read_task_file(task, path, options.split)})
         kind = "regression" if task.kind == "embedding" else task.kind
-        examples, _ = read_own(options.eval_file, kind, labels or task.labels or None, need_labels=False)
-        return Source(task, [options.eval_file], examples)
+        examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator)
+        return Source(task, [path], {name: examples})
     root = options.data_dir or download(task, version_2=options.QA_version_2)
     split = options.split + ("_v2" if task.kind == "qa" and options.QA_version_2 else "")
     paths = find_split(task, root, split)
     if task.kind == "qa":
-        return Source(task, [str(paths[0])], [], _questions(str(paths[0]), options))
-    if len(paths) > 1:
-        paths = paths[:1]  # MNLI: the matched file; the other is named with --eval_file
-    return Source(task, [str(p) for p in paths], read_task_file(task, paths[0], options.split))
+        return Source(task, [str(paths[0])], {}, _questions(str(paths[0]), options))
+    return Source(task, [str(p) for p in paths],
+                  {stem(path): read_task_file(task, path, options.split) for path in paths})
 
 
-def own_task(name: str | None, head_kind: str, labels: Sequence[str]) -> Task:
+def own_task(name: str | None, head_kind: str, labels: Sequence[str], options: DeployOptions) -> Task:
     """The task of a bundle: one of ours by name, else one of a person's own data."""
     if name is not None:
         try:
             return get_task(name)
         except UsageError:
             pass
-    if head_kind in ("classification", "regression"):
-        return tasks.own_task(name or "custom", "regression" if head_kind == "regression" else "classification",
-                              tuple(labels))
+    for kind in kinds.KINDS:
+        if kind == head_kind:
+            return tasks.own_task(name or "custom", kind, tuple(labels), separator=options.label_separator,
+                                  threshold=options.threshold)
     return get_task("QA" if head_kind == "qa" else "embedding")
 
 
@@ -101,14 +111,27 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
     """Encode with ``--seq_length``; longer texts are cut (questions are answered in windows)."""
     if source.questions is not None:
         return _answering(source.questions, tokenizer, options)
-    if source.task.kind == "embedding":
-        return _embedding(source.examples, tokenizer, options)
-    data = encode_examples(source.examples, tokenizer, options.seq_length)
-    labels = data.labels
-    return Workload(data, len(data),
-                    None if labels is None else lambda out: score(source.task, out, labels[:len(out)]),
-                    lambda folder, out: write_predictions(folder / "predictions.tsv", source.task, out,
-                                                          [e.id for e in source.examples[:len(out)]]))
+    task, kind = source.task, kinds.KINDS[source.task.kind]
+    parts = {name: kind.encode(task, rows, tokenizer, options.seq_length) for name, rows in source.parts.items()}
+
+    def split(out: Outputs) -> dict[str, tuple[Outputs, Dataset]]:
+        """The outputs by file; a file that ``--max_iters`` left out is not among them."""
+        found, begin = {}, 0
+        for name, data in parts.items():
+            if len(out) > begin:
+                found[name] = (out[begin:begin + len(data)], data)
+            begin += len(data)
+        return found
+
+    def scored(out: Outputs) -> dict[str, float]:
+        return kinds.score(task, split(out), several=len(parts) > 1)
+
+    def written(folder: Path, out: Outputs) -> None:
+        kinds.write(folder, task, split(out), several=len(parts) > 1)
+
+    whole = Dataset([row for data in parts.values() for row in data.encodings],
+                    per_token=any(data.per_token for data in parts.values()))
+    return Workload(whole, len(source.examples), scored if all(map(kind.labelled, parts.values())) else None, written)
 
 
 def calibration_rows(options: DeployOptions, task: Task, tokenizer: Tokenizer, load: Workload) -> list[Encoding]:
@@ -122,7 +145,8 @@ def calibration_rows(options: DeployOptions, task: Task, tokenizer: Tokenizer, l
         else:
             asked = source.questions
             few = asked and SquadData(tuple(spread(asked.questions, count)), asked.version_2)
-            load = encode(Source(task, source.files, spread(source.examples, count), few), tokenizer, options)
+            parts = {name: spread(rows, count) for name, rows in source.parts.items()}
+            load = encode(Source(task, source.files, parts, few), tokenizer, options)
     return rows_for(load.dataset.encodings, options.num_calib_batches)
 
 
@@ -159,25 +183,6 @@ def _answering(data: SquadData, tokenizer: Tokenizer, options: DeployOptions) ->
         write_answers(folder, answers(some, rows, out[:len(rows)], settings))
 
     return Workload(dataset, len(data.questions), scored if data.labelled else None, written)
-
-
-def _embedding(examples: Sequence[Example], tokenizer: Tokenizer, options: DeployOptions) -> Workload:
-    """Texts in turn with their pairs: row 2i is a text, row 2i+1 its pair. Scored by the cosine of the two."""
-    paired = bool(examples) and examples[0].text_pair is not None
-    texts = [t for e in examples for t in ((e.text, e.text_pair or "") if paired else (e.text,))]
-    dataset = Dataset(tokenizer.encode(texts, max_length=options.seq_length))
-    gold = [e.label for e in examples] if paired else []
-
-    def scored(out: Outputs) -> dict[str, float]:
-        table = np.stack(out[:len(out) // 2 * 2])
-        table = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
-        cosine = (table[0::2] * table[1::2]).sum(axis=1)
-        return metrics.compute(("spearman", "pearson"), cosine, np.asarray(gold[:len(cosine)], np.float64))
-
-    def written(folder: Path, out: Outputs) -> None:
-        np.save(folder / "embeddings.npy", np.stack(out))
-
-    return Workload(dataset, len(examples), scored if paired and all(g is not None for g in gold) else None, written)
 
 
 def _has_own_header(path: Path) -> bool:

@@ -171,7 +171,7 @@ def _fields(content: Any, path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: max_length must be from 3 to {config.max_length}, not {length!r}.")
     labels = content.get("labels")
     if labels is not None and (not isinstance(labels, list) or not all(isinstance(label, str) for label in labels)
-                               or (head.has_classifier and len(labels) != head.num_labels)):
+                               or (head.num_labels and len(labels) != head.num_labels)):
         raise ModelError(f"{path}: labels must be a list of {head.num_labels} names.")
     task, metrics = content.get("task"), content.get("metrics", {})
     if not isinstance(task, (str, type(None))) or not isinstance(metrics, dict):

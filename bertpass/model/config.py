@@ -11,7 +11,12 @@ from bertpass.errors import ModelError, unknown
 
 FAMILIES = ("bert", "distilbert", "roberta")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
-HEADS = ("none", "pooled", "classification", "regression", "qa", "embedding")
+# What the heads of a kind are made of is said here and nowhere else: logits from the first token (the pooler where the
+# family has one), or a layer of this name on the state of every token. The other kinds have no parameters.
+CLASSIFIERS = ("classification", "regression", "multilabel", "ranking")
+TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
+HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_LAYERS, "embedding")
+_ONE_OUTPUT = ("regression", "ranking")  # unless they say otherwise
 POOLINGS = ("mean", "cls")
 
 _HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
@@ -171,6 +176,9 @@ class HeadConfig:
     pooled          token states (B, S, units) and the pooler's output (B, units)
     classification  logits (B, num_labels)
     regression      scores (B, num_labels), usually one
+    multilabel      logits (B, num_labels), each the log-odds of its label
+    ranking         logits (B, 1), the log-odds that the second text is relevant to the first
+    tokens          logits (B, S, num_labels)
     qa              start and end logits (B, S, 2)
     embedding       sentence vectors (B, units): mean or first token, of length 1 with ``normalize``; float32
     ==============  ==========================================================================================
@@ -188,14 +196,31 @@ class HeadConfig:
             raise ModelError(unknown("pooling", str(self.pooling), POOLINGS))
         if not isinstance(self.normalize, bool):
             raise ModelError(f"normalize must be true or false, not {self.normalize!r}.")
-        if self.kind == "regression" and self.num_labels == 0:
+        if self.kind in _ONE_OUTPUT and self.num_labels == 0:
             object.__setattr__(self, "num_labels", 1)
-        _check_count("num_labels", self.num_labels, 1 if self.has_classifier else 0)
+        _check_count("num_labels", self.num_labels, 1 if self.has_classifier or self.kind == "tokens" else 0)
+        if self.kind == "ranking" and self.num_labels != 1:
+            raise ModelError(f"a ranking head has one output, not {self.num_labels}.")
 
     @property
     def has_classifier(self) -> bool:
         """Whether the head is one output a label from the first token."""
-        return self.kind in ("classification", "regression")
+        return self.kind in CLASSIFIERS
+
+    @property
+    def token_layer(self) -> str | None:
+        """Name of the layer that gives every token its logits, None where there is none."""
+        return TOKEN_LAYERS.get(self.kind)
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the first output has a row for every token."""
+        return self.kind in ("none", "pooled", *TOKEN_LAYERS)
+
+    @property
+    def outputs(self) -> int:
+        """Width of the logits; 0 without any."""
+        return 2 if self.kind == "qa" else self.num_labels
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of all fields."""

@@ -88,6 +88,8 @@ def replacing_file(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO
     import tempfile
 
     target, temporary = Path(path), None
+    if target.exists() and not target.is_file():
+        raise ModelError(f"cannot write {what} {path}: it is there and is no plain file.")  # /dev/null, a folder
     try:
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             temporary = file.name

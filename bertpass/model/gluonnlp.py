@@ -2,7 +2,7 @@
 
 A pretrained file has the bare names of a BERTModel (``encoder...``, ``word_embed.0.weight``, ``pooler...``, and the
 ``decoder`` and ``classifier`` of pretraining, which are not used here). A fine-tuned one has them under ``bert.`` or
-``roberta.``, with a head beside them: ``classifier.N`` or ``span_classifier``.
+``roberta.``, with a head beside them: ``classifier.N``, ``span_classifier`` or ``tag_classifier``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model import params_file
-from bertpass.model.config import ALIASES, FAMILIES, EncoderConfig, HeadConfig
+from bertpass.model import parameters, params_file
+from bertpass.model.config import ALIASES, FAMILIES, TOKEN_LAYERS, EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokenizer import Tokenizer
 
@@ -37,7 +37,8 @@ DEFAULT_DATASET = "book_corpus_wiki_en_uncased"
 
 
 def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = None, family: str | None = None,
-         num_heads: int | None = None, config: EncoderConfig | None = None, regression: bool = False) -> Checkpoint:
+         num_heads: int | None = None, config: EncoderConfig | None = None,
+         classifier: str = "classification") -> Checkpoint:
     """Read a ``.params`` file that GluonNLP or bertpass saved.
 
     Parameters
@@ -50,7 +51,8 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     num_heads : by default one for 64 units
     config : the whole encoder, instead of what the shapes tell (the number of heads, the activation, the epsilon and
         the dropout are in no shape)
-    regression : whether a classifier's outputs are scores
+    classifier : kind of a head with a classifier, of which the file says the width alone; one of
+        :data:`bertpass.model.config.CLASSIFIERS`
 
     Raises
     ------
@@ -75,7 +77,7 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
         fields = {**config.to_dict(), "use_pooler": found.use_pooler,
                   "token_type_vocab_size": found.token_type_vocab_size}
         config = EncoderConfig.from_dict(fields)
-    checkpoint = Checkpoint(config, _head(arrays, config, regression), arrays, source=str(path), notes=notes,
+    checkpoint = Checkpoint(config, _head(arrays, config, classifier), arrays, source=str(path), notes=notes,
                             tokenizer=None if vocab is None else read_vocabulary(vocab, lower))
     checkpoint.check()
     return checkpoint
@@ -88,7 +90,7 @@ def write(path: PathLike, checkpoint: Checkpoint) -> None:
     count), BERTModel, RoBERTaModel and DistilBERTModel without decoder and classifier.
     """
     checkpoint.check()
-    with_head = checkpoint.head.has_classifier or checkpoint.head.kind == "qa"
+    with_head = parameters.last_layer(checkpoint.config, checkpoint.head) is not None
     root = "" if with_head else f"{checkpoint.config.root}."
     params_file.write(path, {name.removeprefix(root): array for name, array in checkpoint.params.items()})
 
@@ -198,7 +200,7 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
             ours[name] = array
         elif inside.startswith(_PRETRAINING):
             dropped += 1
-        elif not prefix and inside.startswith("span_classifier."):
+        elif not prefix and inside.startswith(tuple(TOKEN_LAYERS.values())):
             ours[name] = array
         else:
             ours[root + inside] = array
@@ -211,10 +213,9 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
             for name, array in ours.items()}
 
 
-def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, regression: bool) -> HeadConfig:
-    if "span_classifier.weight" in arrays:
-        return HeadConfig("qa")
-    last = arrays.get("classifier.3.weight" if config.family == "roberta" else "classifier.1.weight")
-    if last is None:
-        return HeadConfig("none")
-    return HeadConfig("regression" if regression else "classification", num_labels=len(last))
+def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str) -> HeadConfig:
+    for kind in ("qa", "tokens", classifier):
+        last = parameters.last_layer(config, HeadConfig(kind, num_labels=0 if kind == "qa" else 1))
+        if f"{last}.weight" in arrays:
+            return HeadConfig(kind, num_labels=0 if kind == "qa" else len(arrays[f"{last}.weight"]))
+    return HeadConfig("none")

@@ -1,4 +1,4 @@
-"""Hugging Face folders, in and out: BERT, DistilBERT and RoBERTa, with a classifier, a QA head or none.
+"""Hugging Face folders, in and out: BERT, DistilBERT and RoBERTa, with a classifier, tags, a QA head or none.
 
 Every weight is taken and given back bit for bit. RoBERTa's position table has two rows more than positions, for
 padding: they are cut off here and kept beside the parameters (``Checkpoint.extras``), and its token type row is a
@@ -16,7 +16,7 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.model import parameters, tensors
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
 from bertpass.model.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.folders import read_json, read_object, replacing, write_json
 from bertpass.model.record import Checkpoint
@@ -50,6 +50,14 @@ _CLASSIFIERS = {
     "distilbert": {"pre_classifier": "pre_classifier", "classifier.1": "classifier"},
     "roberta": {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"},
 }
+_TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
+_SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
+_SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering"}
+# How a classifier is trained, as config.json says it. Re-ranking is that of sentence-transformers' cross-encoders: one
+# logit, binary cross entropy, and the activation among their own fields (the older field is the first).
+_PROBLEMS = {"classification": "single_label_classification", "regression": "regression",
+             "multilabel": "multi_label_classification", "ranking": "multi_label_classification"}
+_CROSS_ENCODER = ("sbert_ce_default_activation_function", "sentence_transformers")
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 _CLASS_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
 _ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
@@ -58,8 +66,8 @@ _ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
 def tensor_name(config: EncoderConfig, name: str) -> str:
     """The Hugging Face tensor, without the model's prefix, that holds the parameter ``name`` of ours."""
     path, _, kind = name.rpartition(".")
-    if path == "span_classifier":
-        return f"qa_outputs.{kind}"
+    if path in _TOKEN_LAYERS:
+        return f"{_TOKEN_LAYERS[path]}.{kind}"
     if path in _CLASSIFIERS[config.family]:
         return f"{_CLASSIFIERS[config.family][path]}.{kind}"
     name = name[len(config.root) + 1:]
@@ -98,7 +106,7 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Che
     notes: list[str] = []
     extras: dict[str, np.ndarray] = {}
     config = _fit_to_tensors(config, found, extras)
-    head = _head(content, config, found, notes)
+    head = _head(content, config, found)
     max_length = None
     if head.kind == "none":
         head, max_length = _sentence_head(folder, config)
@@ -160,21 +168,31 @@ def _fit_to_tensors(config: EncoderConfig, found: dict[str, np.ndarray], extras:
     return EncoderConfig.from_dict(fields)
 
 
-def _head(content: Mapping[str, Any], config: EncoderConfig, found: Mapping[str, np.ndarray], notes: list[str],
-          ) -> HeadConfig:
+def _head(content: Mapping[str, Any], config: EncoderConfig, found: Mapping[str, np.ndarray]) -> HeadConfig:
     """The head that the architecture's name and the tensors agree on."""
     names = content.get("architectures")
     architecture = str(names[0]) if isinstance(names, list) and names else ""
-    last = f"{list(_CLASSIFIERS[config.family].values())[-1]}.weight"
+    layers = [f"{layer}.weight" for layer in _CLASSIFIERS[config.family].values()]
     if "qa_outputs.weight" in found:
         return HeadConfig("qa")
-    if last in found and (not architecture or architecture.endswith("ForSequenceClassification")):
-        labels = len(found[last])
-        regression = content.get("problem_type") == "regression" or labels == 1
-        if content.get("problem_type") == "multi_label_classification":
-            notes.append("the classifier was trained for several labels a text; its logits are used as they are.")
-        return HeadConfig("regression" if regression else "classification", num_labels=labels)
+    whole = all(layer in found for layer in layers) and (config.family != "bert" or config.use_pooler)
+    if whole and (not architecture or architecture.endswith(_SEQUENCE)):
+        outputs = len(found[layers[-1]])
+        return HeadConfig(_problem(content, outputs), num_labels=outputs)
+    if "classifier.weight" in found and (not architecture or architecture.endswith(_TOKENS)):
+        return HeadConfig("tokens", num_labels=len(found["classifier.weight"]))
     return HeadConfig("none")
+
+
+def _problem(content: Mapping[str, Any], outputs: int) -> str:
+    """The kind of a classifier of so many outputs."""
+    said = content.get("problem_type")
+    if said == "regression":
+        return "regression"
+    if outputs == 1:
+        return "ranking" if said == _PROBLEMS["ranking"] or any(name in content for name in _CROSS_ENCODER) \
+            else "regression"
+    return "multilabel" if said == _PROBLEMS["multilabel"] else "classification"
 
 
 def _sentence_head(folder: Path, config: EncoderConfig) -> tuple[HeadConfig, int | None]:
@@ -237,7 +255,7 @@ def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
 def _labels(content: Mapping[str, Any], head: HeadConfig) -> list[str] | None:
     """The labels in the order of their ids, unless they are the placeholders LABEL_0 and so on."""
     table = content.get("id2label")
-    if head.kind != "classification" or not isinstance(table, dict):
+    if head.kind not in ("classification", "multilabel", "tokens") or not isinstance(table, dict):
         return None
     labels = [str(table.get(str(i), f"LABEL_{i}")) for i in range(head.num_labels)]
     return None if labels == [f"LABEL_{i}" for i in range(head.num_labels)] else labels
@@ -245,7 +263,7 @@ def _labels(content: Mapping[str, Any], head: HeadConfig) -> list[str] | None:
 
 def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
-    with_head = head.kind == "qa" or head.has_classifier
+    with_head = head.kind in _SUFFIXES
     has_pooler = not with_head or (head.has_classifier and config.family == "bert")
     prefix = f"{config.family}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
@@ -265,16 +283,18 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 
 def _config_json(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
     head = checkpoint.head
-    suffix = {"classification": "ForSequenceClassification", "regression": "ForSequenceClassification",
-              "qa": "ForQuestionAnswering"}.get(head.kind, "Model")
+    suffix = _SUFFIXES.get(head.kind, "Model")
     content: dict[str, Any] = {"architectures": [_CLASS_NAMES[checkpoint.config.family] + suffix]}
     content.update(checkpoint.config.to_huggingface())
     content["torch_dtype"] = np.result_type(*{array.dtype for array in arrays.values()}).name
-    if head.has_classifier:
+    if head.num_labels:
         labels = checkpoint.labels or [f"LABEL_{i}" for i in range(head.num_labels)]
         content["id2label"] = {str(i): label for i, label in enumerate(labels)}
         content["label2id"] = {label: i for i, label in enumerate(labels)}
-        content["problem_type"] = "regression" if head.kind == "regression" else "single_label_classification"
+    if head.kind in _PROBLEMS:
+        content["problem_type"] = _PROBLEMS[head.kind]
+    if head.kind == "ranking":
+        content["sentence_transformers"] = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
     return content
 
 

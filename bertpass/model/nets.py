@@ -52,8 +52,10 @@ class Network(mx.gluon.HybridBlock):
 
     def _add_head(self) -> None:
         config, head = self.config, self.head
-        if head.kind == "qa":
-            self.span_classifier = nn.Dense(2, flatten=False, in_units=config.units)
+        if head.token_layer:
+            setattr(self, head.token_layer, nn.Dense(head.outputs, flatten=False, in_units=config.units))
+        # The published recipes have a dropout before tags, and none before the logits of answers.
+        self.dropout = nn.Dropout(config.dropout) if head.kind == "tokens" and config.dropout else None
         if not head.has_classifier:
             return
         if config.family == "distilbert":
@@ -93,8 +95,8 @@ class Network(mx.gluon.HybridBlock):
             return states
         if head.kind == "pooled":
             return states, pooled
-        if head.kind == "qa":
-            return self.span_classifier(states)
+        if head.token_layer:
+            return getattr(self, head.token_layer)(self.dropout(states) if self.dropout else states)
         if head.kind == "embedding":
             return self._embed(F, states, valid_length)
         if config.family == "bert":

@@ -154,9 +154,9 @@ def _network(w: _Writer, checkpoint: Checkpoint) -> dict[str, list[Any]]:
     if head.kind == "pooled":
         w.add("Tanh", w.dense(_first(w, states), f"{config.root}.pooler"), output="pooled")
         return {"token_states": [*tokens, config.units], "pooled": ["batch", config.units]}
-    if head.kind == "qa":
-        w.dense(states, "span_classifier", output="logits")
-        return {"logits": [*tokens, 2]}
+    if head.token_layer:
+        w.dense(states, head.token_layer, output="logits")
+        return {"logits": [*tokens, head.outputs]}
     if head.kind == "embedding":
         _embed(w, states, mean=head.pooling == "mean", normalize=head.normalize)
         return {"embeddings": ["batch", config.units]}

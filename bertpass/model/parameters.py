@@ -52,18 +52,23 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
 
     BERT's classifier is one layer on the pooler, RoBERTa's two layers in GluonNLP's RoBERTaClassifier, DistilBERT's two
     layers as in transformers' DistilBertForSequenceClassification; the numbers count the dropouts before the layers.
+    Answers and tags are one layer on every token's state.
     """
-    if head.kind == "qa":
-        return _dense("span_classifier", 2, config.units)
-    if not head.has_classifier:
+    last = last_layer(config, head)
+    if last is None:
         return {}
-    if config.family == "bert":
-        return _dense("classifier.1", head.num_labels, config.units)
-    if config.family == "roberta":
-        return {**_dense("classifier.1", config.units, config.units),
-                **_dense("classifier.3", head.num_labels, config.units)}
-    return {**_dense("pre_classifier", config.units, config.units),
-            **_dense("classifier.1", head.num_labels, config.units)}
+    logits = _dense(last, head.outputs, config.units)
+    first = {"roberta": "classifier.1", "distilbert": "pre_classifier"}.get(config.family)
+    if first is None or not head.has_classifier:
+        return logits
+    return {**_dense(first, config.units, config.units), **logits}
+
+
+def last_layer(config: EncoderConfig, head: HeadConfig) -> str | None:
+    """Name of the layer whose outputs are the logits, None for a head without logits."""
+    if head.has_classifier:
+        return "classifier.3" if config.family == "roberta" else "classifier.1"
+    return head.token_layer
 
 
 #: ending of the arrays that calibration adds for the native engine's int8 and no network has

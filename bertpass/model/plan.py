@@ -1,7 +1,8 @@
 """Precision plans: in which type each matrix product of each layer computes in the native engine.
 
 A plan is a text, the same wherever a precision is asked for (``dtype=`` of the engine, the option of the pass
-native_encoder, the file of ``bertpass pack``): a type for all products, then what has another one, later words winning over earlier ones::
+native_encoder, the file of ``bertpass pack``): a type for all products, then what has another one, later words winning
+over earlier ones::
 
     int8    int8,0=bfloat16    int8,3.down=float32,4.up=bfloat16
 

@@ -47,9 +47,8 @@ class Checkpoint:
         if not 2 < self.max_length <= self.config.max_length:
             raise ModelError(f"max_length must be from 3 to {self.config.max_length}, the encoder's positions, "
                              f"not {self.max_length}.")
-        if self.labels is not None and self.head.has_classifier and len(self.labels) != self.head.num_labels:
+        if self.labels is not None and self.head.num_labels and len(self.labels) != self.head.num_labels:
             raise ModelError(f"there are {len(self.labels)} labels for a head of {self.head.num_labels}.")
-
         if self.tokenizer is not None and self.tokenizer.vocab_size > self.config.vocab_size:
             raise ModelError(f"the tokenizer has {self.tokenizer.vocab_size} tokens and the encoder "
                              f"{self.config.vocab_size}; give the vocabulary that belongs to the weights.")

@@ -9,7 +9,7 @@ import numpy as np
 
 from bertpass.errors import MissingDependencyError, ModelError
 from bertpass.model import safetensors_file
-from bertpass.model.folders import read_json
+from bertpass.model.folders import read_json, replacing_file
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"
@@ -43,8 +43,12 @@ def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
-    """Write one safetensors file with the metadata that transformers asks for."""
-    safetensors_file.write(path, tensors, {"format": "pt"})
+    """Write one safetensors file with the metadata that transformers asks for; it appears whole or not at all."""
+    from safetensors.numpy import save_file  # here, because reading does without
+
+    contiguous = {name: np.require(array, requirements="C") for name, array in tensors.items()}
+    with replacing_file(path, "the safetensors file") as file:
+        save_file(contiguous, file.name, {"format": "pt"})
 
 
 def _files(folder: Path, name: str) -> list[Path]:

@@ -17,13 +17,14 @@ from bertpass.text.tasks import Task
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"
 
-# Addresses by task, as the GLUE benchmark and the SQuAD explorer publish them. MRPC, XNLI, LCQMC and ChnSentiCorp have
-# no such address: their terms or their layout want a person to get them.
+# Addresses by task, as the GLUE benchmark and the SQuAD explorer publish them. MRPC, AX, XNLI, LCQMC, ChnSentiCorp and
+# CoNLL-2003 have no such address: their terms or their layout want a person to get them.
 SOURCES: dict[str, tuple[str, ...]] = {
     **{name: (f"{_GLUE}/{file}.zip",) for name, file in (
         ("CoLA", "CoLA"), ("SST", "SST-2"), ("STS-B", "STS-B"), ("embedding", "STS-B"), ("QQP", "QQP-clean"),
         ("MNLI", "MNLI"), ("QNLI", "QNLIv2"), ("RTE", "RTE"), ("WNLI", "WNLI"))},
-    "QA": tuple(f"{_SQUAD}/{split}-v{version}.json" for version in ("1.1", "2.0") for split in ("train", "dev")),
+    **dict.fromkeys(("QA", "SQuAD-rerank"), tuple(f"{_SQUAD}/{split}-v{version}.json" for version in ("1.1", "2.0")
+                                                  for split in ("train", "dev"))),
 }
 _TIMEOUT = 30  # seconds without a byte
 
@@ -47,8 +48,9 @@ def download(task: Task, version_2: bool = False, folder: str | Path | None = No
     root = Path(folder) if folder is not None else cache_folder() / "data"
     target = root / task.folders[0]
     if task.name not in SOURCES:
+        names = " and ".join(dict.fromkeys(group[0] for groups in task.files.values() for group in groups))
         raise DownloadError(f"{task.name} has no public address to download from; get it and name its folder with "
-                            f"--data_dir (expected there: {task.folders[0]}/train.tsv and dev.tsv).")
+                            f"--data_dir (expected there: {task.folders[0]}/ with {names}).")
     version = "2.0" if version_2 else "1.1"
     for url in SOURCES[task.name]:
         name = url.rsplit("/", 1)[1]

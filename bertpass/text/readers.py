@@ -2,33 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import json
-import math
+import dataclasses
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpass.errors import DataError, UsageError, nearest
+from bertpass.errors import DataError
+from bertpass.text import labels as label_cells
+from bertpass.text import own_files
+from bertpass.text.conll import read_conll
+from bertpass.text.example import Example, Label
 from bertpass.text.files import check_text, read_lines
-from bertpass.text.tasks import Columns, Kind, Task, find_split
+from bertpass.text.own_files import EXPECTED, count
+from bertpass.text.ranking import read_paragraphs
+from bertpass.text.tagging import label_names
+from bertpass.text.tasks import Columns, Kind, Task, find_split, own_task
 
-Label = int | float
-
-
-@dataclass(frozen=True)
-class Example:
-    """One row: its text, its second text or None, its label (class number, or a score for regression), its id.
-
-    ``label`` is None where the file has none; ``id`` is the number of the row from 0 unless the file has ids.
-    """
-
-    text: str
-    text_pair: str | None
-    label: Label | None
-    id: str
+__all__ = ["Example", "read_own", "read_split", "read_task_file"]
 
 
 def read_split(task: Task, data_dir: str | Path, split: str) -> list[Example]:
@@ -47,7 +38,14 @@ def read_split(task: Task, data_dir: str | Path, split: str) -> list[Example]:
 
 def read_task_file(task: Task, path: str | Path, split: str = "train") -> list[Example]:
     """All rows of one file in a task's layout. Labels are required in every split but test; see :func:`read_split`."""
-    path = Path(path)
+    if task.layout == "conll":
+        return read_conll(path, need_tags=not split.startswith("test"))
+    if task.layout == "paragraphs":
+        return read_paragraphs(path, split)
+    return _read_columns(task, Path(path), split)
+
+
+def _read_columns(task: Task, path: Path, split: str) -> list[Example]:
     columns = task.columns_of(split)
     rows: list[Example] = []
     bad: list[int] = []
@@ -57,7 +55,7 @@ def read_task_file(task: Task, path: str | Path, split: str = "train") -> list[E
         if not width:
             width = len(cells)
             if width < columns.least:
-                raise DataError(f"{path}, line {number}: {_count(width)}, expected {_layout(columns)}.")
+                raise DataError(f"{path}, line {number}: {count(width)}, expected {_layout(columns)}.")
             if columns.header:
                 continue
         if len(cells) != width:
@@ -66,7 +64,7 @@ def read_task_file(task: Task, path: str | Path, split: str = "train") -> list[E
             if task.skip_bad_rows:
                 bad.append(number)
                 continue
-            raise DataError(f"{path}, line {number}: {_count(len(cells))}, expected {width} as in the first line.")
+            raise DataError(f"{path}, line {number}: {count(len(cells))}, expected {width} as in the first line.")
         where = f"{path}, line {number}"
         rows.append(Example(
             cells[columns.text], None if columns.pair is None else cells[columns.pair],
@@ -84,31 +82,7 @@ def _task_label(task: Task, cells: list[str], column: int | None, split: str, wh
         if column is None or split.startswith("test"):
             return None
         raise DataError(f"{where}: no label; expected it in column {column + 1}.")
-    if task.kind != "classification":
-        return _score(cells[column], where)
-    try:
-        return task.label_index(cells[column].strip())
-    except KeyError:
-        raise _unknown_label(cells[column], task.labels, where) from None
-
-
-def _unknown_label(label: str, labels: Sequence[str], where: str) -> DataError:
-    return DataError(f"{where}: unknown label {label!r:.60}.{nearest(label, labels)} "
-                     f"Expected one of {', '.join(labels)}.")
-
-
-def _score(text: Any, where: str) -> float:
-    try:
-        score = float(text)
-    except (TypeError, ValueError):
-        score = math.nan
-    if not math.isfinite(score):
-        raise DataError(f"{where}: the label is {text!r:.60}, expected a number.")
-    return score
-
-
-def _count(columns: int) -> str:
-    return f"{columns} column{'' if columns == 1 else 's'}"
+    return label_cells.read(task, cells[column], where)
 
 
 def _layout(columns: Columns) -> str:
@@ -124,11 +98,22 @@ def _layout(columns: Columns) -> str:
 
 
 def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[str] | None = None,
-             need_labels: bool = True) -> tuple[list[Example], tuple[str, ...]]:
+             need_labels: bool = True, separator: str = label_cells.SEPARATOR,
+             ) -> tuple[list[Example], tuple[str, ...]]:
     """Read own data: .tsv, .csv or .jsonl (each also with .gz) with fields text, label, and optionally text_pair, id.
 
     The first line of tsv and csv names the columns; other columns are left aside. tsv has no quoting; csv is quoted as
     Python's csv module and spreadsheets do. jsonl has one object a line.
+
+    =============  ====================================================================================================
+    kind           what differs
+    =============  ====================================================================================================
+    ranking        text, text_pair and label may be called query, passage and relevance (0 to 1); optionally group,
+                   else the rows of one query are those with the same text
+    multilabel     label holds names with ``separator`` between them, or nothing; in jsonl also a list. Where there is
+                   no label, every other column is a label of that name and holds 0 or 1
+    tokens         a CoNLL file with any ending, see :func:`bertpass.text.conll.read_conll`
+    =============  ====================================================================================================
 
     Parameters
     ----------
@@ -141,7 +126,7 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     Returns
     -------
     examples, labels
-        ``labels`` is empty unless ``kind`` is "classification".
+        ``labels`` is empty for the kinds of numbers.
 
     Raises
     ------
@@ -151,117 +136,64 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
         A row is malformed; the text names file, line and what is expected.
     """
     path = Path(path)
-    rows = list(_own_rows(path, need_labels))
+    if kind == "tokens":
+        sentences = read_conll(path, need_labels)
+        return sentences, label_names(t for e in sentences for t in e.tags or ()) if labels is None else tuple(labels)
+    task = own_task(path.name, kind, tuple(labels or ()), separator=separator)
+    rows = list(_own_rows(task, path, need_labels))
     if not rows:
-        raise DataError(f"{path} has no rows; expected text[, text_pair], label.")
-    if len({pair is None for _, _, pair, _, _ in rows}) == 2:
-        where = next(where for where, _, pair, _, _ in rows if pair is None)
+        raise DataError(f"{path} has no rows; expected {EXPECTED}.")
+    if len({example.text_pair is None for _, example, _ in rows}) == 2:
+        where = next(where for where, example, _ in rows if example.text_pair is None)
         raise DataError(f"{where}: no text_pair, but other rows have one; give it to all rows or to none.")
-    known: tuple[str, ...] = ()
-    if kind == "classification":
-        known = tuple(labels) if labels is not None else _sorted_labels(r[3] for r in rows if r[3] is not None)
-        if need_labels and len(known) < 2:
-            raise DataError(f"{path}: found only the label {', '.join(known)}; classification needs at least two.")
-    index = {label: at for at, label in enumerate(known)}
-    examples = []
-    for at, (where, text, pair, label, name) in enumerate(rows):
-        value: Label | None = None
-        if label is not None:
-            if kind == "classification":
-                if label not in index:
-                    raise _unknown_label(label, known, where)
-                value = index[label]
-            elif kind == "regression":
-                value = _score(label, where)
-        examples.append(Example(text, pair, value, str(at) if name is None else name))
-    return examples, known
+    if kind == "ranking" and rows[0][1].text_pair is None:
+        raise DataError(f"{path} has no passages; expected query, passage, relevance[, group].")
+    if labels is None:
+        task = dataclasses.replace(task, labels=label_cells.names_in(task, (c for _, _, c in rows if c is not None)))
+    least = {"classification": 2, "multilabel": 1}.get(kind, 0)
+    if need_labels and len(task.labels) < least:
+        raise DataError(f"{path}: found only the label {', '.join(task.labels)}; classification needs at least two."
+                        if least == 2 else f"{path} names no label in any row; expected {EXPECTED}.")
+    return [example if cell is None else dataclasses.replace(example, label=label_cells.read(task, cell, where))
+            for where, example, cell in rows], task.labels
 
 
-_Row = tuple[str, str, "str | None", "str | None", "str | None"]  # where, text, text_pair, label, id
-
-
-def _own_rows(path: Path, need_labels: bool) -> Iterator[_Row]:
-    ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    readers = {".tsv": _tsv_fields, ".csv": _csv_fields, ".jsonl": _jsonl_fields}
-    if ending not in readers:
-        raise UsageError(f"{path}: the name has to end in .tsv, .csv or .jsonl (or one of these and .gz).")
-    for where, fields in readers[ending](path):
+def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, Example, Any]]:
+    """(where, example without its label, cell of the label or None) of each row."""
+    names = own_files.RANKING if task.kind == "ranking" else None
+    for at, (where, fields) in enumerate(own_files.rows(path, names)):
         if fields.get("text") is None:
-            raise DataError(f"{where}: no text; expected text[, text_pair], label.")
-        label = fields.get("label")
-        if label is None or label == "":
-            if need_labels:
-                raise DataError(f"{where}: no label; expected text[, text_pair], label.")
-            label = None
-        pair = fields.get("text_pair")
-        yield (where, check_text(fields["text"], where), None if pair is None else check_text(pair, where),
-               None if label is None else _plain(label, where), None if fields.get("id") is None else str(fields["id"]))
+            raise DataError(f"{where}: no text; expected {EXPECTED}.")
+        cell = _several(fields, where, need_labels) if task.kind == "multilabel" else _plain(fields.get("label"), where)
+        if cell is None and need_labels:
+            raise DataError(f"{where}: no label; expected {EXPECTED}.")
+        text, pair = check_text(fields["text"], where), fields.get("text_pair")
+        group = fields.get("group")
+        yield where, Example(text, None if pair is None else check_text(pair, where), None, str(fields.get("id", at)),
+                             group=text if group is None else str(group)), cell
 
 
-def _plain(label: Any, where: str) -> str:
-    """A label as a string; JSON may hold a number."""
+def _plain(label: Any, where: str) -> str | None:
+    """A label as a string, None for none; JSON may hold a number."""
+    if label is None or label == "":
+        return None
     if isinstance(label, bool) or not isinstance(label, (str, int, float)):
         raise DataError(f"{where}: the label is {label!r:.60}, expected text or a number.")
     return check_text(label.strip(), where) if isinstance(label, str) else str(label)
 
 
-def _sorted_labels(labels: Iterable[str]) -> tuple[str, ...]:
-    found = set(labels)
-    try:
-        return tuple(sorted(found, key=int))
-    except ValueError:
-        return tuple(sorted(found))
-
-
-def _tsv_fields(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    lines = ((number, line.split("\t")) for number, line in read_lines(path))
-    yield from _with_header(path, lines)
-
-
-def _csv_fields(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    number = 0
-
-    def lines() -> Iterator[str]:
-        nonlocal number
-        for number, line in read_lines(path):  # noqa: B007 (a quoted cell may go on in the next line)
-            yield line + "\n"
-
-    def rows() -> Iterator[tuple[int, list[str]]]:
-        try:
-            for cells in csv.reader(lines(), strict=True):
-                yield number, cells
-        except csv.Error as error:
-            raise DataError(f"{path}, line {number}: not csv ({error}); quote cells that hold commas.") from error
-
-    yield from _with_header(path, rows())
-
-
-def _with_header(path: Path, rows: Iterator[tuple[int, list[str]]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    header: list[str] = []
-    for number, cells in rows:
-        if not header:
-            header = [cell.strip().lower() for cell in cells]
-            if "text" not in header or len(set(header)) != len(header):
-                raise DataError(f"{path}, line {number}: expected a header line with text[, text_pair], label; found "
-                                f"{', '.join(cells)!r:.80}.")
-            continue
-        if len(cells) != len(header):
-            if cells in ([], [""]):
-                raise DataError(f"{path}, line {number} is empty; take it out.")
-            raise DataError(f"{path}, line {number}: {_count(len(cells))}, expected {len(header)} "
-                            f"({', '.join(header)}).")
-        yield f"{path}, line {number}", dict(zip(header, cells, strict=True))
-
-
-def _jsonl_fields(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    for number, line in read_lines(path):
-        where = f"{path}, line {number}"
-        if not line:
-            raise DataError(f"{where} is empty; take it out.")
-        try:
-            fields = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{where}: not a JSON object ({error}).") from error
-        if not isinstance(fields, dict):
-            raise DataError(f"{where}: expected a JSON object with text[, text_pair], label.")
-        yield where, fields
+def _several(fields: dict[str, Any], where: str, need_labels: bool) -> str | list[str] | None:
+    """The labels of one row: a cell with separators, a list, or the names of the columns that hold 1; None for none."""
+    for name in ("label", "labels"):
+        value = fields.get(name)
+        if isinstance(value, list):
+            return [check_text(part, where) for part in value]
+        if value is not None:
+            return _plain(value, where) or []
+    marks = {name: str(value) for name, value in fields.items() if name not in own_files.KNOWN}
+    for name, value in marks.items():
+        if value not in ("0", "1"):
+            if not need_labels:
+                return None
+            raise DataError(f"{where}: {name} is {value!r:.40}, expected 0 or 1, or a column label with names.")
+    return [name for name, value in marks.items() if value == "1"] if marks else None

@@ -15,13 +15,32 @@ from bertpass.text.squad_windows import Window
 
 @dataclass(frozen=True)
 class Candidate:
-    """A possible answer: ``context[start:end] == text``; score is start score + end score; "" at 0, 0 is no answer."""
+    """A possible answer: ``context[start:end] == text``; "" at 0, 0 is no answer. The score is the logits' sum."""
 
     text: str
     start: int
     end: int
-    score: float
+    start_logit: float
+    end_logit: float
     probability: float
+
+    @property
+    def score(self) -> float:
+        return self.start_logit + self.end_logit
+
+
+@dataclass(frozen=True)
+class _Span:
+    """Logits of a span and its characters in the context."""
+
+    start_logit: float
+    end_logit: float
+    start: int
+    end: int
+
+    @property
+    def score(self) -> float:
+        return self.start_logit + self.end_logit
 
 
 @dataclass(frozen=True)
@@ -85,11 +104,11 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
     for question, rows in zip(questions, by_question, strict=True):
         if not rows:
             raise DataError(f"question {question.id!r} has no window.")
-        found: list[tuple[float, int, int]] = []  # score, first and last character
-        null = math.inf
+        found: list[_Span] = []
+        null = _Span(math.inf, math.inf, 0, 0)
         for row in rows:
             start, end = _scores(logits[row], len(windows[row]), question)
-            null = min(null, float(start[0] + end[0]))
+            null = min(null, _Span(float(start[0]), float(end[0]), 0, 0), key=lambda span: span.score)
             found += _best_spans(windows[row], start, end, n_best_size, max_answer_length)
         out.append(_choose(question, found, null if version_2 else None, n_best_size, null_score_diff_threshold))
     return out
@@ -106,9 +125,8 @@ def _scores(logits: np.ndarray, length: int, question: Question) -> tuple[np.nda
     return values[:length, 0], values[:length, 1]
 
 
-def _best_spans(window: Window, start: np.ndarray, end: np.ndarray, count: int,
-                longest: int) -> list[tuple[float, int, int]]:
-    """The ``count`` best spans of a window as (score, first character, character after the last)."""
+def _best_spans(window: Window, start: np.ndarray, end: np.ndarray, count: int, longest: int) -> list[_Span]:
+    """The ``count`` best spans of a window."""
     low, high = window.context_start, window.context_end
     width = min(longest, high - low)
     # table[i, j]: from token low + i to token low + i + j; an end beyond the window scores -inf
@@ -118,29 +136,25 @@ def _best_spans(window: Window, start: np.ndarray, end: np.ndarray, count: int,
     flat = table.ravel()
     best = np.argpartition(-flat, count)[:count] if flat.size > count else np.arange(flat.size)
     offsets = window.offsets
-    return [(float(flat[k]), int(offsets[low + k // width, 0]), int(offsets[low + k // width + k % width, 1]))
-            for k in best.tolist() if flat[k] != -np.inf]
+    return [_Span(float(start[first]), float(end[last]), int(offsets[first, 0]), int(offsets[last, 1]))
+            for k in best.tolist() if flat[k] != -np.inf
+            for first, last in [(low + k // width, low + k // width + k % width)]]
 
 
-def _choose(question: Question, found: list[tuple[float, int, int]], null: float | None, count: int,
-            threshold: float) -> Prediction:
-    ranked: list[tuple[float, str, int, int]] = []
-    texts: set[str] = set()
-    for score, start, end in sorted(found, key=lambda s: (-s[0], s[1], s[2])):
-        text = question.context[start:end]
-        if text not in texts and len(ranked) < count:
-            texts.add(text)
-            ranked.append((score, text, start, end))
-    best = ranked[0]
+def _choose(question: Question, found: list[_Span], null: _Span | None, count: int, threshold: float) -> Prediction:
+    ranked: dict[str, _Span] = {}
+    for span in sorted(found, key=lambda s: (-s.score, s.start, s.end)):
+        if len(ranked) < count:
+            ranked.setdefault(question.context[span.start:span.end], span)
+    best_text, best = next(iter(ranked.items()))
+    listed = list(ranked.items())
     if null is not None:
-        del ranked[max(count - 1, 1):]
-        ranked.append((null, "", 0, 0))
-        ranked.sort(key=lambda c: -c[0])
-    scores = np.array([c[0] for c in ranked])
+        listed = sorted([*listed[:max(count - 1, 1)], ("", null)], key=lambda item: -item[1].score)
+    scores = np.array([span.score for _, span in listed])
     weights = np.exp(scores - scores.max())
-    n_best = tuple(Candidate(text, start, end, score, float(p))
-                   for (score, text, start, end), p in zip(ranked, weights / weights.sum(), strict=True))
-    odds = None if null is None else null - best[0]
-    chosen = "" if odds is not None and odds > threshold else best[1]
+    n_best = tuple(Candidate(text, span.start, span.end, span.start_logit, span.end_logit, float(p))
+                   for (text, span), p in zip(listed, weights / weights.sum(), strict=True))
+    odds = None if null is None else null.score - best.score
+    chosen = "" if odds is not None and odds > threshold else best_text
     answer = next(c for c in n_best if c.text == chosen)
     return Prediction(question.id, answer.text, answer.start, answer.end, answer.probability, n_best, odds)

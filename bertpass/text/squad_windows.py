@@ -103,7 +103,7 @@ def _windows_of(number: int, question: Question, query: Pieces, context: Pieces,
     made = []
     for at, start in enumerate(starts):
         end = min(start + room, tokens)
-        row = tokenizer.join(query, Pieces(context.ids[start:end], context.offsets[start:end]))
+        row = tokenizer.row(query, Pieces(context.ids[start:end], context.offsets[start:end]))
         shift = len(row) - 1 - (end - start)  # position of the window's first context token in the row
         is_best = np.zeros(len(row), bool)
         is_best[shift:shift + end - start] = best[start:end] == at

@@ -254,7 +254,7 @@ class Tokenizer:
             raise UsageError(f"max_length is {max_length}, but {extra} tokens are special; allow at least {extra + 1}.")
         first = self.pieces(texts)
         if pairs is None:
-            return [self._row(_cut(a, max_length - extra) if truncation else a) for a in first]
+            return [self.row(_cut(a, max_length - extra) if truncation else a) for a in first]
         second = self.pieces(pairs)
         if len(first) != len(second):
             raise DataError(f"{len(first)} texts but {len(second)} second texts; a pair needs both.")
@@ -263,18 +263,15 @@ class Tokenizer:
             if truncation:
                 lengths = pair_lengths(len(a.ids), len(b.ids), max_length - extra)
                 a, b = _cut(a, lengths[0]), _cut(b, lengths[1])
-            rows.append(self._row(a, b))
+            rows.append(self.row(a, b))
         return rows
 
     def special_count(self, pair: bool) -> int:
         """How many special tokens a row holds."""
         return (3 if self.family == "wordpiece" else 4) if pair else 2
 
-    def join(self, first: Pieces, second: Pieces) -> Encoding:
-        """One row of two texts that are already tokens; nothing is cut."""
-        return self._row(first, second)
-
-    def _row(self, a: Pieces, b: Pieces | None = None) -> Encoding:
+    def row(self, a: Pieces, b: Pieces | None = None) -> Encoding:
+        """One row of one or two texts that are already tokens; nothing is cut."""
         middle = 1 if self.family == "wordpiece" else 2  # separators between two texts
         size = len(a.ids) + 2 + (0 if b is None else len(b.ids) + middle)
         ids = np.full(size, self.sep_id, np.int32)

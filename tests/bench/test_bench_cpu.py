@@ -71,13 +71,13 @@ def test_tables(results):
 
 
 def test_a_worker_killed_while_all_wait(folder, monkeypatch):
-    real = cpu._Run.check
+    real = cpu.Run.check
 
     def check(run, *arguments):
         os.kill(run.workers["native-bfloat16"].pid, signal.SIGKILL)
         real(run, *arguments)
 
-    monkeypatch.setattr(cpu._Run, "check", check)
+    monkeypatch.setattr(cpu.Run, "check", check)
     found = cpu.compare(plan(RIGHT, HALF), folder)
     assert "SIGKILL" in found.of("native-bfloat16").failure and found.of("native-float32").timings
 

@@ -44,9 +44,9 @@ def agrees(engine, checkpoint, bound, lengths=LENGTHS, padded=None):
 
 @pytest.mark.parametrize(("name", "dtype"), CASES)
 @pytest.mark.parametrize(("family", "heads"), [
-    ("bert", ("pooled", "qa", "classification", "mean_norm", "cls_norm")),
+    ("bert", ("pooled", "qa", "tokens", "classification", "mean_norm", "cls_norm")),
     ("distilbert", ("none", "qa", "classification", "mean")),
-    ("roberta", ("none", "regression", "mean_norm"))])
+    ("roberta", ("none", "regression", "ranking", "mean_norm"))])
 def test_parity(name, dtype, family, heads):
     for head in heads:
         checkpoint = reference.tiny(family, head)

@@ -88,7 +88,7 @@ def test_fast_calls_are_repeated_and_slow_ones_get_fewer_rounds():
 
 def topology(root, siblings):
     for cpu, text in siblings.items():
-        folder = root / f"cpu{cpu}" / "topology"
+        folder = root / f"devices/system/cpu/cpu{cpu}/topology"
         folder.mkdir(parents=True)
         (folder / "thread_siblings_list").write_text(text + "\n")
     return root

@@ -48,6 +48,10 @@ def p(encoder, data, sst, deployed, squad, tmp_path_factory):
     write(bad / "label.tsv", "text\tlabel\ngood\tyse\n")
     write(bad / "glue" / "SST-2" / "train.tsv", "sentence\tlabel\ngood\t1\nbad\t3\n")
     write(bad / "cut.csv.gz", gzip.compress(b"text,label\ngood,yes\nbad,no\n" * 50)[:-20])
+    write(bad / "tags.conll", "anna B-PER\nis\n")
+    write(bad / "no_tags.conll", "anna NNP\nis VBZ\n")
+    write(bad / "ranking.tsv", "query\tpassage\trelevance\nwho ?\tanna\t3\n")
+    write(bad / "numbers.tsv", "text\tlabel\ngood\t1\n")
     write(bad / "text.so", "I am no library.\n")
     write(bad / "nothing" / "readme", "no data here")
     write(bad / "broken.json", '{"version": "1.1", "data": [')
@@ -110,6 +114,10 @@ def own(train, dev=None):
                       p.bad / dev if dev else p.data / "own.dev.tsv")
 
 
+def own_kind(kind, train):
+    return lambda p: ("--task_kind", kind, *own(train, train)(p))
+
+
 def exported(name):
     return lambda p: ("--only_infer", "--seq_length", 24, "--task", "SST", "--data_dir", p.data / "glue",
                       "--exported_model", p.bad / name / "SST")
@@ -165,6 +173,20 @@ TABLE = [
         replace=True),
     Bad("an unknown label of a task", "classifier", lambda p: ("--data_dir", p.bad / "glue"), 3,
         ("train.tsv, line 3", "unknown label '3'")),
+    Bad("a word without a tag", "classifier", own_kind("tokens", "tags.conll"), 3, ("tags.conll, line 2", "1 columns"),
+        replace=True),
+    Bad("parts of speech as tags", "classifier", own_kind("tokens", "no_tags.conll"), 3,
+        ("no_tags.conll, line 1", "'NNP'", "B-PER"), replace=True),
+    Bad("a relevance that is no share", "classifier", own_kind("ranking", "ranking.tsv"), 3,
+        ("ranking.tsv, line 2", "from 0 (none) to 1"), replace=True),
+    Bad("a ranking without passages", "classifier", own_kind("ranking", "numbers.tsv"), 3,
+        ("numbers.tsv has no passages", "query, passage, relevance"), replace=True),
+    Bad("no separator of labels", "classifier", lambda p: ("--label_separator", ""), 2, ("--label_separator",)),
+    Bad("no separator of labels", "deploy", lambda p: ("--label_separator", ""), 2, ("--label_separator",)),
+    Bad("a task without training data", "classifier", lambda p: ("--task_name", "AX"), 2,
+        ("split of AX 'train'", "Known: test")),
+    Bad("labels that nothing tells", "deploy", lambda p: ("--task", "NER", "--bert_model", p.encoder, "--text", "a"), 2,
+        ("NER takes its labels from training data", "--model_parameters"), replace=True),
     Bad("a damaged .gz", "classifier", own("cut.csv.gz"), 3, ("cut.csv.gz", "damaged"), replace=True),
     Bad("SQuAD 2.0 without --version_2", "squad",
         lambda p: ("--dev_file", p.data / "squad" / "dev-v2.0.json", "--train_file",

@@ -296,3 +296,17 @@ def test_what_is_written_runs_without_bertpass(pair, deployed, on_sst, sst, tmp_
     model = bertpass.load(deployed / "SST" / "bundle", passes="none")
     expected = model.forward(ids, valid_length=lengths)[0]
     assert np.abs(np.array(json.loads(done.stdout)) - expected).max() <= 1e-5
+
+
+@pytest.mark.parametrize("batches", [None, 1])
+def test_mnli_runs_both_files(batches, encoder, data, tmp_path):
+    argv = toy.deploy("--bert_model", encoder, "--task", "MNLI", "--data_dir", data / "glue", "--check_accuracy",
+                      "--test_batch_size", 8, "--output_dir", tmp_path, *(("--max_iters", batches) if batches else ()))
+    assert deploy.main(argv) == 0
+    result = toy.result(tmp_path / "MNLI", "result.json")
+    run = ["dev_matched", "dev_mismatched"][:batches]
+    assert set(result["metrics"]) == {f"accuracy ({name})" for name in run} and len(result["files"]) == 2
+    assert (result["rows"], result["complete"]) == (21, batches is None)
+    written = {p.name: len(p.read_text().splitlines()) for p in (tmp_path / "MNLI").glob("predictions*")}
+    assert written == ({"predictions_dev_matched.tsv": 10, "predictions_dev_mismatched.tsv": 13} if batches is None
+                       else {"predictions_dev_matched.tsv": 9})

@@ -18,6 +18,7 @@ def test_learns_and_writes_everything(squad):
     for name, best in ranked.items():
         assert best[0]["text"] == answers[name]
         assert sum(one["probability"] for one in best) == pytest.approx(1, abs=1e-4)
+        assert all(set(one) == {"text", "probability", "start_logit", "end_logit"} for one in best)  # as published
     assert not (squad / "null_odds.json").exists()
     bundle = Bundle.open(squad / "bundle")
     assert (bundle.task, bundle.head.kind, bundle.max_length) == ("QA", "qa", 24)

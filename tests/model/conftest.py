@@ -20,16 +20,17 @@ def tiny(vocab_folder):
     from bertpass.text.tokenizer import Tokenizer
 
     def make(family="bert", kind="classification", seed=3, **fields):
-        pooler = family == "bert" and kind != "qa"
+        pooler = family == "bert" and kind not in ("qa", "tokens")
         types = {"bert": 2, "distilbert": 0, "roberta": 0}[family]
         config = EncoderConfig(**{
             "family": family, "num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS,
             "vocab_size": VOCAB, "token_type_vocab_size": types, "use_pooler": pooler,
             "layer_norm_eps": 1e-5 if family == "roberta" else 1e-12, **fields})
-        head = HeadConfig(kind, num_labels=3 if kind == "classification" else 0)
+        named = kind in ("classification", "multilabel", "tokens")
+        head = HeadConfig(kind, num_labels=3 if named else 0)
         wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
         params = parameters.random(wanted, seed, scale=0.3, random_bias=True)
-        labels = ["no", "yes", "maybe"] if kind == "classification" else None
+        labels = ["no", "yes", "maybe"] if named else None
         return Checkpoint(config, head, params, Tokenizer.from_folder(vocab_folder), labels=labels, source="tiny")
 
     return make

@@ -16,7 +16,7 @@ from bertpass.model.config import FAMILIES
 from bertpass.model.export import export_bundle, network
 
 
-@pytest.mark.parametrize("kind", ["classification", "qa", "embedding", "none"])
+@pytest.mark.parametrize("kind", ["classification", "tokens", "ranking", "qa", "embedding", "none"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_there_and_back(tmp_path, tiny, family, kind):
     checkpoint = dataclasses.replace(tiny(family, kind), max_length=16)

@@ -8,7 +8,7 @@ from tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError
 from bertpass.model import gluonnlp, nets, params_file
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
 
 SIZE = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS, "embed_size": 24}
 NAMES = {"bert": "bert_12_768_12", "distilbert": "distilbert_6_768_12", "roberta": "roberta_12_768_12"}
@@ -111,11 +111,12 @@ def test_heads_of_pretraining_are_ignored_with_a_note(tmp_path):
 
 
 @pytest.mark.parametrize("family", list(NAMES))
-@pytest.mark.parametrize("kind", ["none", "classification", "regression", "qa"])
+@pytest.mark.parametrize("kind", ["none", "classification", "regression", "multilabel", "ranking", "tokens", "qa"])
 def test_written_and_read_again(tmp_path, tiny, family, kind):
     checkpoint = tiny(family, kind)
     gluonnlp.write(tmp_path / "net.params", checkpoint)
-    again = gluonnlp.read(tmp_path / "net.params", config=checkpoint.config, regression=kind == "regression")
+    again = gluonnlp.read(tmp_path / "net.params", config=checkpoint.config,
+                          classifier=kind if kind in CLASSIFIERS else "classification")
     assert (again.config, again.head) == (checkpoint.config, checkpoint.head)
     same_arrays(again.params, checkpoint.params)
 

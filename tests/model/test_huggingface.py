@@ -23,13 +23,14 @@ def network(checkpoint, head=None):
     return net
 
 
-@pytest.mark.parametrize("suffix", ["Model", "ForSequenceClassification", "ForQuestionAnswering"])
+@pytest.mark.parametrize("suffix", ["Model", "ForSequenceClassification", "ForTokenClassification",
+                                    "ForQuestionAnswering"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_there_and_back_with_the_same_outputs(tmp_path, family, suffix):
     """Bits and outputs: transformers -> ours -> transformers, every weight random, biases too."""
     import transformers
 
-    fields = {"num_labels": 3} if suffix == "ForSequenceClassification" else {}
+    fields = {"num_labels": 3} if "Classification" in suffix else {}
     model = torch_model(family, suffix, **fields)
     model.save_pretrained(tmp_path / "theirs")
     checkpoint = read_folder(tmp_path / "theirs")
@@ -39,8 +40,7 @@ def test_there_and_back_with_the_same_outputs(tmp_path, family, suffix):
 
     batch = ragged_batch(family)
     expected = torch_outputs(model, family, *batch)
-    auto = {"Model": transformers.AutoModel, "ForQuestionAnswering": transformers.AutoModelForQuestionAnswering,
-            "ForSequenceClassification": transformers.AutoModelForSequenceClassification}[suffix]
+    auto = getattr(transformers, "Auto" + ("Model" if suffix == "Model" else f"Model{suffix}"))
     again = auto.from_pretrained(tmp_path / "ours").eval()
     assert type(again).__name__ == CLASSES[family] + suffix
     for left, right in zip(torch_outputs(again, family, *batch), expected, strict=True):
@@ -57,6 +57,9 @@ def test_there_and_back_with_the_same_outputs(tmp_path, family, suffix):
     elif suffix == "ForQuestionAnswering":
         theirs = np.stack(expected, axis=-1)
         assert np.abs(got[0] - theirs)[valid].max() <= TOLERANCE
+    elif suffix == "ForTokenClassification":
+        assert checkpoint.head == HeadConfig("tokens", num_labels=3) and not checkpoint.notes[1:]
+        assert np.abs(got[0] - expected[0])[valid].max() <= TOLERANCE
     else:
         assert checkpoint.head == HeadConfig("classification", num_labels=3)
         assert np.abs(got[0] - expected[0]).max() <= TOLERANCE
@@ -64,7 +67,8 @@ def test_there_and_back_with_the_same_outputs(tmp_path, family, suffix):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@pytest.mark.parametrize("kind", ["none", "classification", "regression", "qa", "embedding"])
+@pytest.mark.parametrize("kind", ["none", "classification", "regression", "multilabel", "ranking", "tokens", "qa",
+                                  "embedding"])
 def test_what_was_made_here_opens_in_transformers(tmp_path, tiny, family, kind):
     import transformers
 
@@ -74,7 +78,8 @@ def test_what_was_made_here_opens_in_transformers(tmp_path, tiny, family, kind):
     same_arrays(back.params, checkpoint.params)
     assert back.head == checkpoint.head and back.labels == checkpoint.labels
     assert back.config == checkpoint.config
-    auto = {"qa": transformers.AutoModelForQuestionAnswering}.get(
+    auto = {"qa": transformers.AutoModelForQuestionAnswering,
+            "tokens": transformers.AutoModelForTokenClassification}.get(
         kind, transformers.AutoModelForSequenceClassification if checkpoint.head.has_classifier
         else transformers.AutoModel)
     model, said = auto.from_pretrained(tmp_path / "out", output_loading_info=True)
@@ -86,11 +91,14 @@ def test_what_was_made_here_opens_in_transformers(tmp_path, tiny, family, kind):
     mask = (np.arange(batch[0].shape[1]) < batch[2][:, None])[..., None]
     if kind == "embedding":
         expected[0] = (expected[0] * mask).sum(1) / mask.sum(1)
-    elif kind in ("none", "qa"):
+    elif kind in ("none", "qa", "tokens"):
         expected[0] = np.stack(expected, axis=-1) if kind == "qa" else expected[0]
         got, expected[0] = got * mask, expected[0] * mask
     assert np.abs(got - expected[0]).max() <= TOLERANCE
-    if kind == "classification":
+    assert model.config.problem_type == {
+        "classification": "single_label_classification", "regression": "regression",
+        "multilabel": "multi_label_classification", "ranking": "multi_label_classification"}.get(kind)
+    if checkpoint.labels:
         assert model.config.id2label == {0: "no", 1: "yes", 2: "maybe"}
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "out")
     ids = tokenizer("The film is unable.")["input_ids"]
@@ -123,7 +131,7 @@ def test_roberta_rows_that_the_network_lacks_are_given_back(tmp_path, tiny):
 
 
 @pytest.mark.parametrize("family, suffix, words", [
-    ("bert", "ForMaskedLM", "cls"), ("bert", "ForPreTraining", "cls"), ("bert", "ForTokenClassification", "classifier"),
+    ("bert", "ForMaskedLM", "cls"), ("bert", "ForPreTraining", "cls"), ("bert", "ForMultipleChoice", "classifier"),
     ("distilbert", "ForMaskedLM", "vocab_transform"), ("roberta", "ForMaskedLM", "lm_head")])
 def test_other_heads_are_ignored_with_a_note(tmp_path, family, suffix, words):
     torch_model(family, suffix).save_pretrained(tmp_path)
@@ -307,6 +315,34 @@ def test_minilm_there_and_back(tmp_path):
     expected = torch.nn.functional.normalize((states * mask).sum(1) / mask.sum(1), dim=1).numpy()
     assert np.abs(got - expected).max() <= 1e-6
     assert huggingface.CONFIG in {p.name for p in (tmp_path / "out").iterdir()}
+
+
+@pytest.mark.parametrize(("fields", "kind"), [
+    ({}, "regression"), ({"problem_type": "regression", "sentence_transformers": {}}, "regression"),
+    ({"problem_type": "multi_label_classification"}, "ranking"),
+    ({"sbert_ce_default_activation_function": "torch.nn.modules.linear.Identity"}, "ranking"),
+    ({"sentence_transformers": {"activation_fn": "torch.nn.modules.activation.Sigmoid", "version": "4.0.1"}},
+     "ranking")])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_one_output_means(tmp_path, family, fields, kind):
+    folder_of(tmp_path, family, "ForSequenceClassification", num_labels=1)
+    edit("config.json", lambda c: c.update(fields))(tmp_path)
+    assert read_folder(tmp_path).head == HeadConfig(kind)
+
+
+def test_several_labels_a_text(tmp_path):
+    folder_of(tmp_path, suffix="ForSequenceClassification", num_labels=3, problem_type="multi_label_classification",
+              id2label={0: "a", 1: "b", 2: "c"})
+    checkpoint = read_folder(tmp_path)
+    assert checkpoint.head == HeadConfig("multilabel", num_labels=3) and checkpoint.labels == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("suffix", ["ForSequenceClassification", "ForTokenClassification"])
+def test_the_tensors_tell_the_classifiers_apart(tmp_path, family, suffix):
+    folder_of(tmp_path, family, suffix, num_labels=3)
+    edit("config.json", lambda c: c.pop("architectures"))(tmp_path)
+    assert read_folder(tmp_path).head.kind == ("tokens" if suffix == "ForTokenClassification" else "classification")
 
 
 @pytest.mark.parametrize("architectures", [None, [], [7], "BertForSequenceClassification", 3])

@@ -12,14 +12,15 @@ from bertpass.model.config import FAMILIES, EncoderConfig, HeadConfig
 from bertpass.mx import mx
 
 CASES = [(family, kind) for family in FAMILIES for kind in ("none", "classification", "regression", "qa", "embedding")]
-CASES.append(("bert", "pooled"))
+CASES += [("bert", "pooled"), ("bert", "ranking"), *((family, "tokens") for family in FAMILIES)]
 
 
 def tiny_net(family, kind, seed=1, **fields):
     config = EncoderConfig(family=family, num_layers=2, units=24, hidden_size=40, num_heads=4, max_length=24,
                            vocab_size=60, token_type_vocab_size={"bert": 2, "roberta": 1, "distilbert": 0}[family],
                            use_pooler=family == "bert", **fields)
-    net = nets.build(config, HeadConfig(kind, num_labels=3 if kind == "classification" else 0, normalize=True))
+    net = nets.build(config, HeadConfig(kind, num_labels=3 if kind in ("classification", "tokens") else 0,
+                                     normalize=True))
     nets.initialize(net, seed, random_bias=True, scale=0.3)
     return net
 
@@ -32,7 +33,8 @@ def test_export_gives_the_same_outputs_in_plain_mxnet(tmp_path, family, kind):
     rows, length = batch[0].shape
     assert [o.shape for o in expected] == {
         "none": [(rows, length, 24)], "pooled": [(rows, length, 24), (rows, 24)], "classification": [(rows, 3)],
-        "regression": [(rows, 1)], "qa": [(rows, length, 2)], "embedding": [(rows, 24)]}[kind]
+        "regression": [(rows, 1)], "ranking": [(rows, 1)], "qa": [(rows, length, 2)], "tokens": [(rows, length, 3)],
+         "embedding": [(rows, 24)]}[kind]
     net.hybridize()
     for left, right in zip(run(net, net.config, *batch), expected, strict=True):
         assert np.array_equal(left, right)
@@ -75,7 +77,10 @@ def test_padding_changes_nothing():
 
 
 def test_dropout_is_in_the_graph_only_when_asked_for():
-    assert '"op": "Dropout"' in nets.symbol(tiny_net("bert", "classification", dropout=0.1))
+    for kind, before_the_head in (("classification", 1), ("tokens", 1), ("qa", 0)):
+        graph = nets.symbol(tiny_net("bert", kind, dropout=0.1))
+        assert graph.count('"op": "Dropout"') - nets.symbol(tiny_net("bert", "none", dropout=0.1)).count(
+            '"op": "Dropout"') == before_the_head
     assert '"op": "Dropout"' not in nets.symbol(tiny_net("bert", "classification", dropout=0.0))
 
 

@@ -16,6 +16,7 @@ from bertpass.model.record import Checkpoint
 HEADS = {
     "none": HeadConfig("none"), "pooled": HeadConfig("pooled"), "qa": HeadConfig("qa"),
     "classification": HeadConfig("classification", num_labels=3), "regression": HeadConfig("regression"),
+    "tokens": HeadConfig("tokens", num_labels=19), "ranking": HeadConfig("ranking"),
     "mean": HeadConfig("embedding"), "mean_norm": HeadConfig("embedding", normalize=True),
     "cls_norm": HeadConfig("embedding", pooling="cls", normalize=True),
 }
@@ -172,6 +173,8 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
             rows.append([padded, dense(states[0], f"{config.root}.pooler", "tanh")])
         elif head.kind == "qa":
             rows.append([dense(padded, "span_classifier")])
+        elif head.kind == "tokens":
+            rows.append([dense(padded, "tag_classifier")])
         elif head.kind == "embedding":
             vector = states.mean(0) if head.pooling == "mean" else states[0]
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])

@@ -186,3 +186,21 @@ def test_load_measures_unless_told(tmp_path):
     assert "dtype_measured" in bertpass.load(tmp_path / "folder", engine="native", threads=1).engine.describe()
     told = bertpass.load(tmp_path / "folder", engine="native", dtype="float32", threads=1).engine.describe()
     assert told["dtype"] == "float32" and "dtype_measured" not in told
+
+
+def test_where_no_thread_can_be_started_the_caller_works_alone(tmp_path):
+    """Room for a few of 64 stacks of 8 MiB: the engine takes the threads that it gets, with the same results."""
+    huggingface.write_folder(tmp_path / "model", with_words())
+    code = ("import re, resource, sys, threading, numpy as np, bertpass\n"
+            f"load = lambda n: bertpass.load({str(tmp_path / 'model')!r}, engine='native', threads=n,\n"
+            "                                dtype='float32')\n"
+            "ids = np.tile(np.arange(10), (64, 4))\n"
+            "alone = load(1).forward(ids)[0]\n"
+            "used = int(re.search(r'VmSize:\\s+(\\d+)', open('/proc/self/status').read())[1]) * 1024\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (used + 2**26, used + 2**26))\n"
+            "both = load(64).forward(ids)[0]\n"
+            "started = int(re.search(r'Threads:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
+            "assert started < 40, started\n"
+            "assert np.array_equal(alone, both)\n")
+    done = python(code, OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1")
+    assert done.returncode == 0, done.stderr

@@ -31,9 +31,10 @@ def test_words_of_a_plan(text, types):
     assert plan_text(base_of(text), kept_by(text)) == text or text.count("1.qkv") == 2
 
 
-@pytest.mark.parametrize("text", ["", "float8", "int8,,0=int8", "int8,2=bfloat16", "int8,-1=float32", "int8,0",
-                                  "int8,0=", "int8,0=float8", "int8,0.out=float32", "int8,.qkv=float32", "int8,0.=float32",
-                                  "int8,99999999999999999999=float32", "int8 ", "int8,0 =float32"])
+@pytest.mark.parametrize("text", [
+    "", "float8", "int8,,0=int8", "int8,2=bfloat16", "int8,-1=float32", "int8,0", "int8,0=", "int8,0=float8",
+    "int8,0.out=float32", "int8,.qkv=float32", "int8,0.=float32", "int8,99999999999999999999=float32", "int8 ",
+    "int8,0 =float32"])
 def test_refused_plans(text):
     with pytest.raises(UsageError, match=r"is not known|names no part of a model of 2 layers"):
         _native.plan(text, 2)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "good", "bad", "?"]
 #: other frameworks, what only training, downloads and reports need, and our readers of other formats
 ABSENT = ("mxnet", "gluonnlp", "torch", "transformers", "scipy", "sklearn", "pandas", "matplotlib", "rich", "packaging",
-          "requests", "huggingface_hub", "safetensors", "importlib.metadata", "asyncio", "http", "email", "ssl",
+          "requests", "huggingface_hub", "importlib.metadata", "asyncio", "http", "email", "ssl",
           "bertpass.mx", "bertpass._core", "bertpass.model.nets", "bertpass.model.gluonnlp", "bertpass.model.hub",
           "bertpass.model.bundle", "bertpass.text.squad", "bertpass.text.metrics", "bertpass.passes", "bertpass.jobs")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,8 @@ from bertpass.errors import DataError, UsageError
 from bertpass.text.readers import read_own, read_split, read_task_file
 from bertpass.text.tasks import TASKS, find_split, get_task, own_task
 
-NAMES = ["MRPC", "QQP", "QNLI", "RTE", "STS-B", "CoLA", "MNLI", "WNLI", "SST", "XNLI", "LCQMC", "ChnSentiCorp", "QA",
-         "embedding"]
+NAMES = ["MRPC", "QQP", "QNLI", "RTE", "STS-B", "CoLA", "MNLI", "AX", "WNLI", "SST", "XNLI", "LCQMC", "ChnSentiCorp",
+         "QA", "NER", "WNUT-17", "SQuAD-rerank", "embedding"]
 
 
 def write(path: Path, content: str | bytes) -> Path:
@@ -25,13 +26,21 @@ def write(path: Path, content: str | bytes) -> Path:
 # -- tasks ------------------------------------------------------------------------------------------------------------
 
 
-def test_the_fourteen_tasks() -> None:
+def test_the_tasks() -> None:
     assert list(TASKS) == NAMES
     for task in TASKS.values():
         assert task.main_metric in task.metrics
         assert (task.kind == "classification") == bool(task.labels)
         assert set(task.label_aliases.values()) <= set(task.labels)
         assert set(task.other_columns) <= set(task.files)
+        tests = {name.split(".")[0] for group in task.files.get("test", ()) for name in group}
+        assert set(task.submission) <= tests
+
+
+def test_names_of_predictions_are_those_of_glues_site() -> None:
+    names = {name for task in TASKS.values() for name in task.submission.values()}
+    assert names == {f"{n}.tsv" for n in ("AX", "CoLA", "MNLI-m", "MNLI-mm", "MRPC", "QNLI", "QQP", "RTE", "SST-2",
+                                          "STS-B", "WNLI")}
 
 
 @pytest.mark.parametrize(("name", "found"), [
@@ -49,6 +58,7 @@ def test_unknown_task_names_the_nearest() -> None:
 
 def test_outputs_and_pairs() -> None:
     assert [get_task(n).outputs for n in ("MNLI", "SST", "STS-B", "QA", "embedding")] == [3, 2, 1, 2, 0]
+    assert [get_task(n).open for n in ("NER", "SST", "SQuAD-rerank")] == [True, False, False]
     assert [get_task(n).pair for n in ("MNLI", "SST", "QA")] == [True, False, True]
 
 
@@ -249,3 +259,74 @@ def test_own_task_has_the_metrics_of_its_labels() -> None:
     assert own_task("t", "classification", ("no", "yes")).metrics == ("accuracy", "f1")
     assert own_task("t", "classification", ("a", "b", "c")).metrics == ("accuracy",)
     assert own_task("t", "regression").main_metric == "pearson" and own_task("t", "regression").outputs == 1
+
+
+# -- several labels, rankings -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("a.tsv", "text\tlabel\na\tx, y\nb\t\nc\ty\n"), ("a.csv", 'text,labels\na,"x,y"\nb,\nc,y\n'),
+    ("a.jsonl", '{"text": "a", "labels": ["y", "x"]}\n{"text": "b", "labels": []}\n{"text": "c", "label": "y"}\n'),
+    ("a.csv", "id,text,x,y\n7,a,1,1\n8,b,0,0\n9,c,0,1\n")])
+def test_several_labels(name: str, content: str, tmp_path: Path) -> None:
+    rows, labels = read_own(write(tmp_path / name, content), "multilabel")
+    assert labels == ("x", "y") and [row.label for row in rows] == [(1, 1), (0, 0), (0, 1)]
+
+
+def test_several_labels_with_another_separator_and_order(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "Text\tLabel\na, b\tx|New York, NY\n")
+    assert read_own(path, "multilabel", separator="|")[1] == ("New York, NY", "x")
+    assert read_own(path, "multilabel", ("x", "z", "New York, NY"), separator="|")[0][0].label == (1, 0, 1)
+    assert read_own(write(tmp_path / "b.tsv", "text\tsource\na\tweb\n"), "multilabel", ("x",),
+                    need_labels=False)[0][0].label is None
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("text\tlabel\na\tx,z\n", "unknown label 'z'"), ("text\tx\na\t2\n", "x is '2', expected 0 or 1"),
+    ("text\na\n", "no label")])
+def test_faulty_labels(content: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        read_own(write(tmp_path / "a.tsv", content), "multilabel", ("x", "y"))
+    with pytest.raises(DataError, match="names no label in any row"):
+        read_own(write(tmp_path / "b.tsv", "text\tlabel\na\t\n"), "multilabel")
+
+
+def test_rankings(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.tsv", "query\tpassage\trelevance\nq\ta\t1\nq\tb\t0.5\nr\tc\t0\n")
+    plain, _ = read_own(path, "ranking")
+    assert [(r.text, r.text_pair, r.label, r.group) for r in plain] == [
+        ("q", "a", 1.0, "q"), ("q", "b", 0.5, "q"), ("r", "c", 0.0, "r")]
+    grouped, labels = read_own(write(tmp_path / "b.csv", "group,text,text_pair,label\n1,q,a,1\n2,q,b,0\n"), "ranking")
+    assert [r.group for r in grouped] == ["1", "2"] and labels == ()
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    ("query\tpassage\trelevance\nq\ta\t2\n", "from 0 \\(none\\) to 1"), ("query\trelevance\nq\t1\n", "no passages"),
+    ("query\tpassage\nq\ta\n", "no label")])
+def test_faulty_rankings(content: str, words: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=words):
+        read_own(write(tmp_path / "a.tsv", content), "ranking")
+
+
+def test_rankings_of_squad(tmp_path: Path) -> None:
+    def paragraph(name: str, answers: list) -> dict:
+        return {"context": f"context {name}", "qas": [{"id": name, "question": f"{name} ?", "answers": answers}]}
+
+    answer = [{"text": "context", "answer_start": 0}]
+    data = [{"title": "long", "paragraphs": [paragraph(f"p{i}", answer) for i in range(14)]},
+            {"title": "alone", "paragraphs": [paragraph("single", answer)]},
+            {"title": "two", "paragraphs": [paragraph("answered", answer), paragraph("impossible", [])]}]
+    for question in data[2]["paragraphs"][1]["qas"]:
+        question["is_impossible"] = True
+    path = write(tmp_path / "SQuAD" / "dev-v1.1.json", json.dumps({"version": "2.0", "data": data}))
+    rows = read_split(get_task("SQuAD-rerank"), tmp_path, "dev")
+    groups: dict[str, list] = {}
+    for row in rows:
+        groups.setdefault(row.group, []).append(row)
+    assert set(groups) == {f"p{i}" for i in range(14)} | {"answered"}
+    for name, group in groups.items():
+        assert len({r.text_pair for r in group}) == len(group) == (10 if name != "answered" else 2)
+        assert [r.text_pair for r in group if r.label] == [f"context {name}"]
+    assert len({[bool(r.label) for r in g].index(True) for g in groups.values()}) > 3  # its place does not tell
+    assert read_task_file(get_task("SQuAD-rerank"), path, "dev") == rows
+    assert len(read_task_file(get_task("SQuAD-rerank"), path, "train")) == 14 * 5 + 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -60,6 +61,20 @@ def test_version_2_worked_example() -> None:
     assert 100 * f1("dog", "the big dog") == part
 
 
+@pytest.mark.parametrize(("rows", "value"), [
+    ([("1976", "1976")], 100.0), ([("1976", "1999")], 0.0),
+    ([("1976", "1976"), ("Beyoncé and Bruno Mars", "Beyonce"), ("climate change", "climate change")],
+     66.66666666666667)])
+def test_published_examples_of_the_official_2_0_program(rows: list[tuple[str, str]], value: float) -> None:
+    """Inputs and outputs that the metric card of squad_v2 in huggingface/evaluate gives for the official program."""
+    data = data_of({str(at): [gold] for at, (gold, _) in enumerate(rows)}, version_2=True)
+    predictions = {str(at): said for at, (_, said) in enumerate(rows)}
+    found = evaluate(data, predictions, dict.fromkeys(predictions, 0.0))
+    assert found == {"exact": value, "f1": value, "total": len(rows), "HasAns_exact": value, "HasAns_f1": value,
+                     "HasAns_total": len(rows), "best_exact": value, "best_exact_thresh": 0.0, "best_f1": value,
+                     "best_f1_thresh": 0.0}
+
+
 def test_wrong_calls() -> None:
     with pytest.raises(DataError, match="no answers"):
         evaluate(data_of({"a": None}), {"a": "x"})
@@ -95,6 +110,27 @@ def test_gold_as_prediction_is_perfect(rows: list[tuple[list[str], str, int]]) -
     found = evaluate(data, {q.id: next((a.text for a in q.answers or () if normalize(a.text)), "")
                             for q in data.questions})
     assert found["exact"] == found["f1"] == 100.0
+
+
+@pytest.mark.data
+def test_the_official_2_0_program_on_real_questions(real_data: Path) -> None:
+    """Made-up predictions for 4719 real questions; the figures are what evaluate-v2.0.py of the SQuAD site printed.
+
+    It was run with these predictions and odds as --na-prob-file, and --na-prob-thresh 100 so that it changed none.
+    """
+    data = read_squad(real_data / "SQuAD" / "train-v2.0-first10.json.gz")
+    predictions, odds = {}, {}
+    for at, question in enumerate(data.questions):
+        number = zlib.crc32(question.id.encode())
+        own = question.answers[0].text if question.answers else ""
+        other = next((q.answers[0].text for q in data.questions[at + 1:] if q.answers), "")
+        predictions[question.id] = ["", own, own + " of the", " ".join(own.split()[:2]).upper(), other][number % 5]
+        odds[question.id] = (number // 5 % 1000 - 500) / 100 + (0 if question.answers else 4)
+    assert evaluate(data, predictions, odds) == {name: pytest.approx(value, rel=1e-13) for name, value in {
+        "exact": 35.34647171010808, "f1": 53.96633343831354, "total": 4719, "HasAns_exact": 33.4248455730954,
+        "HasAns_f1": 53.527139669504145, "HasAns_total": 4371, "NoAns_exact": 59.48275862068966,
+        "NoAns_f1": 59.48275862068966, "NoAns_total": 348, "best_exact": 36.61792752701844, "best_exact_thresh": 4.99,
+        "best_f1": 55.23778925522405, "best_f1_thresh": 4.99}.items()}
 
 
 @pytest.mark.data

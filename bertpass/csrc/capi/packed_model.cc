@@ -76,7 +76,8 @@ ModelConfig config_of(const Json& model) {
   config.epsilon = encoder.number("layer_norm_eps", 0, 1);
   config.activation = activation_of(encoder.text("activation"));
   config.head = head_of(head.text("kind"));
-  config.labels = head.count("num_labels", config.head == HeadKind::classifier ? 1 : 0, kMost);
+  const bool labels = config.head == HeadKind::classifier || config.head == HeadKind::tokens;
+  config.labels = head.count("num_labels", labels ? 1 : 0, kMost);
   config.pooling = pooling_of(head.text("pooling"));
   config.normalize = head.flag("normalize");
   if (config.units % config.heads) throw std::invalid_argument("its heads do not divide its width");

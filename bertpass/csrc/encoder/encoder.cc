@@ -26,6 +26,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   });
   embedding_norm.apply(kernels, team, work.stream, ragged.tokens(), work.stream,
                        work.lowered(layers.layers().front().reads(), 0));
+  work.lap(Stage::embedding);
   for (const Layer& layer : layers.layers()) {
     for (Index first = 0, last; first < ragged.sequences(); first = last) {
       last = ragged.group_end(first, kGroupTokens);

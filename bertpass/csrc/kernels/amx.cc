@@ -2,8 +2,6 @@
 #include "kernels/kernels.h"
 
 #if defined(__AVX512BF16__)
-#include <type_traits>
-
 #include "kernels/amx_tiles.h"
 #include "kernels/vector_avx512.h"
 //

@@ -2,8 +2,6 @@
 #include "kernels/kernels.h"
 
 #if defined(__AVX2__) && defined(__FMA__)
-#include <type_traits>
-
 #include "kernels/amx_tiles_emulated.h"
 #include "kernels/vector_avx2.h"
 //

@@ -24,13 +24,14 @@ struct Block {
 };
 
 // The sums of `halves` tiles of rows over the part of the depth that fills tiles, then over the rest by vectors.
-template <int halves, class T, class B, class Sum>
-void multiply_block(const T* a, Index stride, Index rows, const B* panel, Index depth, Block<Sum>& block) {
-  constexpr Index step = kTileBytes / static_cast<Index>(sizeof(T)), panel_step = step * kPanel;
-  const Index whole = depth / step * step, bytes = stride * static_cast<Index>(sizeof(T));
-  const T* second = a + kTileRows * stride;
+template <class P, int halves>
+void multiply_block(const typename P::Left* a, Index stride, Index rows, const typename P::Right* panel, Index depth,
+                    Block<typename P::Sum>& block) {
+  constexpr Index element = sizeof(*a), step = kTileBytes / element, panel_step = step * kPanel;
+  const Index whole = depth / step * step, bytes = stride * element;
+  const auto* second = a + kTileRows * stride;
   Tiles::clear();
-  const B* b = panel;
+  const auto* b = panel;
   for (Index k = 0; k < whole; k += step, b += panel_step) {
     Tiles::load_b(b, kPanel * 4);
     Tiles::load_a<0>(a + k, bytes);
@@ -43,39 +44,37 @@ void multiply_block(const T* a, Index stride, Index rows, const B* panel, Index 
   block.template take<0>();
   if constexpr (halves == 2) block.template take<1>();
   if (whole == depth) return;
-  constexpr Index group = 4 / static_cast<Index>(sizeof(T));
-  Sum rest[kTile * kStep];
+  typename P::Sum rest[kTile * kStep];
   for (Index column = 0; column < kPanel; column += kStep)
     for (Index row = 0; row < rows; row += kTile) {
       const Index here = rows - row < kTile ? rows - row : kTile;
-      multiply_rest<kTile>(here, a + row * stride + whole, stride, b + column * group, depth - whole, rest, kStep);
-      Sum* sums = block.piece(column) + row * kStep;
+      multiply_rest<P, kTile>(here, a + row * stride + whole, stride, b + column * P::group, depth - whole, rest,
+                              kStep);
+      auto* sums = block.piece(column) + row * kStep;
       for (Index i = 0; i < here * kStep; ++i) sums[i] += rest[i];
     }
 }
 
 // finish(row, rows, column, sums of kStep columns) for every part of the result. The last rows are taken together with
 // rows before them where they do not fill a tile: these are computed twice, to the same values.
-template <class T, class Sum, class Done>
+template <class P, class Done>
 void product(const Gemm& g, const Done& done) {
-  using B = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::int8_t, T>;
-  constexpr Index group = 4 / static_cast<Index>(sizeof(T));
-  const Index depth = (g.depth + group - 1) / group * group;
+  const Index depth = (g.depth + P::group - 1) / P::group * P::group;
   const Index tile = g.rows < kTileRows ? g.rows : kTileRows;
-  const T* a = static_cast<const T*>(g.a);
-  Block<Sum> block;
+  const auto* a = static_cast<const typename P::Left*>(g.a);
+  Block<typename P::Sum> block;
   if (g.rows == 0) return;
   Tiles::configure(tile);
   for (Index first = 0; first < g.columns; first += kPanel) {
-    const B* panel = static_cast<const B*>(g.panels) + first * depth;
+    const auto* panel = static_cast<const typename P::Right*>(g.panels) + first * depth;
     for (Index row = 0; row < g.rows;) {
       const Index left = g.rows - row;
       const Index rows = left > tile && g.rows >= 2 * tile ? 2 * tile : tile;
       const Index at = left < rows ? g.rows - rows : row;
       if (rows == 2 * kTileRows)
-        multiply_block<2>(a + at * g.a_stride, g.a_stride, rows, panel, g.depth, block);
+        multiply_block<P, 2>(a + at * g.a_stride, g.a_stride, rows, panel, g.depth, block);
       else
-        multiply_block<1>(a + at * g.a_stride, g.a_stride, rows, panel, g.depth, block);
+        multiply_block<P, 1>(a + at * g.a_stride, g.a_stride, rows, panel, g.depth, block);
       for (Index column = first; column < g.columns && column < first + kPanel; column += kStep)
         done(at, rows, column, block.piece(column - first));
       row = at + rows;
@@ -86,7 +85,7 @@ void product(const Gemm& g, const Done& done) {
 
 void amx_gemm_bf16(const Gemm& g) {
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
-  product<bf16, float>(g, [&](Index row, Index rows, Index column, const float* sums) {
+  product<Halves>(g, [&](Index row, Index rows, Index column, const float* sums) {
     finish(g, sums, row, rows, column);
   });
 }
@@ -94,7 +93,7 @@ void amx_gemm_bf16(const Gemm& g) {
 void amx_gemm_i8(const Gemm& g) {
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
   alignas(64) float values[2 * kTileRows * kStep];
-  product<std::uint8_t, std::int32_t>(g, [&](Index row, Index rows, Index column, const std::int32_t* sums) {
+  product<Bytes>(g, [&](Index row, Index rows, Index column, const std::int32_t* sums) {
     dequantize(g, sums, row, rows, column, values);
     finish(g, values, row, rows, column);
   });

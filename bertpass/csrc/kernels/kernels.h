@@ -56,6 +56,23 @@ struct Gemm {
   bool out_is_bf16;
 };
 
+// Which elements dropout keeps: those whose bits(counter), a number that looks random, are at least `limit`; they are
+// multiplied by `scale`, the others by zero. The bits are Wellons' hash "lowbias32" (nullprogram.com, "Prospecting for
+// Hash Functions") with a second key between its rounds: nothing is stored, and the gradient sees the same elements.
+constexpr std::uint32_t kMixFirst = 0x7feb352d, kMixSecond = 0x846ca68b;
+
+struct Dropout {
+  std::uint32_t first = 0, second = 0;  // the two keys
+  std::int32_t limit = INT32_MIN;       // keeps all
+  float scale = 1;                      // one over the share that is kept
+};
+
+// BERT's Adam: the optimiser of Devlin et al. 2018, which has no bias correction and decays weights beside the gradient.
+struct BertAdam {
+  float rate, decay, first, second, epsilon;  // first, second: how much of the averages is kept
+  float gradient_scale;
+};
+
 struct Kernels {
   const char* name;
   Index tile;      // rows that the matrix product takes at once
@@ -83,6 +100,25 @@ struct Kernels {
   void (*mean)(const float* x, Index stride, Index rows, Index columns, float* out);
   // The row divided by its Euclidean length (at least 1e-12).
   void (*normalize)(float* x, Index columns);
+
+  // For training (training.h). Element j of a row has the counter `counter` + j, or + j `step`.
+  // out = dropout(x); x may be out.
+  void (*drop)(const float* x, const Dropout& dropout, std::uint32_t counter, Index columns, float* out);
+  // The row becomes dropout(softmax(x)). Returns the logarithm of the sum of exp(x).
+  float (*attention_weights)(float* x, const Dropout& dropout, std::uint32_t counter, Index columns);
+  // One key's row over the queries j. scores: in, of the key, already scaled; out, the weights after dropout. gradient:
+  // in, of these weights; out, that of the unscaled scores, which goes to panels of `panel` elements each as well.
+  // logarithms: what attention_weights gave for each query; shares: of each query, the product of its output and the
+  // output's gradient.
+  void (*attention_gradient)(float* scores, float* gradient, const float* logarithms, const float* shares, float scale,
+                             const Dropout& dropout, std::uint32_t counter, std::uint32_t step, Index columns,
+                             float* panels, Index panel);
+  // The gradient of layer_norm's x for one row; those of gamma and beta are added to what is there.
+  void (*layer_norm_gradient)(const float* x, const float* gamma, const float* gradient, float epsilon, Index columns,
+                              float* out, float* gamma_gradient, float* beta_gradient);
+  // One step of the weights; mean and square are the averages of gradients and of their squares.
+  void (*bert_adam)(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean,
+                    float* square);
 };
 
 // The tables; null where the compiler did not target the instruction set (another processor family).

@@ -167,8 +167,71 @@ void normalize(float* x, Index columns) {
   for (Index j = 0; j < columns; ++j) x[j] /= length > 1e-12f ? length : 1e-12f;
 }
 
+float factor(const Dropout& dropout, std::uint32_t counter) {
+  std::uint32_t x = counter + dropout.first;
+  x = (x ^ x >> 16) * kMixFirst;
+  x = (x ^ x >> 15 ^ dropout.second) * kMixSecond;
+  x ^= x >> 16;
+  std::int32_t bits;
+  std::memcpy(&bits, &x, sizeof bits);
+  return bits >= dropout.limit ? dropout.scale : 0;
+}
+
+void drop(const float* x, const Dropout& dropout, std::uint32_t counter, Index columns, float* out) {
+  for (Index j = 0; j < columns; ++j) out[j] = x[j] * factor(dropout, counter + static_cast<std::uint32_t>(j));
+}
+
+float attention_weights(float* x, const Dropout& dropout, std::uint32_t counter, Index columns) {
+  float most = x[0], sum = 0;
+  for (Index j = 1; j < columns; ++j) most = x[j] > most ? x[j] : most;
+  for (Index j = 0; j < columns; ++j) sum += x[j] = std::exp(x[j] - most);
+  for (Index j = 0; j < columns; ++j) x[j] *= factor(dropout, counter + static_cast<std::uint32_t>(j)) / sum;
+  return most + std::log(sum);
+}
+
+void attention_gradient(float* scores, float* gradient, const float* logarithms, const float* shares, float scale,
+                        const Dropout& dropout, std::uint32_t counter, std::uint32_t step, Index columns,
+                        float* panels, Index panel) {
+  for (Index j = 0; j < columns; ++j) {
+    const float weight = std::exp(scores[j] - logarithms[j]);
+    const float kept = factor(dropout, counter + static_cast<std::uint32_t>(j) * step);
+    scores[j] = weight * kept;
+    gradient[j] = weight * (gradient[j] * kept - shares[j]) * scale;
+    panels[j / kPanel * panel + j % kPanel] = gradient[j];
+  }
+}
+
+void layer_norm_gradient(const float* x, const float* gamma, const float* gradient, float epsilon, Index columns,
+                         float* out, float* gamma_gradient, float* beta_gradient) {
+  const float count = static_cast<float>(columns);
+  float total = 0, squares = 0, sum = 0, product = 0;
+  for (Index j = 0; j < columns; ++j) total += x[j];
+  const float mean = total / count;
+  for (Index j = 0; j < columns; ++j) squares += (x[j] - mean) * (x[j] - mean);
+  const float inverse = 1 / std::sqrt(squares / count + epsilon);
+  for (Index j = 0; j < columns; ++j) {
+    const float normal = (x[j] - mean) * inverse;
+    gamma_gradient[j] += gradient[j] * normal;
+    beta_gradient[j] += gradient[j];
+    sum += gradient[j] * gamma[j];
+    product += gradient[j] * gamma[j] * normal;
+  }
+  for (Index j = 0; j < columns; ++j)
+    out[j] = inverse * (gradient[j] * gamma[j] - sum / count - (x[j] - mean) * inverse * product / count);
+}
+
+void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean, float* square) {
+  for (Index j = 0; j < count; ++j) {
+    const float g = gradient[j] * adam.gradient_scale;
+    mean[j] = adam.first * mean[j] + (1 - adam.first) * g;
+    square[j] = adam.second * square[j] + (1 - adam.second) * g * g;
+    weights[j] -= adam.rate * (mean[j] / (std::sqrt(square[j]) + adam.epsilon) + adam.decay * weights[j]);
+  }
+}
+
 constexpr Kernels kTable = {"portable", 1,         false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-                            pack_words, pack_pair, softmax, layer_norm,     quantize,      add,     mean, normalize};
+                            pack_words, pack_pair, softmax, layer_norm,     quantize,      add,     mean, normalize,
+                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
 
 }  // namespace
 

@@ -33,6 +33,7 @@ struct Vector {
   static V fma(V x, V y, V z) { return _mm256_fmadd_ps(x, y, z); }
   static V max(V x, V y) { return _mm256_max_ps(x, y); }
   static V min(V x, V y) { return _mm256_min_ps(x, y); }
+  static V sqrt(V x) { return _mm256_sqrt_ps(x); }
   static V abs(V x) { return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x); }
   static V round(V x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // x 2^n for whole n from -126 to 127
@@ -98,6 +99,19 @@ struct Vector {
   static V to_float(I x) { return _mm256_cvtepi32_ps(x); }
   static I minus_product(I x, std::int32_t y, I z) {
     return _mm256_sub_epi32(x, _mm256_mullo_epi32(_mm256_set1_epi32(y), z));
+  }
+  static I whole(std::uint32_t x) { return _mm256_set1_epi32(static_cast<int>(x)); }
+  static I count() { return _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7); }
+  static I add(I x, I y) { return _mm256_add_epi32(x, y); }
+  static I multiply(I x, I y) { return _mm256_mullo_epi32(x, y); }
+  static I exclusive_or(I x, I y) { return _mm256_xor_si256(x, y); }
+  template <int n>
+  static I shifted(I x) {
+    return _mm256_srli_epi32(x, n);
+  }
+  // y where x >= least, else zero
+  static V where_least(I x, std::int32_t least, V y) {
+    return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(least), x)), y);
   }
   static Weights load_weights(const std::int8_t* p) {
     const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));

@@ -34,6 +34,7 @@ struct Vector {
   static V fma(V x, V y, V z) { return _mm512_fmadd_ps(x, y, z); }
   static V max(V x, V y) { return _mm512_max_ps(x, y); }
   static V min(V x, V y) { return _mm512_min_ps(x, y); }
+  static V sqrt(V x) { return _mm512_sqrt_ps(x); }
   static V abs(V x) { return _mm512_abs_ps(x); }
   static V round(V x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static V scale(V x, V n) { return _mm512_scalef_ps(x, n); }  // x 2^n for whole n
@@ -89,6 +90,19 @@ struct Vector {
   static V to_float(I x) { return _mm512_cvtepi32_ps(x); }
   static I minus_product(I x, std::int32_t y, I z) {
     return _mm512_sub_epi32(x, _mm512_mullo_epi32(_mm512_set1_epi32(y), z));
+  }
+  static I whole(std::uint32_t x) { return _mm512_set1_epi32(static_cast<int>(x)); }
+  static I count() { return _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15); }
+  static I add(I x, I y) { return _mm512_add_epi32(x, y); }
+  static I multiply(I x, I y) { return _mm512_mullo_epi32(x, y); }
+  static I exclusive_or(I x, I y) { return _mm512_xor_si512(x, y); }
+  template <int n>
+  static I shifted(I x) {
+    return _mm512_srli_epi32(x, n);
+  }
+  // y where x >= least, else zero
+  static V where_least(I x, std::int32_t least, V y) {
+    return _mm512_maskz_mov_ps(_mm512_cmpge_epi32_mask(x, _mm512_set1_epi32(least)), y);
   }
   static Weights load_weights(const std::int8_t* p) { return _mm512_loadu_si512(p); }
   static Quads set_quad(std::uint32_t quad) { return _mm512_set1_epi32(static_cast<int>(quad)); }

@@ -122,115 +122,119 @@ Finish finish_of(Activation activation) {
   return finish<Activation::none, Out>;
 }
 
-// The sums of R rows and kStep columns: all of them stay in registers over the whole depth. Each overload says how a
-// group of the depth is multiplied.
+// What a product is made of: `group` elements of the depth, side by side, make one step of all sums. set_rest takes the
+// last elements where the depth is not whole groups; what follows them may be no number.
+struct Floats {
+  using Left = float;
+  using Right = float;
+  using Sum = float;
+  using Register = V;
+  static constexpr Index group = 1;
+  static V zero() { return Vector::zero(); }
+  static V load(const float* panel) { return Vector::load(panel); }
+  static V set(const float* a) { return Vector::set(*a); }
+  static V dot(V sum, V x, V b) { return Vector::fma(x, b, sum); }
+  static void store(float* p, V sum) { Vector::store(p, sum); }
+};
 
-template <int R>
-void multiply(const float* a, Index stride, const float* panel, Index depth, float* sums, Index sums_stride) {
-  V sum[R][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = Vector::zero();
-  for (Index k = 0; k < depth; ++k, panel += kPanel) {
-    const V b0 = Vector::load(panel), b1 = Vector::load(panel + W);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const V x = Vector::set(a[r * stride + k]);
-      sum[r][0] = Vector::fma(x, b0, sum[r][0]);
-      sum[r][1] = Vector::fma(x, b1, sum[r][1]);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * sums_stride + c * W, sum[r][c]);
-}
-
-template <int R>
-void multiply(const bf16* a, Index stride, const bf16* panel, Index depth, float* sums, Index sums_stride) {
-  V sum[R][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = Vector::zero();
-  const auto pairs = [&](Index k, auto pair_at) {
-    const Vector::Pairs b0 = Vector::load_pairs(panel), b1 = Vector::load_pairs(panel + 2 * W);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      const Vector::Pairs x = Vector::set_pair(pair_at(a + r * stride + k));
-      sum[r][0] = Vector::dot(sum[r][0], x, b0);
-      sum[r][1] = Vector::dot(sum[r][1], x, b1);
-    }
-    panel += 2 * kPanel;
-  };
-  const auto whole = [](const bf16* p) {
+struct Halves {
+  using Left = bf16;
+  using Right = bf16;
+  using Sum = float;
+  using Register = V;
+  static constexpr Index group = 2;
+  static V zero() { return Vector::zero(); }
+  static Vector::Pairs load(const bf16* panel) { return Vector::load_pairs(panel); }
+  static Vector::Pairs set(const bf16* a) {
     std::uint32_t pair;
-    std::memcpy(&pair, p, sizeof pair);
-    return pair;
+    std::memcpy(&pair, a, sizeof pair);
+    return Vector::set_pair(pair);
+  }
+  static Vector::Pairs set_rest(const bf16* a) { return Vector::set_pair(std::uint32_t{*a}); }
+  static V dot(V sum, Vector::Pairs x, Vector::Pairs b) { return Vector::dot(sum, x, b); }
+  static void store(float* p, V sum) { Vector::store(p, sum); }
+};
+
+struct Bytes {  // rows of bytes are padded to whole groups, with any bytes: those of the panels are zeros there
+  using Left = std::uint8_t;
+  using Right = std::int8_t;
+  using Sum = std::int32_t;
+  using Register = Vector::I;
+  static constexpr Index group = 4;
+  static Vector::I zero() { return Vector::whole_zero(); }
+  static Vector::Weights load(const std::int8_t* panel) { return Vector::load_weights(panel); }
+  static Vector::Quads set(const std::uint8_t* a) {
+    std::uint32_t quad;
+    std::memcpy(&quad, a, sizeof quad);
+    return Vector::set_quad(quad);
+  }
+  static Vector::Quads set_rest(const std::uint8_t* a) { return set(a); }
+  static Vector::I dot(Vector::I sum, Vector::Quads x, Vector::Weights b) { return Vector::dot(sum, x, b); }
+  static void store(std::int32_t* p, Vector::I sum) { Vector::store_whole(p, sum); }
+};
+
+// The sums of R rows and kStep columns: all of them stay in registers over the whole depth.
+template <class P, int R>
+void multiply(const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
+              typename P::Sum* sums, Index sums_stride) {
+  typename P::Register sum[R][kVectors];
+#pragma GCC unroll 16
+  for (int r = 0; r < R; ++r)
+    for (int c = 0; c < kVectors; ++c) sum[r][c] = P::zero();
+  const auto step = [&](Index k, auto set) {
+    const auto b0 = P::load(panel), b1 = P::load(panel + P::group * W);
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r) {
+      const auto x = set(a + r * stride + k);
+      sum[r][0] = P::dot(sum[r][0], x, b0);
+      sum[r][1] = P::dot(sum[r][1], x, b1);
+    }
+    panel += P::group * kPanel;
   };
   Index k = 0;
-  for (; k + 2 <= depth; k += 2) pairs(k, whole);
-  if (k < depth) pairs(k, [](const bf16* p) { return std::uint32_t{*p}; });  // what follows may be no number
+  for (; k + P::group <= depth; k += P::group) step(k, [](const typename P::Left* p) { return P::set(p); });
+  if constexpr (P::group > 1)
+    if (k < depth) step(k, [](const typename P::Left* p) { return P::set_rest(p); });
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store(sums + r * sums_stride + c * W, sum[r][c]);
-}
-
-template <int R>
-void multiply(const std::uint8_t* a, Index stride, const std::int8_t* panel, Index depth, std::int32_t* sums,
-              Index sums_stride) {
-  Vector::I sum[R][kVectors];
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = Vector::whole_zero();
-  for (Index k = 0; k < depth; k += 4, panel += 4 * kPanel) {
-    const Vector::Weights b0 = Vector::load_weights(panel), b1 = Vector::load_weights(panel + 4 * W);
-#pragma GCC unroll 16
-    for (int r = 0; r < R; ++r) {
-      std::uint32_t quad;
-      std::memcpy(&quad, a + r * stride + k, sizeof quad);
-      const Vector::Quads x = Vector::set_quad(quad);
-      sum[r][0] = Vector::dot(sum[r][0], x, b0);
-      sum[r][1] = Vector::dot(sum[r][1], x, b1);
-    }
-  }
-#pragma GCC unroll 16
-  for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) Vector::store_whole(sums + r * sums_stride + c * W, sum[r][c]);
+    for (int c = 0; c < kVectors; ++c) P::store(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
 // multiply<rows> for the rows that are left, 1 to R.
-template <int R, class A, class B, class Sum>
-void multiply_rest(Index rows, const A* a, Index stride, const B* panel, Index depth, Sum* sums, Index sums_stride) {
+template <class P, int R>
+void multiply_rest(Index rows, const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
+                   typename P::Sum* sums, Index sums_stride) {
   if constexpr (R > 0) {
     if (rows == R)
-      multiply<R>(a, stride, panel, depth, sums, sums_stride);
+      multiply<P, R>(a, stride, panel, depth, sums, sums_stride);
     else
-      multiply_rest<R - 1>(rows, a, stride, panel, depth, sums, sums_stride);
+      multiply_rest<P, R - 1>(rows, a, stride, panel, depth, sums, sums_stride);
   }
 }
 
 // multiply(row, rows, column, sums, stride of the sums) for each tile of at most R rows and kStep columns.
-template <int R, Index group, class A, class B, class Body>
-void tiles(const Gemm& g, const B* panels, const Body& body) {
-  const A* a = static_cast<const A*>(g.a);
-  const Index depth = (g.depth + group - 1) / group * group;
+template <class P, int R, class Body>
+void tiles(const Gemm& g, const Body& body) {
+  const auto* a = static_cast<const typename P::Left*>(g.a);
+  const auto* panels = static_cast<const typename P::Right*>(g.panels);
+  const Index depth = (g.depth + P::group - 1) / P::group * P::group;
   for (Index column = 0; column < g.columns; column += kStep) {
-    const B* panel = panels + column / kPanel * kPanel * depth + column % kPanel * group;
+    const auto* panel = panels + column / kPanel * kPanel * depth + column % kPanel * P::group;
     for (Index row = 0; row < g.rows; row += R) {
       const Index rows = g.rows - row < R ? g.rows - row : R;
       body(row, rows, column, [&](auto* sums, Index sums_stride) {
-        multiply_rest<R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums, sums_stride);
+        multiply_rest<P, R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums, sums_stride);
       });
     }
   }
 }
 
-template <class T, Index group>
+template <class P>
 void gemm(const Gemm& g) {
-  const T* panels = static_cast<const T*>(g.panels);
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
   const bool plain = !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 && g.activation == Activation::none;
   alignas(64) float sums[kTile * kStep];
-  tiles<kTile, group, T>(g, panels, [&](Index row, Index rows, Index column, const auto& multiply) {
+  tiles<P, kTile>(g, [&](Index row, Index rows, Index column, const auto& multiply) {
     if (plain && g.columns - column >= kStep)
       return multiply(static_cast<float*>(g.out) + row * g.out_stride + column, g.out_stride);
     multiply(sums, kStep);
@@ -257,8 +261,7 @@ void gemm_i8(const Gemm& g) {
   const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
   alignas(64) std::int32_t sums[Vector::quad_rows * kStep];
   alignas(64) float values[Vector::quad_rows * kStep];
-  const std::int8_t* panels = static_cast<const std::int8_t*>(g.panels);
-  tiles<Vector::quad_rows, 4, std::uint8_t>(g, panels, [&](Index row, Index rows, Index column, const auto& multiply) {
+  tiles<Bytes, Vector::quad_rows>(g, [&](Index row, Index rows, Index column, const auto& multiply) {
     multiply(sums, kStep);
     dequantize(g, sums, row, rows, column, values);
     finish(g, values, row, rows, column);
@@ -396,9 +399,18 @@ void normalize(float* x, Index columns) {
     store_some(x + j, Vector::div(load_some(x + j, columns - j), divisor), columns - j);
 }
 
+}  // namespace
+}  // namespace bertpass::native
+
+#include "kernels/training.h"
+
+namespace bertpass::native {
+namespace {
+
 constexpr Kernels table(const char* name) {
-  return {name,      kTile,   Vector::fast_bf16, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize};
+  return {name,      kTile,   Vector::fast_bf16, gemm<Floats>, gemm<Halves>, gemm_i8,
+          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize,
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
 }
 
 }  // namespace

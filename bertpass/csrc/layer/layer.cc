@@ -89,21 +89,29 @@ void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widt
   const auto ready = [&](const Rows& x, Type type, Index columns, const Rows& bytes) {
     if (type != Type::int8) return x;
     quantize(kernels, team, x, rows, columns, bytes);
+    work.lap(Stage::quantize);
     return bytes;
   };
   const Rows qkv = work.qkv.as({attention_type(kernels, types_.qkv)}), mixed = work.mixed.as({before(types_.proj)});
   qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv);
+  work.lap(Stage::qkv);
   attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
             work.scratch_of_a_thread);
+  work.lap(Stage::attention);
   // qkv has read what was in `low`
   const Rows heads = ready(mixed, types_.proj, widths.units, work.lowered(proj_.reads(), first));
   proj_.apply(kernels, team, heads, rows, Activation::none, stream, work.sum);
+  work.lap(Stage::projection);
   attention_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(up_.reads(), first));
+  work.lap(Stage::norm);
   const Rows hidden = work.hidden.as({before(types_.down)});
   up_.apply(kernels, team, input(up_), rows, activation_, {}, hidden);
+  work.lap(Stage::up);
   const Rows inner = ready(hidden, types_.down, widths.hidden, work.hidden_low.as(down_.reads()));
   down_.apply(kernels, team, inner, rows, Activation::none, stream, work.sum);
+  work.lap(Stage::down);
   output_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(next_, first));
+  work.lap(Stage::norm);
 }
 
 }  // namespace bertpass::native

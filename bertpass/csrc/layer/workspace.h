@@ -3,6 +3,7 @@
 
 #include "layer/types.h"
 #include "ops/linear.h"
+#include "ops/stages.h"
 
 namespace bertpass::native {
 
@@ -53,6 +54,11 @@ struct Workspace {
   Area hidden_low;  // the same in bytes
   char* scratch = nullptr;  // of attention
   Index scratch_of_a_thread = 0;
+
+  Stages* stages = nullptr;  // gets the times of the next forward; null: nobody asks
+  void lap(Stage stage) const {
+    if (stages) stages->lap(stage);
+  }
 
  private:
   Memory memory_;

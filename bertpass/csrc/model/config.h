@@ -9,7 +9,7 @@
 namespace bertpass::native {
 
 enum class Family { bert, distilbert, roberta };
-enum class HeadKind { states, pooled, classifier, qa, embedding };
+enum class HeadKind { states, pooled, classifier, qa, tokens, embedding };
 enum class Pooling { mean, first };
 
 struct ModelConfig {

@@ -11,12 +11,13 @@ Head::Head(const Weights& weights, const Kernels& kernels, const ModelConfig& co
       pooling_(config.pooling),
       normalize_(config.normalize),
       units_(config.units),
-      labels_(config.labels) {
+      labels_(config.head == HeadKind::qa ? 2 : config.labels) {
   const auto read = [&](const std::string& name, Index columns, Memory& memory) {
     return read_linear(weights, name, columns, units_, memory);
   };
   const bool classifies = kind_ == HeadKind::classifier;
-  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", 2, last_memory_);
+  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", labels_, last_memory_);
+  if (kind_ == HeadKind::tokens) last_layer_ = read("tag_classifier", labels_, last_memory_);
   if (kind_ == HeadKind::pooled || classifies) {
     const char* pooler = config.family == Family::roberta ? "roberta.pooler" : "bert.pooler";
     const char* first = config.family == Family::roberta ? "classifier.1" : "pre_classifier";
@@ -33,7 +34,8 @@ std::vector<std::vector<Index>> Head::shapes(Index sequences, Index length) cons
     case HeadKind::states: return {{sequences, length, units_}};
     case HeadKind::pooled: return {{sequences, length, units_}, {sequences, units_}};
     case HeadKind::classifier: return {{sequences, labels_}};
-    case HeadKind::qa: return {{sequences, length, 2}};
+    case HeadKind::qa:
+    case HeadKind::tokens: return {{sequences, length, labels_}};
     case HeadKind::embedding: return {{sequences, units_}};
   }
   return {};
@@ -47,20 +49,22 @@ void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, I
       unpack(team, states, ragged, length, units_, outputs[0]);
       return write_first(team, states, ragged, outputs[1], scratch);
     case HeadKind::classifier: return write_first(team, states, ragged, outputs[0], scratch);
-    case HeadKind::qa: return write_spans(team, states, ragged, length, outputs[0], scratch);
+    case HeadKind::qa:
+    case HeadKind::tokens: return write_tokens(team, states, ragged, length, outputs[0], scratch);
     case HeadKind::embedding: return write_vectors(team, states, ragged, outputs[0]);
   }
 }
 
-void Head::write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
-                       Memory& scratch) const {
-  scratch.grow(ragged.tokens() * 2 * 4);
-  const Rows logits{scratch.as<float>(), 2, Type::float32, nullptr};
+void Head::write_tokens(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
+                        Memory& scratch) const {
+  scratch.grow(ragged.tokens() * labels_ * 4);
+  const Rows logits{scratch.as<float>(), labels_, Type::float32, nullptr};
   last_layer_.apply(*kernels_, team, states, ragged.tokens(), Activation::none, {}, logits);
+  const float* bias = last_layer_.bias();
   for (Index s = 0; s < ragged.sequences(); ++s) {
-    float* to = out + s * length * 2;
-    std::copy(logits.floats(ragged.start(s)), logits.floats(ragged.start(s) + ragged.length(s)), to);
-    for (Index t = ragged.length(s); t < length; ++t) std::copy(last_layer_.bias(), last_layer_.bias() + 2, to + t * 2);
+    float* to = out + s * length * labels_;
+    to = std::copy(logits.floats(ragged.start(s)), logits.floats(ragged.start(s) + ragged.length(s)), to);
+    for (Index t = ragged.length(s); t < length; ++t) to = std::copy(bias, bias + labels_, to);
   }
 }
 

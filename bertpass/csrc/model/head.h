@@ -15,14 +15,15 @@ class Head {
   std::vector<std::vector<Index>> shapes(Index sequences, Index length) const;
 
   // states: (tokens, units) float32. Every element of the outputs is written. Past a sequence's end token states are
-  // zero, and question answering gives what it gives for zero states, as the exported graph does: the bias.
+  // zero, and logits of tokens are what they are for zero states, as the exported graph has them: the bias.
   // scratch is the caller's and only grows.
   void forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
                Memory& scratch) const;
 
  private:
-  void write_spans(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
-                   Memory& scratch) const;
+  // Logits of every token: answers, tags.
+  void write_tokens(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
+                    Memory& scratch) const;
   void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const;
   void write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
 

@@ -14,26 +14,29 @@ Model::Model(const ModelConfig& config, const Weights& weights, const std::strin
 
 template <class Use>
 void Model::run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-                Index length, const Use& use) const {
+                Index length, Stages* stages, const Use& use) const {
   if (config_.family != Family::bert) types = nullptr;
   check({ids, types, lengths, sequences, length}, {config_.vocabulary, config_.token_types, config_.max_length});
   const Pool<Arena>::Lease lease(arenas_);
   Arena& arena = *lease;
   arena.ragged.set(lengths, sequences);
+  arena.work.stages = stages;
+  if (stages) stages->start();
   owned_.encoder.forward(kernels_, team_, ids, types, length, arena.ragged, arena.work);
   use(arena);
+  arena.work.lap(Stage::head);
 }
 
 void Model::forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-                    Index length, float* const* outputs) const {
-  run(ids, types, lengths, sequences, length, [&](Arena& arena) {
+                    Index length, float* const* outputs, Stages* stages) const {
+  run(ids, types, lengths, sequences, length, stages, [&](Arena& arena) {
     head_.forward(team_, arena.work.stream, arena.ragged, length, outputs, arena.head);
   });
 }
 
 void Model::states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                    Index length, float* out) const {
-  run(ids, types, lengths, sequences, length,
+  run(ids, types, lengths, sequences, length, nullptr,
       [&](Arena& arena) { unpack(team_, arena.work.stream, arena.ragged, length, config_.units, out); });
 }
 

@@ -20,8 +20,9 @@ class Model {
   // ids and types: (sequences, length); types may be null and are ignored by families that have none. lengths:
   // (sequences), from 1 to length. outputs: float32 memory of output_shapes(). No allocation where no batch was larger
   // in tokens, in sequences or in its longest sequence before. Throws InputError before anything is written.
+  // stages, where given, gets the times of this call added; without it no clock is read.
   void forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-               Index length, float* const* outputs) const;
+               Index length, float* const* outputs, Stages* stages = nullptr) const;
 
   // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As forward
   // otherwise.
@@ -43,10 +44,10 @@ class Model {
     Workspace work;
     Memory head;
   };
-  // Check the inputs, compute the token states and give the arena that holds them to `use`.
+  // Check the inputs, compute the token states and give the arena that holds them to `use`, the stage of the head.
   template <class Use>
   void run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-           Index length, const Use& use) const;
+           Index length, Stages* stages, const Use& use) const;
 
   const Kernels& kernels_;
   ModelConfig config_;

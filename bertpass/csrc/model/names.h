@@ -32,7 +32,8 @@ inline Family family_of(const std::string& name) {
 inline HeadKind head_of(const std::string& name) {
   return choose<HeadKind>(name, {{"none", HeadKind::states}, {"pooled", HeadKind::pooled}, {"qa", HeadKind::qa},
                                  {"classification", HeadKind::classifier}, {"regression", HeadKind::classifier},
-                                 {"embedding", HeadKind::embedding}});
+                                 {"multilabel", HeadKind::classifier}, {"ranking", HeadKind::classifier},
+                                 {"tokens", HeadKind::tokens}, {"embedding", HeadKind::embedding}});
 }
 
 inline Pooling pooling_of(const std::string& name) {

@@ -4,7 +4,7 @@
 //
 //   host.cc         which MXNet has loaded us, and the version number that it wants to hear
 //   passes.cc       the graph passes
-//   operators.cc    the custom operator bertpass_encoder; encoder.cc computes it
+//   operators.cc    the custom operators of operator.h: encoder.cc has bertpass_encoder, training.cc those of fine-tuning
 //   partitioners.cc subgraph partitioners: none
 #pragma once
 

@@ -1,5 +1,5 @@
-#include "mxnet_abi/encoder.h"
-
+// The operator bertpass_encoder (passes/encoder_operator.h). It has no state: its weights come in with every call. Safe in
+// several threads at once.
 #include <algorithm>
 #include <cstdint>
 #include <vector>
@@ -8,6 +8,7 @@
 #include "encoder/inputs.h"
 #include "graph/error.h"
 #include "kernels/select.h"
+#include "mxnet_abi/operator.h"
 #include "ops/pool.h"
 #include "ops/processors.h"
 #include "passes/encoder_operator.h"
@@ -54,16 +55,35 @@ void read(const void* data, int type, Index count, std::vector<std::int32_t>& ou
   }
 }
 
-}  // namespace
+int inputs(const Attributes& attributes) { return EncoderOperator::read(attributes).inputs(); }
 
-void compute_encoder(const Attributes& attributes, const std::int64_t* const* shapes, void* const* data,
-                     const int* types, float* out) {
+Signature shapes(const Attributes& attributes, const std::vector<Shape>& known) {
+  const EncoderOperator op = EncoderOperator::read(attributes);
+  const Shape& ids = known[0];
+  if (ids.size() != 2)
+    throw PassError(std::string(kEncoderOperator) + " needs ids of a known shape (batch, length) to infer shapes.");
+  Signature all;
+  all.inputs.assign(op.data_inputs(), ids);
+  all.inputs.back() = {ids[0]};
+  for (const Shape& shape : op.parameter_shapes()) all.inputs.push_back(shape);
+  all.outputs = {{ids[0], ids[1], op.units}};
+  return all;
+}
+
+// Ids and lengths may have any type; the parameters are float32, packed weights of any precision among them.
+void types(const Attributes& attributes, int* inputs, int count) {
+  for (int i = EncoderOperator::read(attributes).data_inputs(); i < count; ++i)
+    need_type(kEncoderOperator, inputs[i], kFloat32);
+}
+
+// Throws for ids or lengths that are out of range and for packed weights of another version.
+void forward(const Call& call) {
   static const native::Kernels& kernels = native::select_kernels("");
   static const int default_threads = native::default_threads();
-  const EncoderOperator op = EncoderOperator::read(attributes);
+  const EncoderOperator op = EncoderOperator::read(call.attributes);
   const native::Team team(op.threads ? static_cast<int>(op.threads) : default_threads);
   const int first = op.data_inputs();
-  const auto parameter = [&](int number) { return static_cast<const float*>(data[first + number]); };
+  const auto parameter = [&](int number) { return call.floats(first + number); };
   const int after_tables = op.token_types ? 3 : 2;
   native::Encoder encoder;
   encoder.tables = {parameter(0), parameter(1), op.token_types ? parameter(2) : nullptr, op.units};
@@ -75,17 +95,26 @@ void compute_encoder(const Attributes& attributes, const std::int64_t* const* sh
 
   const native::Pool<Arena>::Lease lease(arenas());
   Arena& arena = *lease;
-  const Index batch = shapes[0][0], length = shapes[0][1];
-  read(data[0], types[0], batch * length, arena.ids);
-  if (op.token_types) read(data[1], types[1], batch * length, arena.types);
-  read(data[first - 1], types[first - 1], batch, arena.lengths);
+  const Index batch = call.shapes[0][0], length = call.shapes[0][1];
+  read(call.inputs[0], call.types[0], batch * length, arena.ids);
+  if (op.token_types) read(call.inputs[1], call.types[1], batch * length, arena.types);
+  read(call.inputs[first - 1], call.types[first - 1], batch, arena.lengths);
   const std::int32_t* token_types = op.token_types ? arena.types.data() : nullptr;
   native::check({arena.ids.data(), token_types, arena.lengths.data(), batch, length},
                 {op.vocabulary, op.token_types, op.positions, 0});
   arena.ragged.set(arena.lengths.data(), batch);
   if (arena.ragged.tokens())
     encoder.forward(kernels, team, arena.ids.data(), token_types, length, arena.ragged, arena.work);
-  native::unpack(team, arena.work.stream, arena.ragged, length, op.units, out);
+  native::unpack(team, arena.work.stream, arena.ragged, length, op.units, call.out(0));
 }
+
+// A gradient has to be there, or MXNet refuses to record and to hybridise the blocks around it.
+void backward(const Call&) {
+  throw PassError(std::string(kEncoderOperator) + " has no gradient; train the plain model and deploy it again.");
+}
+
+}  // namespace
+
+const Operator kEncoder = {kEncoderOperator, inputs, 1, shapes, types, forward, backward};
 
 }  // namespace bertpass::abi

@@ -1,6 +1,7 @@
-// The one custom operator, bertpass_encoder. It has no state: its weights come in with every call.
+// The custom operators as MXNet's extension libraries offer them. None has a state.
 //
-// MXNet keeps the pointers that _opRegGet gives only to hand them back; what they point to says what is to be done.
+// MXNet keeps the pointers that _opRegGet gives only to hand them back: here they are those of the operators' entries,
+// and of one of two tags in them for the forward and the backward function.
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -9,19 +10,24 @@
 
 #include "graph/error.h"
 #include "mxnet_abi/abi.h"
-#include "mxnet_abi/encoder.h"
-#include "passes/encoder_operator.h"
+#include "mxnet_abi/operator.h"
 
 namespace bertpass::abi {
 namespace {
 
-constexpr int kFloat32 = 0;  // of mshadow's type flags
-constexpr int kUnknown = -1;
+struct Registered {
+  const Operator* op;
+  const void* forward[1];   // points at the entry
+  const void* backward[1];  // points at this field
+};
 
-char forward_tag, backward_tag, other_tag;
-const void* forward_functions[] = {&forward_tag};
-const void* backward_functions[] = {&backward_tag};
+Registered entries[] = {{&kEncoder, {nullptr}, {nullptr}},
+                   {&kTrainAttention, {nullptr}, {nullptr}},
+                   {&kTrainSumNorm, {nullptr}, {nullptr}}};
+constexpr int kEntries = sizeof entries / sizeof *entries;
 const char* cpu_only[] = {"cpu"};
+
+const Operator& operator_of(const void* entry) { return *static_cast<const Registered*>(entry)->op; }
 
 Attributes attributes_of(const char* const* keys, const char* const* values, int count) {
   Attributes attributes;
@@ -37,82 +43,85 @@ T* allocate(std::size_t count) {
   return static_cast<T*>(memory);
 }
 
-void write(const Shape& shape, unsigned*& sizes, int& dimensions) {
-  dimensions = static_cast<int>(shape.size());
-  sizes = allocate<unsigned>(shape.size());
-  for (std::size_t i = 0; i < shape.size(); ++i) sizes[i] = static_cast<unsigned>(shape[i]);
+void write(const std::vector<Shape>& shapes, unsigned**& sizes, int*& dimensions) {
+  sizes = allocate<unsigned*>(shapes.size());
+  dimensions = allocate<int>(shapes.size());
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    dimensions[i] = static_cast<int>(shapes[i].size());
+    sizes[i] = allocate<unsigned>(shapes[i].size());
+    for (std::size_t j = 0; j < shapes[i].size(); ++j) sizes[i][j] = static_cast<unsigned>(shapes[i][j]);
+  }
 }
 
 }  // namespace
+
+void need_type(const char* name, int& input, int type) {
+  if (input != kUnknownType && input != type)
+    throw PassError(std::string(name) + " takes " + (type == kFloat32 ? "float32" : "int32") +
+                    " in this place only; do not cast the deployed model or one in training.");
+  input = type;
+}
+
 }  // namespace bertpass::abi
 
 using namespace bertpass;
 using namespace bertpass::abi;
 
-// None where this process has the operator already, from a first loading of this library or from another copy of it:
-// MXNet would refuse to take it a third time.
-BERTPASS_EXPORT int _opRegSize() { return host_has_operator(kEncoderOperator) ? 0 : 1; }
+// None where this process has the operators already, from a first loading of this library or from another copy of it:
+// MXNet would refuse to take them a third time.
+BERTPASS_EXPORT int _opRegSize() { return host_has_operator(kEncoder.name) ? 0 : kEntries; }
 
-// A gradient has to be there, or MXNet refuses to record and to hybridise the blocks around it; calling it is an error.
-BERTPASS_EXPORT void _opRegGet(int, const char** name, int* is_subgraph_operator, const char*** forward_contexts,
+BERTPASS_EXPORT void _opRegGet(int number, const char** name, int* is_subgraph_operator, const char*** forward_contexts,
                                const void*** forward, int* forward_count, const char*** backward_contexts,
                                const void*** backward, int* backward_count, const char*** state_contexts,
                                const void*** state, int* state_count, const void** parse_attributes,
                                const void** infer_type, const void** infer_storage, const void** infer_shape,
                                const void** mutate_inputs) {
-  *name = kEncoderOperator;
+  Registered& entry = entries[number];
+  entry.forward[0] = &entry;
+  entry.backward[0] = &entry.backward;
+  *name = entry.op->name;
   *is_subgraph_operator = 0;
   *forward_contexts = *backward_contexts = cpu_only;
-  *forward = forward_functions;
-  *backward = backward_functions;
+  *forward = entry.forward;
+  *backward = entry.backward;
   *forward_count = *backward_count = 1;
   *state_contexts = nullptr;
   *state = nullptr;
   *state_count = 0;
-  *parse_attributes = *infer_type = *infer_shape = &other_tag;
+  *parse_attributes = *infer_type = *infer_shape = &entry;
   *infer_storage = *mutate_inputs = nullptr;  // dense arrays, and none of the inputs is written
 }
 
 // Frees what this library has allocated for the host.
 BERTPASS_EXPORT void _opCallFree(void* pointer) { std::free(pointer); }
 
-BERTPASS_EXPORT int _opCallParseAttrs(const void*, const char* const* keys, const char* const* values, int count,
+BERTPASS_EXPORT int _opCallParseAttrs(const void* entry, const char* const* keys, const char* const* values, int count,
                                       int* inputs, int* outputs) {
-  *inputs = EncoderOperator::read(attributes_of(keys, values, count)).inputs();
-  *outputs = 1;
+  *inputs = operator_of(entry).inputs(attributes_of(keys, values, count));
+  *outputs = operator_of(entry).outputs;
   return kSuccess;
 }
 
-BERTPASS_EXPORT int _opCallInferShape(const void*, const char* const* keys, const char* const* values, int count,
+BERTPASS_EXPORT int _opCallInferShape(const void* entry, const char* const* keys, const char* const* values, int count,
                                       unsigned** in_sizes, int* in_dimensions, int inputs, unsigned*** new_in_sizes,
                                       int** new_in_dimensions, unsigned*** out_sizes, int** out_dimensions, int) {
-  const EncoderOperator op = EncoderOperator::read(attributes_of(keys, values, count));
-  if (inputs != op.inputs() || in_dimensions[0] != 2)
-    throw PassError(std::string(kEncoderOperator) + " needs ids of a known shape (batch, length) to infer shapes.");
-  const Shape ids = {in_sizes[0][0], in_sizes[0][1]};
-  std::vector<Shape> shapes(op.data_inputs(), ids);
-  shapes.back() = {ids[0]};
-  for (const Shape& shape : op.parameter_shapes()) shapes.push_back(shape);
-  *new_in_sizes = allocate<unsigned*>(shapes.size());
-  *new_in_dimensions = allocate<int>(shapes.size());
-  for (std::size_t i = 0; i < shapes.size(); ++i) write(shapes[i], (*new_in_sizes)[i], (*new_in_dimensions)[i]);
-  *out_sizes = allocate<unsigned*>(1);
-  *out_dimensions = allocate<int>(1);
-  write({ids[0], ids[1], op.units}, **out_sizes, **out_dimensions);
+  const Operator& op = operator_of(entry);
+  const Attributes attributes = attributes_of(keys, values, count);
+  if (inputs != op.inputs(attributes)) throw PassError(std::string(op.name) + " has another number of inputs.");
+  std::vector<Shape> known(inputs);
+  for (int i = 0; i < inputs; ++i)
+    if (in_dimensions[i] > 0) known[i].assign(in_sizes[i], in_sizes[i] + in_dimensions[i]);
+  const Signature all = op.shapes(attributes, known);
+  write(all.inputs, *new_in_sizes, *new_in_dimensions);
+  write(all.outputs, *out_sizes, *out_dimensions);
   return kSuccess;
 }
 
-// Ids and lengths may have any type (see compute_encoder); the parameters are float32.
-BERTPASS_EXPORT int _opCallInferType(const void*, const char* const* keys, const char* const* values, int count,
-                                     int* in_types, int inputs, int* out_types, int) {
-  const EncoderOperator op = EncoderOperator::read(attributes_of(keys, values, count));
-  for (int i = op.data_inputs(); i < inputs; ++i) {
-    if (in_types[i] != kUnknown && in_types[i] != kFloat32)
-      throw PassError(std::string(kEncoderOperator) + " keeps its parameters in float32, packed weights of any "
-                      "precision among them; do not cast the deployed model.");
-    in_types[i] = kFloat32;
-  }
-  out_types[0] = kFloat32;
+BERTPASS_EXPORT int _opCallInferType(const void* entry, const char* const* keys, const char* const* values, int count,
+                                     int* in_types, int inputs, int* out_types, int outputs) {
+  operator_of(entry).types(attributes_of(keys, values, count), in_types, inputs);
+  std::fill(out_types, out_types + outputs, kFloat32);
   return kSuccess;
 }
 
@@ -123,14 +132,17 @@ BERTPASS_EXPORT int _opCallFCompute(
     void*, void* (*)(void*, int), void*, void*, void (*)(void*, int, int, int, void**, std::int64_t**, std::int64_t**),
     void*, int*, int*, void**, void**, void**, void**, std::int64_t*, std::int64_t*, std::int64_t*, std::int64_t*,
     void*, void*) {
-  if (function != &forward_tag)
-    throw PassError(std::string(kEncoderOperator) + " has no gradient; train the plain model and deploy it again.");
-  compute_encoder(attributes_of(keys, values, count), in_shapes, in_data, in_types, static_cast<float*>(out_data[0]));
+  const Attributes attributes = attributes_of(keys, values, count);
+  const Call call{attributes, in_shapes, in_data, in_types, out_data};
+  for (const Registered& entry : entries) {
+    if (function == &entry) entry.op->forward(call);
+    if (function == &entry.backward) entry.op->backward(call);
+  }
   return kSuccess;
 }
 
-// The host resolves these names when it loads a library and calls none of them for an operator without state that does
-// not change its inputs, so they need no parameters here. _opCallCreateOpState has other ones in 1.7 than later.
+// The host resolves these names when it loads a library and calls none of them for operators without state that do not
+// change their inputs, so they need no parameters here. _opCallCreateOpState has other ones in 1.7 than later.
 BERTPASS_EXPORT int _opCallInferSType() { return kFail; }
 BERTPASS_EXPORT int _opCallMutateInputs() { return kFail; }
 BERTPASS_EXPORT int _opCallCreateOpState() { return kFail; }

@@ -1,5 +1,7 @@
-// Memory on cache lines.
+// Memory on cache lines, and large memory on huge pages where the system has them.
 #pragma once
+
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdlib>
@@ -10,7 +12,8 @@
 
 namespace bertpass::native {
 
-constexpr Index kLine = 64;  // bytes of a cache line
+constexpr Index kLine = 64;         // bytes of a cache line
+constexpr Index kHugePage = 1 << 21;  // bytes; of x86-64, and of AArch64 with pages of 4 KiB
 
 inline Index round_up(Index n, Index multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -24,8 +27,13 @@ class Memory {
     if (bytes <= bytes_) return;
     bytes_ = 0;
     data_.reset();
-    data_.reset(std::aligned_alloc(kLine, static_cast<std::size_t>(round_up(bytes, kLine))));
+    const Index unit = bytes < 2 * kHugePage ? kLine : kHugePage, whole = round_up(bytes, unit);
+    data_.reset(std::aligned_alloc(static_cast<std::size_t>(unit), static_cast<std::size_t>(whole)));
     if (!data_) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+    // Weights are read once a forward from end to end: with small pages their addresses fall out of the processor's table.
+    if (unit == kHugePage) madvise(data_.get(), static_cast<std::size_t>(whole), MADV_HUGEPAGE);  // advice: may fail
+#endif
     bytes_ = bytes;
   }
 

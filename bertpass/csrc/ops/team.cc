@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #if defined(__x86_64__)
@@ -65,7 +66,11 @@ class Pool {
   void grow(int threads) {
     if (threads_.load(std::memory_order_relaxed) >= threads) return;
     const std::lock_guard<std::mutex> lock(mutex_);
-    for (; threads_ < threads; ++threads_) std::thread([this] { serve(); }).detach();
+    try {
+      for (; threads_ < threads; ++threads_) std::thread([this] { serve(); }).detach();
+    } catch (const std::system_error&) {
+      // no thread to be had now: the next loop asks again
+    }
   }
 
   void run(Loop& loop) {

@@ -10,7 +10,8 @@ namespace bertpass::native {
 // processors busy than there are callers and pool threads, and none of them waits for a thread that is not there.
 class Team {
  public:
-  // Makes the pool large enough. Throws std::system_error where no thread can be started.
+  // Makes the pool large enough. Where the system starts no further thread (a limit on processes or memory), loops run
+  // in those that there are, at least in the caller's, with the same results.
   explicit Team(int threads);
 
   int threads() const { return threads_; }

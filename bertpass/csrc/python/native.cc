@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <tuple>
 
 #include "kernels/bf16.h"
 #include "kernels/select.h"
@@ -100,8 +101,8 @@ void check_batch(const Integers& ids, const Integers& types, const Integers& len
     throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
 }
 
-void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
-             const std::vector<py::array>& outputs) {
+void compute(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs, Stages* stages) {
   check_batch(ids, types, lengths);
   const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
   if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
@@ -116,7 +117,21 @@ void forward(const Model& model, const Integers& ids, const Integers& types, con
   const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
   const Index rows = ids.shape(0), columns = ids.shape(1);
   const py::gil_scoped_release released;
-  model.forward(id, type, length, rows, columns, pointers.data());
+  model.forward(id, type, length, rows, columns, pointers.data(), stages);
+}
+
+void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs) {
+  compute(model, ids, types, lengths, outputs, nullptr);
+}
+
+py::dict profile(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+                 const std::vector<py::array>& outputs) {
+  Stages stages;
+  compute(model, ids, types, lengths, outputs, &stages);
+  py::dict seconds;
+  for (std::size_t stage = 0; stage < kStageNames.size(); ++stage) seconds[kStageNames[stage]] = stages.seconds(stage);
+  return seconds;
 }
 
 Floats states(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths) {
@@ -128,6 +143,42 @@ Floats states(const Model& model, const Integers& ids, const Integers& types, co
   const py::gil_scoped_release released;
   model.states(id, type, length, rows, columns, to);
   return out;
+}
+
+// One tensor in training: where its weights, gradient and averages are, and the decay of its weights.
+using Trained = std::tuple<py::array, py::array, py::array, py::array, float>;
+
+void bert_adam(const std::vector<Trained>& tensors, float rate, float first, float second, float epsilon,
+               float gradient_scale, int threads, const std::string& isa) {
+  constexpr Index kBlock = 1 << 15;
+  struct Part {
+    float *weights, *mean, *square;
+    const float* gradient;
+    Index count;
+    float decay;
+  };
+  std::vector<Part> parts;
+  double all = 0;
+  for (const auto& [weights, gradient, mean, square, decay] : tensors) {
+    const Index count = weights.size();
+    for (const py::array* array : {&weights, &gradient, &mean, &square})
+      if (!Floats::check_(*array) || array->size() != count)
+        throw py::value_error("weights, gradient, mean and square must be float32 in C order and of one size");
+    float* const w = static_cast<float*>(py::array(weights).mutable_data());  // refuses an array that is read-only
+    float* const m = static_cast<float*>(py::array(mean).mutable_data());
+    float* const s = static_cast<float*>(py::array(square).mutable_data());
+    const float* const g = static_cast<const float*>(gradient.data());
+    all += static_cast<double>(count);
+    for (Index at = 0; at < count; at += kBlock)
+      parts.push_back({w + at, m + at, s + at, g + at, std::min(kBlock, count - at), decay});
+  }
+  const Kernels& kernels = select_kernels(isa);
+  const py::gil_scoped_release released;
+  Team(threads).loop(static_cast<Index>(parts.size()), 32 * all, [&](Index task, int) {
+    const Part& part = parts[task];
+    kernels.bert_adam({rate, part.decay, first, second, epsilon, gradient_scale}, part.gradient, part.count,
+                      part.weights, part.mean, part.square);
+  });
 }
 
 void translate(std::exception_ptr pointer) {
@@ -161,11 +212,16 @@ PYBIND11_MODULE(_native, module) {
              py::arg("dtype") = "float32", py::arg("threads") = 1);
   module.def("plan", bp::plan, py::arg("text"), py::arg("layers"));
   bp::add_laboratory(module);
+  module.def("bert_adam", bp::bert_adam, py::arg("tensors"), py::kw_only(), py::arg("rate"), py::arg("first"),
+             py::arg("second"), py::arg("epsilon"), py::arg("gradient_scale") = 1.0f, py::arg("threads") = 1,
+             py::arg("isa") = "");
   py::class_<bp::Model>(module, "Model")
       .def(py::init(&bp::make_model), py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
            py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none())
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
+           py::arg("outputs"))
+      .def("profile", &bp::profile, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
       .def("states", &bp::states, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"))
       .def_property_readonly("instruction_set", &bp::Model::instruction_set)

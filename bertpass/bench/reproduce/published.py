@@ -1,0 +1,21 @@
+"""The published figures and where they are from."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+FILE = Path(__file__).resolve().parent.parent / "published.toml"
+
+
+def read() -> dict[str, Any]:
+    """The whole file: "sources", and a table for each entry."""
+    return tomllib.loads(FILE.read_text(encoding="utf-8"))
+
+
+def source(everything: Mapping[str, Any], name: str) -> Mapping[str, str]:
+    """Title, publisher and conditions of what an entry is compared with."""
+    found: Mapping[str, str] = everything["sources"][everything[name]["source"]]
+    return found

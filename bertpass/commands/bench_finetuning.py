@@ -1,0 +1,87 @@
+"""The command line ``python -m bertpass.bench finetuning``: fine-tuning beside a PyTorch control, task by task."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bertpass import machine
+from bertpass.commands.run import guarded
+from bertpass.errors import BertpassError, UsageError
+from bertpass.options import check_output_folder, flag, parse
+from bertpass.progress import log, start_logging
+
+TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "QA"]
+
+
+@dataclass
+class FinetuningOptions:
+    """Flags of python -m bertpass.bench finetuning."""
+
+    data_dir: str | None = flag(None, "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data")
+    tasks: list[str] = flag(TASKS, "tasks, one after the other", group="data")
+    max_dev_rows: int | None = flag(2000, "development rows (questions for QA) at most, drawn from longer files; 0: "
+                                    "all", group="data", least=0)
+    bert_model: str = flag("minilm", "model to start from", group="model")
+    chinese_model: str | None = flag(None, "model for XNLI, LCQMC and ChnSentiCorp", group="model")
+    seeds: list[int] = flag([2], "of the head, the order of the rows and dropout", group="training")
+    training_steps: int = flag(120, "steps of each task; 0: --epochs", group="training", least=0)
+    epochs: int = flag(1, "passes over the training data where --training_steps is 0", group="training", least=1)
+    batch_size: int = flag(32, "sequences a step", group="training", least=1)
+    lr: float = flag(1e-4, "peak learning rate", group="training", least=0)
+    optimizer: str = flag("bertadam", "optimiser of both", group="training", choices=("bertadam", "adam"))
+    max_len: int = flag(128, "longest sequence in tokens", group="training", least=4)
+    max_seq_length: int = flag(256, "longest window in tokens (QA)", group="training", least=16)
+    threads: int | None = flag(None, "of each side (default: OMP_NUM_THREADS, else all processors)", least=1)
+    output: str = flag("bench_output/finetuning", "folder for finetuning.json, .md and .png; results that are there "
+                       "already are kept", group="output")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the comparisons; returns the exit code, 1 where one of them failed."""
+    def job() -> None:
+        import os
+
+        options = parse(FinetuningOptions, argv, "Fine-tune each task beside a PyTorch control of the same start, data "
+                        "and steps.")
+        if options.data_dir is None:
+            raise UsageError("name the folder that holds the tasks' folders with --data_dir.")
+        check_output_folder("output", options.output)
+        for package in ("torch", "transformers"):
+            if importlib.util.find_spec(package) is None:
+                raise UsageError(f"the control needs {package}; install it with: pip install 'bertpass[reference]'.")
+        if options.threads:
+            os.environ["OMP_NUM_THREADS"] = str(options.threads)  # both sides' processes inherit it
+        from bertpass.bench import finetuning, finetuning_report, report
+
+        folder = Path(options.output)
+        wanted = finetuning.parts(options.tasks, options.seeds, options.bert_model, options.chinese_model, folder)
+        for part in wanted:  # faults of a name or a folder show before the first one trains
+            finetuning.find_split(part.task, options.data_dir, "dev")
+        settings = finetuning.Settings(options.training_steps or None, options.epochs, options.batch_size, options.lr,
+                                       options.optimizer, options.max_len, options.max_seq_length,
+                                       options.max_dev_rows or None)
+        start_logging()
+        file = folder / "finetuning.json"
+        folder.mkdir(parents=True, exist_ok=True)
+        about = report.environment(machine.threads(), [], {})
+
+        def keep(results: list[dict[str, Any]]) -> None:
+            file.write_text(json.dumps({"environment": about, "runs": results}, indent=1) + "\n", encoding="utf-8")
+
+        done = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else []
+        results, failures = finetuning.run(wanted, settings, options.data_dir, done, keep)
+        if results:
+            found = finetuning_report.lines(results)
+            title = f"Fine-tuning beside PyTorch, {machine.describe()['cpu']}, {machine.threads()} threads"
+            finetuning_report.show(found, title)
+            (folder / "finetuning.md").write_text(finetuning_report.markdown(found), encoding="utf-8")
+            finetuning_report.draw(folder / "finetuning.png", found, title)
+            log.info("wrote %s, finetuning.md and finetuning.png", file)
+        if failures:
+            raise BertpassError(f"{len(failures)} of {len(wanted)} comparisons failed: {' | '.join(failures)}")
+    return guarded(job)

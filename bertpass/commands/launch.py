@@ -1,0 +1,149 @@
+"""bertpass launch and scripts/launch.py: a program as several instances, each on cores of its own."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from bertpass import placement
+from bertpass.commands.run import guarded
+from bertpass.errors import UsageError
+from bertpass.jobs import launch, launch_settings
+from bertpass.options import flag, parse
+from bertpass.placement import Instance, binding
+from bertpass.placement.topology import format_list
+from bertpass.progress import log, start_logging
+
+EPILOG = """\
+The command follows after --. In its words {instance} becomes the instance's number from 0, {instances} how many there
+are, {threads} its threads, {cpus} its processors, {longest} its entry of --lengths.
+  bertpass launch --instances 2 -- python server.py --port 80{instance}0
+  bertpass launch --sizes 8,16,24 --lengths 32,384,512 --dry_run -- python server.py --max_length {longest}"""
+
+
+@dataclass
+class LaunchOptions:
+    """Flags of bertpass launch and scripts/launch.py."""
+
+    instances: int | None = flag(None, "how many; alone, all cores are divided among them", group="instances", least=1,
+                                 most=4096)
+    cores_per_instance: int | None = flag(None, "cores of each; without --instances as many as fit without crossing a "
+                                          "NUMA node", group="instances", aliases=("--cores-per-instance",), least=1)
+    sizes: list[str] = flag([], "cores of each instance, such as 8,16,24", group="instances")
+    lengths: list[str] = flag([], "for each instance the longest sequence that will be sent to it, such as 32,384,512",
+                              group="instances")
+    threads_per_core: int = flag(1, "hardware threads to take of each core", group="instances",
+                                 aliases=("--threads-per-core",), least=1, most=8)
+    core_type: str = flag("auto", "auto is the performance cores where a processor has several types",
+                          group="instances", aliases=("--core-type",), choices=placement.KINDS)
+    memory: str = flag("bind", "bind allocates from the NUMA nodes of the instance's cores only", group="memory",
+                       choices=("bind", "none"))
+    allocator: str = flag("default", "malloc to preload", group="memory", choices=launch_settings.ALLOCATORS)
+    huge_pages: bool = flag(False, "ask the allocator for transparent huge pages", group="memory",
+                            aliases=("--huge-pages",))
+    wait: str = flag("default", "what OpenMP threads do between two parallel regions: spin or sleep", group="threads",
+                     choices=launch_settings.WAITS)
+    bind_threads: bool = flag(False, "pin each OpenMP thread to one core; only for programs whose threads are all "
+                              "OpenMP's: others inherit the first one's core", group="threads",
+                              aliases=("--bind-threads",))
+    iomp: bool = flag(False, "preload Intel's OpenMP runtime (libiomp5)", group="threads")
+    on_failure: str = flag("stop", "when an instance fails, stop the others or keep them", group="running",
+                           aliases=("--on-failure",), choices=("stop", "keep"))
+    grace: float = flag(10.0, "seconds until an instance that was told to end is killed", group="running", least=0)
+    no_prefix: bool = flag(False, "leave out the number before each line of output", group="running",
+                           aliases=("--no-prefix",))
+    dry_run: bool = flag(False, "print the plan and its shell commands, run nothing", group="running",
+                         aliases=("--dry-run",))
+    sysfs: str | None = flag(None, "with --dry_run: plan for the machine of which this is a copy of /sys",
+                             group="running")
+
+    def __post_init__(self) -> None:
+        if self.sysfs is not None and not self.dry_run:
+            raise UsageError("--sysfs: another machine can only be planned for; add --dry_run.")
+        if self.sysfs is not None and not (Path(self.sysfs) / "devices/system/cpu/online").is_file():
+            raise UsageError(f"--sysfs {self.sysfs}: it has no devices/system/cpu/online; name a copy of /sys.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the instances; returns the exit code of the first that failed, else 0."""
+    def job() -> int:
+        words = list(sys.argv[1:] if argv is None else argv)
+        end = words.index("--") if "--" in words else len(words)
+        options = parse(LaunchOptions, words[:end], "Run a program as several instances, each on cores of its own.",
+                        EPILOG)
+        command = words[end + 1:]
+        if not command:
+            raise UsageError("name the command after --, as in: bertpass launch --instances 2 -- python server.py.")
+        if not options.dry_run and shutil.which(command[0]) is None:
+            raise UsageError(f"{command[0]}: no such command.")
+        topology = placement.here() if options.sysfs is None else placement.read(Path(options.sysfs))
+        if options.memory == "none":
+            topology = dataclasses.replace(topology, memory=())
+        reason = ""
+        if not options.dry_run:
+            topology, reason = binding.bindable(topology)
+        instances = placement.plan(topology, options.instances, options.cores_per_instance,
+                                   numbers("sizes", options.sizes), numbers("lengths", options.lengths),
+                                   options.threads_per_core, options.core_type)
+        settings = launch_settings.Settings(options.allocator, options.huge_pages, options.iomp, options.wait,
+                                            options.bind_threads)
+        common = launch_settings.variables(settings, os.environ)
+        changed = [launch_settings.for_instance(instance, common) for instance in instances]
+        commands = [launch_settings.filled(command, instance, len(instances)) for instance in instances]
+        if options.dry_run:
+            show(instances, topology)
+            for instance, words, variables in zip(instances, commands, changed, strict=True):
+                print(f"{launch_settings.shell(instance, words, variables)} &")
+            print("wait")
+            return 0
+        start_logging()
+        if reason:
+            log.warning("memory is not bound to NUMA nodes: %s; --memory none asks for none.", reason)
+        for instance in instances:
+            log.info("instance %d: %s", instance.number, place(instance))
+        jobs = [launch.Job(instance, words, {**os.environ, **variables})
+                for instance, words, variables in zip(instances, commands, changed, strict=True)]
+        return launch.Launcher(jobs, stop_all=options.on_failure == "stop", grace=options.grace,
+                               prefix=not options.no_prefix).run()
+    return guarded(job)
+
+
+def numbers(name: str, words: Sequence[str]) -> list[int]:
+    """The numbers of a flag that takes "8,16,24" or "8 16 24"."""
+    parts = [part for word in words for part in word.split(",") if part]
+    if not all(part.isdigit() and int(part) > 0 for part in parts):
+        raise UsageError(f"--{name} {' '.join(words)}: write positive whole numbers, as in 8,16,24.")
+    return [int(part) for part in parts]
+
+
+def place(instance: Instance) -> str:
+    """Where an instance runs, as words."""
+    memory = f"memory of node {format_list(instance.memory)}" if instance.memory else "memory not bound"
+    return f"processors {format_list(instance.cpus)}, {memory}"
+
+
+def show(instances: Sequence[Instance], topology: placement.Topology) -> None:
+    """Print the plan as a table."""
+    table = Table(title=str(topology), title_justify="left")
+    for name in ("instance", "cores", "threads", "processors", "socket", "memory of node"):
+        table.add_column(name, justify="right" if name in ("cores", "threads") else "left")
+    lengths = [instance.longest for instance in instances]
+    if any(lengths):
+        table.add_column("tokens")
+    for number, instance in enumerate(instances):
+        row = [str(number), str(len(instance.cores)), str(len(instance.cpus)), format_list(instance.cpus),
+               format_list(instance.sockets), format_list(instance.memory) or "not bound"]
+        if any(lengths):
+            row.append(f"{(lengths[number - 1] or 0) + 1 if number else 1} to {lengths[number]}")
+        table.add_row(*row)
+    Console(width=None if Console().is_terminal else 120).print(table)
+    if len({len(instance.cpus) for instance in instances}) > 1 and not any(lengths):
+        print("The instances differ in size; --cores_per_instance makes them equal.")

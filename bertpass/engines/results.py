@@ -1,0 +1,119 @@
+"""What a model says about a text, and how it is read from the outputs of each kind of head."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertpass.model.config import HeadConfig
+from bertpass.text.tagging import OUTSIDE, TaggedRow, entities
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Result for one text or pair.
+
+    Attributes
+    ----------
+    label
+        The most probable label; None for a score, and where a multi-label model gives none.
+    score
+        Its probability; of a regression model the value, of a ranking model the probability of relevance.
+    scores
+        The probability of every label: they sum to 1 in classification, and stand each for itself in a multi-label
+        model. Empty for a score.
+    labels
+        The labels that are given: of a multi-label model all those above the threshold, the most probable first.
+    """
+
+    label: str | None
+    score: float
+    scores: dict[str, float]
+    labels: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Answer to one question: ``text`` is ``context[start:end]``, empty where the context holds no answer."""
+
+    text: str
+    score: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Entity:
+    """A named entity: its type, its characters in the text, the mean probability of its words' tags."""
+
+    label: str
+    text: str
+    score: float
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Ranked:
+    """A passage by its place in the list that was given, and the probability that it is relevant."""
+
+    index: int
+    score: float
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities in float64 over the last axis."""
+    weights = np.exp(logits.astype(np.float64) - logits.max(axis=-1, keepdims=True))
+    return weights / weights.sum(axis=-1, keepdims=True)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) in float64, as a tanh, which does not overflow."""
+    return 0.5 * (1.0 + np.tanh(0.5 * np.asarray(logits, np.float64)))
+
+
+def prediction(head: HeadConfig, labels: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
+    """What one row of a classifier's logits, (outputs,), says."""
+    return _PREDICTIONS[head.kind](labels or [str(i) for i in range(len(logits))], logits, threshold)
+
+
+def _one(names: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
+    scores = dict(zip(names, map(float, softmax(logits)), strict=True))
+    best = max(scores, key=scores.__getitem__)
+    return Prediction(best, scores[best], scores, (best,))
+
+
+def _several(names: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
+    scores = dict(zip(names, map(float, sigmoid(logits)), strict=True))
+    chosen = tuple(sorted((name for name in names if scores[name] > threshold), key=lambda name: -scores[name]))
+    return Prediction(chosen[0] if chosen else None, max(scores.values()), scores, chosen)
+
+
+_PREDICTIONS: dict[str, Callable[[Sequence[str], np.ndarray, float], Prediction]] = {
+    "classification": _one, "multilabel": _several,
+    "regression": lambda names, logits, threshold: Prediction(None, float(logits[0]), {}),
+    "ranking": lambda names, logits, threshold: Prediction(None, float(sigmoid(logits)[0]), {}),
+}
+
+
+def entities_of(rows: Sequence[TaggedRow], outputs: Sequence[np.ndarray], labels: Sequence[str], text: str,
+                words: Sequence[tuple[int, int]]) -> list[Entity]:
+    """The entities of one text from the logits of its rows, (tokens, labels) each.
+
+    A word has the tag of its first token. ``words`` are where they are in the text.
+    """
+    tags, scores = [OUTSIDE] * len(words), np.ones(len(words))
+    for row, logits in zip(rows, outputs, strict=True):
+        if not len(row.words):
+            continue
+        probabilities = softmax(logits[row.positions])
+        scores[row.words] = probabilities.max(axis=1)
+        for word, best in zip(row.words, probabilities.argmax(axis=1), strict=True):
+            tags[word] = labels[best]
+    found = []
+    for first, end, kind in entities(tags):
+        start, stop = words[first][0], words[end - 1][1]
+        found.append(Entity(kind, text[start:stop], float(scores[first:end].mean()), start, stop))
+    return found

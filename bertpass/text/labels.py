@@ -1,0 +1,87 @@
+"""What stands in the cell of a label, by kind of task: names or numbers to what a model learns."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from bertpass.errors import DataError, nearest
+from bertpass.text.example import Label
+from bertpass.text.tasks import Task
+
+SEPARATOR = ","
+
+
+def read(task: Task, cell: Any, where: str) -> Label:
+    """The label in a cell: text, a number, or for a multi-label task also a list of names.
+
+    Raises
+    ------
+    DataError
+        It is none of the task's; the text begins with ``where`` and says what is expected.
+    """
+    return _READERS[task.kind](task, cell, where)
+
+
+def names_in(task: Task, cells: Iterable[Any]) -> tuple[str, ...]:
+    """The labels that these cells name, sorted (as numbers if all are whole numbers); none for tasks of numbers."""
+    if task.kind == "classification":
+        found = {str(cell) for cell in cells}
+    elif task.kind == "multilabel":
+        found = {name for cell in cells for name in _several(task, cell)}
+    else:
+        return ()
+    try:
+        return tuple(sorted(found, key=int))
+    except ValueError:
+        return tuple(sorted(found))
+
+
+def number(task: Task, cell: Any, where: str) -> float:
+    """A finite number."""
+    try:
+        value = float(cell)
+    except (TypeError, ValueError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise DataError(f"{where}: the label is {cell!r:.60}, expected a number.")
+    return value
+
+
+def _one(task: Task, cell: Any, where: str) -> int:
+    try:
+        return task.label_index(str(cell).strip())
+    except KeyError:
+        raise _unknown(cell, task.labels, where) from None
+
+
+def _relevance(task: Task, cell: Any, where: str) -> float:
+    value = number(task, cell, where)
+    if not 0 <= value <= 1:
+        raise DataError(f"{where}: the relevance is {cell!r:.60}, expected a number from 0 (none) to 1.")
+    return value
+
+
+def _several(task: Task, cell: Any) -> list[str]:
+    parts = cell.split(task.separator) if isinstance(cell, str) else cell
+    return [name for part in parts if (name := str(part).strip())]
+
+
+def _indicators(task: Task, cell: Any, where: str) -> tuple[int, ...]:
+    names = _several(task, cell)
+    for name in names:
+        if name not in task.labels:
+            raise _unknown(name, task.labels, where)
+    return tuple(int(label in names) for label in task.labels)
+
+
+def _unknown(label: Any, labels: Sequence[str], where: str) -> DataError:
+    return DataError(f"{where}: unknown label {label!r:.60}.{nearest(str(label), labels)} "
+                     f"Expected {'one of ' if labels else ''}{', '.join(labels) or 'no label'}.")
+
+
+_READERS: dict[str, Callable[[Task, Any, str], Label]] = {
+    "classification": _one, "regression": number, "embedding": number, "ranking": _relevance,
+    "multilabel": _indicators,
+}

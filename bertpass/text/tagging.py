@@ -1,0 +1,132 @@
+"""Tags of words: the schemes of named entities, entities from tags, and words to rows of a model's input.
+
+IOB1, IOB2 (BIO) and IOBES (also BILOU) mark the words of an entity in different ways; here all of them become IOB2:
+"B-" and the type at an entity's first word, "I-" at the others, "O" outside (Ramshaw and Marcus 1995; Tjong Kim Sang
+and Veenstra 1999).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bertpass.errors import UsageError
+from bertpass.text.tokenizer import Encoding, Pieces, Tokenizer
+
+OUTSIDE = "O"
+_FIRST, _LAST = "BSU", "ESUL"  # prefixes at which an entity begins, and after which none goes on
+_TAG = re.compile(r"([BIESUL])-(.+)")
+_WORD = re.compile(r"\w+|[^\w\s]")
+
+
+def is_tag(tag: str) -> bool:
+    """Whether a tag is of one of the schemes."""
+    return tag == OUTSIDE or _TAG.fullmatch(tag) is not None
+
+
+def to_iob2(tags: Sequence[str]) -> list[str]:
+    """The tags of one sentence in IOB2; a tag without a prefix is taken as "I-" of that type."""
+    found: list[str] = []
+    inside = ""  # the type that the word before can pass on
+    for tag in tags:
+        if tag == OUTSIDE:
+            found.append(OUTSIDE)
+            inside = ""
+            continue
+        match = _TAG.fullmatch(tag)
+        prefix, kind = (match[1], match[2]) if match else ("I", tag)
+        found.append(f"{'B' if prefix in _FIRST or kind != inside else 'I'}-{kind}")
+        inside = "" if prefix in _LAST else kind
+    return found
+
+
+def entities(tags: Sequence[str]) -> list[tuple[int, int, str]]:
+    """(first word, word after the last, type) of each entity of a sentence, from tags of any scheme."""
+    found: list[tuple[int, int, str]] = []
+    for at, tag in enumerate(to_iob2(tags)):
+        if tag.startswith("B-"):
+            found.append((at, at + 1, tag[2:]))
+        elif tag != OUTSIDE:
+            found[-1] = (found[-1][0], at + 1, found[-1][2])
+    return found
+
+
+def label_names(tags: Iterable[str]) -> tuple[str, ...]:
+    """The classes for the types that occur in IOB2 tags: "O", then "B-" and "I-" of each type, sorted by type."""
+    kinds = sorted({tag[2:] for tag in tags if tag != OUTSIDE})
+    return (OUTSIDE, *(f"{prefix}-{kind}" for kind in kinds for prefix in "BI"))
+
+
+def split_words(text: str) -> list[tuple[int, int]]:
+    """Where the words of a text are, (start, end) in characters: runs of letters and digits, and every other mark."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
+def word_spans(words: Sequence[str]) -> list[tuple[int, int]]:
+    """Where words are in the text that joins them by spaces, (start, end) in characters."""
+    ends = np.cumsum([len(word) + 1 for word in words], dtype=np.int64) - 1
+    return [(int(end) - len(word), int(end)) for end, word in zip(ends, words, strict=True)]
+
+
+@dataclass(frozen=True)
+class TaggedRow(Encoding):
+    """One row of a model's input: some words of a sentence in a row. Batches take it as any other encoding.
+
+    Attributes
+    ----------
+    sentence
+        Number of the sentence in the list that was given.
+    words
+        (W,) int32: numbers of the sentence's words that have a token in this row; words of no token are left out.
+    positions
+        (W,) int32: where each of them has its first token, which stands for the word.
+    """
+
+    sentence: int
+    words: np.ndarray
+    positions: np.ndarray
+
+
+def tag_rows(sentences: Sequence[Sequence[str]], tokenizer: Tokenizer, max_length: int) -> list[TaggedRow]:
+    """Sentences as rows of at most ``max_length`` tokens; one that is longer goes on in further rows, cut at words.
+
+    Each word is split for itself, in RoBERTa's vocabulary as after a space; one that alone is longer than a row loses
+    its last tokens.
+
+    Raises
+    ------
+    UsageError
+        ``max_length`` leaves no room for a token.
+    DataError
+        A word is not a string or holds a lone surrogate.
+    """
+    room = max_length - tokenizer.special_count(pair=False)
+    if room < 1:
+        raise UsageError(f"max_length is {max_length}, which leaves no room between the special tokens.")
+    space = " " if tokenizer.family == "bpe" else ""
+    split = iter(tokenizer.pieces([space + word for words in sentences for word in words]))
+    rows: list[TaggedRow] = []
+    for number, words in enumerate(sentences):
+        begun: list[tuple[int, np.ndarray]] = []
+        used = 0
+        for at in range(len(words)):
+            ids = next(split).ids[:room]
+            if used + len(ids) > room:
+                rows.append(_row(number, begun, tokenizer))
+                begun, used = [], 0
+            if len(ids):
+                begun.append((at, ids))
+                used += len(ids)
+        rows.append(_row(number, begun, tokenizer))
+    return rows
+
+
+def _row(sentence: int, words: list[tuple[int, np.ndarray]], tokenizer: Tokenizer) -> TaggedRow:
+    lengths = np.array([len(ids) for _, ids in words], np.int32)
+    ids = np.concatenate([ids for _, ids in words]) if words else np.empty(0, np.int32)
+    row = tokenizer.row(Pieces(ids, np.zeros((len(ids), 2), np.int32)))
+    return TaggedRow(row.ids, row.token_types, row.offsets, row.sequence_ids, sentence,
+                     np.array([at for at, _ in words], np.int32), (1 + np.cumsum(lengths) - lengths).astype(np.int32))

@@ -1,0 +1,166 @@
+"""Fine-tuning beside its PyTorch control: both move the weights alike, and the comparison keeps what it has."""
+
+import json
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "commands"))
+
+import toy
+import toy_kinds
+
+from bertpass.bench import control, finetuning, finetuning_report
+from bertpass.commands import bench, finetune
+from bertpass.jobs.classify import ClassifierOptions
+from bertpass.jobs.squad import SquadOptions
+from bertpass.model import huggingface, params_file
+from bertpass.model.checkpoint import adapt
+from bertpass.model.config import HeadConfig
+from bertpass.options import parse
+
+pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
+pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
+
+
+@pytest.fixture(autouse=True)
+def untouched_log():
+    """Commands set up logging: it is as before after each test."""
+    log = logging.getLogger("bertpass")
+    before = log.propagate, list(log.handlers), log.level
+    yield
+    for handler in [h for h in log.handlers if h not in before[1]]:
+        log.removeHandler(handler)
+        handler.close()
+    log.propagate = before[0]
+    log.setLevel(before[2])
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root = toy_kinds.write(toy.write_data(tmp_path_factory.mktemp("data")))
+    for split, name in (("train", "train"), ("valid", "dev")):
+        (root / f"{name}.conll").write_bytes((root / "CoNLL-2003" / f"{split}.txt").read_bytes())
+    return root
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory):
+    return toy.write_encoder(tmp_path_factory.mktemp("encoder") / "tiny")
+
+
+def control_weights(job, folder, monkeypatch):
+    """The weights that the control ends with, under our names."""
+    trained = []
+    train = control.Control.fit
+    monkeypatch.setattr(control.Control, "fit", lambda self, *rest: trained.append(self) or train(self, *rest))
+    assert control.run(job)["steps"] == job.options.training_steps
+    trained[0].net.save_pretrained(folder)
+    return huggingface.read_folder(folder).params
+
+
+#: file of the toy data, labels
+KINDS = {"classification": ("own.{}.tsv", ["no", "yes"]), "regression": ("numbers.{}.tsv", None),
+         "multilabel": ("several.{}.jsonl", ["manner", "people", "praise"]), "ranking": ("ranking.{}.tsv", None),
+         "tokens": ("{}.conll", ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"])}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "qa"])
+def test_both_move_the_weights_alike(kind, encoder, data, tmp_path, monkeypatch):
+    """Without dropout the two differ by rounding only: gradients, clipping, schedule and optimiser are the same."""
+    file, labels = KINDS.get(kind, ("", None))
+    head = HeadConfig(kind, num_labels=len(labels or ()))
+    start = adapt(huggingface.read_folder(encoder), head, 5, labels)
+    huggingface.write_folder(tmp_path / "start", start)
+    few = ("--training_steps", 9, "--lr", "2e-3")
+    if kind == "qa":
+        argv = toy.squad(tmp_path / "start", tmp_path / "ours", "--data_dir", data / "squad", *few)
+        assert finetune.squad(argv) == 0
+        job = control.squad_job(parse(SquadOptions, argv, ""))
+    else:
+        argv = toy.classify(tmp_path / "start", tmp_path / "ours", "--train_file", data / file.format("train"),
+                            "--dev_file", data / file.format("dev"), "--task_kind", kind, *few)
+        assert finetune.classifier(argv) == 0
+        job = control.classifier_job(parse(ClassifierOptions, argv, ""))
+    theirs = control_weights(job, tmp_path / "control", monkeypatch)
+    ours = params_file.read(tmp_path / "ours" / "net.params")
+    compared = set(ours) & set(theirs)
+    assert compared >= {name for name in ours if "pooler" not in name}
+    moved = max(float(np.abs(ours[name] - start.params[name]).max()) for name in compared)
+    assert moved > 1e-3
+    for name in compared:
+        np.testing.assert_allclose(ours[name], theirs[name], rtol=0, atol=0.02 * moved, err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def compared(encoder, data, tmp_path_factory):
+    """The command on two toy tasks with two seeds, one of them without a training file."""
+    root, out = tmp_path_factory.mktemp("tasks"), tmp_path_factory.mktemp("out")
+    (root / "SST-2").symlink_to(data / "glue" / "SST-2")
+    (root / "LCQMC").mkdir()
+    pairs = [f"{a}\t{a}\t{label}" for a, label in toy.rows(60, 4)]
+    (root / "LCQMC" / "dev.tsv").write_text("\n".join(["text_a\ttext_b\tlabel", *pairs]) + "\n")
+    argv = toy.strings("finetuning", "--data_dir", root, "--bert_model", encoder, "--tasks", "SST", "LCQMC", "--seeds",
+                       1, 2, "--training_steps", 4, "--batch_size", 8, "--max_len", 24, "--max_dev_rows", 20,
+                       "--threads", 1, "--output", out)
+    assert bench.main(argv) == 0
+    return argv, out
+
+
+def test_the_command_compares_and_goes_on(compared, capsys):
+    argv, out = compared
+    runs = json.loads((out / "finetuning.json").read_text())["runs"]
+    assert [(r["task"], r["seed"]) for r in runs] == [("SST", 1), ("SST", 2), ("LCQMC", 1), ("LCQMC", 2)]
+    assert runs[0]["dev_rows"] == {"dev": 20} and runs[2]["dev_rows"] == {"dev": 12} and runs[2]["train_rows"] == 48
+    assert all(r[side]["samples_per_second"] > 0 for r in runs for side in ("ours", "control"))
+    before = (out / "SST-1" / "ours.log").stat().st_mtime_ns
+    assert bench.main([*argv[:argv.index("--seeds") + 1], "1", *argv[argv.index("--seeds") + 3:]]) == 0
+    assert (out / "SST-1" / "ours.log").stat().st_mtime_ns == before  # it was there already
+    assert "LCQMC" in capsys.readouterr().out and "| LCQMC | accuracy, %" not in (out / "finetuning.md").read_text()
+    assert (out / "finetuning.png").stat().st_size > 10_000
+
+
+def test_no_training_row_is_among_the_development_rows(data, tmp_path):
+    """Where one file is parted in two."""
+    (tmp_path / "LCQMC").mkdir()
+    lines = [f"text {i}\tother {i}\t{i % 2}" for i in range(50)]
+    (tmp_path / "LCQMC" / "dev.tsv").write_text("\n".join(["a\tb\tlabel", *lines]) + "\n")
+    folder = finetuning.data_folder(finetuning.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
+    train, dev = ((folder / name).read_text().splitlines() for name in ("train.tsv", "dev.tsv"))
+    assert train[0] == dev[0] == "a\tb\tlabel"
+    assert sorted(train[1:] + dev[1:]) == sorted(lines) and len(dev) == 11
+
+
+def test_the_noise_is_that_of_the_seeds():
+    def result(seed, ours, control):
+        return {"task": "SST", "main_metric": "accuracy", "seed": seed, "settings": {},
+                "ours": {"metrics": {"accuracy": ours}, "samples_per_second": 10.0 * seed},
+                "control": {"metrics": {"accuracy": control}, "samples_per_second": 5.0}}
+
+    line, = finetuning_report.lines([result(1, 0.8, 0.7), result(2, 0.9, 0.9), result(3, 0.7, 0.8)])
+    assert line.difference == pytest.approx(0.0) and line.noise == pytest.approx(10.0)
+    assert (line.ours_speed, line.control_speed) == (20.0, 5.0)
+    assert finetuning_report.lines([result(1, 0.8, 0.7)])[0].noise is None
+
+
+@pytest.mark.parametrize(("words", "code", "said"), [
+    ([], 2, "--data_dir"), (["--data_dir", "none-such"], 3, "no folder at"),
+    (["--data_dir", ".", "--tasks", "SSTT"], 2, "SST"), (["--data_dir", ".", "--optimizer", "sgd"], 2, "bertadam"),
+])
+def test_bad_input(words, code, said, capsys, tmp_path):
+    assert bench.main(["finetuning", *words, "--output", str(tmp_path / "out")]) == code
+    assert said in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failure_keeps_the_others(compared, capsys, tmp_path):
+    argv, _ = compared
+    words = list(argv)
+    words[words.index("--output") + 1] = str(tmp_path)
+    words[words.index("--max_len") + 1] = "4000"  # more positions than the model has: ours refuses
+    assert bench.main(words) == 1
+    told = capsys.readouterr().err
+    assert "4 of 4 comparisons failed" in told and "positions" in told
