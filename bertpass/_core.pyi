@@ -21,7 +21,7 @@ def default_threads() -> int:
 def apply(
     json: str, params: Mapping[str, NDArray[Any]], name: str, options: Mapping[str, str] = ...
 ) -> tuple[str, dict[str, NDArray[Any]], list[str], int]:
-    """Run the pass ``name``. native_encoder takes the option ``dtype``: float32 (default), bfloat16 or int8.
+    """Run the pass ``name``. native_encoder takes the option ``dtype``: a precision plan, default float32.
 
     ``params`` are plain names (no ``arg:``) and arrays of any dtype. Gives the new symbol, verified; the arrays that
     it needs beside ``params``; the arguments that it needs no more; and the number of places rewritten. PassError for

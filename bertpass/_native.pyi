@@ -32,9 +32,11 @@ class Model:
     ) -> None:
         """``encoder`` and ``head`` are the dicts of bertpass.model.config, ``params`` arrays by GluonNLP's names.
 
-        ``dtype`` is "float32", "bfloat16" or "int8". The embedding tables and the bytes of ``packed`` are used where
+        ``dtype`` is a precision plan (bertpass.model.plan); arrays of bertpass.model.calibration may be among the
+        ``params``. The embedding tables and the bytes of ``packed`` are used where
         they are and kept alive; all else is copied. ``packed`` is what :func:`pack` gave for this model: then ``dtype``
-        is ignored and the layers' arrays need not be there. ModelError for a weight that is missing or misshapen.
+        is ignored and the layers' arrays need not be there. ModelError for a weight that is missing or misshapen,
+        UsageError for a plan that does not fit.
         """
 
     def output_shapes(self, batch: int, sequence: int) -> list[list[int]]:
@@ -80,6 +82,9 @@ def pack(
     threads: int = 1,
 ) -> NDArray[np.uint8]:
     """All layers' weights in one piece of memory, as matrix products read them; the same on every processor."""
+
+def plan(text: str, layers: int) -> list[dict[str, str]]:
+    """What a precision plan says of each layer: product -> "float32", "bfloat16" or "int8"; UsageError if it cannot."""
 
 def bert_adam(
     tensors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]],

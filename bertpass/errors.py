@@ -65,6 +65,12 @@ class DownloadError(BertpassError):
     exit_code = 8
 
 
+class PrecisionError(BertpassError):
+    """A model in low precision is further from its metrics in float32 than was allowed."""
+
+    exit_code = 9
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
     known = list(known)

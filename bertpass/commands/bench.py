@@ -1,5 +1,6 @@
 """Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
 ``finetuning``, fine-tuning beside a PyTorch control; ``scaling``, cores and instances; ``routing``, requests by length.
+``precision``, what low precision costs a fine-tuned model.
 
 ``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
 are meant.
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
-from bertpass.commands import bench_cpu, bench_finetuning, bench_routing, bench_scaling
+from bertpass.commands import bench_cpu, bench_finetuning, bench_precision, bench_routing, bench_scaling
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
@@ -23,8 +24,8 @@ from bertpass.options import check_output_folder, flag, gpu_flag, parse
 from bertpass.progress import start_logging
 
 #: name -> comparison; without one of these names the passes are meant
-OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "routing": bench_routing.main,
-          "scaling": bench_scaling.main}
+OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "precision": bench_precision.main,
+          "routing": bench_routing.main, "scaling": bench_scaling.main}
 
 
 @dataclass

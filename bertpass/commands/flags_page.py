@@ -21,6 +21,7 @@ from bertpass.commands.plan import PlanOptions
 from bertpass.commands.reproduce import ReproduceOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.low_precision_options import TableOptions
 from bertpass.jobs.squad import SquadOptions
 from bertpass.options import spelled
 
@@ -28,6 +29,7 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
             ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
             ("python -m bertpass.bench finetuning", FinetuningOptions),
+            ("python -m bertpass.bench precision", TableOptions),
             ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),

@@ -7,11 +7,16 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bertpass import __version__, machine
 from bertpass.commands.run import guarded
-from bertpass.errors import UsageError, unknown
+from bertpass.errors import DataError, ModelError, UsageError, unknown
 from bertpass.options import flag, parse
+
+if TYPE_CHECKING:
+    from bertpass.model.record import Checkpoint
 
 #: name -> (module under bertpass.commands, function, what it does)
 COMMANDS = {
@@ -43,6 +48,8 @@ class OptimizeOptions:
     device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
     dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in",
                       choices=("float32", "bfloat16", "int8"))
+    keep: list[str] = flag([], "layers, or products of layers, in another precision, as 0=bfloat16 5.down=float32 "
+                           "(products: qkv, proj, up, down)")
     check: bool = flag(False, "compare the outputs before and after every pass")
 
 
@@ -65,6 +72,10 @@ class PackOptions:
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
     output: str = flag("", "the .safetensors file to write", positional=True)
     dtype: str = flag("bfloat16", "precision of the layers", choices=("float32", "bfloat16", "int8"))
+    keep: list[str] = flag([], "layers, or products of layers, in another precision, as 0=bfloat16 5.down=float32 "
+                           "(products: qkv, proj, up, down)")
+    calibration_file: str | None = flag(None, "for int8: a text file, one sentence a line, for which weights are "
+                                        "rounded best (a hundred sentences are enough)")
     vocab: str | None = flag(None, "vocabulary for a .params file")
     num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
     allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
@@ -72,6 +83,8 @@ class PackOptions:
     def __post_init__(self) -> None:
         if not self.output.endswith(".safetensors"):
             raise UsageError(f"{self.output or 'the output'}: give a file name that ends in .safetensors.")
+        if self.calibration_file is not None and self.dtype != "int8":
+            raise UsageError("--calibration_file is for --dtype int8: nothing else is calibrated.")
 
 
 def _need(options: OptimizeOptions | ConvertOptions) -> None:
@@ -88,7 +101,8 @@ def optimize(argv: Sequence[str] | None = None) -> int:
         from bertpass import passes
         names = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
         print(passes.optimize(options.input, options.output, passes=names, library=options.library,
-                              device=options.device, check=options.check, dtype=options.dtype))
+                              device=options.device, check=options.check,
+                              dtype=",".join((options.dtype, *options.keep))))
     return guarded(job)
 
 
@@ -115,6 +129,22 @@ def convert(argv: Sequence[str] | None = None) -> int:
     return guarded(job)
 
 
+def _calibrated(checkpoint: Checkpoint, plan: str, file: str) -> Checkpoint:
+    """The checkpoint with weights rounded for the sentences of a file where the plan computes in int8."""
+    from bertpass.model import calibration
+    from bertpass.text.files import read_lines
+
+    if checkpoint.tokenizer is None:
+        raise ModelError(f"{checkpoint.source} has no vocabulary to read --calibration_file with; name one with "
+                         "--vocab.")
+    texts = [text for _, text in read_lines(Path(file)) if text.strip()]
+    if not texts:
+        raise DataError(f"--calibration_file {file}: there is no text in it.")
+    rows = checkpoint.tokenizer.encode(texts, max_length=checkpoint.max_length or checkpoint.config.max_length)
+    rounded = calibration.calibrated(checkpoint, [(row.ids, row.token_types) for row in rows])
+    return calibration.chosen(checkpoint, rounded, plan)
+
+
 def pack(argv: Sequence[str] | None = None) -> int:
     """bertpass pack."""
     def job() -> None:
@@ -124,7 +154,10 @@ def pack(argv: Sequence[str] | None = None) -> int:
 
         checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
                                      allow_pickle=options.allow_pickle)
-        packed.write(options.output, checkpoint, options.dtype, machine.threads())
+        plan = ",".join((options.dtype, *options.keep))
+        if options.calibration_file is not None:
+            checkpoint = _calibrated(checkpoint, plan, options.calibration_file)
+        packed.write(options.output, checkpoint, plan, machine.threads())
         for note in checkpoint.notes:
             print(f"note: {note}", file=sys.stderr)
         print(f"wrote {options.output}, {os.path.getsize(options.output) / 2**20:.1f} MiB")

@@ -40,7 +40,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
     **options
         Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32"; "float16" on a GPU;
         "bfloat16" and "int8" on a CPU, by the pass native_encoder), ``passes`` ("auto", "none" or names). native:
-        ``dtype`` ("auto", "float32", "bfloat16", "int8", "float16"), ``max_error`` (that "auto" allows), ``threads``
+        ``dtype`` ("auto", "float32", "bfloat16", "int8", "float16"), ``keep`` (what has another precision, as in
+        ``{"0": "bfloat16", "5.down": "float32"}``), ``max_error`` (that "auto" allows), ``threads``
         (default: as :func:`bertpass.machine.threads` counts them), see
         :class:`bertpass.engines.native.NativeEngine`. The others: see their classes.
 

@@ -19,10 +19,12 @@ from bertpass.engines.base import Engine
 from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
+from bertpass.model.plan import base_of
 from bertpass.model.record import Checkpoint
 from bertpass.mx import context, message, mx
 from bertpass.passes import optimize_graph
 from bertpass.passes.library import load_operator
+from bertpass.passes.quantize import quantized_nodes
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 ENCODER_DTYPES = ("bfloat16", "int8")  # those in which only the pass native_encoder computes, on a CPU
@@ -83,7 +85,7 @@ class MXNetEngine(Engine):
                 raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export "
                                   "the model again with --gpu, or leave --gpu out.")
             self._report["instruction_set"] = _native.selected()
-        self.dtype = encoders[0].get("dtype", stored) if encoders else stored
+        self.dtype = encoders[0].get("dtype", stored) if encoders else "int8" if quantized_nodes(symbol) else stored
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
             raise ModelError(f"the params file lacks {', '.join(missing[:3])}"
@@ -205,9 +207,10 @@ def _check_shapes(graph: Any, arrays: Mapping[str, np.ndarray], inputs: Sequence
 def from_checkpoint(checkpoint: Checkpoint, *, gpu: int | None = None, dtype: str = "float32",
                     passes: str | Sequence[str] = "auto") -> MXNetEngine:
     """An engine on a checkpoint's network, with ``passes`` applied in memory."""
-    check_device(gpu, dtype)
-    encoder = dtype if dtype in ENCODER_DTYPES else "float32"
-    symbol, params = graph_of(checkpoint, "float32" if dtype in ENCODER_DTYPES else dtype)
+    check_device(gpu, base_of(dtype))
+    lower = base_of(dtype) in ENCODER_DTYPES or dtype != base_of(dtype)
+    encoder = dtype if lower else "float32"
+    symbol, params = graph_of(checkpoint, "float32" if lower else dtype)
     symbol, params, report = optimize_graph(symbol, params, passes, device="cpu" if gpu is None else "gpu",
                                             dtype=encoder)
     return MXNetEngine(symbol, params, parameters.network_config(checkpoint.config, checkpoint.head).input_names,

@@ -12,10 +12,11 @@ from bertpass.engines import precision
 from bertpass.engines.base import Engine, check_threads
 from bertpass.errors import UsageError
 from bertpass.model import mapping, parameters
+from bertpass.model.plan import base_of, kept_by, plan_text
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 
 DTYPES = precision.COMPUTED
-OPTIONS = ("dtype", "threads", "max_error")
+OPTIONS = ("dtype", "keep", "threads", "max_error")
 
 
 class NativeEngine(Engine):
@@ -34,7 +35,10 @@ class NativeEngine(Engine):
         float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
         "float16" is computed in bfloat16 where the processor has units for it, else in float32, and a warning says
         which; "auto" tries the precisions on a dozen sentences and takes the fastest that is near enough, see
-        :func:`bertpass.engines.precision.fastest`.
+        :func:`bertpass.engines.precision.fastest`. Any precision plan (:mod:`bertpass.model.plan`) is a dtype too.
+    keep
+        Layers, or products of layers, that compute in another type than ``dtype``: "LAYER" or "LAYER.PRODUCT" -> type,
+        for example ``{"0": "bfloat16", "5.down": "float32"}``.
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`.
     isa
@@ -46,7 +50,7 @@ class NativeEngine(Engine):
     Raises
     ------
     UsageError
-        ``dtype``, ``threads`` or ``max_error`` is none of those.
+        ``dtype``, ``keep``, ``threads`` or ``max_error`` is none of those.
     DeviceError
         The instruction set is unknown or not there.
     ModelError
@@ -55,10 +59,11 @@ class NativeEngine(Engine):
 
     name = "native"
 
-    def __init__(self, checkpoint: Checkpoint, *, dtype: str | None = None, threads: int | None = None,
-                 isa: str | None = None, max_error: float | None = None) -> None:
-        if dtype is not None or max_error is not None:
-            precision.check(dtype or "float32", max_error)
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str | None = None, keep: Mapping[str, str] | None = None,
+                 threads: int | None = None, isa: str | None = None, max_error: float | None = None) -> None:
+        if dtype is not None or keep or max_error is not None:
+            dtype = plan_text(dtype or "float32", keep)
+            precision.check(dtype, max_error)
         threads = check_threads(threads)
         options = {"threads": threads, "isa": isa or ""}
         if isinstance(checkpoint, PackedCheckpoint):
@@ -66,8 +71,10 @@ class NativeEngine(Engine):
         else:
             model, choice = _fresh(checkpoint, dtype or "float32", max_error, options)
         self._model: _native.Model | None = model
-        self._about = {"engine": self.name, "device": "cpu", "dtype": choice.dtype, "threads": threads,
+        self._about = {"engine": self.name, "device": "cpu", "dtype": base_of(choice.dtype), "threads": threads,
                        "instruction_set": model.instruction_set}
+        if kept := kept_by(choice.dtype):
+            self._about["keep"] = kept
         if choice.why:
             self._about |= {"dtype_asked": dtype, "dtype_why": choice.why}
         if choice.measured:
@@ -110,7 +117,8 @@ class NativeEngine(Engine):
                                               for shape in model.output_shapes(*ids.shape)]
 
     def describe(self) -> dict[str, Any]:
-        """Engine, precision, threads, and the instruction set that was chosen.
+        """Engine, precision, threads, and the instruction set that was chosen; ``keep`` where parts have another
+        precision.
 
         Where the precision was chosen here, ``dtype_asked`` and ``dtype_why`` as well, and for "auto"
         ``dtype_measured``: precision -> ``error`` and, where it was timed, ``seconds``.
@@ -129,7 +137,8 @@ def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options:
     wanted = parameters.shapes(config, checkpoint.head)
     given = {name: array for name, array in checkpoint.params.items() if name in wanted}
     parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(given)
+    arrays = {**given, **parameters.factors_of(checkpoint.params)}
+    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(arrays)
 
     def make(name: str) -> _native.Model:
         return _native.Model(*arguments, dtype=name, **options)
@@ -162,9 +171,9 @@ def _floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str | None = None, threads: int | None = None,
-                    max_error: float | None = None) -> NativeEngine:
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str | None = None, keep: Mapping[str, str] | None = None,
+                    threads: int | None = None, max_error: float | None = None) -> NativeEngine:
     """As :class:`NativeEngine`; ``dtype`` None is a packed file's own, else "auto"."""
     if dtype is None and not isinstance(checkpoint, PackedCheckpoint):
         dtype = "auto"
-    return NativeEngine(checkpoint, dtype=dtype, threads=threads, max_error=max_error)
+    return NativeEngine(checkpoint, dtype=dtype, keep=keep, threads=threads, max_error=max_error)

@@ -14,6 +14,7 @@ import numpy as np
 
 from bertpass.engines.base import check_dtype
 from bertpass.errors import UsageError
+from bertpass.model.plan import base_of
 
 if TYPE_CHECKING:
     from bertpass import _native
@@ -80,7 +81,11 @@ def explain(isa: str) -> dict[str, str]:
 
 def check(dtype: str, max_error: float | None) -> None:
     """UsageError where a precision or the error that "auto" allows cannot be."""
-    check_dtype("native", dtype, DTYPES)
+    base = base_of(dtype)
+    check_dtype("native", base, DTYPES)
+    if dtype != base and base not in COMPUTED:
+        raise UsageError(f"dtype='{base}' chooses a precision by itself, so no parts can be kept in another; give one "
+                         f"of {', '.join(COMPUTED)} beside keep.")
     if max_error is None:
         return
     if dtype != "auto":

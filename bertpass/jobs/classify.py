@@ -13,7 +13,7 @@ from bertpass.errors import UsageError
 from bertpass.jobs.described import labels_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.kinds import KINDS, Outputs, score, write
-from bertpass.jobs.predict import Dataset, collect
+from bertpass.jobs.predict import Dataset, Forward, collect
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
@@ -52,8 +52,11 @@ class ClassifierOptions(FinetuneOptions):
             raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
         if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
-        if self.only_inference and self.backend:
-            raise UsageError("--only_inference trains nothing: leave --workers and --comm_backend out.")
+        if (self.only_inference or self.only_calibration) and self.backend:
+            raise UsageError("--only_inference and --only_calibration train nothing: leave --workers and "
+                             "--comm_backend out.")
+        if self.only_inference and self.only_calibration:
+            raise UsageError("--only_inference and --only_calibration: give one of them.")
         if self.only_inference and not self.model_parameters:
             raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
         if not self.label_separator:
@@ -145,17 +148,25 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
     log.info("%s: %d training and %s development rows", task.name, len(splits.train),
              " + ".join(str(len(rows)) for rows in splits.dev.values()))
-    net = starting.network(start, devices, options.seed)
+    main = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
 
-    def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
-        forward = starting.inference(net, start, options.devices[0])
+    def run_with(forward: Forward, parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
         return {name: (collect(forward, data, options.dev_batch_size, tokenizer.pad_id, f"{doing} {name}"), data)
                 for name, data in parts.items()}
 
+    if options.only_calibration:
+        from bertpass.jobs import low_precision, only_calibration
+
+        judge = low_precision.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
+        return only_calibration.run(options, start, task.name, options.max_len, train.encodings, judge)
+    net = starting.network(start, devices, options.seed)
+
+    def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
+        return run_with(starting.inference(net, start, options.devices[0]), parts, doing)
+
     def evaluate() -> tuple[dict[str, float], float]:
         scores = score(task, outputs_of(dev, "evaluating"))
-        first = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
-        return scores, scores[first]
+        return scores, scores[main]
 
     def keep(metrics: dict[str, float]) -> None:
         starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len, metrics=metrics)

@@ -19,6 +19,8 @@ from bertpass.jobs import workload as work
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.measure import Latency
 from bertpass.jobs.precision import encoder_dtype
+from bertpass.jobs.predict import collect
+from bertpass.model.plan import base_of
 from bertpass.passes import select
 from bertpass.progress import Bar, log
 from bertpass.text.batching import batches
@@ -27,6 +29,7 @@ from bertpass.text.tasks import Task, get_task
 if TYPE_CHECKING:
     from bertpass.engines.mxnet_engine import MXNetEngine
     from bertpass.jobs.deploy_model import Deployed, Found
+    from bertpass.jobs.low_precision import Judge
 
 WARMUP = 2  # batches that are run and not timed
 
@@ -72,7 +75,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
     from bertpass.passes.library import Library
 
     encoder = encoder_dtype(options, passes) if options.gpu is None else "float32"
-    check_device(options.gpu, encoder if options.gpu is None else options.dtype)
+    check_device(options.gpu, base_of(encoder) if options.gpu is None else options.dtype)
     if options.custom_pass is not None:
         Library(options.custom_pass)
     found = find(options, task, [] if source is None else source.examples)
@@ -86,8 +89,16 @@ def run(options: DeployOptions) -> dict[str, Any]:
             task = dataclasses.replace(task, labels=tuple(found.labels))
         source = dataclasses.replace(source or work.read(options, task, found.labels), task=task)
         load = work.encode(source, found.tokenizer(), options)
-    deployed = export(options, found, passes, encoder)
+    rows, judge = [], None
+    if load is not None and task is not None and encoder != "float32":
+        judge = judge_of(options, task, load, found.tokenizer().pad_id)
+        rows = work.calibration_rows(options, task, found.tokenizer(), load)
+    deployed = export(options, found, passes, encoder, rows, judge)
     bundle = deployed.bundle
+    if options.only_calibration:
+        return _written(deployed, {"task": task.name if task else None, "model": found.model.source,
+                                   "exported": deployed.prefix, "settings": {"passes": deployed.report},
+                                   "command": machine.command()})
     engine = MXNetEngine.from_files(deployed.prefix, bundle.inputs, gpu=options.gpu, report={"passes": deployed.report})
     if task is None or source is None or load is None:
         return _single(options, asked or [], engine, deployed)
@@ -96,11 +107,30 @@ def run(options: DeployOptions) -> dict[str, Any]:
         engines["plain"] = MXNetEngine.from_files(deployed.plain, bundle.inputs, gpu=options.gpu)
     outputs, timings = _run_batches(engines, load, options, bundle.tokenizer().pad_id)
     result = _result(options, task, source, load, deployed, engine, outputs, timings)
-    folder = Path(deployed.prefix).parent
     if options.check_accuracy:
-        load.write(folder, outputs["passes"])
-    (folder / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        load.write(Path(deployed.prefix).parent, outputs["passes"])
+    return _written(deployed, result)
+
+
+def _written(deployed: Deployed, result: dict[str, Any]) -> dict[str, Any]:
+    """The result, once it is in result.json beside the deployed pair."""
+    path = Path(deployed.prefix).parent / "result.json"
+    path.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return result
+
+
+def judge_of(options: DeployOptions, task: Task, load: work.Workload, pad_id: int) -> Judge | None:
+    """What --max_metric_drop holds the model against: the metrics of all rows; UsageError where none has a label."""
+    from bertpass.jobs.low_precision import Judge
+
+    if options.max_metric_drop is None:
+        return None
+    score = load.score
+    if score is None:
+        raise UsageError("--max_metric_drop: these rows have no labels to compute a metric from; give a labelled "
+                         "--split or --eval_file.")
+    return Judge(lambda forward: score(collect(forward, load.dataset, options.test_batch_size, pad_id, "the metric")),
+                 task.main_metric, 100.0 if task.kind == "qa" else 1.0)
 
 
 def check_fit(options: DeployOptions, found: Found) -> None:

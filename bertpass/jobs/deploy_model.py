@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError, UsageError
+from bertpass.jobs import low_precision
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.kinds import KINDS
+from bertpass.jobs.low_precision import Judge
 from bertpass.jobs.starting import in_order, load
 from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
@@ -75,8 +77,13 @@ class Deployed:
 
 def prefix_of(options: DeployOptions, name: str) -> Path:
     """Where the deployed pair goes: --exported_model, else OUTPUT_DIR/TASK/TASK."""
+    return Path(options.exported_model) if options.exported_model else pair_prefix(options.output_dir, name)
+
+
+def pair_prefix(output_dir: str, name: str) -> Path:
+    """OUTPUT_DIR/TASK/TASK, for a name that a folder can have."""
     name = re.sub(r"[^\w.-]", "_", name)
-    return Path(options.exported_model) if options.exported_model else Path(options.output_dir) / name / name
+    return Path(output_dir) / name / name
 
 
 def check_own_folder(prefix: Path) -> None:
@@ -115,20 +122,27 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
     return Found(prefix, name, checkpoint)
 
 
-def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str) -> Deployed:
+def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str, rows: Sequence[Any] = (),
+           judge: Judge | None = None) -> Deployed:
     """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there.
 
-    A bundle for a CPU is float32, which plain MXNet runs there; ``encoder_dtype`` is for the pair's native_encoder.
+    A bundle for a CPU is float32, which plain MXNet runs there; ``encoder_dtype`` is for the pair. ``rows`` and
+    ``judge`` are for low precision, see :func:`bertpass.jobs.low_precision.lower`.
     """
     if isinstance(found.model, Bundle):
         return Deployed(str(found.prefix), found.model, {"passes": "as exported"})
     prefix = found.prefix
+    lowered = None
+    if encoder_dtype != "float32":
+        lowered = low_precision.lower(found.model, encoder_dtype, options, rows, judge)
     log.info("exporting %s as %s", found.model.source, prefix)
     bundle = export_bundle(found.model, prefix.parent / BUNDLE, task=found.name or found.head.kind,
                            dtype="float32" if options.gpu is None else options.dtype)
-    report = optimize(str(bundle.symbol_path).removesuffix("-symbol.json"), str(prefix), passes=passes,
-                      library=options.custom_pass, device="cpu" if options.gpu is None else "gpu",
-                      dtype=encoder_dtype)
+    plain = str(bundle.symbol_path).removesuffix("-symbol.json")
+    if lowered is not None:
+        return Deployed(str(prefix), bundle, lowered.write(plain, prefix, passes, options.custom_pass))
+    report = optimize(plain, str(prefix), passes=passes, library=options.custom_pass,
+                      device="cpu" if options.gpu is None else "gpu")
     log.info("%s", report)
     return Deployed(str(prefix), bundle, report.to_dict())
 

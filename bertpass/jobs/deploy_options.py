@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass.errors import PassError, UsageError
+from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.options import check_output_folder, flag, gpu_flag
 from bertpass.text.tasks import TASKS
 
 
 @dataclass
-class DeployOptions:
+class DeployOptions(LowPrecisionOptions):
     """The published script's flags mean what they meant there; the others are ours."""
 
     model_parameters: str | None = flag(None, "fine-tuned weights: net.params, a bundle or a Hugging Face folder; "
@@ -51,6 +52,8 @@ class DeployOptions:
     dtype: str = flag("float32", "precision of the inference; below float32 a CPU computes the encoder alone in it "
                       "(float16 there becomes bfloat16 or float32 and needs --custom_pass)", group="inference",
                       choices=("float32", "float16", "bfloat16", "int8"))
+    keep: list[str] = flag([], "layers, or products of layers, in another precision than --dtype, as 0=bfloat16 "
+                           "5.down=float32 (products: qkv, proj, up, down)", group="low precision")
     true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference")
     custom_pass: str | None = flag(None, "library of graph passes, usually bertpass_lib.so; MXNet loads it",
                                    group="inference", aliases=("--custom_pass_lib",))
@@ -76,6 +79,16 @@ class DeployOptions:
     def single(self) -> bool:
         """Whether one text or question is asked for instead of a data set."""
         return self.text is not None or self.question is not None
+
+    @property
+    def lowest(self) -> str:
+        """The precision that is asked for: --only_calibration means int8."""
+        return "int8" if self.only_calibration and self.dtype == "float32" else self.dtype
+
+    @property
+    def plan(self) -> str:
+        """The precision plan that the flags name."""
+        return ",".join((self.lowest, *self.keep))
 
     def check(self) -> None:
         """Checks that need neither a model nor data: files are there, flags fit together."""
@@ -107,6 +120,17 @@ class DeployOptions:
             raise UsageError("--text_pair needs --text.")
         if self.true_fp16 and self.dtype != "float16":
             raise UsageError("--true_fp16 needs --dtype float16.")
+        self.check_low_precision(self.lowest)
+        if self.engine == "mxnet" and self.single:
+            raise UsageError("--engine mxnet calibrates on a data set: leave --text and --question out.")
+        if self.keep and (self.lowest not in ("int8", "bfloat16") or self.engine == "mxnet"):
+            raise UsageError("--keep needs --dtype int8 or bfloat16 and --engine native.")
+        if self.max_metric_drop is not None and (self.only_infer or self.single or self.keep or self.gpu is not None):
+            raise UsageError("--max_metric_drop chooses a precision at the export, on a data set and on a CPU: leave "
+                             "--only_infer, --text, --question, --keep and --gpu out.")
+        if self.only_calibration and (self.only_infer or self.single or self.gpu is not None):
+            raise UsageError("--only_calibration writes a model for a CPU from a data set: leave --only_infer, --text, "
+                             "--question and --gpu out.")
         if self.exported_model is None:
             check_output_folder("output_dir", self.output_dir)
         else:

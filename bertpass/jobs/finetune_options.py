@@ -6,19 +6,21 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bertpass.errors import ModelError, UsageError
+from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.model.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
 FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
                   "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
-                  "comm_backend", "worker_timeout")
+                  "comm_backend", "worker_timeout", "only_calibration", "engine", "quantized_dtype", "calib_mode",
+                  "num_calib_batches", "max_metric_drop")
 OPTIMIZERS = ("bertadam", "adam", "sgd")
 COMM_BACKENDS = ("dist_sync", "horovod")
 
 
 @dataclass
-class FinetuneOptions:
+class FinetuneOptions(LowPrecisionOptions):
     """Flags of finetune_classifier.py and finetune_squad.py that mean the same in both."""
 
     bert_model: str = flag("bert_12_768_12", "model to start from: bert_12_768_12, bert_24_1024_16, distilbert, "
@@ -96,6 +98,14 @@ class FinetuneOptions:
                              "--workers and --gpus out.")
         if self.batch_size % self.accumulate:
             raise UsageError(f"--accumulate {self.accumulate}: must divide --batch_size {self.batch_size}.")
+        if self.only_calibration and not self.model_parameters:
+            raise UsageError("--only_calibration needs --model_parameters: the fine-tuned weights to write in int8.")
+        if self.only_calibration and self.gpu is not None:
+            raise UsageError("--only_calibration writes int8 for a CPU: leave --gpu out.")
+        if not self.only_calibration and (self.engine != "native" or self.max_metric_drop is not None):
+            raise UsageError("--engine and --max_metric_drop are about the model in int8: give --only_calibration with "
+                             "them.")
+        self.check_low_precision("int8" if self.only_calibration else "float32")
         check_output_folder("output_dir", self.output_dir)
         if self.resume:
             self._check_resume()

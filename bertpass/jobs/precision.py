@@ -21,9 +21,11 @@ def encoder_dtype(options: DeployOptions, passes: Sequence[str]) -> str:
     DeviceError
         Lower precision is asked for and nothing here computes in it: the pass, or for float16 the library, is missing.
     """
-    dtype = options.dtype
+    dtype = options.lowest
     if dtype == "float32" or options.only_infer:
         return "float32"
+    if options.engine == "mxnet":
+        return dtype
     if dtype == "float16" and options.custom_pass is None:
         raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or --custom_pass "
                           "bertpass_lib.so, whose encoder computes it in bfloat16 or float32, or --dtype float32 on "
@@ -32,7 +34,7 @@ def encoder_dtype(options: DeployOptions, passes: Sequence[str]) -> str:
         raise DeviceError(f"--dtype {dtype}: on a CPU only the pass {NATIVE_ENCODER} computes in it; add it to "
                           "--passes, or give --gpu ID or --dtype float32.")
     if dtype != "float16":
-        return dtype
+        return options.plan
     instructions = _native.selected()
     computed = "bfloat16" if "bf16" in instructions or "amx" in instructions else "float32"
     log.info("--dtype float16: the encoder is computed in %s, the fastest that this CPU has for it (%s).", computed,

@@ -12,6 +12,7 @@ from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import (
     AnswerOptions,
     Dataset,
+    Forward,
     answers,
     collect,
     encode_questions,
@@ -46,8 +47,11 @@ class SquadOptions(FinetuneOptions):
 
     def check(self) -> None:
         super().check()
-        if self.only_predict and self.backend:
-            raise UsageError("--only_predict trains nothing: leave --workers and --comm_backend out.")
+        if (self.only_predict or self.only_calibration) and self.backend:
+            raise UsageError("--only_predict and --only_calibration train nothing: leave --workers and --comm_backend "
+                             "out.")
+        if self.only_predict and self.only_calibration:
+            raise UsageError("--only_predict and --only_calibration: give one of them.")
         if self.only_predict and not self.model_parameters:
             raise UsageError("--only_predict needs --model_parameters: there is nothing to answer with.")
         if bool(self.train_file) != bool(self.dev_file) and not self.only_predict:
@@ -108,6 +112,15 @@ def run(options: SquadOptions) -> dict[str, Any]:
     folder = Path(options.output_dir)
     start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
+    if options.only_calibration:
+        from bertpass.jobs import low_precision, only_calibration
+
+        def scores_of(forward: Forward) -> dict[str, float]:
+            outputs = collect(forward, dev, options.test_batch_size, tokenizer.pad_id, "answering")
+            return score_answers(dev_data, answers(dev_data, dev, outputs, answering))
+
+        return only_calibration.run(options, start, "QA", options.max_seq_length, (train or dev).encodings,
+                                    low_precision.Judge(scores_of, "f1", 100.0))
     net = starting.network(start, devices, options.seed)
 
     def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,8 @@ import numpy as np
 
 from bertpass.errors import DataError, UsageError
 from bertpass.jobs import kinds
+from bertpass.jobs.calibration_rows import BATCH, spread
+from bertpass.jobs.calibration_rows import calibration_rows as rows_for
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.predict import (
     AnswerOptions,
@@ -20,13 +23,14 @@ from bertpass.jobs.predict import (
     score_answers,
     write_answers,
 )
+from bertpass.progress import log
 from bertpass.text import tasks
 from bertpass.text.download import download
 from bertpass.text.files import read_lines
 from bertpass.text.readers import Example, read_own, read_task_file
 from bertpass.text.squad import SquadData, read_squad
 from bertpass.text.tasks import Task, find_split, get_task, stem
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokenizer import Encoding, Tokenizer
 
 Outputs = Sequence[np.ndarray]
 
@@ -128,6 +132,22 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
     whole = Dataset([row for data in parts.values() for row in data.encodings],
                     per_token=any(data.per_token for data in parts.values()))
     return Workload(whole, len(source.examples), scored if all(map(kind.labelled, parts.values())) else None, written)
+
+
+def calibration_rows(options: DeployOptions, task: Task, tokenizer: Tokenizer, load: Workload) -> list[Encoding]:
+    """Encoded rows of the training split where it is there, else of the rows that are run, which need no labels."""
+    count = options.num_calib_batches * BATCH
+    if not options.eval_file and options.split != "train":
+        try:
+            source = read(dataclasses.replace(options, split="train"), task, None)
+        except DataError:
+            log.info("calibrating on the rows that are run: there is no training split of %s", task.name)
+        else:
+            asked = source.questions
+            few = asked and SquadData(tuple(spread(asked.questions, count)), asked.version_2)
+            parts = {name: spread(rows, count) for name, rows in source.parts.items()}
+            load = encode(Source(task, source.files, parts, few), tokenizer, options)
+    return rows_for(load.dataset.encodings, options.num_calib_batches)
 
 
 def answer_options(options: DeployOptions, max_length: int) -> AnswerOptions:

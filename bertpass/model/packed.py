@@ -1,9 +1,10 @@
 """A model in one file for the native engine: mapped, not copied, so that loading takes milliseconds.
 
-It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them, in one precision;
+It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them;
 the tables, norms and the head are float32 arrays by the names of :mod:`bertpass.model.parameters`; ``tokenizer.json``
 (uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
-config, head, labels, max_length, dtype, special_tokens and source. ``bertpass/csrc/capi`` reads the same file.
+config, head, labels, max_length, dtype (a precision plan), special_tokens and source. ``bertpass/csrc/capi`` reads the
+same file.
 """
 
 from __future__ import annotations
@@ -23,19 +24,22 @@ from bertpass.model.record import Checkpoint, PackedCheckpoint
 from bertpass.text.tokenizer import Tokenizer
 
 FORMAT = "bertpass packed model"
-VERSION = "1"
+VERSION = "2"
 SUFFIX = ".safetensors"
 LAYERS, TOKENIZER = "layers", "tokenizer.json"
 _CELLS = ".transformer_cells."
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, threads: int = 1) -> None:
-    """Pack a checkpoint's network in a precision of the native engine and write it; the file appears whole or not.
+    """Pack a checkpoint's network in a precision of the native engine, or by a plan of several
+    (:mod:`bertpass.model.plan`), and write it; the file appears whole or not.
 
     Raises
     ------
     ModelError
         The weights do not fit the network, or the file cannot be written.
+    UsageError
+        The plan does not fit the network.
     """
     from bertpass import _native  # here, because reading needs no code of the engine
 
@@ -43,6 +47,7 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, thre
     wanted = parameters.shapes(config, checkpoint.head)
     arrays = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
     parameters.check(arrays, wanted, checkpoint.source or "the checkpoint")
+    arrays |= parameters.factors_of(checkpoint.params)
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
     layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
     tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}

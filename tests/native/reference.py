@@ -123,12 +123,13 @@ def precision(dtype: str, isa: str) -> Precision:
             "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse)}[dtype]
 
 
-def token_states(checkpoint: Checkpoint, ids, types, low: Precision = EXACT):
-    """(tokens, units) of one sequence."""
+def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable = EXACT):
+    """(tokens, units) of one sequence; ``low`` is a precision, or gives that of each part ("LAYER.PRODUCT")."""
+    of = low if callable(low) else lambda part: low
     config, params = checkpoint.config, {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
     root, heads = config.root, config.num_heads
 
-    def dense(x, name, scale=1.0):
+    def dense(x, name, low, scale=1.0):
         weight = low.weights(params[f"{name}.weight"] * scale).T.astype(np.float64)
         return low.activations(x) @ weight + params[f"{name}.bias"] * scale
 
@@ -143,13 +144,14 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision = EXACT):
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         scales = {"query": np.sqrt(heads / config.units), "key": 1.0, "value": 1.0}
-        q, k, v = (low.attention(dense(x, f"{cell}.attention_cell.proj_{part}", s)).astype(np.float64)
+        qkv, proj, up, down = (of(f"{layer}.{name}") for name in ("qkv", "proj", "up", "down"))
+        q, k, v = (qkv.attention(dense(x, f"{cell}.attention_cell.proj_{part}", qkv, s)).astype(np.float64)
                    .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
-        mixed = (softmax(q @ k.transpose(0, 2, 1), low.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
-        x = norm(x + dense(mixed, f"{cell}.proj"), f"{cell}.layer_norm")
-        activation = low.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
-        inner = activation(dense(x, f"{cell}.ffn.ffn_1"))
-        x = norm(x + dense(inner, f"{cell}.ffn.ffn_2"), f"{cell}.ffn.layer_norm")
+        mixed = (softmax(q @ k.transpose(0, 2, 1), qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
+        x = norm(x + dense(mixed, f"{cell}.proj", proj), f"{cell}.layer_norm")
+        activation = down.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
+        inner = activation(dense(x, f"{cell}.ffn.ffn_1", up))
+        x = norm(x + dense(inner, f"{cell}.ffn.ffn_2", down), f"{cell}.ffn.layer_norm")
     return x
 
 

@@ -11,7 +11,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kFormat[] = "bertpass packed model", kVersion[] = "1", kLayers[] = "layers";
+constexpr char kFormat[] = "bertpass packed model", kVersion[] = "2", kLayers[] = "layers";
 constexpr Index kMost = 1 << 20;                // of any width: the bytes of every table stay within 64 bits
 constexpr Index kMostTokens = (1LL << 31) - 1;  // of a vocabulary, whose ids are 32-bit
 
@@ -117,8 +117,8 @@ LoadedModel load_packed_model(const std::string& path, int threads, const std::s
       throw std::invalid_argument("it has format version '" + says("format_version") + "' and this library reads " +
                                   kVersion + "; pack the model again");
     const ModelConfig config = config_of(Json::parse(says("model"), nullptr, false));
-    // The type is that of the packed layers.
-    return {config, std::make_unique<Model>(config, weights_of(content, file.data), Type::float32, threads, isa)};
+    // The types are those of the packed layers, whatever is asked for.
+    return {config, std::make_unique<Model>(config, weights_of(content, file.data), "float32", threads, isa)};
   } catch (const std::invalid_argument& error) {
     throw FileError(path + ": " + error.what() + ".");
   } catch (const WeightError& error) {

@@ -16,7 +16,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
                       Index length, const Ragged& ragged, Workspace& work) const {
   const Index group = std::min(ragged.tokens(), std::max(kGroupTokens, ragged.longest()));
   const Widths& widths = layers.shape().widths;
-  work.shape(kernels, widths, layers.shape().type, ragged.tokens(), group, ragged.longest(), team.threads());
+  work.shape(kernels, widths, layers.shape().types, ragged.tokens(), group, ragged.longest(), team.threads());
   const double amount = 4.0 * static_cast<double>(ragged.tokens() * widths.units);
   team.loop(ragged.sequences(), amount, [&](Index s, int) {
     for (Index t = 0; t < ragged.length(s); ++t) {
@@ -24,7 +24,8 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
       tables.sum(kernels, ids[at], t, types ? types[at] : 0, work.stream.floats(ragged.start(s) + t));
     }
   });
-  embedding_norm.apply(kernels, team, work.stream, ragged.tokens(), work.stream, work.low);
+  embedding_norm.apply(kernels, team, work.stream, ragged.tokens(), work.stream,
+                       work.lowered(layers.layers().front().reads(), 0));
   work.lap(Stage::embedding);
   for (const Layer& layer : layers.layers()) {
     for (Index first = 0, last; first < ragged.sequences(); first = last) {

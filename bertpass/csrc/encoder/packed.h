@@ -1,6 +1,6 @@
 // All layers of an encoder in one piece of memory: what is kept in files and handed from process to process.
 //
-// A header, then the layers. The layout is the same for every instruction set. Begins on a cache line for speed; any
+// A header, the types of every layer's products, then the layers. The layout is the same for every instruction set. Begins on a cache line for speed; any
 // address is right.
 #pragma once
 
@@ -16,7 +16,7 @@ struct LayersShape {
   Index layers = 0;
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;
-  Type type = Type::float32;
+  std::vector<LayerTypes> types;  // of each layer
 };
 
 // Memory that holds no packed layers; the text is a sentence.

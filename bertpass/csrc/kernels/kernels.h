@@ -91,8 +91,9 @@ struct Kernels {
   // out = (x - mean) / sqrt(variance + epsilon) * gamma + beta for one row; x may be out. low: its bfloat16, or null.
   void (*layer_norm)(const float* x, const float* gamma, const float* beta, float epsilon, Index columns, float* out,
                      bf16* low);
-  // The row in unsigned bytes between its least and its largest element (and zero).
-  RowScale (*quantize)(const float* x, Index columns, std::uint8_t* out);
+  // The row in unsigned bytes between its least and its largest element (and zero), once each element is multiplied by
+  // its factor, where there are factors.
+  RowScale (*quantize)(const float* x, const float* factors, Index columns, std::uint8_t* out);
   // out = a + b + c, or a + b where c is null.
   void (*add)(const float* a, const float* b, const float* c, Index columns, float* out);
   // The mean over the rows.

@@ -128,11 +128,12 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float eps
   }
 }
 
-RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
+RowScale quantize(const float* x, const float* factors, Index columns, std::uint8_t* out) {
+  const auto at = [&](Index j) { return factors ? x[j] * factors[j] : x[j]; };
   float least = 0, most = 0;
   for (Index j = 0; j < columns; ++j) {
-    least = x[j] < least ? x[j] : least;
-    most = x[j] > most ? x[j] : most;
+    least = at(j) < least ? at(j) : least;
+    most = at(j) > most ? at(j) : most;
   }
   const float range = most - least;
   if (!(range <= std::numeric_limits<float>::max())) {  // infinite: no number stays one
@@ -142,7 +143,7 @@ RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
   const float scale = range > kNothing ? range / 255 : 1, inverse = 1 / scale;
   const float zero = std::nearbyint(-least * inverse);
   for (Index j = 0; j < columns; ++j) {
-    const float u = std::nearbyint(x[j] * inverse) + zero;
+    const float u = std::nearbyint(at(j) * inverse) + zero;
     out[j] = static_cast<std::uint8_t>(u > 0 ? u < 255 ? u : 255 : 0);
   }
   return {scale, static_cast<std::int32_t>(zero)};

@@ -345,10 +345,14 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float eps
   }
 }
 
-RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
+RowScale quantize(const float* x, const float* factors, Index columns, std::uint8_t* out) {
+  const auto at = [&](Index j) {  // zeros past the row
+    const V v = load_some(x + j, columns - j);
+    return factors ? Vector::mul(v, load_some(factors + j, columns - j)) : v;
+  };
   V low = Vector::zero(), high = Vector::zero();
   for (Index j = 0; j < columns; j += W) {
-    const V v = load_some(x + j, columns - j);  // zeros past the row
+    const V v = at(j);
     low = Vector::min(v, low);
     high = Vector::max(v, high);
   }
@@ -358,7 +362,7 @@ RowScale quantize(const float* x, Index columns, std::uint8_t* out) {
   const float zero = finite ? __builtin_nearbyintf(-least * (1 / scale)) : 0;
   const V factor = Vector::set(1 / scale), offset = Vector::set(zero);
   for (Index j = 0; j < columns; j += W) {
-    const V u = Vector::add(Vector::round(Vector::mul(load_some(x + j, columns - j), factor)), offset);
+    const V u = Vector::add(Vector::round(Vector::mul(at(j), factor)), offset);
     Vector::store_bytes(out + j, Vector::min(Vector::max(u, Vector::zero()), Vector::set(255)), columns - j);
   }
   return {scale, static_cast<std::int32_t>(zero)};

@@ -13,11 +13,11 @@ namespace {
 struct Parts {
   Index qkv = 0, proj, up, down, norms, end;
 
-  Parts(Type type, const Widths& w)
-      : proj(qkv + Linear::bytes(type, 3 * w.units, w.units)),
-        up(proj + Linear::bytes(type, w.units, w.units)),
-        down(up + Linear::bytes(type, w.hidden, w.units)),
-        norms(down + Linear::bytes(type, w.units, w.hidden)),
+  Parts(const LayerTypes& types, const Widths& w)
+      : proj(qkv + Linear::bytes(types.qkv, 3 * w.units, w.units)),
+        up(proj + Linear::bytes(types.proj, w.units, w.units)),
+        down(up + Linear::bytes(types.up, w.hidden, w.units)),
+        norms(down + Linear::bytes(types.down, w.units, w.hidden)),
         end(norms + round_up(4 * w.units * static_cast<Index>(sizeof(float)), kLine)) {}
 };
 
@@ -37,35 +37,40 @@ void pack_attention(Type type, const Widths& widths, const LayerWeights& weights
       std::transform(vectors[part] + head * size, vectors[part] + (head + 1) * size, biases.begin() + row, scaled);
     }
   }
-  Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out);
+  Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out, weights.factors);
 }
 
 }  // namespace
 
-Layer::Layer(Type type, const Widths& widths, Activation activation, float epsilon, const void* packed)
-    : activation_(activation == Activation::gelu && type != Type::float32 ? Activation::gelu_coarse : activation) {
-  const Parts at(type, widths);
+Layer::Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed)
+    : types_(types),
+      // what it gives is rounded to what the last product reads
+      activation_(activation == Activation::gelu && types.down != Type::float32 ? Activation::gelu_coarse
+                                                                                : activation) {
+  const Parts at(types, widths);
   const char* start = static_cast<const char*>(packed);
   const Index units = widths.units, hidden = widths.hidden;
-  qkv_ = Linear(type, 3 * units, units, start + at.qkv);
-  proj_ = Linear(type, units, units, start + at.proj);
-  up_ = Linear(type, hidden, units, start + at.up);
-  down_ = Linear(type, units, hidden, start + at.down);
+  qkv_ = Linear(types.qkv, 3 * units, units, start + at.qkv);
+  proj_ = Linear(types.proj, units, units, start + at.proj);
+  up_ = Linear(types.up, hidden, units, start + at.up);
+  down_ = Linear(types.down, units, hidden, start + at.down);
   const float* norms = reinterpret_cast<const float*>(start + at.norms);
   attention_norm_ = {norms, norms + units, units, epsilon};
   output_norm_ = {norms + 2 * units, norms + 3 * units, units, epsilon};
 }
 
-Index Layer::bytes(Type type, const Widths& widths) { return Parts(type, widths).end; }
+Index Layer::bytes(const LayerTypes& types, const Widths& widths) { return Parts(types, widths).end; }
 
-void Layer::pack(Type type, const Widths& widths, const LayerWeights& weights, void* out) {
-  const Parts at(type, widths);
+void Layer::pack(const LayerTypes& types, const Widths& widths, const LayerWeights& weights, void* out) {
+  const Parts at(types, widths);
   char* start = static_cast<char*>(out);
   const Index units = widths.units, hidden = widths.hidden;
-  pack_attention(type, widths, weights, start + at.qkv);
-  Linear::pack(type, weights.proj, weights.proj_bias, units, units, start + at.proj);
-  Linear::pack(type, weights.up, weights.up_bias, hidden, units, start + at.up);
-  Linear::pack(type, weights.down, weights.down_bias, units, hidden, start + at.down);
+  const float* const factors = weights.factors;
+  const auto of = [&](Index first) { return factors ? factors + first : nullptr; };
+  pack_attention(types.qkv, widths, weights, start + at.qkv);
+  Linear::pack(types.proj, weights.proj, weights.proj_bias, units, units, start + at.proj, of(units));
+  Linear::pack(types.up, weights.up, weights.up_bias, hidden, units, start + at.up, of(2 * units));
+  Linear::pack(types.down, weights.down, weights.down_bias, units, hidden, start + at.down, of(3 * units));
   float* norm = reinterpret_cast<float*>(start + at.norms);
   for (const float* vector :
        {weights.attention_gamma, weights.attention_beta, weights.output_gamma, weights.output_beta})
@@ -74,32 +79,38 @@ void Layer::pack(Type type, const Widths& widths, const LayerWeights& weights, v
 
 void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
                     Index sequences, const Workspace& work) const {
-  const Index rows = offsets[sequences] - offsets[0];
-  const bool bytes = work.low.type == Type::int8;
-  const Rows stream = work.stream.from(offsets[0]), low = work.low.from(offsets[0]);
-  const Rows& input = low.data ? low : stream;  // what a matrix product reads: in the type of the weights
-  qkv_.apply(kernels, team, input, rows, Activation::none, {}, work.qkv);
+  const Index first = offsets[0], rows = offsets[sequences] - first;
+  const Rows stream = work.stream.from(first);
+  // The residual stream as a product reads it; a normalisation has written it so.
+  const auto input = [&](const Linear& product) {
+    return product.reads().type == Type::float32 ? stream : work.lowered(product.reads(), first);
+  };
+  // Other rows as a product reads them, which are in the type before() it.
+  const auto ready = [&](const Rows& x, Type type, Index columns, const Rows& bytes) {
+    if (type != Type::int8) return x;
+    quantize(kernels, team, x, rows, columns, bytes);
+    work.lap(Stage::quantize);
+    return bytes;
+  };
+  const Rows qkv = work.qkv.as({attention_type(kernels, types_.qkv)}), mixed = work.mixed.as({before(types_.proj)});
+  qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv);
   work.lap(Stage::qkv);
-  attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), work.qkv, work.mixed, work.scratch,
+  attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
             work.scratch_of_a_thread);
   work.lap(Stage::attention);
-  if (bytes) {
-    quantize(kernels, team, work.mixed, rows, widths.units, low);  // qkv has read what was there
-    work.lap(Stage::quantize);
-  }
-  proj_.apply(kernels, team, bytes ? low : work.mixed, rows, Activation::none, stream, work.sum);
+  // qkv has read what was in `low`
+  const Rows heads = ready(mixed, types_.proj, widths.units, work.lowered(proj_.reads(), first));
+  proj_.apply(kernels, team, heads, rows, Activation::none, stream, work.sum);
   work.lap(Stage::projection);
-  attention_norm_.apply(kernels, team, work.sum, rows, stream, low);
+  attention_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(up_.reads(), first));
   work.lap(Stage::norm);
-  up_.apply(kernels, team, input, rows, activation_, {}, work.hidden);
+  const Rows hidden = work.hidden.as({before(types_.down)});
+  up_.apply(kernels, team, input(up_), rows, activation_, {}, hidden);
   work.lap(Stage::up);
-  if (bytes) {
-    quantize(kernels, team, work.hidden, rows, widths.hidden, work.hidden_low);
-    work.lap(Stage::quantize);
-  }
-  down_.apply(kernels, team, bytes ? work.hidden_low : work.hidden, rows, Activation::none, stream, work.sum);
+  const Rows inner = ready(hidden, types_.down, widths.hidden, work.hidden_low.as(down_.reads()));
+  down_.apply(kernels, team, inner, rows, Activation::none, stream, work.sum);
   work.lap(Stage::down);
-  output_norm_.apply(kernels, team, work.sum, rows, stream, low);
+  output_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(next_, first));
   work.lap(Stage::norm);
 }
 

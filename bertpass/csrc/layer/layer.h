@@ -13,16 +13,24 @@ struct LayerWeights {
   const float *proj, *proj_bias, *attention_gamma, *attention_beta;       // (units, units), (units)
   const float *up, *up_bias;                                              // (hidden, units), (hidden)
   const float *down, *down_bias, *output_gamma, *output_beta;             // (units, hidden), (units)
+  const float* factors;  // of int8: those of qkv, proj, up (units each) and down (hidden), or null; see Linear::pack
 };
+
+// How the factors of int8 are named among a model's parameters: after the layer's last normalisation.
+inline constexpr const char* kFactors = ".int8_factors";
 
 // A view of packed weights.
 class Layer {
  public:
   // Of what pack() has written to `packed`.
-  Layer(Type type, const Widths& widths, Activation activation, float epsilon, const void* packed);
+  Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed);
 
-  static Index bytes(Type type, const Widths& widths);
-  static void pack(Type type, const Widths& widths, const LayerWeights& weights, void* out);
+  // What the layer after this one reads, which this one has to write; nothing where there is none.
+  void followed_by(const Layer& next) { next_ = next.reads(); }
+  Reads reads() const { return qkv_.reads(); }
+
+  static Index bytes(const LayerTypes& types, const Widths& widths);
+  static void pack(const LayerTypes& types, const Widths& widths, const LayerWeights& weights, void* out);
 
   // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
   // to offsets[s + 1] - 1.
@@ -30,6 +38,8 @@ class Layer {
                const Workspace& work) const;
 
  private:
+  LayerTypes types_;
+  Reads next_;
   Activation activation_;
   Linear qkv_;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
   Linear proj_;  // (units, units)

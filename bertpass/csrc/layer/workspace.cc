@@ -7,39 +7,43 @@
 namespace bertpass::native {
 namespace {
 
-Index bytes(const Rows& matrix, Index rows) { return matrix.stride * size_of(matrix.type) * rows; }
-
-Index scale_bytes(const Rows& matrix, Index rows) {
-  return matrix.type == Type::int8 ? round_up(rows * static_cast<Index>(sizeof(RowScale)), kLine) : 0;
+// Make the rows of an area long enough for `columns` of a type.
+void widen(Area& area, Index columns, Type type) {
+  area.row_bytes = std::max(area.row_bytes, stride_of(columns, size_of(type)) * size_of(type));
 }
 
 }  // namespace
 
-void Workspace::shape(const Kernels& kernels, const Widths& widths, Type type, Index tokens, Index group,
-                      Index longest, int threads) {
-  // Activations between two matrix products: bytes need the whole row first.
-  const Type between = type == Type::bfloat16 ? Type::bfloat16 : Type::float32;
-  // Products of attention: never in bytes, and in bfloat16 beside them only where that is fast.
-  const Type products = type == Type::int8 && kernels.fast_bf16 ? Type::bfloat16 : between;
-  const auto sized = [](Index columns, Type of) { return Rows{nullptr, stride_of(columns, size_of(of)), of, nullptr}; };
-  stream = sum = sized(widths.units, Type::float32);
-  low = sized(widths.units, type);
-  qkv = sized(3 * widths.units, products);
-  mixed = sized(widths.units, between);
-  hidden = sized(widths.hidden, between);
-  hidden_low = sized(widths.hidden, Type::int8);
-  scratch_of_a_thread = attention_scratch(kernels, products, longest, widths.head_size());
+void Workspace::shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
+                      Index group, Index longest, int threads) {
+  low = qkv = mixed = hidden = hidden_low = {};
+  scratch_of_a_thread = 0;
+  for (const LayerTypes& layer : types) {
+    const Type products = attention_type(kernels, layer.qkv);
+    widen(qkv, 3 * widths.units, products);
+    widen(mixed, widths.units, before(layer.proj));
+    widen(hidden, widths.hidden, before(layer.down));
+    for (const Type type : {layer.qkv, layer.up})
+      if (type != Type::float32) widen(low, widths.units, type);
+    if (layer.proj == Type::int8) widen(low, widths.units, Type::int8);
+    if (layer.down == Type::int8) widen(hidden_low, widths.hidden, Type::int8);
+    scratch_of_a_thread =
+        std::max(scratch_of_a_thread, attention_scratch(kernels, products, longest, widths.head_size()));
+  }
+  stream = sum = Rows{nullptr, stride_of(widths.units, sizeof(float)), Type::float32, nullptr};
 
-  const bool lower = type != Type::float32, quantized = type == Type::int8;
-  const Index shared = std::max(bytes(qkv, group), bytes(hidden, group));
-  const Index sizes[] = {bytes(stream, tokens),
-                         lower ? bytes(low, tokens) : 0,
-                         lower ? scale_bytes(low, tokens) : 0,
-                         bytes(sum, group),
-                         bytes(mixed, group),
-                         shared,
-                         quantized ? bytes(hidden_low, group) : 0,
-                         quantized ? scale_bytes(hidden_low, group) : 0,
+  const auto scales = [](const Area& area, Index rows) {
+    return area.row_bytes ? round_up(rows * static_cast<Index>(sizeof(RowScale)), kLine) : 0;
+  };
+  const Index row = stream.stride * static_cast<Index>(sizeof(float));
+  const Index sizes[] = {row * tokens,
+                         low.row_bytes * tokens,
+                         scales(low, tokens),
+                         row * group,
+                         mixed.row_bytes * group,
+                         std::max(qkv.row_bytes, hidden.row_bytes) * group,
+                         hidden_low.row_bytes * group,
+                         scales(hidden_low, group),
                          scratch_of_a_thread * threads};
   Index total = 0;
   for (const Index size : sizes) total += size;

@@ -4,11 +4,12 @@
 
 namespace bertpass::native {
 
-Model::Model(const ModelConfig& config, const Weights& weights, Type type, int threads, const std::string& isa)
+Model::Model(const ModelConfig& config, const Weights& weights, const std::string& plan, int threads,
+             const std::string& isa)
     : kernels_(select_kernels(isa)),
       config_(config),
       team_(threads),
-      owned_(read_encoder(weights, team_, type, config)),
+      owned_(read_encoder(weights, team_, plan, config)),
       head_(weights, kernels_, config) {}
 
 template <class Use>

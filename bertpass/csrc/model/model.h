@@ -12,9 +12,10 @@ namespace bertpass::native {
 
 class Model {
  public:
-  // Packs the weights; tensors without an owner can go afterwards. `isa` as in select_kernels. Throws WeightError and
-  // PackedError.
-  Model(const ModelConfig& config, const Weights& weights, Type type, int threads, const std::string& isa);
+  // Packs the weights; tensors without an owner can go afterwards. `plan` as in layer/types.h, `isa` as in
+  // select_kernels. Throws WeightError, PackedError and PlanError.
+  Model(const ModelConfig& config, const Weights& weights, const std::string& plan, int threads,
+        const std::string& isa);
 
   // ids and types: (sequences, length); types may be null and are ignored by families that have none. lengths:
   // (sequences), from 1 to length. outputs: float32 memory of output_shapes(). No allocation where no batch was larger

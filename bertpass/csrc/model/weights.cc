@@ -50,6 +50,8 @@ LayerWeights layer_weights(const Weights& weights, const std::string& cell, Inde
   w.down_bias = vector(".ffn.ffn_2.bias", units);
   w.output_gamma = vector(".ffn.layer_norm.gamma", units);
   w.output_beta = vector(".ffn.layer_norm.beta", units);
+  const std::string factors = cell + ".ffn.layer_norm" + kFactors;
+  w.factors = weights.has(factors) ? weights.get(factors, {3 * units + hidden}).data : nullptr;
   return w;
 }
 
@@ -81,16 +83,21 @@ Linear read_linear(const Weights& weights, const std::string& name, Index column
   return Linear(Type::float32, columns, depth, memory.as<char>());
 }
 
-LayersSource layers_source(const Weights& weights, Type type, const ModelConfig& config) {
-  LayersSource source{
-      {{config.units, config.hidden, config.heads}, config.layers, config.epsilon, config.activation, type}, {}};
+LayersSource layers_source(const Weights& weights, const std::string& plan, const ModelConfig& config) {
+  LayersSource source{{{config.units, config.hidden, config.heads},
+                       config.layers,
+                       config.epsilon,
+                       config.activation,
+                       read_plan(plan, config.layers)},
+                      {}};
   const std::string cells = root_of(config) + ".encoder.transformer_cells.";
   for (Index number = 0; number < config.layers; ++number)
     source.layers.push_back(layer_weights(weights, cells + std::to_string(number), config.units, config.hidden));
   return source;
 }
 
-OwnedEncoder read_encoder(const Weights& weights, const Team& team, Type type, const ModelConfig& config) {
+OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::string& plan,
+                          const ModelConfig& config) {
   const std::string root = root_of(config);
   const Index units = config.units;
   OwnedEncoder made;
@@ -109,7 +116,7 @@ OwnedEncoder read_encoder(const Weights& weights, const Team& team, Type type, c
     encoder.layers = view(weights.packed(), config);
     return made;
   }
-  const LayersSource source = layers_source(weights, type, config);
+  const LayersSource source = layers_source(weights, plan, config);
   const auto memory = std::make_shared<Memory>(packed_bytes(source.shape));
   pack_layers(team, source.shape, source.layers.data(), memory->as<char>());
   encoder.layers = PackedLayers(memory->as<char>(), memory->bytes());

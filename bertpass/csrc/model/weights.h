@@ -30,6 +30,7 @@ class Weights {
   explicit Weights(std::map<std::string, Tensor> tensors, Packed packed = {})
       : tensors_(std::move(tensors)), packed_(std::move(packed)) {}
 
+  bool has(const std::string& name) const { return tensors_.count(name) > 0; }
   // A tensor of this shape; WeightError where there is none.
   const Tensor& get(const std::string& name, const std::vector<Index>& shape) const;
   const Packed& packed() const { return packed_; }
@@ -42,12 +43,12 @@ class Weights {
 // NAME.weight (columns, depth) and NAME.bias (columns) in float32, packed into `memory`.
 Linear read_linear(const Weights& weights, const std::string& name, Index columns, Index depth, Memory& memory);
 
-// What its layers need, views of the weights. Throws WeightError.
+// What its layers need, views of the weights; plan as in layer/types.h. Throws WeightError, PlanError.
 struct LayersSource {
   LayersShape shape;
   std::vector<LayerWeights> layers;
 };
-LayersSource layers_source(const Weights& weights, Type type, const ModelConfig& config);
+LayersSource layers_source(const Weights& weights, const std::string& plan, const ModelConfig& config);
 
 // An encoder and what it views: the tables where they are, if these have an owner, else a copy; the layers packed.
 struct OwnedEncoder {
@@ -55,7 +56,7 @@ struct OwnedEncoder {
   std::vector<std::shared_ptr<const void>> kept;
 };
 
-// type: of the layers; ignored where they are packed already. Throws WeightError, PackedError.
-OwnedEncoder read_encoder(const Weights& weights, const Team& team, Type type, const ModelConfig& config);
+// plan: as in layer/types.h; ignored where the layers are packed already. Throws WeightError, PackedError, PlanError.
+OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::string& plan, const ModelConfig& config);
 
 }  // namespace bertpass::native

@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <algorithm>
+#include <vector>
 
 #include "ops/pack.h"
 
@@ -11,8 +12,8 @@ namespace {
 // (AMD Zen 2 to 5 have 0.5 to 1 MiB, Intel's servers 1 to 2 MiB).
 constexpr Index kActivationBytes = 512 * 1024;
 
-// Bytes of one number for each column: bias, scales, sums.
-Index vector_bytes(Index columns) { return round_up(columns, kPanel) * static_cast<Index>(sizeof(float)); }
+// Bytes of one number for each column or each element of the depth.
+Index vector_bytes(Index count) { return round_up(count, kPanel) * static_cast<Index>(sizeof(float)); }
 
 void (*gemm_of(const Kernels& kernels, Type type))(const Gemm&) {
   switch (type) {
@@ -31,29 +32,38 @@ Linear::Linear(Type type, Index columns, Index depth, const void* packed)
   if (type == Type::int8) {
     scales_ = reinterpret_cast<const float*>(next);
     sums_ = reinterpret_cast<const std::int32_t*>(next + vector_bytes(columns));
-    next += 2 * vector_bytes(columns);
+    factors_ = reinterpret_cast<const float*>(next + 2 * vector_bytes(columns));
+    next += 2 * vector_bytes(columns) + vector_bytes(depth);
   }
   panels_ = next;
 }
 
 Index Linear::bytes(Type type, Index columns, Index depth) {
-  const Index vectors = type == Type::int8 ? 3 : 1;
-  return vectors * vector_bytes(columns) + round_up(packed_size(depth, columns, type) * size_of(type), kLine);
+  const Index vectors = type == Type::int8 ? 3 * vector_bytes(columns) + vector_bytes(depth) : vector_bytes(columns);
+  return vectors + round_up(packed_size(depth, columns, type) * size_of(type), kLine);
 }
 
-void Linear::pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out) {
+void Linear::pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out,
+                  const float* factors) {
   const Linear made(type, columns, depth, out);
   float* biases = static_cast<float*>(out);
   std::fill(biases, biases + round_up(columns, kPanel), 0.0f);
   if (bias) std::copy(bias, bias + columns, biases);
-  void* panels = const_cast<void*>(made.panels_);  // within `out`, as the scales and the sums are
+  void* panels = const_cast<void*>(made.panels_);  // within `out`, as the other parts are
   switch (type) {
     case Type::float32: return native::pack(weight, 1, depth, depth, columns, static_cast<float*>(panels));
     case Type::bfloat16: return native::pack(weight, 1, depth, depth, columns, static_cast<bf16*>(panels));
-    case Type::int8:
-      return native::pack(weight, 1, depth, depth, columns, static_cast<std::int8_t*>(panels),
-                          const_cast<float*>(made.scales_), const_cast<std::int32_t*>(made.sums_));
+    case Type::int8: break;
   }
+  std::vector<float> divided(weight, weight + columns * depth);
+  float* const kept = const_cast<float*>(made.factors_);
+  std::fill(kept, kept + round_up(depth, kPanel), 1.0f);
+  for (Index k = 0; factors && k < depth; ++k) {
+    kept[k] = factors[k];
+    for (Index j = 0; j < columns; ++j) divided[j * depth + k] /= factors[k];
+  }
+  native::pack(divided.data(), 1, depth, depth, columns, static_cast<std::int8_t*>(panels),
+               const_cast<float*>(made.scales_), const_cast<std::int32_t*>(made.sums_));
 }
 
 void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,

@@ -6,8 +6,14 @@
 
 namespace bertpass::native {
 
+// What a product reads: the type of its rows and, for int8, what their columns are multiplied by before they are rounded.
+struct Reads {
+  Type type = Type::float32;
+  const float* factors = nullptr;
+};
+
 // A view: the memory is of somebody else. In memory the parts follow each other, each on a cache line: bias, for int8
-// the scales and the sums of the columns, panels (see kernels.h).
+// the scales and the sums of the columns and the factors of the depth, panels (see kernels.h).
 class Linear {
  public:
   Linear() = default;
@@ -16,15 +22,18 @@ class Linear {
 
   // Bytes of the packed weights, whole cache lines.
   static Index bytes(Type type, Index columns, Index depth);
-  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null.
-  static void pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out);
+  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null. factors: (depth), what
+  // int8 multiplies a's columns by and divides the weights' by, or null for ones; more than zero.
+  static void pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out,
+                   const float* factors = nullptr);
 
-  // out = activation(a weight^T + bias) + residual. a has the weights' type and `rows` rows; out is float32 or
+  // out = activation(a weight^T + bias) + residual. a is as reads() says and has `rows` rows; out is float32 or
   // bfloat16; residual is float32 or has no data.
   void apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
              const Rows& residual, const Rows& out) const;
 
   const float* bias() const { return bias_; }
+  Reads reads() const { return {type_, factors_}; }
 
  private:
   Type type_ = Type::float32;
@@ -32,6 +41,7 @@ class Linear {
   const float* bias_ = nullptr;
   const float* scales_ = nullptr;
   const std::int32_t* sums_ = nullptr;
+  const float* factors_ = nullptr;
   const void* panels_ = nullptr;
 };
 

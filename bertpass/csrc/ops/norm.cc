@@ -23,13 +23,13 @@ void Norm::apply(const Kernels& kernels, const Team& team, const Rows& x, Index 
   each_row(team, rows, columns, [&](Index row) {
     kernels.layer_norm(x.floats(row), gamma, beta, epsilon, columns, out.floats(row),
                        halves ? low.halves(row) : nullptr);
-    if (bytes) low.scales[row] = kernels.quantize(out.floats(row), columns, low.bytes(row));
+    if (bytes) low.scales[row] = kernels.quantize(out.floats(row), low.factors, columns, low.bytes(row));
   });
 }
 
 void quantize(const Kernels& kernels, const Team& team, const Rows& x, Index rows, Index columns, const Rows& out) {
   each_row(team, rows, columns, [&](Index row) {
-    out.scales[row] = kernels.quantize(x.floats(row), columns, out.bytes(row));
+    out.scales[row] = kernels.quantize(x.floats(row), out.factors, columns, out.bytes(row));
   });
 }
 

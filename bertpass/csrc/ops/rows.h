@@ -21,13 +21,18 @@ inline std::optional<Type> type_of(const std::string& name) {
   return std::nullopt;
 }
 
+inline const char* name_of(Type type) {
+  return type == Type::float32 ? "float32" : type == Type::bfloat16 ? "bfloat16" : "int8";
+}
+
 inline Index size_of(Type type) { return type == Type::float32 ? 4 : type == Type::bfloat16 ? 2 : 1; }
 
 struct Rows {
   void* data = nullptr;
   Index stride = 0;  // elements
   Type type = Type::float32;
-  RowScale* scales = nullptr;  // int8: one a row
+  RowScale* scales = nullptr;      // int8: one a row
+  const float* factors = nullptr;  // int8: what each column is multiplied by before it is rounded; null for nothing
 
   float* floats(Index row = 0) const { return static_cast<float*>(data) + row * stride; }
   bf16* halves(Index row = 0) const { return static_cast<bf16*>(data) + row * stride; }
@@ -36,7 +41,7 @@ struct Rows {
   void* at(Index number, Index column) const { return static_cast<char*>(row(number)) + column * size_of(type); }
   // The same matrix from this row on; without data it stays so.
   Rows from(Index number) const {
-    return data ? Rows{row(number), stride, type, scales ? scales + number : nullptr} : *this;
+    return data ? Rows{row(number), stride, type, scales ? scales + number : nullptr, factors} : *this;
   }
 };
 

@@ -83,6 +83,17 @@ class Matcher {
     return parameter(entry, shape);
   }
 
+  // What calibration has put beside the normalisation that has this gamma: a parameter that the graph does not use.
+  const float* factors(const Entry& gamma, std::int64_t count) const {
+    const std::string ending = ".gamma";
+    std::string name = node(gamma).name;
+    if (name.size() < ending.size() || name.compare(name.size() - ending.size(), ending.size(), ending) != 0)
+      return nullptr;
+    const Tensor* tensor = parameters_.find(name.replace(name.size() - ending.size(), ending.size(), native::kFactors));
+    const bool fits = tensor && tensor->is_float32 && tensor->shape == Shape{count};
+    return fits ? static_cast<const float*>(tensor->data) : nullptr;
+  }
+
   // All normalisations must have one epsilon.
   std::optional<Norm> norm(const Entry& entry) {
     const Node* found = take(entry, "LayerNorm", 3);
@@ -152,6 +163,7 @@ class Matcher {
     weights.output_beta = weight(output_norm->beta, {units});
     if (!weights.attention_gamma || !weights.attention_beta || !weights.output_gamma || !weights.output_beta)
       return false;
+    weights.factors = factors(output_norm->gamma, 3 * units + hidden);
     found_.weights.push_back(weights);
     at = (*attention_sum)[1];
     return true;

@@ -28,7 +28,7 @@ struct EncoderMatch {
   std::vector<Entry> parameters;  // words, positions, types where there are any, gamma, beta
   std::int64_t vocabulary = 0, positions = 0, token_types = 0;
   std::string epsilon;                        // as the graph writes it
-  native::LayersShape shape;                  // all but its type
+  native::LayersShape shape;                  // all but its types
   std::vector<native::LayerWeights> weights;  // in the memory of the parameters or in `separated`
   std::list<std::vector<float>> separated;    // weights of query, key and value, taken apart
 };

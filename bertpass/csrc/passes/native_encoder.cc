@@ -65,11 +65,16 @@ void replace(Graph& graph, Parameters& parameters, std::size_t output, const Enc
   node.inputs.push_back(added);
 }
 
+std::vector<native::LayerTypes> types_of(const std::string& plan, native::Index layers) {
+  try {
+    return native::read_plan(plan, layers);
+  } catch (const native::PlanError& error) {
+    throw PassError("the option dtype of native_encoder: " + std::string(error.what()));
+  }
+}
+
 std::size_t run(Graph& graph, Parameters& parameters, const PassOptions& options) {
-  const auto type = native::type_of(options.dtype);
-  if (!type)
-    throw PassError("the option dtype of native_encoder is '" + options.dtype + "'; give one of " +
-                    native::kTypeNames + ".");
+  types_of(options.dtype.substr(0, options.dtype.find(',')), 1);  // a wrong name is refused without an encoder too
   const Uses uses(graph);
   const std::size_t count = graph.nodes.size();
   std::size_t rewrites = 0;
@@ -77,7 +82,7 @@ std::size_t run(Graph& graph, Parameters& parameters, const PassOptions& options
     if (graph.nodes[output].op != "transpose") continue;
     auto match = match_encoder(graph, uses, parameters, output);
     if (!match) continue;
-    match->shape.type = *type;
+    match->shape.types = types_of(options.dtype, match->shape.layers);
     replace(graph, parameters, output, *match, options.dtype);
     ++rewrites;
   }

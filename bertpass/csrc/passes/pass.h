@@ -12,7 +12,7 @@ namespace bertpass {
 
 // What a caller may ask of a pass.
 struct PassOptions {
-  std::string dtype = "float32";  // the precision of the encoder that native_encoder puts in
+  std::string dtype = "float32";  // the precision plan (layer/types.h) of the encoder that native_encoder puts in
 };
 
 struct Pass {

@@ -68,22 +68,31 @@ std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head,
                                   const std::string& dtype, int threads, const std::string& isa,
                                   const std::optional<Bytes>& packed) {
   const ModelConfig config = config_of(encoder, head);
-  const Type type = dtype_of(dtype);
   if (threads < 1) throw py::value_error("threads must be at least 1");
   const Weights weights = weights_of(params, packed);
   const py::gil_scoped_release released;
-  return std::make_unique<Model>(config, weights, type, threads, isa);
+  return std::make_unique<Model>(config, weights, dtype, threads, isa);
 }
 
 Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params, const std::string& dtype,
            int threads) {
   const Weights weights = weights_of(params, std::nullopt);
-  const LayersSource source = layers_source(weights, dtype_of(dtype), config_of(encoder, head));
+  const LayersSource source = layers_source(weights, dtype, config_of(encoder, head));
   Bytes out(packed_bytes(source.shape));
   std::uint8_t* to = out.mutable_data();
   const py::gil_scoped_release released;
   pack_layers(Team(threads), source.shape, source.layers.data(), to);
   return out;
+}
+
+std::vector<std::map<std::string, std::string>> plan(const std::string& text, Index layers) {
+  if (layers < 1) throw py::value_error("a model has at least one layer");
+  std::vector<std::map<std::string, std::string>> named;
+  for (const LayerTypes& layer : read_plan(text, layers)) {
+    named.emplace_back();
+    for (const Product& product : kProducts) named.back()[product.name] = name_of(layer.*product.type);
+  }
+  return named;
 }
 
 void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
@@ -184,6 +193,8 @@ void translate(std::exception_ptr pointer) {
     raise("ModelError", error);
   } catch (const PackedError& error) {
     raise("ModelError", error);
+  } catch (const PlanError& error) {
+    raise("UsageError", error);
   } catch (const InputError& error) {
     raise("UsageError", error);
   }
@@ -199,6 +210,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("selected", [](const std::string& isa) { return bp::select_kernels(isa).name; }, py::arg("isa") = "");
   module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1);
+  module.def("plan", bp::plan, py::arg("text"), py::arg("layers"));
   bp::add_laboratory(module);
   module.def("bert_adam", bp::bert_adam, py::arg("tensors"), py::kw_only(), py::arg("rate"), py::arg("first"),
              py::arg("second"), py::arg("epsilon"), py::arg("gradient_scale") = 1.0f, py::arg("threads") = 1,

@@ -1,0 +1,151 @@
+"""int8 that changes the outputs of matrix products least, on sentences like those to come.
+
+The engine's int8 has a scale for each output channel of the weights and finds the range of each token's activations as
+it runs. Calibration chooses two things more, both at no cost when the model runs.
+
+Factors. A few channels of the activations are much larger than the others and leave these few of the 256 levels. Such
+a channel is halved as often as it takes and the weights that read it are doubled as often, which is exact; the same is
+done the other way round where a weight is larger than the others of its row (Xiao et al. 2022, arXiv:2211.10438, scale
+all channels; here only those beyond a threshold move, which is searched, since every move costs the other side).
+
+Rounding. The error that one rounded weight makes is made up for by those that are rounded after it, in the measure in
+which their inputs go together (GPTQ, Frantar et al. 2022, arXiv:2210.17323; the blocks are those of its section 3.3).
+The mean of what is left goes into the bias. A calibrated weight is a float32 matrix of whole multiples of its rows'
+scales, one of them +-127 in every row, so that packing it finds the same scales again and rounds nothing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable
+
+import numpy as np
+
+from bertpass.model import numpy_encoder, parameters
+from bertpass.model.config import EncoderConfig
+from bertpass.model.plan import PRODUCTS, products
+from bertpass.model.record import Checkpoint
+
+LEVELS = 127
+_LIMITS = (0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.98, 0.985, 0.99, 0.995)  # share of the channels that are left as they are
+_SEARCHED = 1024  # tokens on which factors are tried
+_COMPENSATED = 0.5  # share of the squared error of rounding weights that is left after compensation, about
+_DAMPING = 0.01  # of the mean of the diagonal, as in the paper
+_BLOCK = 128
+
+
+def calibrated(checkpoint: Checkpoint, rows: numpy_encoder.Rows) -> Checkpoint:
+    """The checkpoint with the weights of all its layers rounded for int8, its biases corrected, and factors for the
+    inputs of each layer's products (:func:`factors_name`).
+
+    Each product is rounded for the inputs that it gets once those before it are in int8.
+
+    Parameters
+    ----------
+    rows : ids and token types of each calibration sequence, without padding; a few thousand tokens are enough
+    """
+    config = checkpoint.config
+    changed: dict[str, np.ndarray] = {}
+
+    factors: dict[str, np.ndarray] = {}
+
+    def dense(part: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
+        factors[part] = factor = choose_factors(x[::max(1, len(x) // _SEARCHED)], weight)
+        low = to_bytes(x * factor)
+        rounded = round_weights(weight / factor, low - low.mean(0)) * factor
+        low /= factor
+        corrected = bias + (x @ weight.T - low @ rounded.T).mean(0)
+        names = numpy_encoder.names_of(config, part)
+        for name, w, b in zip(names, np.split(rounded, len(names)), np.split(corrected, len(names)), strict=True):
+            changed[f"{name}.weight"], changed[f"{name}.bias"] = w, b
+        return low @ rounded.T + corrected
+
+    numpy_encoder.states(config, checkpoint.params, rows, dense)
+    for layer in range(config.num_layers):
+        changed[factors_name(config, layer)] = np.concatenate([factors[f"{layer}.{name}"] for name in PRODUCTS])
+    return dataclasses.replace(checkpoint, params={**checkpoint.params, **changed})
+
+
+def chosen(checkpoint: Checkpoint, rounded: Checkpoint, plan: str) -> Checkpoint:
+    """``rounded`` (of :func:`calibrated`) where a plan computes in int8, and ``checkpoint`` where it does not."""
+    kept = [part for part, kind in products(plan, checkpoint.config.num_layers).items() if kind != "int8"]
+    return dataclasses.replace(rounded, params={**rounded.params, **_layers(checkpoint, kept)})
+
+
+def _layers(checkpoint: Checkpoint, parts: Iterable[str]) -> dict[str, np.ndarray]:
+    return {f"{name}.{kind}": checkpoint.params[f"{name}.{kind}"] for part in parts
+            for name in numpy_encoder.names_of(checkpoint.config, part) for kind in ("weight", "bias")}
+
+
+def factors_name(config: EncoderConfig, layer: int) -> str:
+    """The parameter with a layer's factors, float32 (3 units + hidden size,): for qkv, proj, up and down in turn.
+
+    The graph does not use it; whatever packs the layer's weights in int8 looks for it beside the others.
+    """
+    return f"{config.root}.encoder.transformer_cells.{layer}.ffn.layer_norm{parameters.FACTORS}"
+
+
+def choose_factors(x: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What each channel of ``x`` (tokens, depth) is multiplied by before it becomes bytes: powers of two, (depth,).
+
+    ``weight`` (columns, depth) is divided by them.
+    """
+    best = np.ones(x.shape[1], np.float32)
+    least = _expected_error(x, weight, best)
+    for channels, direction in ((np.abs(x).max(0), -1), (np.abs(weight).max(0), 1)):
+        start = best
+        for limit in np.quantile(channels, _LIMITS):
+            steps = np.ceil(np.log2(np.maximum(channels / max(limit, 1e-30), 1)))
+            tried = (start * np.exp2(direction * steps)).astype(np.float32)
+            error = _expected_error(x, weight, tried)
+            if error < least:
+                best, least = tried, error
+    return best
+
+
+def _expected_error(x: np.ndarray, weight: np.ndarray, factors: np.ndarray) -> float:
+    """The squared error of a product in int8, were all rounding errors independent of each other."""
+    scaled = x * factors
+    rows = np.square((to_bytes(scaled) - scaled) / factors).sum(0) @ np.square(weight).sum(0)
+    scales = (np.abs(weight) / factors).max(-1) / LEVELS
+    return float(rows + _COMPENSATED * np.square(scaled).sum() * np.square(scales).sum() / 12)
+
+
+def to_bytes(x: np.ndarray) -> np.ndarray:
+    """Rows as the engine quantises activations: 256 levels from the least to the largest element, zero among them."""
+    least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
+    scale = np.where(most > least, (most - least) / 255, 1)
+    zero = np.round(-least / scale)
+    return ((np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale).astype(x.dtype)
+
+
+def round_weights(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
+    """``weight`` (columns, depth) in whole multiples of each row's largest element / 127, nearest for inputs ``x``.
+
+    Parameters
+    ----------
+    x : (tokens, depth) of mean zero: what the weights are multiplied with
+    """
+    from scipy.linalg import cholesky
+
+    depth = weight.shape[1]
+    scale = np.abs(weight).max(-1) / LEVELS
+    scale[scale == 0] = 1
+    left = weight.astype(np.float64) / scale[:, None]  # in levels; what is still to be rounded
+    sign, largest = np.sign(left), np.abs(left).argmax(-1)
+    moments = x.T.astype(np.float64) @ x.astype(np.float64)
+    moments[np.diag_indices(depth)] += _DAMPING * max(float(np.diag(moments).mean()), 1e-12)
+    order = np.argsort(-np.diag(moments), kind="stable")  # what matters most first, while all others can make up for it
+    left, sign, largest = left[:, order], sign[:, order], np.argsort(order)[largest]
+    upper = cholesky(np.linalg.inv(moments[np.ix_(order, order)]))
+    for first in range(0, depth, _BLOCK):
+        last = min(first + _BLOCK, depth)
+        errors = np.empty((len(left), last - first))
+        for k in range(first, last):
+            level = np.clip(np.round(left[:, k]), -LEVELS, LEVELS)
+            level = np.where(largest == k, sign[:, k] * LEVELS, level)
+            errors[:, k - first] = (left[:, k] - level) / upper[k, k]
+            left[:, k] = level
+            left[:, k + 1:last] -= np.outer(errors[:, k - first], upper[k, k + 1:last])
+        left[:, last:] -= errors @ upper[first:last, last:]
+    return (left[:, np.argsort(order)] * scale[:, None]).astype(np.float32)

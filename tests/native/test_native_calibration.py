@@ -1,0 +1,88 @@
+"""Calibrated int8: weights that are rounded for real inputs, and packing that keeps them as they are.
+
+Relative error of MiniLM's token states, see the table in docs/precision.md.
+"""
+
+import numpy as np
+import pytest
+import reference
+from reference import batch, tiny
+
+from bertpass import _native
+from bertpass.engines.native import NativeEngine
+from bertpass.model import calibration, numpy_encoder
+from bertpass.model.config import FAMILIES
+
+
+def rows_of(checkpoint, count=24, seed=1):
+    """ids and token types of random sequences."""
+    ids, types, lengths = batch(checkpoint.config, np.random.default_rng(seed).integers(3, 40, count), seed=seed)
+    return [(ids[i, :n], types[i, :n]) for i, n in enumerate(lengths)]
+
+
+def correlated(tokens, depth, seed=0):
+    """Inputs in which a few directions have most of the energy, of mean zero."""
+    source = np.random.default_rng(seed)
+    x = source.standard_normal((tokens, 4)) @ source.standard_normal((4, depth)) + \
+        0.1 * source.standard_normal((tokens, depth))
+    return (x - x.mean(0)).astype(np.float32)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_encoder_in_numpy(family, activation):
+    checkpoint = tiny(family, activation=activation)
+    rows = rows_of(checkpoint, 5)
+    wanted = np.concatenate([reference.token_states(checkpoint, *row) for row in rows])
+    assert np.abs(numpy_encoder.states(checkpoint.config, checkpoint.params, rows) - wanted).max() <= 1e-5
+
+
+@pytest.mark.parametrize("depth", [1, 7, 130, 300])
+def test_rounded_weights_are_better_on_their_inputs(depth):
+    x = correlated(400, depth)
+    weight = np.random.default_rng(1).standard_normal((20, depth)).astype(np.float32)
+    rounded = calibration.round_weights(weight, x)
+    nearest = reference.to_signed_bytes(weight)
+    errors = [np.linalg.norm(x @ (low - weight).T) for low in (rounded, nearest)]
+    assert errors[0] <= (1 + 1e-6 if depth == 1 else 0.8) * max(errors[1], 1e-6)
+    unseen = correlated(400, depth)[::-1] * 1.5
+    assert np.linalg.norm(unseen @ (rounded - weight).T) <= max(np.linalg.norm(unseen @ (nearest - weight).T), 1e-5)
+
+
+def test_rounded_weights_are_whole_levels_and_packing_keeps_them():
+    x = correlated(200, 96)
+    weight = np.random.default_rng(2).standard_normal((33, 96)).astype(np.float32)
+    weight[5] = 0
+    rounded = calibration.round_weights(weight, x)
+    scale = np.abs(weight).max(-1, keepdims=True) / 127
+    scale[5] = 1
+    levels = rounded / scale
+    assert np.abs(levels - np.round(levels)).max() <= 1e-3
+    assert np.array_equal(np.abs(np.round(levels)).max(-1), [0 if i == 5 else 127 for i in range(33)])
+    assert np.abs(reference.to_signed_bytes(rounded) - rounded).max() <= 1e-6 * np.abs(rounded).max()
+    bytes_of_x = reference.to_bytes(x).astype(np.float32)
+    found = _native.linear(bytes_of_x, rounded, np.zeros(33, np.float32), dtype="int8")
+    assert np.abs(found - bytes_of_x @ rounded.T).max() <= 2e-4 * np.abs(found).max()
+
+
+def test_a_calibrated_model_is_nearer():
+    checkpoint = tiny(units=64, hidden_size=256, num_heads=4, vocab_size=300)
+    rounded = calibration.calibrated(checkpoint, rows_of(checkpoint, 120))
+    inputs = batch(checkpoint.config, [17, 1, 30, 40, 9, 12], 40, seed=9)
+    exact = NativeEngine(checkpoint, threads=1).forward(*inputs)[0]
+    errors = [np.linalg.norm(NativeEngine(c, dtype="int8", threads=1).forward(*inputs)[0] - exact)
+              for c in (rounded, checkpoint)]
+    assert errors[0] < 0.95 * errors[1]
+    changed = [name for name in checkpoint.params if rounded.params[name] is not checkpoint.params[name]]
+    assert len(changed) == 2 * 2 * 6 and all(rounded.params[name].dtype == np.float32 for name in changed)
+
+
+def test_what_a_plan_keeps_has_its_own_weights():
+    checkpoint = tiny()
+    rounded = calibration.calibrated(checkpoint, rows_of(checkpoint))
+    mixed = calibration.chosen(checkpoint, rounded, "int8,0.qkv=bfloat16,1=float32")
+    for part in numpy_encoder.parts_of(checkpoint.config):
+        for name in numpy_encoder.names_of(checkpoint.config, part):
+            source = checkpoint if part == "0.qkv" or part[0] == "1" else rounded
+            for kind in ("weight", "bias"):
+                assert mixed.params[f"{name}.{kind}"] is source.params[f"{name}.{kind}"]
