@@ -16,12 +16,16 @@ from bertpass.text.batching import Batch
 SEED = np.array([1, 2], np.int32)
 
 
+def load(folder, kind):
+    return load_checkpoint(folder, classifier="regression" if kind == "regression" else "classification")
+
+
 def made(model, folder, kind):
     """Our network with the weights of a transformers model, and its training form."""
     from bertpass.jobs.packed_network import PackedNetwork
 
     model.save_pretrained(folder)
-    found = load_checkpoint(str(folder), regression=kind == "regression")
+    found = load(folder, kind)
     net = nets.build(found.config, found.head)
     nets.set_parameters(net, found.params)
     return net, PackedNetwork(net)
@@ -83,7 +87,7 @@ def test_losses_and_gradients_are_transformers(tmp_path, family, kind):
         for parameter in model.parameters():
             parameter.copy_(torch.zeros_like(parameter) if parameter.grad is None else parameter.grad)
     model.save_pretrained(tmp_path / "gradients")
-    wanted = load_checkpoint(str(tmp_path / "gradients"), regression=kind == "regression").params
+    wanted = load(tmp_path / "gradients", kind).params
     largest = max(np.abs(value).max() for value in wanted.values())
     for name, parameter in net._collect_params_with_prefix().items():
         found = parameter.grad().asnumpy()
