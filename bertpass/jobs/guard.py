@@ -40,6 +40,11 @@ class Guarded:
         return asdict(self)
 
 
+def name_in(metrics: Metrics, metric: str) -> str:
+    """A metric's name where a split has several files, which say theirs behind it; that of the first one."""
+    return next(known for known in metrics if known == metric or known.startswith(f"{metric} ("))
+
+
 def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], error_alone: Callable[[str], float],
          full: Metrics, metric: str, allowed: float, *, span: float = 1.0, name: str = "low precision") -> Guarded:
     """Find the parts to keep.
@@ -59,7 +64,7 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
     PrecisionError
         It does not hold even with all parts kept.
     """
-    metric = next(known for known in full if known == metric or known.startswith(f"{metric} ("))
+    metric = name_in(full, metric)
     seen: dict[int, Metrics] = {}
     errors: dict[str, float] = {}
     order: list[str] = []
