@@ -79,7 +79,7 @@ def data_folder(task: Task, root: str, folder: Path, max_dev_rows: int | None) -
     """Training and development files in the task's own layout; a task without a training file has its rows parted."""
     folder.mkdir(parents=True, exist_ok=True)
     dev = find_split(task, root, "dev")[0]
-    if task.kind == "qa":
+    if task.columns is None:  # SQuAD's layout
         train = find_split(task, root, "train")[0]
         _link(train, folder / train.name)
         _first_questions(dev, folder / "dev-v1.1.json", max_dev_rows)

@@ -20,7 +20,7 @@ from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.measure import Latency
 from bertpass.jobs.precision import encoder_dtype
 from bertpass.jobs.predict import collect
-from bertpass.model.plan import base_of
+from bertpass.model.plan import base_of, products
 from bertpass.passes import select
 from bertpass.progress import Bar, log
 from bertpass.text.batching import batches
@@ -80,6 +80,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
         Library(options.custom_pass)
     found = find(options, task, [] if source is None else source.examples)
     check_fit(options, found)
+    products(encoder, found.config.num_layers)  # refuses a plan for layers that there are not
     asked, load = None, None
     if options.single:
         asked = read_single(options)

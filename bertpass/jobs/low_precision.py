@@ -157,7 +157,7 @@ class _OneDNN(Lowered):
         symbol, params = graph_of(checkpoint)
         self._symbol, params, self._report = optimize_graph(symbol, params, ("remove_noops", "interleave_qkv"))
         self._params = {name.removeprefix("arg:"): array for name, array in params.items()}
-        self._options, self._parts = options, quantize.candidates(self._symbol)
+        self._options, self._parts = options, quantize.candidates(self._symbol, options.quantized_dtype)
         self._names = parameters.network_config(checkpoint.config, checkpoint.head).input_names
         pad = checkpoint.tokenizer.pad_id if checkpoint.tokenizer is not None else 0
         self._batches = [(batch.input_ids, batch.token_types, batch.valid_length)

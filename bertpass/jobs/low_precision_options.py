@@ -42,6 +42,9 @@ class LowPrecisionOptions:
         if self.engine == "mxnet" and self.calib_mode == "none":
             raise UsageError("--calib_mode none: MXNet's oneDNN operators need calibrated ranges; give naive, entropy, "
                              "percentile or customize, or --engine native, which needs no calibration.")
+        if self.engine == "mxnet" and self.quantized_dtype == "uint8":
+            raise UsageError("--quantized_dtype uint8: activations have negative values, which it cannot hold; give "
+                             "auto, which takes uint8 where there are none, or int8.")
         if self.max_metric_drop is not None and dtype == "float32":
             raise UsageError("--max_metric_drop compares low precision with float32: give --dtype int8 or bfloat16, or "
                              "--only_calibration.")

@@ -24,7 +24,8 @@ MODES = ("none", "naive", "entropy", "customize", "percentile")
 DTYPES = ("auto", "int8", "uint8")
 
 _BACKEND = "MKLDNN_QUANTIZE"
-_QUANTIZED = ("_sg_mkldnn_fully_connected", "_sg_mkldnn_selfatt_qk", "_sg_mkldnn_selfatt_valatt")
+_MIXTURE = "_sg_mkldnn_selfatt_valatt"
+_QUANTIZED = ("_sg_mkldnn_fully_connected", "_sg_mkldnn_selfatt_qk", _MIXTURE)
 _OUTSIDE = 0.01  # percent of the values outside the range at either end
 _GELU_MOST, _NORM_LEAST = 10.0, -50.0
 
@@ -68,7 +69,8 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
         because weights that are joined in the graph cannot be quantised
     batches : inputs by name, of real text; each is run once in float32
     mode : of :data:`MODES`, but none
-    dtype : of the activations' bytes: "int8", "uint8", or "auto", which takes uint8 where no value is negative
+    dtype : of the activations' bytes: "int8", or "auto", which takes uint8 where no value is negative. "uint8"
+        everywhere, as the published flag allows, is refused: most activations have negative values.
     skip : names of :func:`candidates` that stay in float32
 
     Raises
@@ -76,7 +78,7 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     DeviceError
         This MXNet is built without oneDNN.
     PassError
-        MXNet cannot quantise the graph; the mode is "none".
+        MXNet cannot quantise the graph; the mode is "none"; the type is "uint8".
     """
     from bertpass.mx import message, mx
     from bertpass.passes.library import arrays_of
@@ -84,7 +86,11 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     if mode == "none":
         raise PassError("calib_mode none: MXNet's oneDNN path needs ranges that were calibrated; give another mode, or "
                         "take the native engine, which finds the range of every token as it runs.")
+    if dtype == "uint8":
+        raise PassError("quantized_dtype uint8: activations have negative values, which it cannot hold; take auto, "
+                        "which uses it where there are none, or int8.")
     fused = _fused(symbol)
+    skip = [*skip, *set(candidates(symbol)) - set(candidates(symbol, dtype))]
     known = arrays_of({name: value for name, value in params.items() if name in fused.list_arguments()})
     kind = "entropy" if mode == "entropy" else "customize"
     quantization = mx.contrib.quantization
@@ -108,10 +114,12 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
     return text, {name: value.asnumpy() for name, value in arrays.items() if name in arguments}
 
 
-def candidates(symbol: str) -> list[str]:
+def candidates(symbol: str, dtype: str = "auto") -> list[str]:
     """Names of the nodes of a float32 graph that :func:`quantize` puts in int8, in their order: dense layers and
-    the two products of each attention."""
-    return [node["name"] for node in json.loads(_fused(symbol).tojson())["nodes"] if node["op"] in _QUANTIZED]
+    the two products of each attention; with ``dtype`` "int8" the first product only, since MXNet has the second one
+    for uint8 weights of attention alone."""
+    kinds = [kind for kind in _QUANTIZED if dtype != "int8" or kind != _MIXTURE]
+    return [node["name"] for node in json.loads(_fused(symbol).tojson())["nodes"] if node["op"] in kinds]
 
 
 def quantized_nodes(symbol: str) -> list[str]:
