@@ -102,6 +102,13 @@ class Trainer:
         optimizer = NativeBertAdam.__name__ if options.optimizer == "bertadam" else options.optimizer
         self.trainer = mx.gluon.Trainer(parameters, optimizer, settings, kvstore=self.workers.kvstore,
                                         update_on_kvstore=False)
+        if self.workers.size > 1:
+            # Gluon does this in the first step, and does not wait: servers hold weights and then gradients under the
+            # same keys, and a process that asked for its first weights could be given gradients.
+            with self.workers.waiting():
+                self.trainer._init_kvstore()
+                self.trainer._init_params()
+                mx.nd.waitall()
         if options.dtype == "float16":
             mx.contrib.amp.init_trainer(self.trainer)
             self._scale = mx.contrib.amp.scale_loss
