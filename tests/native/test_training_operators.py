@@ -4,8 +4,8 @@ Largest differences measured, relative to the largest element: 1e-6 forward, 3e-
 1 to 70 tokens).
 """
 
-import itertools
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
