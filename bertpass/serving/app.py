@@ -9,13 +9,12 @@ from typing import Any
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.responses import JSONResponse
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
 from bertpass.serving import openai, routes
 from bertpass.serving.failures import NotReady
-from bertpass.serving.gate import Gate, failure
+from bertpass.serving.gate import Gate, answer, failure
 from bertpass.serving.state import State
 
 
@@ -72,20 +71,15 @@ def _failures(app: FastAPI) -> None:
     """Answers in one form, whoever raised: we, FastAPI for a body, Starlette for a path."""
     @app.exception_handler(BertpassError)
     @app.exception_handler(Exception)
-    async def failed(_: Any, error: Exception) -> JSONResponse:
-        status, body, headers = failure(error)
-        return JSONResponse(body, status, headers)
+    async def failed(_: Any, error: Exception) -> Response:
+        return failure(error)
 
     @app.exception_handler(RequestValidationError)
-    async def invalid(_: Any, error: RequestValidationError) -> JSONResponse:
+    async def invalid(_: Any, error: RequestValidationError) -> Response:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return _error(422, f"{ascii(where)[1:-1]}: {ascii(first['msg'])[1:-1]}", "validation")
+        return answer(422, f"{where}: {first['msg']}", "validation")
 
     @app.exception_handler(HTTPException)
-    async def refused(_: Any, error: HTTPException) -> JSONResponse:
-        return _error(error.status_code, str(error.detail), "validation")
-
-
-def _error(status: int, text: str, kind: str) -> JSONResponse:
-    return JSONResponse({"error": text, "error_type": kind}, status)
+    async def refused(_: Any, error: HTTPException) -> Response:
+        return answer(error.status_code, str(error.detail), "validation")

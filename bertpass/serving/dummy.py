@@ -26,7 +26,7 @@ class DummyEngine(Engine):
     name = "dummy"
 
     def __init__(self, config: EncoderConfig, head: HeadConfig) -> None:
-        self._per_token = head.per_token
+        self._per_token, self._normalize = head.per_token, head.normalize
         self._width = {"none": config.units, "embedding": config.units}.get(head.kind, head.num_labels)
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
@@ -35,6 +35,8 @@ class DummyEngine(Engine):
         ids = np.where(inside, input_ids + 7 * token_types, 0)
         phase = ids if self._per_token else ids.sum(axis=1)
         out = np.sin(phase[..., None] + np.arange(1, self._width + 1)).astype(np.float32)
+        if self._normalize:
+            out /= np.linalg.norm(out, axis=1, keepdims=True)
         return [out * inside[..., None] if self._per_token else out]
 
     def describe(self) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
+from starlette.responses import Response
+
 from bertpass.errors import BertpassError
 from bertpass.serving.failures import NotReady, Overloaded, RequestFailure, SlowBody, TooLarge, Unauthorized
 
@@ -33,20 +35,24 @@ class ClientGone(RequestFailure):
 
 
 #: HTTP status -> the name that metrics have for it
-KINDS = {kind.http_status: kind.kind for kind in (*RequestFailure.__subclasses__(),)} | {422: "validation"}
+KINDS = {422: "validation"} | {kind.http_status: kind.kind for kind in RequestFailure.__subclasses__()}
 
 
-def failure(error: BaseException) -> tuple[int, dict[str, str], dict[str, str]]:
-    """Status, body and headers of the answer to an error."""
+def answer(status: int, text: str, kind: str, headers: dict[str, str] | None = None) -> Response:
+    """The one form of a failure's answer: ASCII, whatever characters a client's words in the text have."""
+    return Response(json.dumps({"error": text, "error_type": kind}), status, headers, "application/json")
+
+
+def failure(error: BaseException) -> Response:
+    """The answer to an error."""
     if not isinstance(error, BertpassError):
-        log.error("a request failed", exc_info=error)
-        return 500, {"error": "the server made an error; its log says more.", "error_type": "internal"}, {}
-    kind = error.kind if isinstance(error, RequestFailure) else "validation"
+        return answer(500, "the server made an error; its log says more.", "internal")
+    kind = error.kind if isinstance(error, RequestFailure) else KINDS.get(error.http_status, "internal")
     after = error.retry_after if isinstance(error, RequestFailure) else None
     headers = {} if after is None else {"retry-after": str(after)}
-    if error.http_status == 401:
+    if isinstance(error, Unauthorized):
         headers["www-authenticate"] = "Bearer"
-    return error.http_status, {"error": str(error), "error_type": kind}, headers
+    return answer(error.http_status, str(error), kind, headers)
 
 
 class Gate:
@@ -88,9 +94,10 @@ class Gate:
         except ClientGone:
             status = ClientGone.http_status
         except Exception as error:  # the gate's own failures; those of routes are answered, and faults come up here too
-            code, body, more = failure(error)
+            if not isinstance(error, BertpassError):
+                log.exception("a request failed, id=%s", number.decode())
             if status == 0:
-                await _answer(tell, code, body, more)
+                await failure(error)(scope, receive, tell)
         finally:
             self._active -= computes
             if computes and status == 200:
@@ -145,11 +152,3 @@ class Gate:
             return first.pop() if first else await receive()
 
         return replay
-
-
-async def _answer(send: Any, status: int, body: dict[str, str], headers: dict[str, str]) -> None:
-    content = json.dumps(body).encode()
-    headers = {"content-type": "application/json", "content-length": str(len(content)), **headers}
-    await send({"type": "http.response.start", "status": status,
-                "headers": [(name.encode(), value.encode()) for name, value in headers.items()]})
-    await send({"type": "http.response.body", "body": content})

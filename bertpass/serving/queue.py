@@ -146,8 +146,9 @@ class TokenQueue:
         tokens = longest = 0
         while self._heap and tokens < self._budget and len(aside) < PASSED_OVER:
             item = heapq.heappop(self._heap)
-            if item.job.future.done():
-                continue  # expired, or its client went away
+            if item.job.future.done():  # expired, or its client went away
+                self._count(item, -1)
+                continue
             if not batch:
                 self._virtual = max(self._virtual, item.tag)
             fits = not batch or not (
@@ -186,9 +187,8 @@ class TokenQueue:
         """Drop what is left of an answered job."""
         timer.cancel()
         if job.waiting:
-            gone = [item for item in self._heap if item.job is job]
-            for item in gone:
-                self._count(item, -1)
-            job.waiting = 0
+            for item in self._heap:
+                if item.job is job:
+                    self._count(item, -1)
             self._heap = [item for item in self._heap if item.job is not job]
             heapq.heapify(self._heap)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bertpass import placement
+from bertpass.engines import precision
 from bertpass.errors import UsageError, unknown
 from bertpass.placement import binding
 from bertpass.serving.calls import Call, QueuedModel
@@ -37,6 +38,8 @@ class State:
 
     def __init__(self, options: ServeOptions) -> None:
         self.options = options
+        if options.dtype is not None:
+            precision.check(options.dtype, None)
         self._sources = sources(options.models, options.engine, options.dtype, options.vocab, options.allow_pickle)
         self.models = {source.name: QueuedModel(number, source) for number, source in enumerate(self._sources)}
         topology, self.not_bound = binding.bindable(placement.here())
