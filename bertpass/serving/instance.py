@@ -6,6 +6,7 @@ Calls block for as long as the process lives, also where it hangs: whoever calls
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
@@ -29,7 +30,7 @@ class InstanceLost(Exception):
 
 
 class Instance:
-    """One engine process; for one thread at a time, :meth:`kill` excepted.
+    """One engine process; for one thread at a time, :meth:`kill` and :meth:`retire` excepted.
 
     Parameters
     ----------
@@ -43,6 +44,7 @@ class Instance:
         self.place, self._sources = place, list(sources)
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
+        self._retired = False
         self.about: list[dict[str, Any]] = []
 
     @property
@@ -70,6 +72,8 @@ class Instance:
                 [sys.executable, "-m", "bertpass.serving.worker", str(theirs.fileno())], stdin=subprocess.DEVNULL,
                 env=environment, pass_fds=[theirs.fileno()])
         self._connection = Connection(ours.detach())
+        if self._retired:
+            raise InstanceLost(f"instance {self.place.number} is not wanted any more")
         try:
             self.about = self._ask((self._sources, threads))
         except EngineFailure as error:
@@ -100,7 +104,7 @@ class Instance:
         try:
             self._connection.send(message)
             state, value = self._connection.recv()
-        except (EOFError, OSError) as error:
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise InstanceLost(f"instance {self.place.number} ended or was ended") from error
         if state == "error":
             raise EngineFailure(value)
@@ -110,6 +114,11 @@ class Instance:
         """End the process from another thread: a call that waits for it raises InstanceLost."""
         if (process := self._process) is not None:
             process.kill()
+
+    def retire(self) -> None:
+        """:meth:`kill`, also where the process is only just being started."""
+        self._retired = True
+        self.kill()
 
     def close(self) -> None:
         """End the process; at once, for it holds nothing that has to be saved."""

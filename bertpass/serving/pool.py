@@ -67,7 +67,7 @@ class Pool:
         for task in self._tasks:
             task.cancel()
         for instance in self._instances:
-            instance.kill()
+            instance.retire()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._threads.shutdown()
         for instance in self._instances:
@@ -90,6 +90,8 @@ class Pool:
                 return
             except InstanceLost as error:
                 log.warning("%s; it is started again in %g s.", error, pause)
+            except OSError as error:  # the system starts no process, or not on these processors
+                log.warning("instance %d does not start (%s); it is tried again in %g s.", number, error, pause)
             finally:
                 self._up.discard(number)
             await asyncio.get_running_loop().run_in_executor(self._threads, instance.close)

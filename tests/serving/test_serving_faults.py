@@ -133,6 +133,21 @@ def test_a_real_server_drains_and_openai_talks_to_it():
         assert "secret" not in server.said()
 
 
+def test_a_hung_engine_does_not_keep_an_ending_server():
+    with Process("embedding", "--port", 0, "--engine", "dummy", "--drain-timeout", 1) as server:
+        url = server.url()
+        os.kill(httpx.get(url + "/info").json()["instances"][0]["pid"], signal.SIGSTOP)
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(url + "/embed", json={"inputs": "a"}, timeout=0.3)
+        with socket.create_connection(tuple(url.removeprefix("http://").split(":"))) as waiting:
+            body = b'{"inputs": "a"}'
+            waiting.sendall(b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                            b"Content-Length: %d\r\n\r\n%s" % (len(body), body))
+            time.sleep(0.2)
+            server.process.send_signal(signal.SIGTERM)
+            assert server.process.wait(10) == 0
+
+
 def test_a_client_that_goes_away_takes_its_work_with_it():
     with Process("embedding", "--port", 0, "--engine", "dummy") as server:
         url = server.url()
