@@ -13,7 +13,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -131,6 +131,27 @@ def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
             return
         if os.path.lexists(parent):
             raise UsageError(f"--{name} {folder}: {parent} is a file, not a folder.")
+
+
+def from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> list[str]:
+    """Words of a command line for the flags of ``cls`` that variables set: ``prefix`` and the name in capitals.
+
+    A switch is on for 1, true, yes, on and off for 0, false, no, off and nothing; a UsageError names any other value.
+    """
+    words: list[str] = []
+    hints = typing.get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        name = prefix + field.name.upper()
+        value = environment.get(name)
+        if value is None or field.metadata["positional"]:
+            continue
+        if hints[field.name] is not bool:
+            words.append(f"--{field.name}={value}")
+        elif value.lower() in ("1", "true", "yes", "on"):
+            words.append(f"--{field.name}")
+        elif value.lower() not in ("0", "false", "no", "off", ""):
+            raise UsageError(f"{name}={value}: write 1 or 0.")
+    return words
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str, epilog: str = "") -> T:

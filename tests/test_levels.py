@@ -18,8 +18,9 @@ LEVELS = {
     "bertpass.extras": 0, "bertpass.placement": 0,
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
     "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
-    "bertpass.bench.__main__": 7, "bertpass.commands": 7,
-    "deploy": 7, "finetune": 7, "scripts": 7, "benchmarks": 7,
+    "bertpass.serving": 7,
+    "bertpass.bench.__main__": 8, "bertpass.commands": 8,
+    "deploy": 8, "finetune": 8, "scripts": 8, "benchmarks": 8,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
 

@@ -24,6 +24,7 @@ from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.low_precision_options import TableOptions
 from bertpass.jobs.squad import SquadOptions
 from bertpass.options import spelled
+from bertpass.serving.options import PREFIX, ServeOptions
 
 COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
             ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
@@ -33,7 +34,7 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("bertpass pack", PackOptions),
+            ("bertpass pack", PackOptions), ("bertpass serve", ServeOptions),
             ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
@@ -46,6 +47,7 @@ VARIABLES = (
      "the fastest that the processor has (`bertpass env` shows it)"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
+    (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals"),
     ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),
     ("BERTPASS_TRACEBACK", "1 shows the traceback of our own errors as well"),
     ("CXX, CXXFLAGS, LDFLAGS", "at installation: the C++ compiler and further flags"),

@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": ("bench", "main", "every graph pass against plain MXNet; bench cpu, scaling, routing: engines"),
     "launch": ("launch", "main", "run a program as several instances on cores of their own"),
     "plan": ("plan", "main", "what a million requests cost, by measured results and prices"),
+    "serve": ("serve", "main", "models over HTTP"),
     "reproduce": ("reproduce", "main", "published tables and figures beside what this machine measures"),
     "new-model": ("new_model", "main", "a small model of random weights with a vocabulary for your texts"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),

@@ -1,0 +1,85 @@
+"""The ASGI application: every route, behind the gate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+from fastapi import FastAPI, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from bertpass import __version__
+from bertpass.errors import BertpassError
+from bertpass.serving import openai, routes
+from bertpass.serving.failures import NotReady
+from bertpass.serving.gate import Gate, answer, failure
+from bertpass.serving.state import State
+
+
+def create_app(state: State) -> Any:
+    """The application of a server; its lifespan starts and ends the instances."""
+    @contextlib.asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await state.start()
+        try:
+            yield
+        finally:
+            await state.close()
+
+    app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan)
+    app.include_router(routes.router(state))
+    app.include_router(openai.router(state))
+    _about(app, state)
+    _failures(app)
+    state.paths = frozenset(app.openapi()["paths"])
+    return Gate(app, state)
+
+
+def _about(app: FastAPI, state: State) -> None:
+    @app.get("/info")
+    async def info() -> dict[str, Any]:
+        """Models, instances, and the effective configuration."""
+        return {"version": __version__, "options": state.options.shown(),
+                "models": [{"id": model.name, "source": model.source, "kind": model.head.kind,
+                            "family": model.config.family, "units": model.config.units, "labels": model.labels,
+                            "max_input_length": model.max_length} for model in state.models.values()],
+                "instances": state.pool.describe() if state.pool is not None else []}
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        """200 while an instance computes: each is asked for a real forward when it has no work."""
+        if state.pool is None or not state.pool.up:
+            raise NotReady("no instance can compute.")
+        return {"instances_up": state.pool.up}
+
+    @app.get("/ready")
+    async def ready() -> dict[str, Any]:
+        """200 while requests are taken: after the warm-up, until SIGTERM."""
+        if not state.ready:
+            raise NotReady("the server is ending." if state.draining else "the server is starting.")
+        return {"ready": True}
+
+    @app.get("/metrics")
+    async def metrics() -> Response:
+        """Prometheus' text format."""
+        return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _failures(app: FastAPI) -> None:
+    """Answers in one form, whoever raised: we, FastAPI for a body, Starlette for a path."""
+    @app.exception_handler(BertpassError)
+    @app.exception_handler(Exception)
+    async def failed(_: Any, error: Exception) -> Response:
+        return failure(error)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_: Any, error: RequestValidationError) -> Response:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return answer(422, f"{where}: {first['msg']}", "validation")
+
+    @app.exception_handler(HTTPException)
+    async def refused(_: Any, error: HTTPException) -> Response:
+        return answer(error.status_code, str(error.detail), "validation")

@@ -1,0 +1,53 @@
+"""An engine without weights, for tests of everything around it: outputs that depend on a row's tokens alone."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from bertpass.engines.base import Engine
+from bertpass.errors import ModelError, unknown
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.record import Checkpoint
+from bertpass.text.tokenizer import Tokenizer
+
+_WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?!",
+          *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"))
+_LABELS = {"classification": ("negative", "positive"), "tokens": ("O", "B-PER", "I-PER")}
+_HEADS = {"embedding": HeadConfig("embedding", pooling="mean", normalize=True), "none": HeadConfig("none"),
+          "classification": HeadConfig("classification", 2), "tokens": HeadConfig("tokens", 3),
+          "qa": HeadConfig("qa", 2), "ranking": HeadConfig("ranking", 1)}
+
+
+class DummyEngine(Engine):
+    """Every output is a sine of the row's ids and of where it stands; the same alone and in any batch."""
+
+    name = "dummy"
+
+    def __init__(self, config: EncoderConfig, head: HeadConfig) -> None:
+        self._per_token, self._normalize = head.per_token, head.normalize
+        self._width = {"none": config.units, "embedding": config.units}.get(head.kind, head.num_labels)
+
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        """See :meth:`Engine.forward`."""
+        inside = np.arange(input_ids.shape[1]) < valid_length[:, None]
+        ids = np.where(inside, input_ids + 7 * token_types, 0)
+        phase = ids if self._per_token else ids.sum(axis=1)
+        out = np.sin(phase[..., None] + np.arange(1, self._width + 1)).astype(np.float32)
+        if self._normalize:
+            out /= np.linalg.norm(out, axis=1, keepdims=True)
+        return [out * inside[..., None] if self._per_token else out]
+
+    def describe(self) -> dict[str, Any]:
+        return {"engine": self.name}
+
+
+def checkpoint(kind: str) -> Checkpoint:
+    """A model of that kind without weights: 16 units, 64 positions, letters as tokens; ModelError for no kind."""
+    if kind not in _HEADS:
+        raise ModelError(unknown("model of the dummy engine", kind, _HEADS))
+    config = EncoderConfig(num_layers=1, units=16, hidden_size=16, num_heads=1, use_pooler=False, max_length=64,
+                           vocab_size=len(_WORDS), dropout=0.0)
+    return Checkpoint(config, _HEADS[kind], {}, Tokenizer.from_wordpiece(_WORDS, lower=True),
+                      labels=list(_LABELS[kind]) if kind in _LABELS else None, source=f"dummy {kind}")

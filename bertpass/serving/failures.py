@@ -1,0 +1,63 @@
+"""What a request can fail of: one type a cause, with its HTTP status and the short name that programs read.
+
+The statuses are those of text-embeddings-inference, which clients of such servers know.
+"""
+
+from __future__ import annotations
+
+from bertpass.errors import BertpassError
+
+
+class RequestFailure(BertpassError):
+    """Base: ``http_status`` and ``kind`` go into the answer, ``retry_after`` (seconds) into its header."""
+
+    kind = "internal"
+    retry_after: int | None = None
+
+
+class EmptyInput(RequestFailure):
+    """There is nothing to compute."""
+
+    http_status, kind = 400, "empty"
+
+
+class Unauthorized(RequestFailure):
+    """No key, or a wrong one."""
+
+    http_status, kind = 401, "unauthorized"
+
+
+class UnknownModel(RequestFailure):
+    """The model is not one of those that are served."""
+
+    http_status, kind = 404, "model_not_found"
+
+
+class SlowBody(RequestFailure):
+    """The request's body did not arrive in time."""
+
+    http_status, kind = 408, "timeout"
+
+
+class TooLarge(RequestFailure):
+    """The body, the batch or a text is larger than a limit."""
+
+    http_status, kind = 413, "validation"
+
+
+class EngineFailure(RequestFailure):
+    """The engine refused a batch, or its process ended twice over the same request."""
+
+    http_status, kind = 424, "backend"
+
+
+class Overloaded(RequestFailure):
+    """More requests than the server takes, or one that waited too long."""
+
+    http_status, kind, retry_after = 429, "overloaded", 1
+
+
+class NotReady(RequestFailure):
+    """The server is starting or ending."""
+
+    http_status, kind, retry_after = 503, "unhealthy", 1

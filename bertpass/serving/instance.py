@@ -1,0 +1,131 @@
+"""A worker process as the server sees it: start it on its cores, compute in it, end it.
+
+Calls block for as long as the process lives, also where it hangs: whoever calls sees to the time, with :meth:`kill`.
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import socket
+import subprocess
+import sys
+from collections.abc import Sequence
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertpass.errors import ModelError
+from bertpass.placement import Instance as Place
+from bertpass.placement.binding import placed
+from bertpass.serving.failures import EngineFailure
+from bertpass.serving.models import Source
+from bertpass.serving.worker import Row, warm_up_row
+
+
+class InstanceLost(Exception):
+    """The process is gone; its batch may be computed elsewhere."""
+
+
+class Instance:
+    """One engine process; for one thread at a time, :meth:`kill` and :meth:`retire` excepted.
+
+    Parameters
+    ----------
+    place
+        Its cores and the NUMA nodes of its memory.
+    sources
+        The models that it loads.
+    """
+
+    def __init__(self, place: Place, sources: Sequence[Source]) -> None:
+        self.place, self._sources = place, list(sources)
+        self._process: subprocess.Popen[bytes] | None = None
+        self._connection: Connection | None = None
+        self._retired = False
+        self.about: list[dict[str, Any]] = []
+
+    @property
+    def pid(self) -> int | None:
+        """The process's number while there is one."""
+        return self._process.pid if self._process is not None else None
+
+    def start(self) -> None:
+        """Start, load and warm up.
+
+        Raises
+        ------
+        ModelError
+            A model cannot be loaded; the text says why.
+        InstanceLost
+            The process ended on the way.
+        """
+        threads = len(self.place.cpus)
+        ours, theirs = socket.socketpair()
+        root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
+        environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
+                       "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
+        with theirs, placed(self.place.cpus, self.place.memory):
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "bertpass.serving.worker", str(theirs.fileno())], stdin=subprocess.DEVNULL,
+                env=environment, pass_fds=[theirs.fileno()])
+        self._connection = Connection(ours.detach())
+        if self._retired:
+            raise InstanceLost(f"instance {self.place.number} is not wanted any more")
+        try:
+            self.about = self._ask((self._sources, threads))
+        except EngineFailure as error:
+            self.close()
+            raise ModelError(str(error)) from error
+
+    def compute(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
+        """The first output of each row, as :meth:`bertpass.serving.worker.Computer.rows`.
+
+        Raises
+        ------
+        EngineFailure
+            The engine refused the batch.
+        InstanceLost
+            The process ended.
+        """
+        found: list[np.ndarray] = self._ask((model, list(rows)))
+        return found
+
+    def probe(self) -> None:
+        """A real forward of every model."""
+        for number in range(len(self._sources)):
+            self.compute(number, [warm_up_row()])
+
+    def _ask(self, message: Any) -> Any:
+        if self._connection is None:
+            raise InstanceLost(f"instance {self.place.number} is not running")
+        try:
+            self._connection.send(message)
+            state, value = self._connection.recv()
+        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            raise InstanceLost(f"instance {self.place.number} ended or was ended") from error
+        if state == "error":
+            raise EngineFailure(value)
+        return value
+
+    def kill(self) -> None:
+        """End the process from another thread: a call that waits for it raises InstanceLost."""
+        if (process := self._process) is not None:
+            process.kill()
+
+    def retire(self) -> None:
+        """:meth:`kill`, also where the process is only just being started."""
+        self._retired = True
+        self.kill()
+
+    def close(self) -> None:
+        """End the process; at once, for it holds nothing that has to be saved."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None

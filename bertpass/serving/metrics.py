@@ -1,0 +1,73 @@
+"""Prometheus metrics under the names of text-embeddings-inference, so that its dashboards work.
+
+The ``te_request_*`` counts are gauges that only rise: prometheus_client would put "_total" behind a counter's name.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+
+from bertpass.serving.calls import Call
+from bertpass.serving.pool import Pool
+from bertpass.serving.queue import TokenQueue
+
+_SECONDS = tuple(1e-4 * 2 ** n for n in range(18))  # 0.1 ms to 13 s
+_ROWS = tuple(float(2 ** n) for n in range(12))
+_TOKENS = tuple(float(2 ** n) for n in range(4, 18))
+
+
+class Metrics:
+    """All metrics of one server."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+
+        def seconds(name: str, what: str) -> Histogram:
+            return Histogram(name, what, registry=self._registry, buckets=_SECONDS)
+
+        self._count = Gauge("te_request_count", "requests", ["method"], registry=self._registry)
+        self._success = Gauge("te_request_success", "requests answered with 200", ["method"], registry=self._registry)
+        self._failure = Gauge("te_request_failure", "requests that failed", ["err"], registry=self._registry)
+        self._duration = seconds("te_request_duration", "seconds of a request")
+        self._tokenization = seconds("te_request_tokenization_duration", "seconds of reading texts")
+        self._queue = seconds("te_request_queue_duration", "seconds in the queue")
+        self._inference = seconds("te_request_inference_duration", "seconds in the engine")
+        self._rows = Histogram("te_batch_next_size", "rows of a batch", registry=self._registry, buckets=_ROWS)
+        self._tokens = Histogram("te_batch_next_tokens", "tokens of a batch", registry=self._registry, buckets=_TOKENS)
+        self._size = Gauge("te_queue_size", "rows in the queue", registry=self._registry)
+        self._queued_tokens = Gauge("bertpass_queue_tokens", "tokens in the queue", registry=self._registry)
+        self._up = Gauge("bertpass_instances_up", "instances that can compute", registry=self._registry)
+
+    def watch(self, queue: TokenQueue, pool: Pool) -> None:
+        """Read these whenever the metrics are."""
+        self._size.set_function(lambda: queue.waiting_rows)
+        self._queued_tokens.set_function(lambda: queue.waiting_tokens)
+        self._up.set_function(lambda: pool.up)
+
+    def batch(self, rows: int, tokens: int) -> None:
+        """A batch went to an engine."""
+        self._rows.observe(rows)
+        self._tokens.observe(tokens)
+
+    def begun(self, method: str) -> None:
+        """A request came."""
+        self._count.labels(method).inc()
+
+    def succeeded(self, method: str, seconds: float) -> None:
+        """A request was answered with 200."""
+        self._success.labels(method).inc()
+        self._duration.observe(seconds)
+
+    def failed(self, kind: str) -> None:
+        """A request failed; ``kind`` is that of the failure."""
+        self._failure.labels(kind).inc()
+
+    def computed(self, call: Call) -> None:
+        """The parts of a request that an engine computed."""
+        self._tokenization.observe(call.tokenization)
+        self._queue.observe(call.queued)
+        self._inference.observe(call.computing)
+
+    def text(self) -> bytes:
+        """Prometheus' text format."""
+        return generate_latest(self._registry)

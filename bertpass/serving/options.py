@@ -1,0 +1,72 @@
+"""Flags of ``bertpass serve``."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from bertpass.errors import UsageError
+from bertpass.options import check, flag
+
+#: every flag is also an environment variable: this and its name in capitals
+PREFIX = "BERTPASS_SERVE_"
+
+
+def _flag(default: Any, help: str, name: str, **more: Any) -> Any:
+    """A flag that may be written with dashes as well."""
+    return flag(default, help, aliases=("--" + name.replace("_", "-"),) if "_" in name else (), **more)
+
+
+@dataclass
+class ServeOptions:
+    """Words and flags of bertpass serve."""
+
+    models: list[str] = flag([], "bundles, Hugging Face folders, .params files, packed files, minilm; NAME=PATH gives "
+                             "a name (default: the file's or folder's)", group="model", positional=True)
+    engine: str = flag("native", "what computes; dummy needs no weights and serves the models embedding, "
+                       "classification, qa, tokens, ranking and none", group="model", choices=("native", "dummy"))
+    dtype: str | None = flag(None, "precision of the native engine: auto, float32, bfloat16, int8, float16 (default: a "
+                             "packed file's own, else auto)", group="model")
+    vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
+    allow_pickle: bool = _flag(False, "read pytorch_model.bin files (a pickle can run code)", "allow_pickle",
+                               group="model")
+    host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one", group="network")
+    port: int = flag(8080, "port to listen at; 0 takes a free one", group="network", least=0, most=65535)
+    api_key: str | None = _flag(None, "key that clients send as 'Authorization: Bearer KEY'; better set as a variable, "
+                                "which no list of processes shows", "api_key", group="network")
+    payload_limit: int = _flag(2_000_000, "largest body of a request in bytes", "payload_limit", group="limits",
+                               least=1)
+    body_timeout: float = _flag(20.0, "seconds within which a request's body has to arrive", "body_timeout",
+                                group="limits", least=0.01)
+    max_concurrent_requests: int = _flag(512, "requests at once; more are answered with 429",
+                                         "max_concurrent_requests", group="limits", least=1)
+    max_client_batch_size: int = _flag(1024, "texts in one request; they are split by tokens",
+                                       "max_client_batch_size", group="limits", least=1)
+    queue_timeout: float = _flag(10.0, "seconds after which a request that is still in the queue is answered with 429",
+                                 "queue_timeout", group="limits", least=0.001)
+    auto_truncate: bool = _flag(False, "cut texts that are too long unless a request says otherwise", "auto_truncate",
+                                group="limits")
+    max_batch_tokens: int = _flag(16384, "tokens that are computed together", "max_batch_tokens", group="batching",
+                                  least=1)
+    max_wait: float = _flag(0.0, "milliseconds that an idle instance waits for a batch to fill", "max_wait",
+                            group="batching", least=0, most=1000)
+    instances: int | None = flag(None, "engine processes, each on cores of its own (default: one, or as many as "
+                                 "--cores_per_instance lets fit)", group="instances", least=1)
+    cores_per_instance: int | None = _flag(None, "cores of each (default: all cores divided among them)",
+                                           "cores_per_instance", group="instances", least=1)
+    compute_timeout: float = _flag(60.0, "seconds after which an instance that does not answer is replaced",
+                                   "compute_timeout", group="instances", least=0.05)
+    health_interval: float = _flag(10.0, "seconds without work after which an instance is asked for a forward",
+                                   "health_interval", group="instances", least=0.05)
+    drain_timeout: int = _flag(30, "seconds that requests in progress have after SIGTERM", "drain_timeout",
+                               group="instances", least=1)
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.strip()):
+            raise UsageError("--api_key: give a key of ASCII characters.")
+
+    def shown(self) -> dict[str, Any]:
+        """The effective configuration, without the key itself."""
+        return {**dataclasses.asdict(self), "api_key": None if self.api_key is None else "set"}

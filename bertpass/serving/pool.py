@@ -1,0 +1,142 @@
+"""Instances at work: each takes batches from the queue; one that ends or hangs is started again."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from bertpass.errors import BertpassError, ModelError
+from bertpass.serving.failures import EngineFailure
+from bertpass.serving.instance import Instance, InstanceLost
+from bertpass.serving.queue import Item, TokenQueue
+
+log = logging.getLogger("bertpass.serving")
+T = TypeVar("T")
+
+#: seconds that loading and warming up may take
+LOADING = 900.0
+#: seconds before an instance that was lost is started again; doubled with every start that fails, up to the second
+PAUSES = 0.1, 10.0
+
+
+class Pool:
+    """All instances of a server.
+
+    Parameters
+    ----------
+    instances
+        Not started yet.
+    timeout
+        Seconds that a batch may take before its instance is replaced.
+    health_interval
+        Seconds without work after which an instance is asked for a forward.
+    on_batch
+        Called with (rows, tokens) of every batch.
+    """
+
+    def __init__(self, instances: Sequence[Instance], queue: TokenQueue, timeout: float, health_interval: float,
+                 on_batch: Callable[[int, int], None]) -> None:
+        self._instances, self._queue, self._on_batch = list(instances), queue, on_batch
+        self._timeout, self._health_interval = timeout, health_interval
+        self._threads = ThreadPoolExecutor(len(self._instances), "bertpass-instance")
+        self._up: set[int] = set()
+        self._tasks: list[asyncio.Task[None]] = []
+        self.failed: asyncio.Future[BertpassError] = asyncio.get_running_loop().create_future()
+
+    @property
+    def up(self) -> int:
+        """Instances that are loaded, warm, and answered their last forward."""
+        return len(self._up)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Each instance's place and engines."""
+        return [{"instance": instance.place.number, "pid": instance.pid, "cpus": list(instance.place.cpus),
+                 "memory_nodes": list(instance.place.memory), "up": number in self._up, "engines": instance.about}
+                for number, instance in enumerate(self._instances)]
+
+    def start(self) -> None:
+        """Start all instances; ``failed`` gets the error where a model cannot be loaded at all."""
+        self._tasks = [asyncio.create_task(self._run(number)) for number in range(len(self._instances))]
+
+    async def close(self) -> None:
+        """End all instances."""
+        for task in self._tasks:
+            task.cancel()
+        for instance in self._instances:
+            instance.retire()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._threads.shutdown()
+        for instance in self._instances:
+            instance.close()
+
+    async def _run(self, number: int) -> None:
+        instance, pause = self._instances[number], PAUSES[0]
+        while True:
+            try:
+                start = time.monotonic()
+                await self._within(LOADING, instance, instance.start)
+                log.info("instance %d is ready after %.1f s (process %s).", number, time.monotonic() - start,
+                         instance.pid)
+                self._up.add(number)
+                pause = PAUSES[0]
+                await self._work(instance)
+            except ModelError as error:
+                if not self.failed.done():
+                    self.failed.set_result(error)
+                return
+            except InstanceLost as error:
+                log.warning("%s; it is started again in %g s.", error, pause)
+            except OSError as error:  # the system starts no process, or not on these processors
+                log.warning("instance %d does not start (%s); it is tried again in %g s.", number, error, pause)
+            finally:
+                self._up.discard(number)
+            await asyncio.get_running_loop().run_in_executor(self._threads, instance.close)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, PAUSES[1])
+
+    async def _work(self, instance: Instance) -> None:
+        """Compute until the instance is lost."""
+        while True:
+            try:
+                async with asyncio.timeout(self._health_interval):
+                    batch = await self._queue.take()
+            except TimeoutError:
+                try:
+                    await self._within(self._timeout, instance, instance.probe)
+                except EngineFailure as error:  # it answers, but cannot compute any more
+                    raise InstanceLost(f"instance {instance.place.number} fails: {error}") from error
+                continue
+            if batch:
+                await self._compute(instance, batch)
+
+    async def _compute(self, instance: Instance, batch: list[Item]) -> None:
+        self._on_batch(len(batch), sum(item.tokens for item in batch))
+        rows = [item.job.rows[item.at] for item in batch]
+        model = batch[0].job.model
+        try:
+            outputs = await self._within(self._timeout, instance, lambda: instance.compute(model, rows))
+        except EngineFailure as error:
+            for item in batch:
+                item.job.fail(error)
+            return
+        except InstanceLost:
+            for item in batch:
+                if item.lost:
+                    item.job.fail(EngineFailure("the engine ended twice while it computed this request."))
+            self._queue.put_back([item for item in batch if not item.lost])
+            raise
+        for item, output in zip(batch, outputs, strict=True):
+            item.job.deliver(item.at, output)
+
+    async def _within(self, seconds: float, instance: Instance, call: Callable[[], T]) -> T:
+        """The call in a thread; its instance's process is ended where it takes longer."""
+        loop = asyncio.get_running_loop()
+        timer = loop.call_later(seconds, instance.kill)
+        try:
+            return await loop.run_in_executor(self._threads, call)
+        finally:
+            timer.cancel()

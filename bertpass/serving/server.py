@@ -1,0 +1,70 @@
+"""Run the application until SIGTERM or Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import signal
+from types import FrameType
+from typing import Any
+
+import uvicorn
+
+from bertpass.errors import BertpassError, UsageError
+from bertpass.serving.app import create_app
+from bertpass.serving.options import ServeOptions
+from bertpass.serving.state import State
+
+log = logging.getLogger("bertpass.serving")
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server; at SIGTERM it is not ready any more, finishes the requests in progress, and ends."""
+
+    def __init__(self, config: uvicorn.Config, state: State) -> None:
+        super().__init__(config)
+        self._state = state
+        self.error: BertpassError | None = None
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Drain."""
+        self._state.draining = True
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: Any = None) -> None:
+        """Listen; and end where a model turns out not to load."""
+        await super().startup(sockets)
+        if not self.should_exit and self._state.pool is not None:
+            for listener in self.servers[0].sockets:
+                log.info("listening at http://%s:%d", *listener.getsockname()[:2])
+            self._state.pool.failed.add_done_callback(self._failed)
+
+    def _failed(self, failed: asyncio.Future[BertpassError]) -> None:
+        if not failed.cancelled():
+            self.error, self.should_exit = failed.result(), True
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    UsageError, ModelError
+        A model cannot be served, there are not enough cores, or the address is taken.
+    """
+    state = State(options)
+    log.info("configuration: %s", json.dumps(options.shown()))
+    if state.not_bound:
+        log.warning("memory is not bound to NUMA nodes: %s.", state.not_bound)
+    config = uvicorn.Config(create_app(state), host=options.host, port=options.port, log_config=None,
+                            access_log=False, timeout_graceful_shutdown=options.drain_timeout)
+    server = Server(config, state)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained; then we end with 0
+    try:
+        server.run()
+    except SystemExit as error:  # uvicorn's, where it cannot listen
+        raise UsageError(f"--host {options.host} --port {options.port}: cannot listen there; is the port taken?"
+                         ) from error
+    if server.error is not None:
+        raise server.error

@@ -1,0 +1,119 @@
+"""What a running server consists of, and how a route has a model work for a request."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from bertpass import placement
+from bertpass.engines import precision
+from bertpass.errors import UsageError, unknown
+from bertpass.placement import binding
+from bertpass.serving.calls import Call, QueuedModel
+from bertpass.serving.failures import UnknownModel
+from bertpass.serving.gate import ClientGone
+from bertpass.serving.instance import Instance
+from bertpass.serving.metrics import Metrics
+from bertpass.serving.models import sources
+from bertpass.serving.options import ServeOptions
+from bertpass.serving.pool import Pool
+from bertpass.serving.queue import TokenQueue
+
+T = TypeVar("T")
+
+
+class State:
+    """Models, queue, instances, metrics and the threads that read texts.
+
+    Raises
+    ------
+    UsageError, ModelError
+        A model cannot be served, or there are not enough cores.
+    """
+
+    def __init__(self, options: ServeOptions) -> None:
+        self.options = options
+        if options.dtype is not None:
+            precision.check(options.dtype, None)
+        self._sources = sources(options.models, options.engine, options.dtype, options.vocab, options.allow_pickle)
+        self.models = {source.name: QueuedModel(number, source) for number, source in enumerate(self._sources)}
+        topology, self.not_bound = binding.bindable(placement.here())
+        self._places = placement.plan(topology, options.instances, options.cores_per_instance)
+        self.metrics = Metrics()
+        self.paths: frozenset[str] = frozenset()
+        self.draining = False
+        self.pool: Pool | None = None
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be computed now."""
+        return self.pool is not None and self.pool.up > 0 and not self.draining
+
+    async def start(self) -> None:
+        """Start the instances; :attr:`ready` says when the first is warm."""
+        options = self.options
+        self._queue = TokenQueue(options.max_batch_tokens, options.queue_timeout, options.max_wait / 1000)
+        self.pool = Pool([Instance(place, self._sources) for place in self._places], self._queue,
+                         options.compute_timeout, options.health_interval, self.metrics.batch)
+        self.metrics.watch(self._queue, self.pool)
+        self._threads = ThreadPoolExecutor(options.max_concurrent_requests, "bertpass-request")
+        self.pool.start()
+
+    async def close(self) -> None:
+        """End the instances and the threads."""
+        if self.pool is not None:
+            await self.pool.close()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def model(self, name: str | None, kinds: tuple[str, ...] = ()) -> QueuedModel:
+        """The model of that name; without one the first whose head is of one of these kinds.
+
+        Raises
+        ------
+        UnknownModel
+            There is none of that name.
+        UsageError
+            The model, or every model, is of another kind.
+        """
+        if name is not None and name not in self.models:
+            raise UnknownModel(unknown("model", name, self.models))
+        candidates = [self.models[name]] if name is not None else list(self.models.values())
+        for model in candidates:
+            if not kinds or model.head.kind in kinds:
+                return model
+        have = ", ".join(f"{model.name} ({model.head.kind})" for model in candidates)
+        raise UsageError(f"this needs a model of kind {' or '.join(kinds)}; there is {have}.")
+
+    async def compute(self, request: Request, response: Response, function: Callable[[], T]) -> T:
+        """The function's value, computed in a thread in which models go through the queue; sets the timing headers.
+
+        ClientGone where the client goes away meanwhile: what has not begun is not computed.
+        """
+        call = Call(self._queue, asyncio.get_running_loop())
+        work = asyncio.create_task(call.work(self._threads, function))
+        gone = asyncio.create_task(_disconnected(request))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                raise ClientGone
+            value = work.result()
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
+        self.metrics.computed(call)
+        response.headers["x-compute-tokens"] = str(call.tokens)
+        for name, seconds in (("tokenization", call.tokenization), ("queue", call.queued),
+                              ("inference", call.computing)):
+            response.headers[f"x-{name}-time"] = f"{1000 * seconds:.3f}"
+        return value
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass

@@ -1,0 +1,75 @@
+"""A tiny model with random non-zero biases on the native engine, served and beside bertpass.load."""
+
+import asyncio
+import shutil
+
+import numpy as np
+import pytest
+import served
+
+import bertpass
+from bertpass.commands.serve import main
+from bertpass.model import huggingface, packed, parameters
+from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.record import Checkpoint
+from bertpass.text.tokenizer import Tokenizer
+
+TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
+
+
+@pytest.fixture(scope="module", params=["none", "classification"])
+def folder(request, tmp_path_factory):
+    """A Hugging Face folder of a model of that kind."""
+    config = EncoderConfig(num_layers=2, units=32, hidden_size=64, num_heads=4, use_pooler=True, max_length=40,
+                           vocab_size=len(TOKENS), dropout=0.0)
+    head = HeadConfig(request.param, 3 if request.param == "classification" else 0)
+    shapes = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
+    checkpoint = Checkpoint(config, head, parameters.random(shapes, 0, scale=0.3, random_bias=True),
+                            Tokenizer.from_wordpiece(TOKENS, lower=True))
+    path = tmp_path_factory.mktemp("model") / request.param
+    huggingface.write_folder(path, checkpoint)
+    return path
+
+
+def texts():
+    random = np.random.default_rng(0)
+    return [" ".join(random.choice(list("abcdefgh"), size)) for size in random.integers(1, 38, 50)]
+
+
+def test_served_results_are_those_of_load_whatever_the_neighbours(serve, folder):
+    model = bertpass.load(folder, engine="native", dtype="float32", threads=1)
+    path, expected = {
+        "none": ("/embed", lambda: model.encode(texts(), normalize=True).tolist()),
+        "classification": ("/predict", lambda: [sorted(p.scores.values(), reverse=True)
+                                                for p in model.predict(texts())])}[folder.name]
+
+    def numbers(found):
+        return [[each["score"] for each in row] for row in found] if path == "/predict" else found
+
+    async def job(client):
+        bodies = [[text] for text in texts()] if path == "/predict" else texts()
+        whole = (await client.post(path, json={"inputs": bodies})).json()
+        crowd = await asyncio.gather(*(client.post(path, json={"inputs": [body]}) for body in bodies))
+        assert numbers(whole) == expected()  # bit by bit
+        assert [numbers(reply.json())[0] for reply in crowd] == expected()
+    serve(job, str(folder), engine="native", dtype="float32", cores_per_instance=1, instances=1, max_batch_tokens=100)
+
+
+def test_a_packed_file_and_an_engine_that_refuses_it(folder, tmp_path):
+    file = tmp_path / "tiny.safetensors"
+    packed.write(file, load_checkpoint(folder), "float32", 1)
+    with served.Process(file, "--port", 0) as server:
+        assert served.httpx.get(server.url() + "/info").json()["instances"][0]["engines"][0]["dtype"] == "float32"
+    with served.Process(file, "--port", 0, "--dtype", "int8") as server:
+        assert server.process.wait(20) == 4
+        assert f"error: {file} is packed in float32" in server.said() and "Traceback" not in server.said()
+
+
+def test_damaged_weights_are_a_sentence(folder, tmp_path, capsys):
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    weights = copy / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    assert main([str(copy), "--port", "0"]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("error: ") and "Traceback" not in said
