@@ -14,8 +14,9 @@ from bertpass.bench.result_files import Number
 from bertpass.bench.timing import shown
 
 WIDTH, LINE = 420, 22  # of a panel, and of a bar, in SVG units, which are pixels on a wide screen
-LABELS, VALUES = 165, 58  # space left of bars, and right of them
-LETTER = 6.1  # width of a letter of a label, about
+VALUES = 58  # space right of bars
+GAP = 12.5  # between the baselines of labels
+LETTER, BOLD = 6.1, 6.9  # width of a letter of a label, about
 MARKS = {"circle": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "square": "M-3.6,-3.6h7.2v7.2h-7.2z",
          "up": "M0,-4.6l4.4,8h-8.8z", "diamond": "M0,-5l5,5l-5,5l-5,-5z", "down": "M0,4.6l4.4,-8h-8.8z"}
 SHAPES = {"native": "circle", "openvino": "square", "onnxruntime": "up", "torch": "diamond", "mxnet": "down"}
@@ -70,6 +71,11 @@ class Series:
     points: Sequence[tuple[Shown, Shown]]
 
 
+def scientific(number: Number) -> Shown:
+    """For errors."""
+    return as_it_is(number, f"{number.value:.1e}" if number.value else "0")
+
+
 def colour_of(engine: str) -> str:
     """The class of an engine's colour and mark: the word before the first hyphen, where it has one of its own."""
     word = engine.partition("-")[0]
@@ -87,24 +93,27 @@ def _text(x: float, y: float, text: str, css: str = "", anchor: str = "start", m
 
 def bars(title: str, items: Sequence[Bar], unit: str, mark: float | None = None) -> str:
     """Horizontal bars from zero, in the given order; ``mark`` draws a line at a value, such as a baseline's 1."""
-    room, height = WIDTH - LABELS - VALUES, 40 + LINE * len(items)
+    left = 10 + BOLD * max([len(item.label) for item in items], default=0)
+    room, height = WIDTH - left - VALUES, 40 + LINE * len(items)
     widest = max([item.high or item.number.value for item in items] + [mark or 0])
     parts = [_open(height, f"{title}, {unit}")]
     for place, item in enumerate(items):
         top, length = 24 + LINE * place, room * item.number.value / widest
-        parts.append(_text(LABELS - 6, top + 13, item.label, "strong" if item.strong else "", "end"))
-        parts.append(f'<rect x="{LABELS}" y="{top + 2}" width="{max(length, 0.5):.1f}" height="{LINE - 6}" '
+        parts.append(_text(left - 6, top + 13, item.label, "strong" if item.strong else "", "end"))
+        parts.append(f'<rect x="{left:.1f}" y="{top + 2}" width="{max(length, 0.5):.1f}" height="{LINE - 6}" '
                      f'class="bar c-{item.colour}" {item.number.attributes}>'
                      f'<title>{escape(f"{item.label}: {item.number.text} {unit}")}</title></rect>')
         end = length
         if item.low is not None and item.high is not None:
             end = max(length, room * item.high / widest)
-            parts.append(f'<path class="whisker" d="M{LABELS + room * item.low / widest:.1f},{top + LINE / 2 - 1}'
-                         f'H{LABELS + room * item.high / widest:.1f}"/>')
-        parts.append(_text(LABELS + end + 5, top + 13, item.number.text, "strong" if item.strong else "", "start",
+            parts.append(f'<path class="whisker" d="M{left + room * item.low / widest:.1f},{top + LINE / 2 - 1}'
+                         f'H{left + room * item.high / widest:.1f}"/>')
+        if mark is not None and end < room * mark / widest < end + VALUES:
+            end = room * mark / widest  # the line would cross the number
+        parts.append(_text(left + end + 5, top + 13, item.number.text, "strong" if item.strong else "", "start",
                            item.number.attributes))
     if mark is not None:
-        x = LABELS + room * mark / widest
+        x = left + room * mark / widest
         parts.append(f'<path class="mark" d="M{x:.1f},22V{height - 14}"/>')
     return "".join(parts) + "</svg>"
 
@@ -148,13 +157,13 @@ def lines(title: str, series: Sequence[Series], x_unit: str, y_unit: str, *, joi
     With ``joined`` x has the values of the points as its ticks (lengths, batches) and y is logarithmic; without, x is
     logarithmic and y begins at 0.
     """
-    height, left = 280, 44
+    height, left = max(280, 110 + int(GAP * len(series))) + 60 * (not joined), 44
     xs, ys = ([point[n].value for one in series for point in one.points] for n in (0, 1))
     right = 12 + LETTER * max(len(one.label) for one in series)
     x = _Axis(xs, left + 8, WIDTH - right, log_x)
     y = _Axis(ys, height - 42, 30, joined)
     parts = [_open(height, title)]
-    for value in sorted(set(xs)) if joined else x.ticks():
+    for value in sorted(set(xs)) if joined else x.ticks()[::-2][::-1]:  # every second power of ten has room
         parts.append(f'<path class="grid" d="M{x.place(value):.1f},30V{height - 42}"/>')
         parts.append(_text(x.place(value), height - 27, f"{value:g}", "", "middle"))
     for value in y.ticks():
@@ -174,22 +183,27 @@ def lines(title: str, series: Sequence[Series], x_unit: str, y_unit: str, *, joi
                          f'd="{MARKS[SHAPES.get(one.colour, "circle")]}" {number.attributes}>'
                          f"<title>{escape(f'{one.label}: {number.text} {y_unit}')}</title></path>")
         ends.append((*max(places), one))
-    for (a, b, one), shifted in zip(ends, _apart(ends), strict=True):
+    for (a, b, one), shifted in zip(ends, _apart(ends, height - 50), strict=True):
         if abs(shifted - b) > 6:
             parts.append(f'<path class="grid" d="M{a + 4:.1f},{b:.1f}L{a + 8:.1f},{shifted:.1f}"/>')
         parts.append(_text(a + 9, shifted + 4, one.label))
     return "".join(parts) + "</svg>"
 
 
-def _apart(ends: Sequence[tuple[float, float, Series]], gap: float = 12.5) -> list[float]:
-    """Heights of labels that begin at the points, moved down until none covers another."""
-    placed: dict[int, float] = {}
-    for n in sorted(range(len(ends)), key=lambda n: ends[n][1]):
-        height = ends[n][1]
-        for m in sorted(placed, key=lambda m: placed[m]):
-            a, b = ends[n], ends[m]
-            beside = a[0] + LETTER * len(a[2].label) + 6 < b[0] or b[0] + LETTER * len(b[2].label) + 6 < a[0]
-            if not beside and abs(height - placed[m]) < gap:
-                height = placed[m] + gap
-        placed[n] = height
-    return [placed[n] for n in range(len(ends))]
+def _apart(ends: Sequence[tuple[float, float, Series]], bottom: float) -> list[float]:
+    """Heights of labels beside their points: moved down until none covers another, then up to be above ``bottom``."""
+    def beside(n: int, m: int) -> bool:
+        left, right = sorted((ends[n], ends[m]), key=lambda end: end[0])
+        return left[0] + LETTER * len(left[2].label) + 6 < right[0]
+
+    heights = [end[1] for end in ends]
+    for way in (1, -1):
+        placed: list[int] = []
+        for n in sorted(range(len(ends)), key=lambda n: way * heights[n]):
+            heights[n] = heights[n] if way > 0 else min(heights[n], bottom)
+            for m in placed:  # from the first on, so that a label passes all that it covers
+                if not beside(n, m) and abs(heights[n] - heights[m]) < GAP:
+                    heights[n] = heights[m] + way * GAP
+            placed.append(n)
+            placed.sort(key=lambda m: way * heights[m])
+    return heights

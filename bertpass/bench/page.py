@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from bertpass.bench.charts import Bar, Series, Shown, as_it_is, bars, colour_of, lines, ratio
+from bertpass.bench.charts import SHAPES, Bar, Series, Shown, as_it_is, bars, colour_of, lines, ratio, scientific
 from bertpass.bench.cost import Measurement, Offer
 from bertpass.bench.prices import PriceList
 from bertpass.bench.result_files import SAMPLES, Point, ResultFile, pointer
@@ -141,7 +142,10 @@ def _series(points, x_of, y_of) -> list[Series]:  # type: ignore[no-untyped-def]
     by_engine: dict[str, list[Point]] = {}
     for p in sorted(points, key=x_of):
         by_engine.setdefault(p.engine, []).append(p)
-    return [Series(name, colour_of(name), [(Shown(str(x_of(p)), float(x_of(p)), str(x_of(p)), ()), y_of(p))
+    colours = {name: colour_of(name) for name in by_engine}
+    if set(colours.values()) == {"other"}:  # passes: they are told apart by colour and mark too
+        colours = dict(zip(by_engine, itertools.cycle(["other", *SHAPES]), strict=False))
+    return [Series(name, colours[name], [(Shown(str(x_of(p)), float(x_of(p)), str(x_of(p)), ()), y_of(p))
                                            for p in own]) for name, own in by_engine.items()]
 
 
@@ -160,7 +164,7 @@ def _speedup(points: Sequence[Point], where: str, baseline: str | None) -> list[
     rows: list[list[Cell]] = []
     for name, line in _lines([p for p, _ in pairs]).items():
         error = next(iter(line.values())).error
-        rows.append([name, [as_it_is(error, f"{error.value:.1e}")] if error else "not measured",
+        rows.append([name, [scientific(error)] if error else "not measured",
                      *([numbers[name, w]] if (name, w) in numbers else "not measured" for w in works)])
     charts = [bars(f"Speed-up, {work}", [Bar(_name(p), r, colour_of(p.engine), p.ours) for p, r in pairs
                                          if p.workload == work], f"times {baseline}", 1.0) for work in works]
@@ -173,7 +177,7 @@ def _speedup(points: Sequence[Point], where: str, baseline: str | None) -> list[
         inside = [(p, r) for p, r in pairs if p.workload == work and p.error is not None and p.error.value > 0]
         if len({p.error.value for p, _ in inside if p.error}) > 1:
             scatter.append(lines(f"Error and speed, {work}", [
-                Series(_name(p), colour_of(p.engine), [(as_it_is(p.error), r)]) for p, r in inside if p.error],
+                Series(_name(p), colour_of(p.engine), [(scientific(p.error), r)]) for p, r in inside if p.error],
                 "error of the token states, logarithmic", f"times {baseline}", joined=False))
     if scatter:
         found.append(Section(f"Error against speed: {where}", "Up is faster, left is nearer to float32. What has no "

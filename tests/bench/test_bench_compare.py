@@ -70,7 +70,8 @@ def test_bad_inputs(tmp_path, capsys):
     twice["models"] *= 2
     other = content.cpu()
     other["models"][0]["model"] = "other"
-    a, passes, twice, other = content.written(tmp_path, a=content.cpu(), passes=content.passes(), twice=twice, other=other)
+    a, passes, twice, other = content.written(tmp_path, a=content.cpu(), passes=content.passes(), twice=twice,
+                                              other=other)
     for words, code, sentence in (([a, passes], 3, "compare files of one kind"), ([a, twice], 3, "is in it twice"),
                                   ([a, other], 3, "in common"), ([a, a, "--fail-above", "0.5"], 2, "at least 1"),
                                   ([a, a, "--output", str(tmp_path)], 2, "is a folder"), ([a], 2, "second")):

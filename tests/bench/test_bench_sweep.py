@@ -15,7 +15,7 @@ def hydra():
 
 
 def test_whose_words_they_are():
-    for words in (["model=minilm"], ["--multirun", "batch_size=1,8"], ["-m", "x=1"], ["backend.name=pytorch"], ["+x=1"]):
+    for words in (["model=minilm"], ["--multirun", "batch_size=1,8"], ["-m", "x=1"], ["backend.name=torch"], ["+x=1"]):
         assert bench_sweep.is_meant(words), words
     for words in ([], ["cpu"], ["--output", "a=b"], ["--rounds=5"], ["report", "a=b.json"]):
         assert not bench_sweep.is_meant(words), words
