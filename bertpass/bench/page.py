@@ -212,12 +212,12 @@ def costs(offers: Sequence[Offer], files: Sequence[ResultFile], prices: PriceLis
             number = _dollars(offer, rate(_point(m, files)))
             label = f"{m.engine}, batch {m.rows}"
             items.append(Bar(label, number, colour_of(m.engine)))
-            rows.append([label, m.configuration, offer.price.name, [number]])
+            rows.append([label, [number], offer.price.name, m.configuration])
         found.append(Section(f"Cost of a million requests: {model}, {request}", "Dollars, computing alone, all the "
                              f"time busy; the {len(chosen)} cheapest. Prices: {prices.source}, {prices.date}.",
                              [bars(f"Cost, {request}", items, "dollars a million")],
-                             [Table("Dollars for a million requests", ["engine", "instances x cores", "machine",
-                                                                       "dollars"], rows)]))
+                             [Table("Dollars for a million requests", ["engine", "dollars", "machine",
+                                                                       "instances x cores"], rows)]))
     return found
 
 
