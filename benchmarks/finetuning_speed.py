@@ -135,18 +135,12 @@ def measure(case: Case, sides: Sequence[str], warm: int) -> dict[str, list[float
 
 def profile(case: Case, side: str, warm: int, steps: int) -> list[tuple[str, float, int]]:
     """Milliseconds a step and calls a step of each operator of MXNet, longest first."""
-    from bertpass.mx import mx
+    from bertpass.mx import operator_times
 
     step = SIDES[side](case)
     for batch in case.batches[:warm]:
         step(batch)
-    mx.profiler.set_config(profile_all=True, aggregate_stats=True, filename=os.devnull)
-    mx.profiler.set_state("run")
-    for batch in case.batches[warm:]:
-        step(batch)
-    mx.nd.waitall()
-    mx.profiler.set_state("stop")
-    times = json.loads(mx.profiler.dumps(reset=True, format="json"))["Time"]["operator"]
+    times = operator_times(lambda: [step(batch) for batch in case.batches[warm:]], profile_all=True)
     found = [(name, entry["Total"] / steps, entry["Count"] // steps) for name, entry in times.items()]
     return sorted(found, key=lambda entry: -entry[1])
 

@@ -12,12 +12,18 @@ and a missing MXNet becomes a :class:`~bertpass.errors.MissingDependencyError` w
 
 from __future__ import annotations
 
+import atexit
 import ctypes
+import functools
 import importlib.metadata
 import importlib.util
+import json
 import os
 import re
+import shutil
+import tempfile
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +150,28 @@ def load_library(path: str | os.PathLike[str]) -> None:
     except (mx.base.MXNetError, OSError, ValueError) as error:
         raise PassError(
             f"{path} cannot be loaded as an MXNet extension library: {message(error, lines=2)}") from error
+
+
+def operator_times(work: Callable[[], object], **what: bool) -> dict[str, dict[str, float]]:
+    """MXNet's aggregate statistics of what ``work`` computes, by operator: "Total" in milliseconds, "Count" and others.
+
+    ``what`` are switches of :func:`mx.profiler.set_config`, such as ``profile_all``.
+    """
+    mx.profiler.set_config(aggregate_stats=True, filename=_profile_file(), **what)
+    mx.profiler.set_state("run")
+    try:
+        work()
+        mx.nd.waitall()
+    finally:
+        mx.profiler.set_state("stop")
+        told = mx.profiler.dumps(reset=True, format="json")
+    found: dict[str, dict[str, float]] = json.loads(told)["Time"]["operator"]
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def _profile_file() -> str:
+    """A file of our own: the profiler removes what stands under its name, at times at the end of the process."""
+    folder = tempfile.mkdtemp(prefix="bertpass-profile-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return os.path.join(folder, "profile.json")

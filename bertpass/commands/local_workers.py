@@ -42,7 +42,10 @@ def run(function: str, argv: Sequence[str], workers: int) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    code = f"import sys; from bertpass.commands.finetune import {function}; sys.exit({function}(sys.argv[1:]))"
+    # Without the interpreter's own end: there MXNet's parameter server at times destroys a thread that still runs, and
+    # aborts the process. Servers and scheduler need no good-bye: they are ended below.
+    code = (f"import os, sys; from bertpass.commands.finetune import {function}; code = {function}(sys.argv[1:]); "
+            "sys.stdout.flush(); sys.stderr.flush(); os._exit(code)")
     shared = {**os.environ, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
               "DMLC_NUM_WORKER": str(workers), "DMLC_NODE_HOST": "127.0.0.1",
               "OMP_NUM_THREADS": str(max(1, machine.threads() // workers)),

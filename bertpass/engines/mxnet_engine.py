@@ -21,7 +21,7 @@ from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
 from bertpass.model.plan import base_of
 from bertpass.model.record import Checkpoint
-from bertpass.mx import context, message, mx
+from bertpass.mx import context, message, mx, operator_times
 from bertpass.passes import optimize_graph
 from bertpass.passes.library import load_operator
 from bertpass.passes.quantize import quantized_nodes
@@ -153,17 +153,15 @@ class MXNetEngine(Engine):
     def profile(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray, calls: int = 1,
                 ) -> dict[str, float]:
         """See :meth:`Engine.profile`; by MXNet's operator names, from the aggregate statistics of its profiler."""
-        arrays, profiler = self.arrays(input_ids, token_types, valid_length), mx.profiler
-        with self._lock:
-            self.run(arrays)  # what the first forward of a shape prepares is not counted
-            profiler.set_config(profile_symbolic=True, profile_imperative=True, aggregate_stats=True,
-                                filename=os.devnull)
-            profiler.set_state("run")
+        arrays = self.arrays(input_ids, token_types, valid_length)
+
+        def work() -> None:
             for _ in range(calls):
                 self.run(arrays)
-            profiler.set_state("stop")
-            found = json.loads(profiler.dumps(reset=True, format="json"))
-        operators = found["Time"]["operator"]
+
+        with self._lock:
+            self.run(arrays)  # what the first forward of a shape prepares is not counted
+            operators = operator_times(work, profile_symbolic=True, profile_imperative=True)
         return {name: values["Total"] / 1e3 / calls for name, values in operators.items()}
 
     def describe(self) -> dict[str, Any]:

@@ -21,21 +21,6 @@ PEER = Variant("peer", "native", "float32", {"dtype": "float32"})
 PEAKS = {"float32": 1e11, "bfloat16": 2e11}
 
 
-@pytest.fixture(autouse=True)
-def untouched_log():
-    """Commands set up logging: it is as before after each test."""
-    import logging
-
-    log = logging.getLogger("bertpass")
-    before = log.propagate, list(log.handlers), log.level
-    yield
-    for handler in [h for h in log.handlers if h not in before[1]]:
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate = before[0]
-    log.setLevel(before[2])
-
-
 def plan(*chosen, shapes=("2x8",)):
     work = [w for shape in shapes for w in workloads.of_family(shape)]
     return cpu.Plan(chosen, work, 3, 5.0, 1, sorted(os.sched_getaffinity(0))[:1])

@@ -1,7 +1,6 @@
 """Fine-tuning beside its PyTorch control: both move the weights alike, and the comparison keeps what it has."""
 
 import json
-import logging
 import sys
 from pathlib import Path
 
@@ -24,19 +23,6 @@ from bertpass.options import parse
 
 pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
 pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
-
-
-@pytest.fixture(autouse=True)
-def untouched_log():
-    """Commands set up logging: it is as before after each test."""
-    log = logging.getLogger("bertpass")
-    before = log.propagate, list(log.handlers), log.level
-    yield
-    for handler in [h for h in log.handlers if h not in before[1]]:
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate = before[0]
-    log.setLevel(before[2])
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,6 @@
 
 import ast
 import json
-import logging
 import os
 import re
 from pathlib import Path
@@ -21,17 +20,9 @@ EVERYTHING = published.read()
 
 
 @pytest.fixture(autouse=True)
-def untouched_log(monkeypatch):
-    """Commands set up logging: it is as before after each test. The ceilings are measured in no time."""
+def quick_ceilings(monkeypatch):
+    """The ceilings are measured in no time."""
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
-    log = logging.getLogger("bertpass")
-    before = log.propagate, list(log.handlers), log.level
-    yield
-    for handler in [h for h in log.handlers if h not in before[1]]:
-        log.removeHandler(handler)
-        handler.close()
-    log.propagate = before[0]
-    log.setLevel(before[2])
 
 
 @pytest.fixture(scope="module")

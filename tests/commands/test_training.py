@@ -17,11 +17,7 @@ from bertpass.model import params_file
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """Arguments that name 21 rows to train on: batches of 8, 8 and 5."""
-    folder = tmp_path_factory.mktemp("few")
-    for name, count in (("train", 21), ("dev", 8)):
-        lines = "".join(f"{text}\t{label}\n" for text, label in toy.rows(count, 3))
-        (folder / f"{name}.tsv").write_text("text\tlabel\n" + lines)
-    return toy.strings("--train_file", folder / "train.tsv", "--dev_file", folder / "dev.tsv")
+    return toy.few_rows(tmp_path_factory.mktemp("few"), 21)
 
 
 @pytest.fixture(scope="module")

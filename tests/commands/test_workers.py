@@ -20,12 +20,7 @@ from bertpass.model import params_file
 @pytest.fixture(scope="module")
 def few(tmp_path_factory):
     """Arguments that name 25 rows to train on: batches of 8, 8, 8 and 1, fewer than there are workers."""
-    folder = tmp_path_factory.mktemp("few")
-    for name, count in (("train", 25), ("dev", 8)):
-        lines = "".join(f"{text}\t{label}\n" for text, label in toy.rows(count, 3))
-        (folder / f"{name}.tsv").write_text("text\tlabel\n" + lines)
-    return toy.strings("--train_file", folder / "train.tsv", "--dev_file", folder / "dev.tsv", "--epochs", 2,
-                       "--optimizer", "sgd", "--lr", "0.1")
+    return [*toy.few_rows(tmp_path_factory.mktemp("few"), 25), "--epochs", "2", "--optimizer", "sgd", "--lr", "0.1"]
 
 
 @pytest.fixture(scope="module")
