@@ -102,7 +102,8 @@ def read(file: Path) -> list[Measurement]:
         environment = content["environment"]
         source = Source(file.name, environment["machine"]["cpu"], environment["machine"]["cpus_usable"],
                         environment["command"], environment["revision"] or "unknown")
-        found = [m for model in content.get("models", []) for m in _compared(model, source, environment["threads"])]
+        found = [m for model in content.get("models", [])
+                 for m in _compared(model, source, model.get("threads", environment["threads"]))]
         found += [m for model in content.get("scaling", []) for m in _scaled(model, source)]
     except OSError as error:
         raise DataError(f"{file}: it cannot be read ({error.strerror}); give files of python -m bertpass.bench cpu or "

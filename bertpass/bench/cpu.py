@@ -25,7 +25,8 @@ from bertpass.progress import Bar
 
 @dataclass(frozen=True)
 class Plan:
-    """What to run: ``rounds`` at most, ``seconds`` for the rounds of one workload, ``threads`` on ``cpus``."""
+    """What to run: ``rounds`` at most, ``seconds`` for the rounds of one workload, ``threads`` on ``cpus``; ``warmup``
+    calls of each engine come before."""
 
     variants: Sequence[Variant]
     workloads: Sequence[Workload]
@@ -33,6 +34,7 @@ class Plan:
     seconds: float
     threads: int
     cpus: Sequence[int]
+    warmup: int = 1
 
 
 @dataclass
@@ -90,7 +92,7 @@ class Run:
     def time(self, workloads: Sequence[Workload], rounds: int, budget: float) -> dict[str, dict[str, Timing]]:
         """Time layouts of one batch, see :func:`bertpass.bench.timing.measure`; ``measured`` gets the timings too."""
         found = timing.measure(self.workers, workloads, self.config, rounds=rounds, budget=budget, others=self.others,
-                               failed=self.fail, tell=self.tell)
+                               failed=self.fail, tell=self.tell, warmup=self.plan.warmup)
         for name, timings in found.items():
             self.measured[name].timings.update(timings)
         return found

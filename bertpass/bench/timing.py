@@ -85,7 +85,7 @@ def plan(seconds: Mapping[Key, float], rounds: int, budget: float) -> tuple[int,
 
 def measure(workers: Mapping[str, Worker], workloads: Sequence[Workload], config: EncoderConfig, *, rounds: int,
             budget: float, others: Others, failed: Callable[[str, str], None], tell: Callable[[int, str], None],
-            ) -> dict[str, dict[str, Timing]]:
+            warmup: int = 1) -> dict[str, dict[str, Timing]]:
     """Time some workloads in interleaved rounds: A on the first, A on the second, B on the first and so on, again.
 
     Parameters
@@ -95,6 +95,7 @@ def measure(workers: Mapping[str, Worker], workloads: Sequence[Workload], config
     budget : seconds, see :func:`plan`
     failed : called with a name and a sentence for a worker that fails; it takes no further part
     tell : called with the rounds done, ``rounds`` in all, and a note
+    warmup : calls of each worker before the rounds; one more is timed to plan them
 
     Returns
     -------
@@ -118,7 +119,7 @@ def measure(workers: Mapping[str, Worker], workloads: Sequence[Workload], config
         for work in workloads:
             if worker.variant.slow_start and work.layout == "groups":
                 continue  # several shapes more, each of which it would have to build first
-            second = ask(name, "prepare", work.name, work.batches(config))
+            second = ask(name, "prepare", work.name, work.batches(config), warmup)
             if second is not None:
                 first[name, work.name] = second
         others.pause(PAUSE)

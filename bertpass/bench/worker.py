@@ -8,7 +8,7 @@ command     arguments                         value
 ==========  ================================  =======================================================================
 load        model's name, Variant, threads    the engine's ``describe()``
 check       batch                             the first output
-prepare     key, batches                      seconds of the second forward of them all; the first one is not counted
+prepare     key, batches, warmup (1)          seconds of a forward of them all after ``warmup`` uncounted ones
 time        key, calls                        seconds of each call, a call being a forward of each batch
 run         key, seconds                      begin and end of each call on the clock that all processes share, for
                                               that long and at least once
@@ -68,9 +68,9 @@ class Server:
     def check(self, batch: Batch) -> np.ndarray:
         return self.engine.forward(*batch)[0]
 
-    def prepare(self, key: str, batches: list[Batch]) -> float:
+    def prepare(self, key: str, batches: list[Batch], warmup: int = 1) -> float:
         self._work[key] = batches
-        return self.time(key, 2)[1]
+        return self.time(key, warmup + 1)[-1]
 
     def time(self, key: str, calls: int) -> list[float]:
         engine, batches, spent = self.engine, self._work[key], []

@@ -1,4 +1,5 @@
 """Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
+``report``, their files as one page; words such as ``engine=native``, a sweep of ``cpu`` in Hydra's way;
 ``finetuning``, fine-tuning beside a PyTorch control; ``scaling``, cores and instances; ``routing``, requests by length.
 ``precision``, what low precision costs a fine-tuned model.
 
@@ -16,7 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
-from bertpass.commands import bench_cpu, bench_finetuning, bench_precision, bench_routing, bench_scaling
+from bertpass.commands import (
+    bench_cpu,
+    bench_finetuning,
+    bench_precision,
+    bench_report,
+    bench_routing,
+    bench_scaling,
+    bench_sweep,
+)
 from bertpass.commands.demo import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
@@ -25,7 +34,7 @@ from bertpass.progress import start_logging
 
 #: name -> comparison; without one of these names the passes are meant
 OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "precision": bench_precision.main,
-          "routing": bench_routing.main, "scaling": bench_scaling.main}
+          "report": bench_report.main, "routing": bench_routing.main, "scaling": bench_scaling.main}
 
 
 @dataclass
@@ -53,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     if words and words[0] in OTHERS:
         return OTHERS[words[0]](words[1:])
+    if bench_sweep.is_meant(words):
+        return bench_sweep.main(words)
     if words[:1] == ["passes"]:
         del words[0]
 

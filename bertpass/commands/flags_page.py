@@ -10,8 +10,11 @@ from bertpass.commands.bench import BenchOptions
 from bertpass.commands.bench_cpu import CpuOptions
 from bertpass.commands.bench_finetuning import FinetuningOptions
 from bertpass.commands.bench_kernels import KernelOptions
+from bertpass.commands.bench_report import ReportOptions
 from bertpass.commands.bench_routing import RoutingOptions
 from bertpass.commands.bench_scaling import ScalingOptions
+from bertpass.commands.bench_sweep import SweepOptions
+from bertpass.commands.compare import CompareOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.launch import LaunchOptions
@@ -32,6 +35,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("python -m bertpass.bench finetuning", FinetuningOptions),
             ("python -m bertpass.bench precision", TableOptions),
             ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
+            ("python -m bertpass.bench report", ReportOptions), ("bertpass compare", CompareOptions),
+            ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
             ("bertpass pack", PackOptions), ("bertpass serve", ServeOptions),
@@ -77,6 +82,8 @@ def page() -> str:
         lines += [f"## {name}", "", _row(("flag", "default", "meaning")), "|---|---|---|"]
         for field in dataclasses.fields(options):
             names, default, help_text = spelled(field)
+            if options is SweepOptions:
+                names = [field.name + "="]
             lines.append(_row((" ".join(f"`{n}`" for n in names), default, help_text)))
         lines.append("")
     lines += ["## Exit codes", "", _row(("code", "error", "meaning")), "|---|---|---|", _row((0, "", "done"))]

@@ -1,0 +1,68 @@
+"""The command line ``python -m bertpass.bench report``: result files as one page that people look at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass.commands.run import guarded
+from bertpass.errors import UsageError
+from bertpass.options import check_output_folder, flag, parse
+
+SUFFIXES = (".html", ".md")
+
+
+@dataclass
+class ReportOptions:
+    """Words and flags of python -m bertpass.bench report."""
+
+    results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True)
+    output: str = flag("report.html", "page to write: .html, complete in itself, or .md, the tables alone")
+    title: str = flag("Measured with bertpass", "title of the page")
+    baseline: str | None = flag(None, "engine that the speed-ups are over (default: mxnet-plain, no pass or the first "
+                                "other engine in float32)")
+    prices: str | None = flag(None, "price list for the costs (YAML, as of bertpass plan)")
+    machine: list[str] = flag([], "the machine of the price list on which the results were measured: NAME, or "
+                              "FILE=NAME for each file; draws the costs")
+
+    def __post_init__(self) -> None:
+        if not self.results:
+            raise UsageError("name the result files, as in: python -m bertpass.bench report bench_output/cpu.json.")
+        if Path(self.output).suffix not in SUFFIXES:
+            raise UsageError(f"--output {self.output}: give a name that ends in {' or '.join(SUFFIXES)}.")
+        names = [Path(file).name for file in self.results]
+        if len(set(names)) < len(names):
+            raise UsageError(f"{' '.join(self.results)}: give the files different names; figures are traced by them.")
+        if self.prices and not self.machine:
+            raise UsageError("--prices needs --machine: the machine of the list on which the results were measured.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Write the page; returns the exit code."""
+    def job() -> None:
+        options = parse(ReportOptions, argv, "Write result files as one page.")
+        output = Path(options.output)
+        check_output_folder("output", output.parent)
+        if output.is_dir():
+            raise UsageError(f"--output {output}: it is a folder; name a file.")
+        from bertpass.bench import cost, page, prices, result_files
+
+        files = [result_files.read(Path(file)) for file in options.results]
+        found = page.sections(files, options.baseline)
+        listed = None
+        if options.machine:
+            listed = prices.read(Path(options.prices)) if options.prices else prices.read()
+            priced = [Path(path) for path, file in zip(options.results, files, strict=True)
+                      if file.kind in ("cpu", "scaling")]
+            if not priced:
+                raise UsageError("--machine: only files of bench cpu and scaling have costs; leave it out.")
+            owned = cost.owners(options.machine, [path.name for path in priced], listed)
+            offers = cost.offers([m for path in priced for m in cost.read(path)], owned, listed, extrapolate=False)
+            found += page.costs(offers, files, listed)
+        text = page.markdown(options.title, found, files) if output.suffix == ".md" else \
+            page.html(options.title, found, files, listed)
+        output.parent.mkdir(parents=True, exist_ok=True)
+        output.write_text(text, encoding="utf-8")
+        print(f"wrote {output}")
+    return guarded(job)
