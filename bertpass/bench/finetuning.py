@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bertpass.errors import BertpassError
+from bertpass.errors import BertpassError, DataError
 from bertpass.model import huggingface
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
@@ -80,16 +80,19 @@ def data_folder(task: Task, root: str, folder: Path, max_dev_rows: int | None) -
     folder.mkdir(parents=True, exist_ok=True)
     dev = find_split(task, root, "dev")[0]
     if task.columns is None:  # SQuAD's layout
-        train = find_split(task, root, "train")[0]
-        _link(train, folder / train.name)
+        questions = find_split(task, root, "train")[0]
+        _link(questions, folder / questions.name)
         _first_questions(dev, folder / "dev-v1.1.json", max_dev_rows)
         return folder
+    dev_lines = [line for _, line in read_lines(dev)]
     try:
-        train_lines = [line for _, line in read_lines(find_split(task, root, "train")[0])]
-        dev_lines = [line for _, line in read_lines(dev)]
-    except BertpassError:
-        lines = [line for _, line in read_lines(dev)]
-        first, rows = _parted(task, lines)
+        train: Path | None = find_split(task, root, "train")[0]
+    except DataError:
+        train = None
+    if train is not None:  # a damaged one is an error, and no reason to train on development rows
+        train_lines = [line for _, line in read_lines(train)]
+    else:
+        first, rows = _parted(task, dev_lines)
         random.Random(0).shuffle(rows)
         cut = int(len(rows) * _SHARE)
         train_lines, dev_lines = first + rows[cut:], first + rows[:cut]

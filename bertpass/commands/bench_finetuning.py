@@ -11,9 +11,10 @@ from typing import Any
 
 from bertpass import machine
 from bertpass.commands.run import guarded
-from bertpass.errors import BertpassError, UsageError
+from bertpass.errors import BertpassError, DataError, UsageError
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
+from bertpass.text.files import read_json
 
 TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "QA"]
 
@@ -39,6 +40,16 @@ class FinetuningOptions:
     threads: int | None = flag(None, "of each side (default: OMP_NUM_THREADS, else all processors)", least=1)
     output: str = flag("bench_output/finetuning", "folder for finetuning.json, .md and .png; results that are there "
                        "already are kept", group="output")
+
+
+def earlier(file: Path) -> list[dict[str, Any]]:
+    """The results of a file that an earlier run left; DataError where it is damaged or another one's."""
+    content = read_json(file)
+    runs = content.get("runs") if isinstance(content, dict) else None
+    if not isinstance(runs, list) or not all(isinstance(run, dict) and {"task", "seed", "model", "settings"} <= set(run)
+                                             for run in runs):
+        raise DataError(f"{file} holds no results of this command; name another --output or remove it.")
+    return runs
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -73,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         def keep(results: list[dict[str, Any]]) -> None:
             file.write_text(json.dumps({"environment": about, "runs": results}, indent=1) + "\n", encoding="utf-8")
 
-        done = json.loads(file.read_text(encoding="utf-8"))["runs"] if file.is_file() else []
+        done = earlier(file) if file.is_file() else []
         results, failures = finetuning.run(wanted, settings, options.data_dir, done, keep)
         if results:
             found = finetuning_report.lines(results)

@@ -14,6 +14,7 @@ import toy_kinds
 
 from bertpass.bench import control, finetuning, finetuning_report
 from bertpass.commands import bench, finetune
+from bertpass.errors import DataError
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.squad import SquadOptions
 from bertpass.model import huggingface, params_file
@@ -150,3 +151,21 @@ def test_a_failure_keeps_the_others(compared, capsys, tmp_path):
     assert bench.main(words) == 1
     told = capsys.readouterr().err
     assert "4 of 4 comparisons failed" in told and "positions" in told
+
+
+def test_a_damaged_training_file_is_an_error(tmp_path):
+    """The development rows take its place only where there is none."""
+    (tmp_path / "LCQMC").mkdir()
+    (tmp_path / "LCQMC" / "dev.tsv").write_text("a\tb\tlabel\nx\ty\t1\n")
+    (tmp_path / "LCQMC" / "train.tsv.gz").write_bytes(b"no gzip file")
+    with pytest.raises(DataError, match="gzip"):
+        finetuning.data_folder(finetuning.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", "{}", '{"runs": [1]}'])
+def test_a_damaged_result_file_is_an_error(content, data, encoder, tmp_path, capsys):
+    (tmp_path / "finetuning.json").write_text(content)
+    assert bench.main(toy.strings("finetuning", "--data_dir", data / "glue", "--bert_model", encoder, "--tasks", "SST",
+                                  "--output", tmp_path)) == 3
+    assert "finetuning.json" in capsys.readouterr().err
+    assert (tmp_path / "finetuning.json").read_text() == content
