@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import tokenizers
@@ -27,9 +28,28 @@ def learn(texts: Iterable[str], size: int, lower: bool = True) -> Tokenizer:
     backend = tokenizers.Tokenizer(models.WordPiece(unk_token=vocabulary.BERT_SPECIAL["unk"]))
     backend.normalizer = normalizers.BertNormalizer(lowercase=lower)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.train_from_iterator(texts, trainers.WordPieceTrainer(
-        vocab_size=size, limit_alphabet=size // 2, special_tokens=special, show_progress=False))
+    lines = list(texts)
+    alphabet, continuing = _characters(backend, lines, (size - len(special)) // 2)
+    backend.train_from_iterator(lines, trainers.WordPieceTrainer(
+        vocab_size=size, initial_alphabet=alphabet, limit_alphabet=len(alphabet),
+        special_tokens=special + continuing, show_progress=False))
     found = backend.get_vocab()
     if len(found) <= len(special):
         raise DataError("the files hold no words to learn a vocabulary from.")
     return Tokenizer.from_wordpiece(vocabulary.by_id(found, len(found)), lower)
+
+
+def _characters(backend: tokenizers.Tokenizer, texts: list[str], limit: int) -> tuple[list[str], list[str]]:
+    """The ``limit`` commonest characters, and the pieces ``##x`` of those that follow another one, both sorted.
+
+    The trainer itself breaks ties by the order of a randomly seeded hash map: with the characters kept and the ids
+    of the continuing ones given, nothing is left to chance.
+    """
+    counts: Counter[str] = Counter()
+    following: set[str] = set()
+    for text in texts:
+        for word, _ in backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)):
+            counts.update(word)
+            following.update(word[1:])
+    kept = sorted(sorted(counts), key=lambda char: -counts[char])[:limit]
+    return sorted(kept), [f"##{char}" for char in sorted(following.intersection(kept))]
