@@ -57,8 +57,8 @@ lint: setup $(VENV)/lint.stamp ## ruff and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 
-bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (about half an hour; BENCH=--quick: 3 minutes)
-	@$(BIN)/python -m bertpass.bench cpu $(BENCH)
+bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (10 minutes; BENCH="--minutes 30", BENCH=--quick)
+	@$(BIN)/python -m bertpass.bench cpu --minutes 10 $(BENCH)
 
 bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
 	@$(BIN)/python -m bertpass.bench passes $(BENCH)

@@ -78,7 +78,7 @@ def variants(folder: Path, peers_python: str) -> tuple[list[Variant], dict[str, 
         missing["onnxruntime"] = f"no {', '.join(absent)}; install with: pip install 'bertpass[onnxruntime]'"
     else:
         from bertpass.model import onnx
-        onnx.write(folder / "model.onnx", checkpoint)
+        onnx.write(folder / "model.onnx", onnx.to_onnx(checkpoint))
         shutil.copy(weights / "tokenizer.json", folder / "tokenizer.json")
         found.append(Variant("onnxruntime", sys.executable, str(folder)))
     return found, missing

@@ -16,8 +16,8 @@ from bertpass.bench.process import Worker, WorkerError
 from bertpass.bench.quiet import Others
 from bertpass.bench.results import Measured, ModelResults
 from bertpass.bench.timing import Timing
-from bertpass.bench.variants import BOUNDS, REFERENCE, Variant
-from bertpass.bench.workloads import Workload
+from bertpass.bench.variants import REFERENCE, Variant
+from bertpass.bench.workloads import Workload, flops
 from bertpass.errors import BertpassError, UsageError
 from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar
@@ -50,6 +50,7 @@ class Run:
     reference: str
     workers: dict[str, Worker] = field(default_factory=dict)
     measured: dict[str, Measured] = field(default_factory=dict)
+    left_out: dict[str, float] = field(default_factory=dict)
     others: Others = field(default_factory=Others)
 
     def load(self) -> None:
@@ -95,7 +96,24 @@ class Run:
                                failed=self.fail, tell=self.tell, warmup=self.plan.warmup)
         for name, timings in found.items():
             self.measured[name].timings.update(timings)
+            if name in self.workers:
+                self.measured[name].peak_bytes = self.workers[name].peak()
         return found
+
+    def least(self, workloads: Sequence[Workload]) -> float:
+        """Seconds that the fewest rounds of these workloads take, from the largest that was timed; 0 before the first.
+        """
+        timed = [w for w in self.plan.workloads if any(w.name in m.timings for m in self.measured.values())]
+        if not timed:
+            return 0.0
+        last = max(timed, key=lambda w: self.work([w]))
+        once = sum(m.timings[last.name].median for m in self.measured.values() if last.name in m.timings) / 1e3
+        calls = self.plan.warmup + 1 + timing.LEAST_ROUNDS
+        return once * calls * self.work(workloads) / self.work([last])
+
+    def work(self, workloads: Sequence[Workload]) -> float:
+        """Floating-point operations of the workloads, padding included."""
+        return sum(flops(self.config, [length] * len(rows)) for w in workloads for rows, length in w.groups)
 
     def fail(self, name: str, sentence: str) -> None:
         self.measured[name].failure = sentence
@@ -116,10 +134,9 @@ def errors(found: np.ndarray, expected: np.ndarray) -> tuple[float, float]:
 
 def fault(variant: Variant, relative: float) -> str:
     """A sentence where a relative error is above the bound of the variant's precision, else nothing."""
-    bound = BOUNDS[variant.precision]
-    if relative <= bound:  # false for NaN
+    if relative <= variant.bound:  # false for NaN
         return ""
-    return f"wrong: relative error {relative:.1e}, bound {bound:.0e}."
+    return f"wrong: relative error {relative:.1e}, bound {variant.bound:.0e}."
 
 
 def reference_of(variants: Sequence[Variant]) -> str:
@@ -166,13 +183,32 @@ def running(plan: Plan, model: str, tell: Callable[[int, str], None]) -> Iterato
             run.close()
 
 
-def compare(plan: Plan, model: str) -> ModelResults:
-    """Run the plan on one model; parameters and errors as :func:`running`."""
-    families = list(dict.fromkeys(w.family for w in plan.workloads))
+def compare(plan: Plan, model: str, budget: float | None = None) -> ModelResults:
+    """Run the plan on one model; parameters and errors as :func:`running`.
+
+    With a ``budget``, in seconds from now and loading included, the small batches come first, each with an equal share
+    of what is left; one that would go over it is left out.
+    """
+    end = None if budget is None else time.monotonic() + budget
+    families: dict[str, list[Workload]] = {}
+    for workload in plan.workloads:
+        families.setdefault(workload.family, []).append(workload)
     with Bar(model, len(plan.variants) + plan.rounds * len(families), "steps") as bar, \
             running(plan, model, bar.advance) as run:
-        for family in families:
-            layouts = [w for w in plan.workloads if w.family == family]
-            run.time(layouts, plan.rounds, plan.seconds * len(layouts))
+        waiting = list(families)
+        if end is not None:
+            waiting.sort(key=lambda family: run.work(families[family]))
+        while waiting:
+            layouts = families[waiting[0]]
+            seconds = plan.seconds * len(layouts)
+            if end is not None:
+                left, least = end - time.monotonic(), run.least(layouts)
+                if least > left:
+                    run.left_out[waiting.pop(0)] = least
+                    bar.advance(plan.rounds, f"{layouts[0].family} goes over the budget")
+                    continue
+                seconds = min(seconds, max(left, 0) / len(waiting))
+            run.time(layouts, plan.rounds, seconds)
+            waiting.pop(0)
     return ModelResults(model, run.source, run.config, list(plan.workloads), run.reference, list(run.measured.values()),
-                        run.others.load)
+                        run.others.load, run.left_out)

@@ -101,6 +101,14 @@ class Worker:
         except (OSError, IndexError, ValueError):
             return 0
 
+    def peak(self) -> int:
+        """The most bytes of memory that the process ever held, loading included; 0 where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        except (OSError, IndexError, ValueError):
+            return 0
+
     def close(self) -> None:
         """End the process, at once where it does not end by itself."""
         self._connection.close()

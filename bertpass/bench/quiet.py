@@ -7,6 +7,7 @@ import time
 from collections.abc import Collection
 from pathlib import Path
 
+from bertpass.errors import DeviceError
 from bertpass.placement import topology
 
 #: load of others, in processors, above which a run counts as noisy
@@ -31,6 +32,15 @@ def busy_seconds(stat: Path = _STAT) -> float:
         return 0.0
     user, nice, system, _idle, _iowait, irq, softirq, steal = fields
     return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+
+
+def demand(seconds: float = 1.0) -> None:
+    """DeviceError where other processes keep more than :data:`MOST_LOAD` processors busy in the next ``seconds``."""
+    others = Others()
+    others.pause(seconds)
+    if others.load > MOST_LOAD:
+        raise DeviceError(f"--strict: other processes keep {others.load:.1f} processors busy; measure when the machine "
+                          "is quiet, or leave --strict out.")
 
 
 class Others:

@@ -14,6 +14,7 @@ from rich.table import Table
 from bertpass import _native, machine
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.results import Measured, ModelResults
+from bertpass.bench.sentences import CHECK
 from bertpass.bench.timing import shown
 
 WIDTH = 132
@@ -52,6 +53,10 @@ def show(results: ModelResults, peaks: Mapping[str, float], threads: int, consol
     for entry in results.measured:
         if entry.failure:
             console.print(f"  {entry.variant.name}: {entry.failure}", markup=False, highlight=False)
+    console.print(f"  {_agreement(results)}", markup=False, highlight=False)
+    for family, seconds in results.left_out.items():
+        console.print(f"  {family}: left out, needs {seconds:.0f} seconds at least; --minutes says how long a run may "
+                      "take.", markup=False, highlight=False)
     if any(w.layout for w in results.workloads):
         console.print(_layouts(results))
     if any(m.variant.ours and m.timings for m in results.measured):
@@ -65,7 +70,7 @@ def _times(results: ModelResults, peaks: Mapping[str, float], threads: int) -> T
     table = Table(title=f"{results.model} ({results.source}), {threads} threads: milliseconds, median of all calls; "
                   "below it p10-p90 of the rounds (~ noisy) and the share of the measured peak")
     table.add_column("engine")
-    table.add_column("error L2\nlargest", justify="right")
+    table.add_column("error L2 (bound)\nlargest", justify="right")
     for family in results.families:
         table.add_column(family, justify="right")
     for entry in results.measured:
@@ -73,7 +78,8 @@ def _times(results: ModelResults, peaks: Mapping[str, float], threads: int) -> T
         for family in results.families:
             best = entry.best(results.workloads, family)
             if best is None:
-                cells.append("wrong" if (entry.failure or "").startswith("wrong") else "failed")
+                cells.append("wrong" if (entry.failure or "").startswith("wrong") else "failed" if entry.failure else
+                             "left out" if family in results.left_out else "-")
                 continue
             workload, timed = best
             share = results.share(workload, timed, peaks.get(entry.variant.precision))
@@ -120,7 +126,18 @@ def _ratios(results: ModelResults) -> Table:
     return table
 
 
+def _agreement(results: ModelResults) -> str:
+    """A sentence: which engines' outputs are within the bounds of their precision."""
+    compared = [m for m in results.measured if m.agrees is not None]
+    wrong = [m.variant.name for m in compared if not m.agrees]
+    bounds = ", ".join(f"{name} {bound:g}" for name, bound in {m.variant.precision: m.variant.bound for m in compared
+                                                               }.items())
+    who = f"all {len(compared)} engines agree" if not wrong else \
+        f"{len(compared) - len(wrong)} of {len(compared)} engines agree, not {', '.join(wrong)},"
+    return f"{who} with {results.reference} on {len(CHECK)} sentences (relative L2 error at most: {bounds})."
+
+
 def _error(entry: Measured) -> str:
     if entry.relative_error is None:
         return "-"
-    return f"{entry.relative_error:.1e}\n[dim]{entry.largest_error:.1e}[/dim]"
+    return f"{entry.relative_error:.1e} ({entry.variant.bound:.0e})\n[dim]{entry.largest_error:.1e}[/dim]"

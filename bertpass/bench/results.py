@@ -17,18 +17,25 @@ class Measured:
     """One variant on one model.
 
     ``relative_error`` is the L2 norm of the difference from the reference over the reference's, ``largest_error`` the
-    largest absolute difference, both over the tokens of real sentences; None where it did not come so far. ``failure``
-    is a sentence where something went wrong; an engine whose outputs are wrong was not timed.
+    largest absolute difference, both over the tokens of real sentences; None where it did not come so far.
+    ``resident_bytes`` is the process's memory once the model is loaded, ``peak_bytes`` the most that it ever was.
+    ``failure`` is a sentence where something went wrong; an engine whose outputs are wrong was not timed.
     """
 
     variant: Variant
     about: dict[str, Any] = field(default_factory=dict)
     load_seconds: float | None = None
     resident_bytes: int = 0
+    peak_bytes: int = 0
     relative_error: float | None = None
     largest_error: float | None = None
     failure: str | None = None
     timings: dict[str, Timing] = field(default_factory=dict)  # by the workload's name
+
+    @property
+    def agrees(self) -> bool | None:
+        """Whether the relative error is within the bound; None where it is not known."""
+        return None if self.relative_error is None else self.relative_error <= self.variant.bound
 
     def best(self, workloads: Iterable[Workload], family: str) -> tuple[Workload, Timing] | None:
         """Its fastest layout of a family, or None where it was not timed there."""
@@ -52,7 +59,10 @@ class Ratio:
 
 @dataclass
 class ModelResults:
-    """All variants on one model, in the order in which they ran."""
+    """All variants on one model, in the order in which they ran.
+
+    ``left_out`` has the families that a time budget kept from being timed, with the seconds that they need at least.
+    """
 
     model: str
     source: str
@@ -61,6 +71,7 @@ class ModelResults:
     reference: str
     measured: list[Measured] = field(default_factory=list)
     others_load: float = 0.0
+    left_out: dict[str, float] = field(default_factory=dict)
 
     @property
     def families(self) -> list[str]:
@@ -115,10 +126,13 @@ class ModelResults:
                 "name": m.variant.name, "engine": m.variant.engine, "precision": m.variant.precision,
                 "ours": m.variant.ours, "options": m.variant.options, "about": m.about,
                 "load_seconds": m.load_seconds and round(m.load_seconds, 2), "resident_bytes": m.resident_bytes,
-                "relative_error": m.relative_error, "largest_error": m.largest_error, "failure": m.failure,
+                "peak_bytes": m.peak_bytes,
+                "relative_error": m.relative_error, "largest_error": m.largest_error, "bound": m.variant.bound,
+                "agrees": m.agrees, "failure": m.failure,
                 "timings": timings, **({"ratios": ratios} if m.variant.ours else {})})
         return {"model": self.model, "source": self.source, "encoder": self.config.to_dict(),
                 "reference": self.reference, "others_load": round(self.others_load, 3),
+                "left_out": {family: round(seconds, 1) for family, seconds in self.left_out.items()},
                 "workloads": [{"name": w.name, "family": w.family, "layout": w.layout, "lengths": list(w.lengths),
                                "gflop": round(flops(self.config, w.lengths) / 1e9, 3)} for w in self.workloads],
                 "engines": entries}

@@ -32,7 +32,8 @@ def shown(milliseconds: float) -> str:
 class Timing:
     """Times of one engine on one workload, in milliseconds.
 
-    ``median`` is over all counted calls; ``low`` and ``high`` are the 10th and 90th percentile of the rounds' medians.
+    ``median`` and ``p99`` are over all counted calls; ``low`` and ``high`` are the 10th and 90th percentile of the
+    rounds' medians. ``busy`` is how many processors its process kept busy during the calls; None where nobody asked.
     """
 
     median: float
@@ -40,15 +41,17 @@ class Timing:
     high: float
     rounds: int
     calls: int
+    p99: float | None = None
+    busy: float | None = None
 
     @classmethod
-    def of(cls, rounds: list[list[float]]) -> Timing:
+    def of(cls, rounds: list[list[float]], busy: float | None = None) -> Timing:
         """From the seconds of the calls of each round."""
         middles = [float(np.median(calls)) for calls in rounds]
         low, high = np.percentile(middles, [10, 90])
         everything = [second for calls in rounds for second in calls]
         return cls(float(np.median(everything)) * 1e3, float(low) * 1e3, float(high) * 1e3, len(rounds),
-                   len(everything))
+                   len(everything), float(np.percentile(everything, 99)) * 1e3, busy)
 
     @property
     def spread(self) -> float:
@@ -62,7 +65,12 @@ class Timing:
     def to_dict(self) -> dict[str, Any]:
         """For result files: milliseconds to the microsecond."""
         return {"median_ms": round(self.median, 3), "p10_ms": round(self.low, 3), "p90_ms": round(self.high, 3),
+                "p99_ms": _rounded(self.p99), "processors_busy": _rounded(self.busy),
                 "spread": round(self.spread, 3), "noisy": self.noisy, "rounds": self.rounds, "calls": self.calls}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
 
 
 def plan(seconds: Mapping[Key, float], rounds: int, budget: float) -> tuple[int, dict[Key, tuple[int, int]]]:
@@ -136,5 +144,5 @@ def measure(workers: Mapping[str, Worker], workloads: Sequence[Workload], config
     found: dict[str, dict[str, Timing]] = {}
     for (name, work_name), parts in spent.items():
         if parts:
-            found.setdefault(name, {})[work_name] = Timing.of(parts)
+            found.setdefault(name, {})[work_name] = Timing.of(parts, ask(name, "busy", work_name))
     return found

@@ -37,6 +37,11 @@ class Variant:
     calibrated: bool = False
     slow_start: bool = False
 
+    @property
+    def bound(self) -> float:
+        """Of its precision, see :data:`BOUNDS`."""
+        return BOUNDS[self.precision]
+
 
 def known() -> list[Variant]:
     """All of them, ours first."""
@@ -55,8 +60,11 @@ def known() -> list[Variant]:
         Variant("onnxruntime-int8", "onnxruntime", "int8", {"dtype": "int8"}),
         Variant("torch-float32", "torch", "float32", {"dtype": "float32"}),
         Variant("torch-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16"}),
-        Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "compile": True}, slow_start=True),
-        Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "compile": True}, slow_start=True),
+        Variant("torch-script-float32", "torch", "float32", {"dtype": "float32", "mode": "script"}),
+        Variant("torch-script-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "mode": "script"}),
+        Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "mode": "compile"}, slow_start=True),
+        Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "mode": "compile"},
+                slow_start=True),
         Variant("mxnet-plain", "mxnet", "float32", {"passes": "none"}),
         Variant("mxnet-fusions", "mxnet", "float32", {"passes": "mkldnn"}),
     ]

@@ -10,6 +10,7 @@ load        model's name, Variant, threads    the engine's ``describe()``
 check       batch                             the first output
 prepare     key, batches, warmup (1)          seconds of a forward of them all after ``warmup`` uncounted ones
 time        key, calls                        seconds of each call, a call being a forward of each batch
+busy        key                               processors that this process kept busy in the calls since "prepare"
 run         key, seconds                      begin and end of each call on the clock that all processes share, for
                                               that long and at least once
 profile     key, calls                        seconds of a call by operator, see Engine.profile
@@ -45,6 +46,7 @@ class Server:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._work: dict[str, list[Batch]] = {}
+        self._used: dict[str, tuple[float, float]] = {}  # seconds of processors and of the clock
 
     @property
     def engine(self) -> Engine:
@@ -70,16 +72,24 @@ class Server:
 
     def prepare(self, key: str, batches: list[Batch], warmup: int = 1) -> float:
         self._work[key] = batches
-        return self.time(key, warmup + 1)[-1]
+        first = self.time(key, warmup + 1)[-1]
+        del self._used[key]
+        return first
 
     def time(self, key: str, calls: int) -> list[float]:
-        engine, batches, spent = self.engine, self._work[key], []
+        engine, batches, spent, used = self.engine, self._work[key], [], time.process_time()
         for _ in range(calls):
             start = time.perf_counter()
             for batch in batches:
                 engine.forward(*batch)
             spent.append(time.perf_counter() - start)
+        before = self._used.get(key, (0.0, 0.0))
+        self._used[key] = before[0] + time.process_time() - used, before[1] + sum(spent)
         return spent
+
+    def busy(self, key: str) -> float:
+        processors, clock = self._used[key]
+        return processors / clock
 
     def run(self, key: str, seconds: float) -> list[tuple[float, float]]:
         engine, batches = self.engine, self._work[key]

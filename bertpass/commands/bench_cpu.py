@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
 from bertpass.commands.run import guarded
-from bertpass.errors import BertpassError, DeviceError
+from bertpass.errors import BertpassError
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import start_logging
 
 MODELS = ["minilm", "bert_12_768_12"]
 QUICK_SHAPES = ["1x128", "8x128", "sst"]
-QUIET_SECONDS = 1.0
 
 
 @dataclass
@@ -25,12 +25,14 @@ class CpuOptions:
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths "
                              "(default: minilm bert_12_768_12; with --quick minilm)")
     engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
-                              "all; with --quick those that compile nothing)")
+                              "all; with --quick or --minutes those that compile nothing)")
     shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
                              "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
     seconds: float = flag(45.0, "for the rounds of one layout of a batch: slow ones get fewer rounds, 3 at least",
                           least=1)
+    minutes: float | None = flag(None, "for everything, loading included: the small batches come first, and what would "
+                                 "go over is left out and marked", least=0.1)
     threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)
     output: str = flag("bench_output", "folder for cpu.json and cpu.png")
@@ -41,13 +43,14 @@ class CpuOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison; returns the exit code, 1 where no engine could be measured."""
     def job() -> None:
+        start = time.monotonic()
         options = parse(CpuOptions, argv, "Measure every CPU engine on the same weights, interleaved.")
         check_output_folder("output", options.output)
         from bertpass.bench import ceiling, cpu, plot, quiet, report, variants, workloads
         from bertpass.extras import require
 
         wanted = variants.chosen(options.engines) if options.engines else \
-            [v for v in variants.known() if not (options.quick and v.slow_start)]
+            [v for v in variants.known() if not (v.slow_start and (options.quick or options.minutes))]
         families = options.shapes or (QUICK_SHAPES if options.quick else list(workloads.SHAPES))
         batches = [w for family in dict.fromkeys(families) for w in workloads.of_family(family)]
         threads = options.threads or machine.threads()
@@ -56,17 +59,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         require("matplotlib", "bench")
         start_logging()
 
-        others = quiet.Others()
-        others.pause(QUIET_SECONDS)
-        if options.strict and others.load > quiet.MOST_LOAD:
-            raise DeviceError(f"--strict: other processes keep {others.load:.1f} processors busy; measure when the "
-                              "machine is quiet, or leave --strict out.")
+        if options.strict:
+            quiet.demand()
         peaks = ceiling.peaks(threads)
         plan = cpu.Plan(wanted, batches, options.rounds or (5 if options.quick else 15), options.seconds, threads, cpus)
         folder, found, entries = Path(options.output), [], []
         environment = report.environment(threads, cpus, peaks)
-        for model in options.models or (MODELS[:1] if options.quick else MODELS):
-            results = cpu.compare(plan, model)
+        wanted_models = options.models or (MODELS[:1] if options.quick else MODELS)
+        for place, model in enumerate(wanted_models):
+            budget = None
+            if options.minutes is not None:
+                budget = (options.minutes * 60 - (time.monotonic() - start)) / (len(wanted_models) - place)
+            results = cpu.compare(plan, model, budget)
             report.show(results, peaks, threads)
             found.append(results)
             entries.append(results.to_dict(peaks))

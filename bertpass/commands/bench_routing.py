@@ -32,6 +32,7 @@ class RoutingOptions:
     loads: list[float] = flag([0.5, 0.8], "requests a second, as shares of what the instances together can compute")
     requests: int = flag(400, "requests of a run", least=20, most=1_000_000)
     output: str = flag("bench_output", "folder for routing.json")
+    strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 
     def __post_init__(self) -> None:
         if not self.loads or not all(0 < load < 1 for load in self.loads):
@@ -45,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(RoutingOptions, argv, "Route requests by length to instances: simulated from measured times, "
                         "and really run.")
         check_output_folder("output", options.output)
-        from bertpass.bench import deployments, report, routing, variants
+        from bertpass.bench import deployments, quiet, report, routing, variants
 
         chosen = variants.chosen([options.engine])
         if len(chosen) != 1:
@@ -55,6 +56,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.bounds:
             routing.check_bounds(options.bounds, len(sizes))
         start_logging()
+        if options.strict:
+            quiet.demand()
         study = deployments.Study(chosen[0], sizes, options.distribution, options.loads, options.requests, topology,
                                   options.bounds)
         found = deployments.compare(study, options.model)

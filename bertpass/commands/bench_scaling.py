@@ -31,6 +31,7 @@ class ScalingOptions:
     rounds: int = flag(9, "interleaved rounds at most", least=3)
     seconds: float = flag(60.0, "for the rounds of one shape: fewer rounds where they take longer, 3 at least", least=1)
     output: str = flag("bench_output", "folder for scaling.json and scaling.png")
+    strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(ScalingOptions, argv, "Measure engines on different numbers of cores and as several instances.")
         check_output_folder("output", options.output)
         shapes = sizes(options.shapes)
-        from bertpass.bench import ceiling, report, scaling, scaling_report, variants
+        from bertpass.bench import ceiling, quiet, report, scaling, scaling_report, variants
         from bertpass.extras import require
 
         topology, unbound = binding.bindable(placement.here())
@@ -47,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         plan = scaling.Plan(variants.chosen(options.engines), wanted, shapes, options.rounds, options.seconds, topology)
         require("matplotlib", "bench")
         start_logging()
+        if options.strict:
+            quiet.demand()
         cpus = sorted(cpu for instance in placement.plan(topology) for cpu in instance.cpus)
         environment = {**report.environment(len(cpus), cpus, ceiling.peaks(len(cpus))), "topology": str(topology),
                        "memory": unbound or "bound to the nodes of the cores"}

@@ -25,7 +25,7 @@ from bertpass.progress import start_logging
 MULTIRUN = ("--multirun", "-m")
 ALIASES = {"backend": "engine", "backend.name": "engine", "backend.num_threads": "num_threads"}
 BACKENDS = {"pytorch": "torch-float32", "ort": "onnxruntime-float32"}  # the published benchmark's names
-ONE_VALUE = ("warmup_runs", "benchmark_duration", "output")
+ONE_VALUE = ("warmup_runs", "benchmark_duration", "output", "strict")
 MOST_ROUNDS = 1000  # the duration decides
 
 
@@ -44,6 +44,7 @@ class SweepOptions:
     benchmark_duration: float = flag(10.0, "seconds for each engine on each batch; 3 interleaved rounds at least",
                                      least=0.1)
     output: str = flag("bench_output", "folder for sweep.json; what an interrupted sweep left there is kept")
+    strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 
 
 Part = tuple[SweepOptions, tuple[str, ...]]  # one combination, engine aside, and its engines
@@ -165,6 +166,8 @@ def main(words: Sequence[str]) -> int:
 
         for _, names in wanted:
             cpu.reference_of(variants.chosen(names))
+        if wanted[0][0].strict:
+            quiet.demand()
         most = max(one.num_threads or 1 for one, _ in wanted)
         peaks = {n: ceiling.peaks(n) for n in dict.fromkeys([most, *(one.num_threads or 1 for one, _ in wanted)])}
         about, sweep = report.environment(most, quiet.pick(most), peaks[most]), described(wanted)

@@ -17,6 +17,7 @@ from bertpass.commands.bench_sweep import SweepOptions
 from bertpass.commands.compare import CompareOptions
 from bertpass.commands.demo import DemoOptions
 from bertpass.commands.env import EnvOptions
+from bertpass.commands.export import ExportOptions
 from bertpass.commands.launch import LaunchOptions
 from bertpass.commands.main import PackOptions
 from bertpass.commands.new_model import NewModelOptions
@@ -39,7 +40,7 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("bertpass pack", PackOptions), ("bertpass serve", ServeOptions),
+            ("bertpass pack", PackOptions), ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions),
             ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (

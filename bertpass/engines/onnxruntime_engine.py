@@ -1,4 +1,4 @@
-"""ONNX Runtime as an engine: our ONNX graph with its transformer fusions, in float32 or with int8 products."""
+"""ONNX Runtime as an engine: our ONNX graph in its fused operators, in float32 or with int8 products."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ class ONNXRuntimeEngine(Engine):
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`. They do not spin after a call.
     fusions
-        Without them the graph runs operator by operator as it was written, in float32: what a fusion is worth.
+        Without them the portable graph runs operator by operator as it was written, in float32: what a fusion is
+        worth.
 
     Raises
     ------
@@ -51,16 +52,14 @@ class ONNXRuntimeEngine(Engine):
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        with tempfile.TemporaryDirectory() as folder:
-            if fusions:
-                path, fused = _prepared(Path(folder), checkpoint, dtype)
-            else:
-                path, fused = onnx.write(Path(folder) / "plain.onnx", checkpoint), {}
-                options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-            self._session: Any = runtime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        if not fusions:
+            options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        model = onnx.to_onnx(checkpoint, fused=fusions)
+        content = model.SerializeToString() if dtype == "float32" else _quantized(model)
+        self._session: Any = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": "cpu", "dtype": dtype,
-                       "threads": threads, "opset": onnx.OPSET, "fused": fused}
+                       "threads": threads, "opset": onnx.OPSET, "operators": onnx.operators(model)}
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         feed = {"input_ids": input_ids, "token_types": token_types, "valid_length": valid_length}
@@ -73,32 +72,19 @@ class ONNXRuntimeEngine(Engine):
         self._session = None
 
 
-def _prepared(folder: Path, checkpoint: Checkpoint, dtype: str) -> tuple[Path, dict[str, int]]:
-    """The optimised file, and how many operators each fusion made.
-
-    The order is that of ONNX Runtime's own guide: its Python fusions first, without the session's, then quantisation.
-    """
-    optimizer = require("onnxruntime.transformers.optimizer", EXTRA)
-    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
-    for name in ("onnxruntime.transformers.optimizer", optimizer.__name__):
-        logging.getLogger(name).setLevel(logging.ERROR)  # it warns that PyTorch did not write the graph
-    plain, fused = onnx.write(folder / "plain.onnx", checkpoint), folder / "fused.onnx"
-    model = optimizer.optimize_model(str(plain), model_type="bert", num_heads=checkpoint.config.num_heads,
-                                     hidden_size=checkpoint.config.units, opt_level=0)
-    model.save_model_to_file(str(fused))
-    counts = {op: count for op, count in model.get_fused_operator_statistics().items() if count}
-    if dtype == "float32":
-        return fused, counts
+def _quantized(model: Any) -> bytes:
+    """The fused graph with its matrix products in int8."""
     quantization = require("onnxruntime.quantization", EXTRA)
     logging.getLogger().addFilter(_not_the_advice)
-    small = folder / "int8.onnx"
     sets = machine.describe()["instruction_sets"]
-    quantization.quantize_dynamic(
-        str(fused), str(small), op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
-        reduce_range="avx512_vnni" not in sets and "avx_vnni" not in sets,  # without VNNI sums of pairs overflow
-        weight_type=quantization.QuantType.QInt8,
-        extra_options={"DefaultTensorType": require("onnx", EXTRA).TensorProto.FLOAT})
-    return small, counts
+    with tempfile.TemporaryDirectory() as folder:
+        small = Path(folder) / "int8.onnx"
+        quantization.quantize_dynamic(
+            model, str(small), op_types_to_quantize=["MatMul", "Attention"], per_channel=True,
+            reduce_range="avx512_vnni" not in sets and "avx_vnni" not in sets,  # without VNNI sums of pairs overflow
+            weight_type=quantization.QuantType.QInt8,
+            extra_options={"DefaultTensorType": require("onnx", EXTRA).TensorProto.FLOAT})
+        return small.read_bytes()
 
 
 def _not_the_advice(record: logging.LogRecord) -> bool:

@@ -6,6 +6,7 @@ import io
 import logging
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -60,7 +61,7 @@ class OpenVINOEngine(Engine):
         core = openvino.Core()
         if _CAPABILITY[dtype] not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise DeviceError(f"{dtype}: OpenVINO does not compute it on this processor; take dtype float32.")
-        model = core.read_model(io.BytesIO(onnx.to_onnx(checkpoint).SerializeToString()))
+        model = _model(core, checkpoint)
         self._inputs = [value.any_name for value in model.inputs]
         settings = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1, "INFERENCE_NUM_THREADS": threads}
         if dtype == "int8":
@@ -95,6 +96,24 @@ class OpenVINOEngine(Engine):
 
     def close(self) -> None:
         self._request = None
+
+
+def _model(core: Any, checkpoint: Checkpoint) -> Any:
+    return core.read_model(io.BytesIO(onnx.to_onnx(checkpoint).SerializeToString()))
+
+
+def save(path: Path, checkpoint: Checkpoint) -> list[Path]:
+    """Write OpenVINO's intermediate representation of the network in float32: ``path``, an .xml file, and the .bin file
+    beside it. Batch and sequence are free; inputs and outputs are those of :mod:`bertpass.model.onnx`.
+
+    Raises
+    ------
+    MissingDependencyError
+        openvino or onnx is not installed.
+    """
+    openvino = require("openvino", EXTRA)
+    openvino.save_model(_model(openvino.Core(), checkpoint), str(path), compress_to_fp16=False)
+    return [path, path.with_suffix(".bin")]
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,

@@ -1,24 +1,26 @@
-"""PyTorch as an engine: the network in its fused operators, in float32 or bfloat16, eager or compiled."""
+"""PyTorch as an engine: the network in its fused operators, in float32 or bfloat16, eager, TorchScript or compiled."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import threading
+import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from bertpass.engines.base import Engine, check_dtype, check_threads
-from bertpass.errors import MissingDependencyError
+from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import parameters
-from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16")
-OPTIONS = ("dtype", "threads", "compile")
+MODES = ("eager", "script", "compile")
+OPTIONS = ("dtype", "threads", "mode")
 EXTRA = "torch"
 SHAPES = 64  # compiled at most; then PyTorch would fall back to eager without a word
 
@@ -35,39 +37,41 @@ class TorchEngine(Engine):
         "float32" or "bfloat16", of weights and activations; the head's outputs are float32.
     threads
         For one forward, and then of all of PyTorch in this process; ``None`` takes :func:`bertpass.machine.threads`.
-    compile
-        By inductor with frozen weights, once for each shape that comes (tens of seconds each).
+    mode
+        "eager"; "script": traced and frozen TorchScript, of any shape; "compile": by inductor with frozen weights, once
+        for each shape that comes (tens of seconds each).
 
     Raises
     ------
     MissingDependencyError
-        torch is not installed, or ``compile`` finds no C++ compiler.
+        torch is not installed, or "compile" finds no C++ compiler.
     UsageError
-        ``dtype`` or ``threads`` cannot be used.
+        ``dtype``, ``threads`` or ``mode`` cannot be used.
     """
 
     name = "torch"
 
     def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                 compile: bool = False) -> None:
+                 mode: str = "eager") -> None:
         check_dtype(self.name, dtype, DTYPES)
         threads = check_threads(threads)
+        if mode not in MODES:
+            raise UsageError(unknown("mode of the torch engine", str(mode), MODES))
         torch = require("torch", EXTRA)
-        if compile and not shutil.which(os.environ.get("CXX", "g++")):
+        if mode == "compile" and not shutil.which(os.environ.get("CXX", "g++")):
             raise MissingDependencyError("torch.compile needs a C++ compiler and g++ is not there; install g++ or name "
                                          "a compiler in CXX.")
         torch.set_num_threads(threads)
         self._torch, self._lock = torch, threading.Lock()
-        config = parameters.network_config(checkpoint.config, checkpoint.head)
-        wanted = parameters.shapes(config, checkpoint.head)
-        given = {name: array for name, array in checkpoint.params.items() if name in wanted}
-        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-        self._run: Any = _network(torch, config, checkpoint.head, given, getattr(torch, dtype))
-        if compile:
+        network = _network(torch, checkpoint, getattr(torch, dtype))
+        if mode == "compile":
             torch._dynamo.config.recompile_limit = SHAPES
-            self._run = torch.compile(self._run, dynamic=False, options={"freezing": True})
+            network = torch.compile(network, dynamic=False, options={"freezing": True})
+        elif mode == "script":
+            network = _both(torch, network)
+        self._run: Any = network
         self._about = {"engine": self.name, "torch": torch.__version__, "device": "cpu", "dtype": dtype,
-                       "threads": threads, "compile": compile}
+                       "threads": threads, "mode": mode}
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         torch = self._torch
@@ -83,14 +87,55 @@ class TorchEngine(Engine):
         self._run = None
 
 
-def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[str, np.ndarray], dtype: Any,
-             ) -> Callable[..., list[Any]]:
-    """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators."""
+def save(path: Path, checkpoint: Checkpoint) -> list[Path]:
+    """Write the network in float32 as TorchScript: (ids, token types, valid length), int64 or int32, of any shape to a
+    tuple of the outputs of :meth:`TorchEngine.forward`, float32.
+
+    Raises
+    ------
+    MissingDependencyError
+        torch is not installed.
+    """
+    torch = require("torch", EXTRA)
+    torch.jit.save(_traced(torch, _network(torch, checkpoint, torch.float32), padded=True), str(path))
+    return [path]
+
+
+def _both(torch: Any, network: Any) -> Callable[..., Any]:
+    """The network as two frozen TorchScript modules: with a mask, and without for batches that need none."""
+    modules = {padded: torch.jit.freeze(_traced(torch, network, padded)) for padded in (False, True)}
+    return lambda ids, types, lengths, padded: modules[padded](ids, types, lengths)
+
+
+def _traced(torch: Any, network: Any, padded: bool) -> Any:
+    class Fixed(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = network
+
+        def forward(self, ids: Any, types: Any, lengths: Any) -> tuple[Any, ...]:
+            return tuple(output.float() for output in self.network(ids, types, lengths, padded))
+
+    ids = torch.ones((2, 3), dtype=torch.int64)
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that tracing is old; what it would bake in is tested with other shapes
+        return torch.jit.trace(Fixed().eval(), (ids, 0 * ids, torch.tensor([3, 2])), check_trace=False)
+
+
+def _network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
+    """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators.
+
+    ModelError where parameters are missing or misshapen.
+    """
+    head = checkpoint.head
+    config = parameters.network_config(checkpoint.config, head)
+    wanted = parameters.shapes(config, head)
+    values = {name: array for name, array in checkpoint.params.items() if name in wanted}
+    parameters.check(values, wanted, checkpoint.source or "the checkpoint")
     f = torch.nn.functional
     activation = {"gelu": f.gelu, "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"), "relu": f.relu}[
         config.activation]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
-    values = dict(params)
     for cell in cells:
         for kind in ("weight", "bias"):
             parts = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in ("query", "key", "value")]
@@ -156,6 +201,6 @@ def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[s
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    compile: bool = False) -> TorchEngine:
+                    mode: str = "eager") -> TorchEngine:
     """An engine on a checkpoint's network; see :class:`TorchEngine`."""
-    return TorchEngine(checkpoint, dtype=dtype, threads=threads, compile=compile)
+    return TorchEngine(checkpoint, dtype=dtype, threads=threads, mode=mode)

@@ -4,13 +4,14 @@ Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same s
 ``valid_length`` (batch); the outputs are those of :meth:`bertpass.engines.base.Engine.forward` in their order, float32.
 Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
 OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
-(whose exponential is exactly 0 in float32).
+(whose exponential is exactly 0 in float32). The fused form has ONNX Runtime's operators instead
+(:mod:`bertpass.model.onnx_fused`), which nothing else runs.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -18,20 +19,25 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.extras import require
-from bertpass.model import parameters
-from bertpass.model.config import EncoderConfig
+from bertpass.model import onnx_fused, parameters
+from bertpass.model.onnx_writer import Writer
 from bertpass.model.record import Checkpoint
 
-OPSET = 17  # the first with LayerNormalization
-IR_VERSION = 8  # that of ONNX 1.12, which brought opset 17
+OPSET = 20
+IR_VERSION = 9  # that of ONNX 1.15, which brought opset 20
 MASKED = -10000.0
 MOST_BYTES = 2**31 - 1  # of one protocol buffer
 
 _NORM_EPS = 1e-24  # under the root: the smallest length is 1e-12, as in bertpass/model/nets.py
 
 
-def to_onnx(checkpoint: Checkpoint) -> Any:
-    """The checkpoint's network as an ``onnx.ModelProto`` of opset :data:`OPSET`, checked.
+def to_onnx(checkpoint: Checkpoint, fused: bool = False) -> Any:
+    """The checkpoint's network as an ``onnx.ModelProto`` of opset :data:`OPSET`, checked by onnx.checker.
+
+    Parameters
+    ----------
+    fused
+        With the encoder in operators of ONNX Runtime, which read ``token_types`` and ``valid_length`` as they are.
 
     Raises
     ------
@@ -48,102 +54,42 @@ def to_onnx(checkpoint: Checkpoint) -> Any:
     if sum(array.size * 4 for array in params.values()) > MOST_BYTES:
         raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
                          "take a smaller one.")
-    writer = _Writer(onnx, config, params)
-    outputs = _network(writer, checkpoint)
+    writer = Writer(onnx, config, params)
+    outputs = _network(writer, checkpoint, fused)
     names = ["input_ids", *(["token_types"] if config.takes_token_types else []), "valid_length"]
     value, types = onnx.helper.make_tensor_value_info, onnx.TensorProto
     inputs = [value(name, types.INT32, ["batch"] if name == "valid_length" else ["batch", "sequence"])
               for name in names]
     results = [value(name, types.FLOAT, shape) for name, shape in outputs.items()]
     graph = onnx.helper.make_graph(writer.nodes, "bertpass", inputs, results, writer.weights)
-    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-                                   producer_name="bertpass")
+    sets = {"": OPSET, **({onnx_fused.DOMAIN: onnx_fused.VERSION} if fused else {})}
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(*one) for one in sets.items()],
+                                   ir_version=IR_VERSION, producer_name="bertpass")
     onnx.checker.check_model(model, full_check=True)
     return model
 
 
-def write(path: str | os.PathLike[str], checkpoint: Checkpoint) -> Path:
-    """Write :func:`to_onnx` of the checkpoint to ``path``; ModelError where the file cannot be written."""
-    content = to_onnx(checkpoint).SerializeToString()
+def operators(model: Any) -> dict[str, int]:
+    """How many nodes of each operator a model has, the most frequent first."""
+    return dict(Counter(node.op_type for node in model.graph.node).most_common())
+
+
+def write(path: str | os.PathLike[str], model: Any) -> Path:
+    """Write an ``onnx.ModelProto`` to ``path``; ModelError where the file cannot be written."""
     try:
-        Path(path).write_bytes(content)
+        Path(path).write_bytes(model.SerializeToString())
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror or error}.") from error
     return Path(path)
 
 
-class _Writer:
-    """Collects nodes and weights; every method that adds a node returns the name of its output."""
-
-    def __init__(self, onnx: Any, config: EncoderConfig, params: dict[str, np.ndarray]) -> None:
-        self.config, self.params = config, params
-        self.nodes: list[Any] = []
-        self.weights: list[Any] = []
-        self._onnx = onnx
-        self._constants: dict[Any, str] = {}
-
-    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
-        name = output or f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(self._onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def constant(self, value: float | Sequence[int], dtype: Any = np.float32) -> str:
-        """A number, or a list of them in int64; the same one is stored once."""
-        array = np.asarray(value, np.int64 if isinstance(value, Sequence) else dtype)
-        key = (array.dtype.str, array.shape, array.tobytes())
-        if key not in self._constants:
-            self._constants[key] = self._store(f"constant_{len(self._constants)}", array)
-        return self._constants[key]
-
-    def weight(self, name: str, transposed: bool = False) -> str:
-        """A parameter of ours; ``transposed`` ones are stored as (depth, columns), as MatMul reads them."""
-        array = np.asarray(self.params[name], np.float32)
-        return self._store(f"{name}.transposed", np.ascontiguousarray(array.T)) if transposed else \
-            self._store(name, array)
-
-    def _store(self, name: str, array: np.ndarray) -> str:
-        self.weights.append(self._onnx.numpy_helper.from_array(array, name))
-        return name
-
-    def cast(self, x: str, dtype: str) -> str:
-        return self.add("Cast", x, to=getattr(self._onnx.TensorProto, dtype))
-
-    def dense(self, x: str, name: str, output: str | None = None) -> str:
-        product = self.add("MatMul", x, self.weight(f"{name}.weight", transposed=True))
-        return self.add("Add", product, self.weight(f"{name}.bias"), output=output)
-
-    def norm(self, x: str, name: str) -> str:
-        return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
-                        epsilon=self.config.layer_norm_eps)
-
-    def activation(self, x: str) -> str:
-        number = self.constant
-        if self.config.activation == "relu":
-            return self.add("Relu", x)
-        if self.config.activation == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
-            inner = self.add("Erf", self.add("Div", x, number(float(np.sqrt(2.0)))))
-        else:  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
-            cubed = self.add("Mul", self.add("Pow", x, number(3.0)), number(0.044715))
-            inner = self.add("Tanh", self.add("Mul", self.add("Add", x, cubed), number(float(np.sqrt(2 / np.pi)))))
-        return self.add("Mul", self.add("Mul", x, self.add("Add", inner, number(1.0))), number(0.5))
-
-
-def _network(w: _Writer, checkpoint: Checkpoint) -> dict[str, list[Any]]:
+def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[Any]]:
     """Embeddings, layers and head; the outputs' names with their shapes."""
     config, head = w.config, checkpoint.head
     length = w.add("Shape", "input_ids", start=1, end=2)
     place = w.cast(w.add("Range", w.constant(0, np.int64), w.add("Squeeze", length), w.constant(1, np.int64)), "INT32")
     inside = w.cast(w.add("Less", place, w.add("Unsqueeze", "valid_length", w.constant([1]))), "INT32")
-    spread = w.cast(w.add("Unsqueeze", w.add("Unsqueeze", inside, w.constant([1])), w.constant([2])), "FLOAT")
-    mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
-
-    x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
-    for layer in range(config.num_layers):
-        cell = f"{config.root}.encoder.transformer_cells.{layer}"
-        attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")
-        x = w.norm(w.add("Add", attended, x), f"{cell}.layer_norm")
-        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"))
-        x = w.norm(w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x), f"{cell}.ffn.layer_norm")
+    x = onnx_fused.encoder(w) if fused else _encoder(w, length, inside)
     kept = w.cast(w.add("Unsqueeze", inside, w.constant([2])), "FLOAT")  # token states past the valid length are zero
     with_states = head.kind in ("none", "pooled")
     states = w.add("Mul", x, kept, output="token_states" if with_states else None)
@@ -164,7 +110,22 @@ def _network(w: _Writer, checkpoint: Checkpoint) -> dict[str, list[Any]]:
     return {"logits": ["batch", head.num_labels]}
 
 
-def _embeddings(w: _Writer, length: str) -> str:
+def _encoder(w: Writer, length: str, inside: str) -> str:
+    """Embeddings and all layers in standard operators; ``inside`` is 1 for tokens that are not padding."""
+    config = w.config
+    spread = w.cast(w.add("Unsqueeze", w.add("Unsqueeze", inside, w.constant([1])), w.constant([2])), "FLOAT")
+    mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
+    x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
+    for layer in range(config.num_layers):
+        cell = f"{config.root}.encoder.transformer_cells.{layer}"
+        attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")
+        x = w.norm(w.add("Add", attended, x), f"{cell}.layer_norm")
+        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"))
+        x = w.norm(w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x), f"{cell}.ffn.layer_norm")
+    return x
+
+
+def _embeddings(w: Writer, length: str) -> str:
     """Words, then token types, then positions: the order of the sum in GluonNLP."""
     config = w.config
     x = w.add("Gather", w.weight(f"{config.root}.word_embed.0.weight"), "input_ids")
@@ -175,7 +136,7 @@ def _embeddings(w: _Writer, length: str) -> str:
     return w.add("Add", x, positions)
 
 
-def _attention(w: _Writer, x: str, cell: str, mask: str) -> str:
+def _attention(w: Writer, x: str, cell: str, mask: str) -> str:
     size = w.config.units // w.config.num_heads
     split, joined = w.constant([0, 0, w.config.num_heads, size]), w.constant([0, 0, w.config.units])
 
@@ -188,12 +149,12 @@ def _attention(w: _Writer, x: str, cell: str, mask: str) -> str:
     return w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
 
 
-def _first(w: _Writer, states: str, output: str | None = None) -> str:
+def _first(w: Writer, states: str, output: str | None = None) -> str:
     """The first token's state: (batch, sequence, units) -> (batch, units)."""
     return w.add("Gather", states, w.constant(0, np.int64), axis=1, output=output)
 
 
-def _embed(w: _Writer, states: str, *, mean: bool, normalize: bool) -> None:
+def _embed(w: Writer, states: str, *, mean: bool, normalize: bool) -> None:
     name = None if normalize else "embeddings"
     if mean:
         lengths = w.cast(w.add("Unsqueeze", "valid_length", w.constant([1])), "FLOAT")
@@ -205,7 +166,7 @@ def _embed(w: _Writer, states: str, *, mean: bool, normalize: bool) -> None:
         w.add("Div", vectors, w.add("Sqrt", w.add("Add", squared, w.constant(_NORM_EPS))), output="embeddings")
 
 
-def _classify(w: _Writer, first: str) -> None:
+def _classify(w: Writer, first: str) -> None:
     family = w.config.family
     if family == "bert":
         hidden, last = w.add("Tanh", w.dense(first, f"{w.config.root}.pooler")), "classifier.1"

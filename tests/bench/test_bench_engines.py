@@ -65,10 +65,13 @@ def test_shapes_change_from_call_to_call(name, dtype):
         agrees(engine, checkpoint, BOUND[dtype], lengths, padded)
 
 
-def test_onnxruntime_fuses_every_layer():
+def test_onnxruntime_runs_its_own_operators():
     about = make("onnxruntime", reference.tiny("bert", "none")).describe()
     layers = reference.SIZES["num_layers"]
-    assert about["fused"] == {"Attention": layers, "BiasGelu": layers, "SkipLayerNormalization": 2 * layers + 1}
+    found = {op: about["operators"].get(op) for op in ("EmbedLayerNormalization", "Attention", "BiasGelu",
+                                                       "SkipLayerNormalization", "MatMul", "Softmax")}
+    assert found == {"EmbedLayerNormalization": 1, "Attention": layers, "BiasGelu": layers,
+                     "SkipLayerNormalization": 2 * layers, "MatMul": 3 * layers, "Softmax": None}
 
 
 def test_openvino_int8():
@@ -89,15 +92,29 @@ def test_openvino_int8_needs_text():
 @pytest.mark.slow
 def test_torch_compiled():
     checkpoint = reference.tiny("bert", "none")
-    engine = make("torch", checkpoint, compile=True)
+    engine = make("torch", checkpoint, mode="compile")
     agrees(engine, checkpoint, BOUND["float32"])
     agrees(engine, checkpoint, BOUND["float32"], [6, 6])
+
+
+@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+def test_torchscript_takes_any_shape(family):
+    checkpoint = reference.tiny(family, "mean_norm")
+    for dtype in ("float32", "bfloat16"):
+        engine = make("torch", checkpoint, mode="script", dtype=dtype)
+        for lengths, padded in ((LENGTHS, None), ([1], 1), ([6, 6], None), ([40], 40), ([3, 1], 9)):
+            agrees(engine, checkpoint, BOUND[dtype], lengths, padded)
+
+
+def test_torch_mode():
+    with pytest.raises(UsageError, match=r"mode of the torch engine.*Did you mean 'script'"):
+        make("torch", reference.tiny("bert", "none"), mode="scripted")
 
 
 def test_torch_compiled_needs_a_compiler(monkeypatch):
     monkeypatch.setenv("CXX", "no-such-compiler")
     with pytest.raises(MissingDependencyError, match="compiler"):
-        make("torch", reference.tiny("bert", "none"), compile=True)
+        make("torch", reference.tiny("bert", "none"), mode="compile")
 
 
 @pytest.mark.parametrize("name", sorted(EXTRAS))

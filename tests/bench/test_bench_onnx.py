@@ -34,24 +34,34 @@ def same(found, expected):
         assert np.linalg.norm(got - wanted) <= 1e-5 * np.linalg.norm(wanted)
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize(("family", "head"), CASES)
-def test_parity(family, head):
+def test_parity(family, head, fused):
     checkpoint = reference.tiny(family, head)
     batch = reference.batch(checkpoint.config, [9, 1, 4, 12])
-    same(run(written.to_onnx(checkpoint).SerializeToString(), *batch), reference.outputs(checkpoint, *batch))
+    same(run(written.to_onnx(checkpoint, fused).SerializeToString(), *batch), reference.outputs(checkpoint, *batch))
 
 
+@pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
-def test_activations(activation):
+def test_activations(activation, fused):
     checkpoint = reference.tiny("bert", "none", activation=activation)
     batch = reference.batch(checkpoint.config, [7, 3])
-    same(run(written.to_onnx(checkpoint).SerializeToString(), *batch), reference.outputs(checkpoint, *batch))
+    same(run(written.to_onnx(checkpoint, fused).SerializeToString(), *batch), reference.outputs(checkpoint, *batch))
+
+
+@pytest.mark.parametrize("fused", [False, True])
+def test_bert_without_token_types(fused):
+    checkpoint = reference.tiny("bert", "none", token_type_vocab_size=0)
+    batch = reference.batch(checkpoint.config, [7, 3])
+    same(run(written.to_onnx(checkpoint, fused).SerializeToString(), *batch), reference.outputs(checkpoint, *batch))
 
 
 @pytest.mark.parametrize(("lengths", "padded"), [([1], 1), ([40], 40), ([1, 2, 3], 17)])
-def test_any_batch_and_length(lengths, padded, tmp_path):
+@pytest.mark.parametrize("fused", [False, True])
+def test_any_batch_and_length(lengths, padded, fused, tmp_path):
     checkpoint = reference.tiny("bert", "pooled")
-    path = written.write(tmp_path / "model.onnx", checkpoint)
+    path = written.write(tmp_path / "model.onnx", written.to_onnx(checkpoint, fused))
     batch = reference.batch(checkpoint.config, lengths, padded)
     same(run(path.read_bytes(), *batch), reference.outputs(checkpoint, *batch))
 
@@ -78,7 +88,7 @@ def test_mxnet_gives_the_same():
 def test_errors(monkeypatch, tmp_path):
     checkpoint = reference.tiny("bert", "none")
     with pytest.raises(ModelError, match="cannot write"):
-        written.write(tmp_path / "no" / "folder.onnx", checkpoint)
+        written.write(tmp_path / "no" / "folder.onnx", written.to_onnx(checkpoint))
     monkeypatch.setattr(written, "MOST_BYTES", 1000)
     with pytest.raises(ModelError, match="2 GiB"):
         written.to_onnx(checkpoint)

@@ -66,7 +66,7 @@ def test_every_precision_of_ours_is_measured():
     for dtype in native.DTYPES:
         assert dtype == "auto" or f"native-{dtype}" in names
     assert {"openvino-bfloat16", "openvino-int8", "onnxruntime-float32", "onnxruntime-int8", "torch-bfloat16",
-            "torch-compile-bfloat16", "mxnet-plain", "mxnet-fusions"} <= set(names)
+            "torch-script-float32", "torch-compile-bfloat16", "mxnet-plain", "mxnet-fusions"} <= set(names)
     assert all(v.precision in variants.BOUNDS for v in variants.known())
 
 

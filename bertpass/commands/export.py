@@ -1,0 +1,58 @@
+"""bertpass export: a model as a file for ONNX Runtime, OpenVINO, PyTorch or TVM."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass.commands.run import guarded
+from bertpass.errors import UsageError
+from bertpass.options import check_output_folder, flag, parse
+
+
+@dataclass
+class ExportOptions:
+    """Words and flags of bertpass export."""
+
+    model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
+    output: str = flag("", "the file to write; its ending says what: .onnx, .xml (OpenVINO IR, with a .bin beside it), "
+                       ".pt (TorchScript), .so (TVM, of one shape)", positional=True)
+    fused: bool = flag(False, "ONNX with the encoder in ONNX Runtime's own operators (com.microsoft), which nothing "
+                       "else runs")
+    batch_size: int = flag(1, "rows of every batch, for .so", least=1)
+    sequence_length: int = flag(128, "tokens of every row, for .so; shorter texts are padded", least=1)
+    vocab: str | None = flag(None, "vocabulary for a .params file")
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    def job() -> None:
+        options = parse(ExportOptions, argv, "Write a model as a file for another runtime, and compare its outputs.")
+        from bertpass.jobs import export
+        from bertpass.model.checkpoint import load_checkpoint
+
+        export.format_of(Path(options.output))
+        if options.fused and not options.output.endswith(".onnx"):
+            raise UsageError(f"{options.output}: --fused is for ONNX files, whose ending is .onnx.")
+        check_output_folder("output", Path(options.output).parent)
+        checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
+                                     allow_pickle=options.allow_pickle)
+        found = export.export(checkpoint, options.output,
+                              export.Shape(options.fused, options.batch_size, options.sequence_length))
+        for note in checkpoint.notes:
+            print(f"note: {note}", file=sys.stderr)
+        size = sum(os.path.getsize(file) for file in found.files) / 2**20
+        print(f"wrote {' and '.join(map(str, found.files))}, {size:.1f} MiB: {found.what}")
+        if found.operators:
+            counts = ", ".join(f"{count} {op}" for op, count in found.operators.items())
+            print(f"  {sum(found.operators.values())} nodes: {counts}")
+        if found.unchecked:
+            print(f"note: not run: {found.unchecked}", file=sys.stderr)
+        else:
+            print(f"  largest difference from the native engine in float32: {found.difference:.1e}")
+    return guarded(job)

@@ -1,0 +1,175 @@
+"""A model as a file that another runtime runs alone: ONNX, OpenVINO's IR, TorchScript or a TVM module.
+
+The file's ending says which. It is run in that runtime and compared with the native engine in float32 before it appears
+under its name. How such a file is run without bertpass is shown in docs/export.md, in the same calls as here.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bertpass.bench import models
+from bertpass.bench.workloads import Batch
+from bertpass.errors import MissingDependencyError, ModelError, UsageError
+from bertpass.extras import require
+from bertpass.model.record import Checkpoint
+
+#: largest absolute difference of any output from the native engine's
+BOUND = 1e-4
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What is chosen besides the format: ONNX Runtime's operators, and the one batch that a TVM module takes."""
+
+    fused: bool = False
+    batch: int = 1
+    length: int = 128
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written.
+
+    ``what`` says it for people, with the operators of an ONNX graph in ``operators``; ``difference`` is the largest
+    absolute one from the native engine's outputs, None where ``unchecked`` says why there is none.
+    """
+
+    files: list[Path]
+    what: str
+    difference: float | None
+    unchecked: str = ""
+    operators: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Format:
+    """``save`` writes a file, and those that belong to it, and says what they are; ``run`` gives a file's outputs."""
+
+    name: str
+    save: Callable[[Path, Checkpoint, Shape], tuple[list[Path], str, dict[str, int]]]
+    run: Callable[[Path, Batch], list[np.ndarray]]
+    fixed: bool = False  # runs one shape only
+
+
+def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape | None = None) -> Exported:
+    """Write a checkpoint's network with its head to ``output``.
+
+    Raises
+    ------
+    UsageError
+        The ending says no format, or ``shape`` has something that the format does not take.
+    MissingDependencyError
+        A package is missing that the format needs; the text names its extra.
+    ModelError
+        The weights do not fit the network, the file cannot be written, or its outputs are wrong.
+    """
+    path, shape = Path(output), shape or Shape()
+    form = format_of(path)
+    if shape.fused and form is not FORMATS[".onnx"]:
+        raise UsageError(f"{output}: --fused is for ONNX files, whose ending is .onnx.")
+    if form.fixed and shape.length > checkpoint.config.max_length:
+        raise UsageError(f"--sequence_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
+    batch = models.check_batch(checkpoint)
+    if form.fixed:
+        batch = _fitted(batch, shape)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
+            files, what, operators = form.save(Path(folder) / path.name, checkpoint, shape)
+            try:
+                difference, unchecked = _difference(form.run(files[0], batch), checkpoint, batch), ""
+            except MissingDependencyError as error:
+                difference, unchecked = None, str(error)
+            if difference is not None and not difference <= BOUND:  # not: NaN
+                raise ModelError(f"{output}: the file's outputs differ by {difference:.1e} from the native engine's, "
+                                 f"more than {BOUND:g}; it was not kept.")
+            for file in files:
+                os.replace(file, path.parent / file.name)
+    except OSError as error:
+        raise ModelError(f"cannot write {output}: {error.strerror or error}.") from error
+    return Exported([path.parent / file.name for file in files], what, difference, unchecked, operators)
+
+
+def format_of(path: Path) -> Format:
+    """By the ending; UsageError for one that is none of ours."""
+    if path.suffix not in FORMATS:
+        raise UsageError(f"{path}: its ending says what to write: "
+                         + ", ".join(f"{ending} ({form.name})" for ending, form in FORMATS.items()) + ".")
+    return FORMATS[path.suffix]
+
+
+def _fitted(batch: Batch, shape: Shape) -> Batch:
+    """The first rows of a batch, cut or padded to a shape."""
+    ids, types, lengths = (np.resize(array, (shape.batch, *array.shape[1:])) for array in batch)
+    keep = min(ids.shape[1], shape.length)
+    room = ((0, 0), (0, shape.length - keep))
+    return np.pad(ids[:, :keep], room), np.pad(types[:, :keep], room), np.minimum(lengths, keep)
+
+
+def _difference(found: list[np.ndarray], checkpoint: Checkpoint, batch: Batch) -> float:
+    from bertpass.engines.native import NativeEngine
+
+    expected = NativeEngine(checkpoint, dtype="float32").forward(*batch)
+    if [one.shape for one in found] != [one.shape for one in expected]:
+        raise ModelError(f"the file's outputs have the shapes {[one.shape for one in found]}, the network's "
+                         f"{[one.shape for one in expected]}; it was not kept.")
+    return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
+
+
+def _save_onnx(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
+    from bertpass.model import onnx
+
+    model = onnx.to_onnx(checkpoint, shape.fused)
+    onnx.write(path, model)
+    return [path], f"ONNX, opset {onnx.OPSET}" + (" and com.microsoft" if shape.fused else ""), onnx.operators(model)
+
+
+def _run_onnx(path: Path, batch: Batch) -> list[np.ndarray]:
+    runtime = require("onnxruntime", "onnxruntime")
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return list(session.run(None, _named(batch, [value.name for value in session.get_inputs()])))
+
+
+def _save_openvino(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
+    from bertpass.engines import openvino_engine
+
+    return openvino_engine.save(path, checkpoint), "OpenVINO IR, float32", {}
+
+
+def _run_openvino(path: Path, batch: Batch) -> list[np.ndarray]:
+    openvino = require("openvino", "openvino")
+    model = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    found = model(_named(batch, [value.any_name for value in model.inputs]))
+    return [np.array(found[number]) for number in range(len(found))]
+
+
+def _save_torch(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
+    from bertpass.engines import torch_engine
+
+    return torch_engine.save(path, checkpoint), "TorchScript, float32", {}
+
+
+def _run_torch(path: Path, batch: Batch) -> list[np.ndarray]:
+    torch = require("torch", "torch")
+    with torch.no_grad():
+        return [output.numpy() for output in torch.jit.load(str(path))(*map(torch.from_numpy, batch))]
+
+
+def _named(batch: Batch, names: list[str]) -> dict[str, np.ndarray]:
+    values = dict(zip(("input_ids", "token_types", "valid_length"), batch, strict=True))
+    return {name: values[name] for name in names}
+
+
+#: ending -> format
+FORMATS = {
+    ".onnx": Format("ONNX", _save_onnx, _run_onnx),
+    ".xml": Format("OpenVINO IR", _save_openvino, _run_openvino),
+    ".pt": Format("TorchScript", _save_torch, _run_torch),
+}

@@ -1,0 +1,72 @@
+"""Collects the nodes and weights of an ONNX graph; :mod:`bertpass.model.onnx` says what they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bertpass.model.config import EncoderConfig
+
+
+class Writer:
+    """Collects nodes and weights; every method that adds a node returns the name of its output.
+
+    ``params`` are the network's parameters by our names, in float32.
+    """
+
+    def __init__(self, onnx: Any, config: EncoderConfig, params: Mapping[str, np.ndarray]) -> None:
+        self.config, self.params = config, {name: np.asarray(array, np.float32) for name, array in params.items()}
+        self.nodes: list[Any] = []
+        self.weights: list[Any] = []
+        self._onnx = onnx
+        self._constants: dict[Any, str] = {}
+
+    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+        name = output or f"{op.lower()}_{len(self.nodes)}"
+        self.nodes.append(self._onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: float | Sequence[int], dtype: Any = np.float32) -> str:
+        """A number, or a list of them in int64; the same one is stored once."""
+        array = np.asarray(value, np.int64 if isinstance(value, Sequence) else dtype)
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            self._constants[key] = self.store(f"constant_{len(self._constants)}", array)
+        return self._constants[key]
+
+    def weight(self, name: str, transposed: bool = False) -> str:
+        """A parameter of ours; ``transposed`` ones are stored as (depth, columns), as MatMul reads them."""
+        array = self.params[name]
+        return self.store(f"{name}.transposed", array.T) if transposed else self.store(name, array)
+
+    def store(self, name: str, array: np.ndarray) -> str:
+        """An array under a name that no other one has."""
+        self.weights.append(self._onnx.numpy_helper.from_array(array, name))
+        return name
+
+    def cast(self, x: str, dtype: str) -> str:
+        return self.add("Cast", x, to=getattr(self._onnx.TensorProto, dtype))
+
+    def product(self, x: str, name: str) -> str:
+        """A dense layer without its bias."""
+        return self.add("MatMul", x, self.weight(f"{name}.weight", transposed=True))
+
+    def dense(self, x: str, name: str, output: str | None = None) -> str:
+        return self.add("Add", self.product(x, name), self.weight(f"{name}.bias"), output=output)
+
+    def norm(self, x: str, name: str) -> str:
+        return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
+                        epsilon=self.config.layer_norm_eps)
+
+    def activation(self, x: str) -> str:
+        number = self.constant
+        if self.config.activation == "relu":
+            return self.add("Relu", x)
+        if self.config.activation == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
+            inner = self.add("Erf", self.add("Div", x, number(float(np.sqrt(2.0)))))
+        else:  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
+            cubed = self.add("Mul", self.add("Pow", x, number(3.0)), number(0.044715))
+            inner = self.add("Tanh", self.add("Mul", self.add("Add", x, cubed), number(float(np.sqrt(2 / np.pi)))))
+        return self.add("Mul", self.add("Mul", x, self.add("Add", inner, number(1.0))), number(0.5))
