@@ -18,7 +18,7 @@ from bertpass.bench.sentences import CHECK
 from bertpass.bench.timing import shown
 
 WIDTH = 132
-PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch")
+PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch", "apache-tvm", "apache-tvm-ffi")
 
 
 def environment(threads: int, cpus: Sequence[int], peaks: Mapping[str, float]) -> dict[str, Any]:

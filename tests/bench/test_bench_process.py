@@ -45,6 +45,7 @@ def test_protocol(start, folder):
     assert worker.ask("prepare", "work", [batch, batch]) > 0
     seconds = worker.ask("time", "work", 4)
     assert len(seconds) == 4 and min(seconds) > 0
+    assert 0.5 < worker.ask("busy", "work") < 1.5 and worker.peak() >= worker.resident()
 
 
 def test_a_waiting_worker_uses_no_processor(start):

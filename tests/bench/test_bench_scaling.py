@@ -151,9 +151,11 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     (["--instances", "4000"], 2, "4000 instances or cores: between 1 and"),
     (["--shapes", "sst"], 2, "--shapes sst: write batch x sequence length"),
     (["--engines", "native-int8"], 2, "at least one must compute in float32"),
+    (["--strict", "--engines", "native-float32"], 7, "other processes keep 1.5 processors busy"),
     (["--shapes", "1x4000", "--engines", "native-float32"], 2, "4000 tokens are more than the"),
 ])
-def test_bad_flags(flags, code, words, folder, tmp_path, capsys):
+def test_bad_flags(flags, code, words, folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("bertpass.bench.quiet.Others.load", 1.5)
     pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
     assert bench.main(["scaling", "--models", folder, "--output", str(tmp_path), *flags]) == code
     assert words in capsys.readouterr().err

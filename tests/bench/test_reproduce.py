@@ -9,7 +9,19 @@ from pathlib import Path
 import pytest
 
 from bertpass.bench import ceiling, reproduce
-from bertpass.bench.reproduce import cost, grid, latency, operators, page, published, scaling, scores, session
+from bertpass.bench.reproduce import (
+    cost,
+    grid,
+    latency,
+    onnxruntime,
+    operators,
+    page,
+    published,
+    scaling,
+    scores,
+    session,
+    tvm,
+)
 from bertpass.bench.reproduce.contract import Table, shown
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.commands.reproduce import main
@@ -220,6 +232,53 @@ def test_scores(tmp_path, capsys):
     (tmp_path / "wrong.json").write_text("[]")
     assert run("scores", "--results", tmp_path / "wrong.json", "--output", tmp_path / "out") == 3
     assert "no result file of fine-tuning" in capsys.readouterr().err
+
+
+def part(times, engines, threads=2):
+    """What a grid keeps, from milliseconds by shape and engine."""
+    return {"model": "m", "threads": threads, "engines": engines,
+            "times": {shape: {name: {"median_ms": ms} for name, ms in found.items()} for shape, found in times.items()}}
+
+
+def test_tvm_tables():
+    about = {tvm.TVM: {"failure": None, "largest_error": 2.5e-6}}
+    kept = {"bert_12_768_12, all threads": part({"1x64": {REFERENCE: 90.0, tvm.TVM: 60.0, tvm.OURS: 45.0},
+                                                 "4x128": {REFERENCE: 500.0, tvm.TVM: 250.0}}, about),
+            "bert_12_768_12, 1 thread": part({"1x64": {REFERENCE: 150.0, tvm.TVM: 100.0}}, about, threads=1)}
+    latency_table, throughput = reproduce.entry("tvm").tables(EVERYTHING["tvm"], kept)
+    both = [r for r in latency_table.rows if (r["model"], r["length"]) == ("BERT-base", 64)]
+    assert [(r["threads"], r["mxnet"], r["tvm"], r["speedup"], r["ours"]) for r in both] == [
+        (2, 90.0, 60.0, 1.5, 45.0), (1, 150.0, 100.0, 1.5, None)]
+    assert both[0]["tvm published"] == 12.6 and both[0]["ratio"] == pytest.approx(1.5 / 2.1)
+    assert "2.5e-06" in latency_table.note and throughput.rows[0]["here"] == 2.0
+    assert next(r for r in latency_table.rows if r["model"] == "DistilBERT")["conditions"] == "not measured yet"
+    kept["bert_12_768_12, 1 thread"]["engines"] = {tvm.TVM: {"failure": "its process ended.", "largest_error": None}}
+    assert "its process ended." in reproduce.entry("tvm").tables(EVERYTHING["tvm"], kept)[0].note
+
+
+def test_tvm_measures_with_all_threads_and_with_one(monkeypatch):
+    asked = []
+    monkeypatch.setattr(grid, "measure", lambda one, name, model, variants, shapes, threads=None: asked.append(
+        (name, model, [v.name for v in variants], shapes, threads)))
+    one = session.Session(reproduce.entry("tvm"), session.Settings("m", False, 2), EVERYTHING["tvm"], [0, 1], 1.0,
+                          Path("x"), {})
+    tvm.measure(one)
+    engines, lengths = [REFERENCE, "tvm-float32", "native-float32"], ["1x64", "1x128", "1x256"]
+    assert asked == [
+        ("bert_12_768_12, all threads", "bert_12_768_12", engines, [*lengths, "4x128"], None),
+        ("distilbert, all threads", "distilbert", engines, lengths, None),
+        ("bert_12_768_12, 1 thread", "bert_12_768_12", engines, lengths, 1),
+        ("distilbert, 1 thread", "distilbert", engines, lengths, 1)]
+
+
+def test_onnxruntime_counts_nodes():
+    about = {onnxruntime.UNFUSED: {"about": {"operators": {"MatMul": 6, "Softmax": 1}}, "failure": None},
+             onnxruntime.FUSED: {"about": {"operators": {"Attention": 1, "MatMul": 3}}, "failure": None}}
+    kept = {"3 layers": part({"1x128": {onnxruntime.UNFUSED: 30.0, onnxruntime.FUSED: 10.0, REFERENCE: 20.0}}, about)}
+    *_, speed, nodes = reproduce.entry("onnxruntime").tables(EVERYTHING["onnxruntime"], kept)
+    assert speed.rows[0]["ratio"] == 3.0
+    assert [tuple(row.values()) for row in nodes.rows] == [
+        ("Attention", 0, 1), ("MatMul", 6, 3), ("Softmax", 1, 0), ("all", 7, 4)]
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [

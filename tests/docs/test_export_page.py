@@ -15,7 +15,9 @@ PAGE = (Path(__file__).resolve().parents[2] / "docs" / "export.md").read_text(en
 SECTIONS = {title: body for title, body in re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", PAGE, re.S | re.M)
             if "```python" in body}
 NEEDS = {"ONNX": ("onnx", "onnxruntime"), "ONNX, fused": ("onnx", "onnxruntime"), "OpenVINO": ("onnx", "openvino"),
-         "TorchScript": ("torch",)}
+         "TorchScript": ("torch",), "TVM": ("tvm",)}
+
+SAVE = "import numpy\nfirst = found[0]\nnumpy.save('found.npy', first.numpy() if hasattr(first, 'numpy') else first)\n"
 
 
 def block(language: str, body: str) -> str:
@@ -37,7 +39,7 @@ def test_as_printed(title, tmp_path, monkeypatch, capsys):
     assert main(command.split()[1:]) == 0
     out = capsys.readouterr().out
     assert "largest difference from the native engine in float32" in out
-    (tmp_path / "program.py").write_text(program + "import numpy\nnumpy.save('found.npy', numpy.asarray(found[0]))\n")
+    (tmp_path / "program.py").write_text(program + SAVE)
     done = subprocess.run([sys.executable, "program.py"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = np.load(tmp_path / "found.npy")

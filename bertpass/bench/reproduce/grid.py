@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bertpass.bench import cpu, timing, workloads
+from bertpass.bench import cpu, quiet, timing, workloads
 from bertpass.bench.reproduce.session import Session
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.progress import Bar, log
@@ -23,11 +23,13 @@ SLOW, FEW = 10.0, 2  # seconds of one round of all engines from which so many ro
 WARM = 2  # runs of each engine before a shape's rounds
 
 
-def measure(session: Session, name: str, model: str, variants: Sequence[Variant], shapes: Sequence[str]) -> None:
+def measure(session: Session, name: str, model: str, variants: Sequence[Variant], shapes: Sequence[str],
+            threads: int | None = None) -> None:
     """Time the variants on the shapes that ``session`` does not hold yet, the small ones first.
 
     Each shape is kept as soon as it is measured. One whose time, estimated from the last one, goes over the budget is
-    left out, and so are all that need more work. Parameters as in :func:`bertpass.bench.cpu.running`.
+    left out, and so are all that need more work. ``threads`` are the session's unless they are given, the other
+    parameters as in :func:`bertpass.bench.cpu.running`.
     """
     kept = session.part(name)
     times, over = kept.setdefault("times", {}), kept.setdefault("left_out", {})
@@ -35,11 +37,13 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
     wanted = {shape: workloads.of_family(shape)[0] for shape in shapes if shape not in times}
     if not wanted:
         return
-    plan = cpu.Plan(variants, list(wanted.values()), ROUNDS, SECONDS, session.settings.threads, session.cpus)
+    cpus = session.cpus if threads is None else quiet.pick(threads, session.cpus)
+    threads = threads or session.settings.threads
+    plan = cpu.Plan(variants, list(wanted.values()), ROUNDS, SECONDS, threads, cpus)
     with cpu.running(plan, model, partial(tell_loading, session.entry.name)) as run:
         run.others = session.others
         work = {shape: workloads.flops(run.config, load.lengths) for shape, load in wanted.items()}
-        kept["model"], kept["source"] = model, run.source
+        kept["model"], kept["source"], kept["threads"] = model, run.source, threads
         with Bar(session.entry.name, int(sum(work.values()) / 1e9), "GFLOP") as bar:
             for shape in sorted(wanted, key=lambda shape: work[shape]):
                 one = _expected(times, work, shape, run.config)
@@ -67,7 +71,8 @@ def tell_loading(name: str, _: int, note: str) -> None:
 def engines(run: cpu.Run) -> dict[str, Any]:
     """What a part keeps of each engine under "engines"."""
     return {name: {"precision": found.variant.precision, "about": _brief(found.about), "failure": found.failure,
-                   "relative_error": found.relative_error} for name, found in run.measured.items()}
+                   "relative_error": found.relative_error, "largest_error": found.largest_error}
+            for name, found in run.measured.items()}
 
 
 def _brief(about: Mapping[str, Any]) -> dict[str, Any]:

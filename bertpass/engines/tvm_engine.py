@@ -1,0 +1,100 @@
+"""TVM as an engine: kernels of our own (:mod:`bertpass.engines.tvm_kernels`), compiled for one shape at a time.
+
+A shape is compiled when it first comes, which takes some seconds. Encoders that TVM compiles without schedules take a
+minute for one forward, so nothing here is left to it but small things.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertpass import machine
+from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.tvm_network import Network
+from bertpass.extras import require
+from bertpass.model.record import Checkpoint
+
+DTYPES = ("float32",)
+OPTIONS = ("dtype", "threads")
+EXTRA = "tvm"
+
+
+class TVMEngine(Engine):
+    """Runs a checkpoint's network in TVM on the CPU; several Python threads take turns.
+
+    Parameters
+    ----------
+    dtype
+        "float32".
+    threads
+        Of TVM's pool in this process; ``None`` takes :func:`bertpass.machine.threads`.
+
+    Raises
+    ------
+    MissingDependencyError
+        apache-tvm is not installed.
+    UsageError
+        ``dtype`` or ``threads`` cannot be used, or the network has widths that the kernels do not take.
+    """
+
+    name = "tvm"
+
+    def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> None:
+        check_dtype(self.name, dtype, DTYPES)
+        threads = check_threads(threads)
+        tvm = _tvm(threads)
+        self._network = Network(tvm, checkpoint)
+        self._weights = [tvm.runtime.tensor(array) for array in self._network.weights.values()]
+        self._tvm, self._lock = tvm, threading.Lock()
+        self._compiled: dict[tuple[int, ...], Callable[..., Any]] = {}
+        self._about = {"engine": self.name, "tvm": tvm.__version__, "device": "cpu", "dtype": dtype, "threads": threads,
+                       "target": str(self._network.target)}
+
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        ids, types, lengths = (np.ascontiguousarray(a, np.int32) for a in (input_ids, token_types, valid_length))
+        self._network.check(ids, types, lengths)
+        arrays, shape = [self._tvm.runtime.tensor(a) for a in (ids, types, lengths)], ids.shape
+        with self._lock:
+            if shape not in self._compiled:
+                compiled = self._tvm.compile(self._network.module(*shape), self._network.target)
+                self._compiled[shape] = self._tvm.relax.VirtualMachine(compiled, self._tvm.cpu())["main"]
+            return [output.numpy() for output in self._compiled[shape](*arrays, *self._weights)]
+
+    def describe(self) -> dict[str, Any]:
+        return {**self._about, "shapes": [list(shape) for shape in self._compiled]}
+
+    def close(self) -> None:
+        self._compiled.clear()
+        self._weights.clear()
+
+
+def save(path: Path, checkpoint: Checkpoint, batch: int, length: int) -> list[Path]:
+    """Write the network with its weights for one shape as a shared library of TVM's: its function "main" takes ids,
+    token types (batch, length) and valid lengths (batch), int32, and gives an array of the outputs of
+    :meth:`TVMEngine.forward`. It needs a processor of this machine's kind.
+
+    Raises
+    ------
+    MissingDependencyError
+        apache-tvm is not installed.
+    UsageError
+        The network has widths that the kernels do not take.
+    """
+    tvm = _tvm(machine.threads())
+    network = Network(tvm, checkpoint)
+    module = tvm.relax.transform.BindParams("main", network.weights)(network.module(batch, length))
+    tvm.compile(module, network.target).export_library(str(path))
+    return [path]
+
+
+def _tvm(threads: int) -> Any:
+    """TVM, told before it starts its pool how many threads to take and that others say where they run."""
+    os.environ["TVM_NUM_THREADS"] = str(threads)
+    os.environ.setdefault("TVM_BIND_THREADS", "0")
+    return require("tvm", EXTRA)

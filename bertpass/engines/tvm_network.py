@@ -1,0 +1,172 @@
+"""A network as a program of TVM's Relax: its weights as the kernels read them, and their calls for one shape."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from bertpass import machine
+from bertpass.engines.tvm_kernels import Kernels
+from bertpass.errors import UsageError
+from bertpass.model import parameters
+from bertpass.model.config import EncoderConfig
+from bertpass.model.record import Checkpoint
+
+
+class Network:
+    """A checkpoint's weights as the kernels read them, and the Relax program of any shape."""
+
+    def __init__(self, tvm: Any, checkpoint: Checkpoint) -> None:
+        self.config = parameters.network_config(checkpoint.config, checkpoint.head)
+        self.head = checkpoint.head
+        wanted = parameters.shapes(self.config, self.head)
+        given = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
+        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+        wide = "avx512f" in machine.describe()["instruction_sets"]
+        self.kernels = Kernels(tvm, lanes=16 if wide else 8)
+        _check(self.config, self.kernels)
+        self.target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
+        self.weights = _packed(self.config, {name: np.asarray(a, np.float32) for name, a in given.items()},
+                               self.kernels.columns)
+        self._tvm = tvm
+
+    def check(self, ids: np.ndarray, types: np.ndarray, lengths: np.ndarray) -> None:
+        """Refuse a batch that would make the kernels read past their tables; UsageError."""
+        kinds = len(self.weights[f"{self.config.root}.token_type_embed.0.weight"])
+        limits = [("token ids", ids, 0, self.config.vocab_size - 1), ("valid lengths", lengths, 1, ids.shape[1])]
+        if kinds > 1:
+            limits.append(("token types", types, 0, kinds - 1))
+        for what, values, least, most in limits:
+            if values.min() < least or values.max() > most:
+                raise UsageError(f"{what} must be from {least} to {most}.")
+        if ids.shape[1] > self.config.max_length:
+            raise UsageError(f"{ids.shape[1]} tokens are more than the model's {self.config.max_length} positions.")
+
+    def module(self, batch: int, length: int) -> Any:
+        """The program for one shape: (ids, token types, valid length, weights ...) -> a tuple of the outputs."""
+        relax = self._tvm.relax
+        builder = relax.BlockBuilder()
+        inputs = [relax.Var(name, relax.TensorStructInfo(shape, "int32")) for name, shape in (
+            ("input_ids", (batch, length)), ("token_types", (batch, length)), ("valid_length", (batch,)))]
+        weights = {name: relax.Var(name.replace(".", "_"), relax.TensorStructInfo(array.shape, "float32"))
+                   for name, array in self.weights.items()}
+        with builder.function("main", [*inputs, *weights.values()]):
+            with builder.dataflow():
+                outputs = _Program(self, builder, weights).outputs(*inputs, batch, length)
+                found = builder.emit_output(relax.Tuple(outputs))
+            builder.emit_func_output(found)
+        return builder.get()
+
+
+class _Program:
+    """Writes the calls of the kernels; every method gives a Relax variable."""
+
+    def __init__(self, network: Network, builder: Any, weights: Mapping[str, Any]) -> None:
+        self._network, self._builder, self._weights = network, builder, weights
+        self._relax, self._kernels = network._tvm.relax, network.kernels
+        self._functions: dict[tuple[Any, ...], Any] = {}
+
+    def outputs(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> list[Any]:
+        config, head, root = self._network.config, self._network.head, self._network.config.root
+        states = self._encoder(ids, types, lengths, batch, length)
+        if head.kind == "none":
+            return [states]
+        if head.token_layer:
+            flat = self._builder.emit(self._relax.op.reshape(states, (batch * length, config.units)))
+            logits = self._logits(flat, head.token_layer, batch * length, head.outputs)
+            return [self._builder.emit(self._relax.op.reshape(logits, (batch, length, head.outputs)))]
+        if head.kind == "embedding" and head.pooling == "mean":
+            vectors = self._call("mean", (batch, length, config.units), [states, lengths], (batch, config.units))
+        else:
+            vectors = self._call("first", (batch, length, config.units), [states], (batch, config.units))
+        if head.kind == "embedding":
+            return [self._call("unit_length", (batch, config.units), [vectors], (batch, config.units))
+                    if head.normalize else vectors]
+        if head.kind == "pooled":
+            return [states, self._dense(vectors, f"{root}.pooler", (batch, config.units), "tanh")]
+        first, act, last = {"bert": (f"{root}.pooler", "tanh", "classifier.1"),
+                            "roberta": ("classifier.1", "tanh", "classifier.3"),
+                            "distilbert": ("pre_classifier", "relu", "classifier.1")}[config.family]
+        hidden = self._dense(vectors, first, (batch, config.units), act)
+        return [self._logits(hidden, last, batch, head.outputs)]
+
+    def _encoder(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> Any:
+        config, root = self._network.config, self._network.config.root
+        padded = -(-length // self._kernels.lanes) * self._kernels.lanes
+        rows, size = batch * padded, config.units // config.num_heads
+        tables = [f"{root}.word_embed.0.weight", f"{root}.token_type_embed.0.weight", f"{root}.encoder.position_weight"]
+        x = self._call("embed", (batch, length, padded, tuple(self._network.weights[t].shape[0] for t in tables),
+                                 config.units, config.layer_norm_eps),
+                       [ids, types, *(self._weights[t] for t in tables), *self._norms(f"{root}.encoder.layer_norm")],
+                       (rows, config.units))
+        for layer in range(config.num_layers):
+            cell = f"{root}.encoder.transformer_cells.{layer}"
+            qkv = self._dense(x, f"{cell}.attention_cell.qkv", (rows, config.units))
+            mixed = self._call("attention", (batch, padded, config.num_heads, size), [qkv, lengths],
+                               (batch, padded, config.num_heads, size))
+            x = self._dense(mixed, f"{cell}.proj", (batch, padded, config.num_heads, size), skip=x)
+            x = self._norm(x, f"{cell}.layer_norm", rows)
+            inner = self._dense(x, f"{cell}.ffn.ffn_1", (rows, config.units), config.activation)
+            x = self._dense(inner, f"{cell}.ffn.ffn_2", (rows, config.hidden_size), skip=x)
+            x = self._norm(x, f"{cell}.ffn.layer_norm", rows)
+        return self._call("zeroed", (batch, length, padded, config.units), [x, lengths], (batch, length, config.units))
+
+    def _dense(self, x: Any, name: str, shape: tuple[int, ...], activation: str = "none", skip: Any = None) -> Any:
+        panels, _, columns = self._network.weights[f"{name}.weight"].shape
+        rows = shape[0] if len(shape) == 2 else shape[0] * shape[1]
+        return self._call("dense", (shape, panels, activation, skip is not None),
+                          [x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"],
+                           *([] if skip is None else [skip])], (rows, panels * columns))
+
+    def _logits(self, x: Any, name: str, rows: int, width: int) -> Any:
+        wide = self._dense(x, name, (rows, self._network.config.units))
+        columns = len(self._network.weights[f"{name}.bias"])
+        return self._call("cut", (rows, columns, width), [wide], (rows, width))
+
+    def _norm(self, x: Any, name: str, rows: int) -> Any:
+        config = self._network.config
+        return self._call("norm", (rows, config.units, config.layer_norm_eps), [x, *self._norms(name)],
+                          (rows, config.units))
+
+    def _norms(self, name: str) -> list[Any]:
+        return [self._weights[f"{name}.gamma"], self._weights[f"{name}.beta"]]
+
+    def _call(self, kernel: str, arguments: tuple[Any, ...], inputs: list[Any], shape: tuple[int, ...]) -> Any:
+        """A kernel of :class:`Kernels`, made once for the same arguments."""
+        key = (kernel, *arguments)
+        if key not in self._functions:
+            self._functions[key] = self._builder.add_func(getattr(self._kernels, kernel)(*arguments), kernel)
+        out = self._relax.TensorStructInfo(shape, "float32")
+        return self._builder.emit(self._relax.call_tir(self._functions[key], inputs, out_sinfo=out))
+
+
+def _check(config: EncoderConfig, kernels: Kernels) -> None:
+    size = config.units // config.num_heads
+    for what, value, multiple in (("width", config.units, kernels.columns), ("head size", size, kernels.lanes),
+                                  ("hidden size", config.hidden_size, kernels.columns)):
+        if value % multiple:
+            raise UsageError(f"the tvm engine takes a {what} that is a multiple of {multiple}, not {value}; take "
+                             "another engine for this model.")
+
+
+def _packed(config: EncoderConfig, values: dict[str, np.ndarray], columns: int) -> dict[str, np.ndarray]:
+    """Weights of matrix products as (panels, depth, columns), their biases as long as the panels, the rest as it is.
+
+    Query, key and value are one product. Where there are no token types, their table is one row of zeros.
+    """
+    values.setdefault(f"{config.root}.token_type_embed.0.weight", np.zeros((1, config.units), np.float32))
+    for layer in range(config.num_layers):
+        cell = f"{config.root}.encoder.transformer_cells.{layer}.attention_cell"
+        for kind in ("weight", "bias"):
+            parts = [values.pop(f"{cell}.proj_{part}.{kind}") for part in ("query", "key", "value")]
+            values[f"{cell}.qkv.{kind}"] = np.concatenate(parts)
+    packed = {}
+    for name, value in values.items():
+        if name.endswith((".weight", ".bias")) and "_embed." not in name:
+            value = np.pad(value, [(0, -len(value) % columns), *[(0, 0)] * (value.ndim - 1)])
+            if value.ndim == 2:
+                value = value.reshape(-1, columns, value.shape[1]).transpose(0, 2, 1)
+        packed[name] = np.ascontiguousarray(value)
+    return packed
