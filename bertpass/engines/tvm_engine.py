@@ -98,3 +98,8 @@ def _tvm(threads: int) -> Any:
     os.environ["TVM_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TVM_BIND_THREADS", "0")
     return require("tvm", EXTRA)
+
+
+def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> TVMEngine:
+    """An engine on a checkpoint's network; see :class:`TVMEngine`."""
+    return TVMEngine(checkpoint, dtype=dtype, threads=threads)

@@ -266,6 +266,7 @@ class _Plan:
     def __init__(self, tvm: Any, lanes: int, tensors: Sequence[Any]) -> None:
         self._schedule = tvm.s_tir.Schedule(tvm.te.create_prim_func(list(tensors)))
         self._lanes = lanes
+        self._sums: list[tuple[Any, Any, bool]] = []
 
     def loops(self, stage: str) -> list[Any]:
         return list(self._schedule.get_loops(self._schedule.get_sblock(stage)))
@@ -295,15 +296,20 @@ class _Plan:
             schedule.set_scope(block, 0, "local")
         else:
             schedule.reorder(reduced, outer, lane)
-        started = schedule.decompose_reduction(block, reduced)
-        for each in (block, started):
-            *_, row, outer, lane = schedule.get_loops(each)
-            schedule.vectorize(lane)
-            schedule.unroll(outer)
-            if registers:
-                schedule.unroll(row)
+        self._unrolled(row, outer, lane, registers)
+        self._sums.append((block, reduced, registers))
+
+    def _unrolled(self, row: Any, outer: Any, lane: Any, registers: bool) -> None:
+        self._schedule.vectorize(lane)
+        self._schedule.unroll(outer)
+        if registers:
+            self._schedule.unroll(row)
 
     def kernel(self, parallel: Sequence[Any]) -> Any:
+        """The function, with these loops, outermost ones, divided among the threads."""
         if parallel:
             self._schedule.parallel(self._schedule.fuse(*parallel) if len(parallel) > 1 else parallel[0])
-        return self._schedule.mod["main"]
+        for block, reduced, registers in self._sums:  # last: what has no initial value cannot be scheduled any more
+            zeros = self._schedule.decompose_reduction(block, reduced)
+            self._unrolled(*self._schedule.get_loops(zeros)[-3:], registers)
+        return self._schedule.mod["main"].without_attr("global_symbol")

@@ -48,9 +48,9 @@ class Network:
         """The program for one shape: (ids, token types, valid length, weights ...) -> a tuple of the outputs."""
         relax = self._tvm.relax
         builder = relax.BlockBuilder()
-        inputs = [relax.Var(name, relax.TensorStructInfo(shape, "int32")) for name, shape in (
+        inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
             ("input_ids", (batch, length)), ("token_types", (batch, length)), ("valid_length", (batch,)))]
-        weights = {name: relax.Var(name.replace(".", "_"), relax.TensorStructInfo(array.shape, "float32"))
+        weights = {name: relax.Var(name.replace(".", "_"), relax.TensorType(array.shape, "float32"))
                    for name, array in self.weights.items()}
         with builder.function("main", [*inputs, *weights.values()]):
             with builder.dataflow():
@@ -138,8 +138,8 @@ class _Program:
         key = (kernel, *arguments)
         if key not in self._functions:
             self._functions[key] = self._builder.add_func(getattr(self._kernels, kernel)(*arguments), kernel)
-        out = self._relax.TensorStructInfo(shape, "float32")
-        return self._builder.emit(self._relax.call_tir(self._functions[key], inputs, out_sinfo=out))
+        out = self._relax.TensorType(shape, "float32")
+        return self._builder.emit(self._relax.call_tir(self._functions[key], inputs, out_ty=out))
 
 
 def _check(config: EncoderConfig, kernels: Kernels) -> None:

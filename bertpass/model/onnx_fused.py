@@ -36,7 +36,7 @@ def _embedded(w: Writer) -> str:
     norm = f"{root}.encoder.layer_norm"
     return w.add("EmbedLayerNormalization", "input_ids", types, w.weight(f"{root}.word_embed.0.weight"),
                  w.store(f"{root}.encoder.position_weight", positions), table, w.weight(f"{norm}.gamma"),
-                 w.weight(f"{norm}.beta"), domain=DOMAIN, epsilon=config.layer_norm_eps)
+                 w.weight(f"{norm}.beta"), unread=1, domain=DOMAIN, epsilon=config.layer_norm_eps)
 
 
 def _attention(w: Writer, x: str, cell: str) -> str:

@@ -23,9 +23,11 @@ class Writer:
         self._onnx = onnx
         self._constants: dict[Any, str] = {}
 
-    def add(self, op: str, *inputs: str, output: str | None = None, **attributes: Any) -> str:
+    def add(self, op: str, *inputs: str, output: str | None = None, unread: int = 0, **attributes: Any) -> str:
+        """A node; ``unread`` outputs follow its first one because the operator must have them."""
         name = output or f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(self._onnx.helper.make_node(op, inputs, [name], name=name, **attributes))
+        outputs = [name, *(f"{name}_unread_{number}" for number in range(unread))]
+        self.nodes.append(self._onnx.helper.make_node(op, inputs, outputs, name=name, **attributes))
         return name
 
     def constant(self, value: float | Sequence[int], dtype: Any = np.float32) -> str:

@@ -30,7 +30,7 @@ def test_a_classifier(file, flags, packages, sst, tmp_path, capsys):
     for package in packages:
         pytest.importorskip(package, reason=f"pip install {package} to test files with the ending of {file}")
     target = tmp_path / "new" / file
-    assert run(sst / "net.params", target, *flags) == 0
+    assert run(sst / "bundle", target, *flags) == 0
     out = capsys.readouterr().out
     assert f"wrote {target}" in out and "largest difference" in out
     assert {f.suffix for f in target.parent.iterdir()} == {target.suffix} | ({".bin"} if file == "model.xml" else set())
@@ -63,10 +63,10 @@ def test_a_missing_package_names_its_extra(sst, tmp_path, capsys, monkeypatch):
 
     pytest.importorskip("onnx", reason="pip install onnx to write ONNX files")
     monkeypatch.setattr(export, "require", require)
-    assert run(sst / "net.params", tmp_path / "model.onnx") == 0  # written, though nothing here can run it
+    assert run(sst / "bundle", tmp_path / "model.onnx") == 0  # written, though nothing here can run it
     assert "note: not run: onnxruntime is not installed" in capsys.readouterr().err
     monkeypatch.setattr("bertpass.model.onnx.require", lambda module, extra: real("no_such_package", extra))
-    assert run(sst / "net.params", tmp_path / "other.onnx") == 6
+    assert run(sst / "bundle", tmp_path / "other.onnx") == 6
     assert "pip install 'bertpass[onnx]'" in capsys.readouterr().err and not (tmp_path / "other.onnx").exists()
 
 
@@ -76,6 +76,6 @@ def test_wrong_outputs_are_not_kept(sst, tmp_path, capsys, monkeypatch):
     form = export.FORMATS[".onnx"]
     wrong = export.Format(form.name, form.save, lambda path, batch: [a + 0.01 for a in form.run(path, batch)])
     monkeypatch.setitem(export.FORMATS, ".onnx", wrong)
-    assert run(sst / "net.params", tmp_path / "model.onnx") == 4
+    assert run(sst / "bundle", tmp_path / "model.onnx") == 4
     assert "differ by 1.0e-02 from the native engine's" in capsys.readouterr().err
     assert (tmp_path / "model.onnx").read_text() == "what was here before" and len(list(tmp_path.iterdir())) == 1
