@@ -88,8 +88,7 @@ def save(path: Path, checkpoint: Checkpoint, batch: int, length: int) -> list[Pa
     """
     tvm = _tvm(machine.threads())
     network = Network(tvm, checkpoint)
-    module = tvm.relax.transform.BindParams("main", network.weights)(network.module(batch, length))
-    tvm.compile(module, network.target).export_library(str(path))
+    tvm.compile(network.whole(batch, length), network.target).export_library(str(path))
     return [path]
 
 

@@ -50,7 +50,7 @@ class Network:
         builder = relax.BlockBuilder()
         inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
             ("input_ids", (batch, length)), ("token_types", (batch, length)), ("valid_length", (batch,)))]
-        weights = {name: relax.Var(name.replace(".", "_"), relax.TensorType(array.shape, "float32"))
+        weights = {name: relax.Var(_word(name), relax.TensorType(array.shape, "float32"))
                    for name, array in self.weights.items()}
         with builder.function("main", [*inputs, *weights.values()]):
             with builder.dataflow():
@@ -58,6 +58,16 @@ class Network:
                 found = builder.emit_output(relax.Tuple(outputs))
             builder.emit_func_output(found)
         return builder.get()
+
+    def whole(self, batch: int, length: int) -> Any:
+        """The program with its weights in it: (ids, token types, valid length) -> a tuple of the outputs."""
+        bound = {_word(name): array for name, array in self.weights.items()}
+        return self._tvm.relax.transform.BindParams("main", bound)(self.module(batch, length))
+
+
+def _word(name: str) -> str:
+    """A parameter's name without dots, which Relax's names cannot have."""
+    return name.replace(".", "_")
 
 
 class _Program:
