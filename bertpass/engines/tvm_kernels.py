@@ -311,5 +311,6 @@ class _Plan:
             self._schedule.parallel(self._schedule.fuse(*parallel) if len(parallel) > 1 else parallel[0])
         for block, reduced, registers in self._sums:  # last: what has no initial value cannot be scheduled any more
             zeros = self._schedule.decompose_reduction(block, reduced)
-            self._unrolled(*self._schedule.get_loops(zeros)[-3:], registers)
+            *_, row, outer, lane = self._schedule.get_loops(zeros)
+            self._unrolled(row, outer, lane, registers)
         return self._schedule.mod["main"].without_attr("global_symbol")

@@ -48,13 +48,13 @@ class Network:
         """The program for one shape: (ids, token types, valid length, weights ...) -> a tuple of the outputs."""
         relax = self._tvm.relax
         builder = relax.BlockBuilder()
-        inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
+        ids, types, lengths = inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
             ("input_ids", (batch, length)), ("token_types", (batch, length)), ("valid_length", (batch,)))]
         weights = {name: relax.Var(_word(name), relax.TensorType(array.shape, "float32"))
                    for name, array in self.weights.items()}
         with builder.function("main", [*inputs, *weights.values()]):
             with builder.dataflow():
-                outputs = _Program(self, builder, weights).outputs(*inputs, batch, length)
+                outputs = _Program(self, builder, weights).outputs(ids, types, lengths, batch, length)
                 found = builder.emit_output(relax.Tuple(outputs))
             builder.emit_func_output(found)
         return builder.get()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -50,11 +50,11 @@ class Exported:
 
 @dataclass(frozen=True)
 class Format:
-    """``save`` writes a file, and those that belong to it, and says what they are; ``run`` gives a file's outputs."""
+    """``save`` writes a file, and those that belong to it, and says what they are; ``run`` gives its outputs."""
 
     name: str
     save: Callable[[Path, Checkpoint, Shape], tuple[list[Path], str, dict[str, int]]]
-    run: Callable[[Path, Batch], list[np.ndarray]]
+    run: Callable[[Path, Sequence[Batch]], list[list[np.ndarray]]]
     fixed: bool = False  # runs one shape only
 
 
@@ -76,15 +76,15 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
         raise UsageError(f"{output}: --fused is for ONNX files, whose ending is .onnx.")
     if form.fixed and shape.length > checkpoint.config.max_length:
         raise UsageError(f"--sequence_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
-    batch = models.check_batch(checkpoint)
+    batches = [models.check_batch(checkpoint)]
     if form.fixed:
-        batch = _fitted(batch, shape)
+        batches = _fitted(batches[0], shape)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
             files, what, operators = form.save(Path(folder) / path.name, checkpoint, shape)
             try:
-                difference, unchecked = _difference(form.run(files[0], batch), checkpoint, batch), ""
+                difference, unchecked = _difference(form.run(files[0], batches), checkpoint, batches), ""
             except MissingDependencyError as error:
                 difference, unchecked = None, str(error)
             if difference is not None and not difference <= BOUND:  # not: NaN
@@ -105,22 +105,28 @@ def format_of(path: Path) -> Format:
     return FORMATS[path.suffix]
 
 
-def _fitted(batch: Batch, shape: Shape) -> Batch:
-    """The first rows of a batch, cut or padded to a shape."""
-    ids, types, lengths = (np.resize(array, (shape.batch, *array.shape[1:])) for array in batch)
-    keep = min(ids.shape[1], shape.length)
-    room = ((0, 0), (0, shape.length - keep))
-    return np.pad(ids[:, :keep], room), np.pad(types[:, :keep], room), np.minimum(lengths, keep)
+def _fitted(batch: Batch, shape: Shape) -> list[Batch]:
+    """All rows of a batch, cut or padded to a shape; the last ones may come twice."""
+    keep = min(batch[0].shape[1], shape.length)
+    room, made = ((0, 0), (0, shape.length - keep)), []
+    for start in range(0, len(batch[0]), shape.batch):
+        rows = np.arange(start, start + shape.batch) % len(batch[0])
+        ids, types, lengths = (array[rows] for array in batch)
+        made.append((np.pad(ids[:, :keep], room), np.pad(types[:, :keep], room), np.minimum(lengths, keep)))
+    return made
 
 
-def _difference(found: list[np.ndarray], checkpoint: Checkpoint, batch: Batch) -> float:
+def _difference(found: list[list[np.ndarray]], checkpoint: Checkpoint, batches: Sequence[Batch]) -> float:
     from bertpass.engines.native import NativeEngine
 
-    expected = NativeEngine(checkpoint, dtype="float32").forward(*batch)
-    if [one.shape for one in found] != [one.shape for one in expected]:
-        raise ModelError(f"the file's outputs have the shapes {[one.shape for one in found]}, the network's "
-                         f"{[one.shape for one in expected]}; it was not kept.")
-    return max(float(np.abs(one - other).max()) for one, other in zip(found, expected, strict=True))
+    engine, largest = NativeEngine(checkpoint, dtype="float32"), []
+    for outputs, batch in zip(found, batches, strict=True):
+        expected = engine.forward(*batch)
+        if [one.shape for one in outputs] != [one.shape for one in expected]:
+            raise ModelError(f"the file's outputs have the shapes {[one.shape for one in outputs]}, the network's "
+                             f"{[one.shape for one in expected]}; it was not kept.")
+        largest += [float(np.abs(one - other).max()) for one, other in zip(outputs, expected, strict=True)]
+    return max(largest)
 
 
 def _save_onnx(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
@@ -131,10 +137,11 @@ def _save_onnx(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[P
     return [path], f"ONNX, opset {onnx.OPSET}" + (" and com.microsoft" if shape.fused else ""), onnx.operators(model)
 
 
-def _run_onnx(path: Path, batch: Batch) -> list[np.ndarray]:
+def _run_onnx(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
     runtime = require("onnxruntime", "onnxruntime")
     session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    return list(session.run(None, _named(batch, [value.name for value in session.get_inputs()])))
+    names = [value.name for value in session.get_inputs()]
+    return [list(session.run(None, _named(batch, names))) for batch in batches]
 
 
 def _save_openvino(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
@@ -143,11 +150,12 @@ def _save_openvino(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[li
     return openvino_engine.save(path, checkpoint), "OpenVINO IR, float32", {}
 
 
-def _run_openvino(path: Path, batch: Batch) -> list[np.ndarray]:
+def _run_openvino(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
     openvino = require("openvino", "openvino")
     model = openvino.compile_model(str(path), "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    found = model(_named(batch, [value.any_name for value in model.inputs]))
-    return [np.array(found[number]) for number in range(len(found))]
+    names = [value.any_name for value in model.inputs]
+    found = (model(_named(batch, names)) for batch in batches)
+    return [[np.array(outputs[number]) for number in range(len(outputs))] for outputs in found]
 
 
 def _save_torch(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
@@ -156,10 +164,11 @@ def _save_torch(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[
     return torch_engine.save(path, checkpoint), "TorchScript, float32", {}
 
 
-def _run_torch(path: Path, batch: Batch) -> list[np.ndarray]:
+def _run_torch(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
     torch = require("torch", "torch")
+    model = torch.jit.load(str(path))
     with torch.no_grad():
-        return [output.numpy() for output in torch.jit.load(str(path))(*map(torch.from_numpy, batch))]
+        return [[output.numpy() for output in model(*map(torch.from_numpy, batch))] for batch in batches]
 
 
 def _save_tvm(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
@@ -169,10 +178,10 @@ def _save_tvm(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Pa
     return tvm_engine.save(path, checkpoint, shape.batch, shape.length), what, {}
 
 
-def _run_tvm(path: Path, batch: Batch) -> list[np.ndarray]:
+def _run_tvm(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
     tvm = require("tvm", "tvm")
     main = tvm.relax.VirtualMachine(tvm.runtime.load_module(str(path)), tvm.cpu())["main"]
-    return [output.numpy() for output in main(*map(tvm.runtime.tensor, batch))]
+    return [[output.numpy() for output in main(*map(tvm.runtime.tensor, batch))] for batch in batches]
 
 
 def _named(batch: Batch, names: list[str]) -> dict[str, np.ndarray]:

@@ -37,7 +37,7 @@ def test_a_classifier(file, flags, packages, sst, tmp_path, capsys):
     if flags:
         assert " 2 Attention" in out and "1 EmbedLayerNormalization" in out and "opset 20 and com.microsoft" in out
     model = bertpass.load(str(sst / "bundle"), engine="native", dtype="float32")
-    (found,) = export.format_of(target).run(target, batch(model))
+    ((found,),) = export.format_of(target).run(target, [batch(model)])
     assert np.abs(found - model.engine.forward(*batch(model))[0]).max() <= 1e-4
 
 
@@ -74,8 +74,11 @@ def test_wrong_outputs_are_not_kept(sst, tmp_path, capsys, monkeypatch):
     pytest.importorskip("onnxruntime", reason="pip install onnxruntime to run ONNX files")
     (tmp_path / "model.onnx").write_text("what was here before")
     form = export.FORMATS[".onnx"]
-    wrong = export.Format(form.name, form.save, lambda path, batch: [a + 0.01 for a in form.run(path, batch)])
-    monkeypatch.setitem(export.FORMATS, ".onnx", wrong)
+
+    def run_wrongly(path, batches):
+        return [[array + 0.01 for array in outputs] for outputs in form.run(path, batches)]
+
+    monkeypatch.setitem(export.FORMATS, ".onnx", export.Format(form.name, form.save, run_wrongly))
     assert run(sst / "bundle", tmp_path / "model.onnx") == 4
     assert "differ by 1.0e-02 from the native engine's" in capsys.readouterr().err
     assert (tmp_path / "model.onnx").read_text() == "what was here before" and len(list(tmp_path.iterdir())) == 1

@@ -71,7 +71,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
 
 def _graphs(kept: Kept) -> list[Table]:
     """Nodes by operator of the largest model that was measured."""
-    part = next((kept[_grid(layers)] for layers in reversed((*QUICK, *LAYERS)) if _grid(layers) in kept), {})
+    part: Kept = next((kept[_grid(layers)] for layers in reversed((*QUICK, *LAYERS)) if _grid(layers) in kept), {})
     counts = {name: part.get("engines", {}).get(name, {}).get("about", {}).get("operators", {})
               for name in (UNFUSED, FUSED)}
     if not all(counts.values()):
