@@ -8,8 +8,20 @@ from pathlib import Path
 
 import pytest
 
+from bertpass import machine
 from bertpass.bench import ceiling, reproduce
-from bertpass.bench.reproduce import cost, grid, latency, operators, page, published, scaling, scores, session
+from bertpass.bench.reproduce import (
+    cost,
+    gpu_passes,
+    grid,
+    latency,
+    operators,
+    page,
+    published,
+    scaling,
+    scores,
+    session,
+)
 from bertpass.bench.reproduce.contract import Table, shown
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.commands.reproduce import main
@@ -189,6 +201,37 @@ def test_scaling(native_only, long_folder, tmp_path):
     assert run("scaling", "--quick", "--threads", 2, "--bert_model", long_folder, "--output", tmp_path, "--resume") == 0
     assert session.read(tmp_path / "scaling.json")["measured"] == content["measured"]
     assert run("scaling", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path / "one") == 7
+
+
+def test_gpu_passes(long_folder, tmp_path, monkeypatch, capsys):
+    """The lines of a GPU on this CPU: passes and variables of each reach its process; FP16 itself needs the GPU."""
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    flags = ["gpu_passes", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path]
+    monkeypatch.setattr(machine, "has_nvidia_driver", lambda: False)
+    assert run(*flags) == 7 and not (tmp_path / "gpu_passes.json").exists()
+    assert "no NVIDIA driver" in capsys.readouterr().err
+    lines = gpu_passes.variants()
+    assert all(v.options["gpu"] == 0 and v.precision == "float16" for v in lines[1:])
+    on_cpu = gpu_passes.variants(None, "float32")
+    monkeypatch.setattr(machine, "has_nvidia_driver", lambda: True)
+    monkeypatch.setattr(gpu_passes, "variants", lambda: on_cpu)
+    assert run(*flags) == 0
+    content = session.read(tmp_path / "gpu_passes.json")
+    engines = content["measured"]["grid"]["engines"]
+    environments = {name: set(engine["about"]["environment"]) - {"OMP_NUM_THREADS"} for name, engine in engines.items()}
+    both = {"MXNET_SAFE_ACCUMULATION", "MXNET_FC_TRUE_FP16"}
+    assert environments["true FP16"] == environments[gpu_passes.ALL] == both
+    assert environments["bias_gelu"] == {"MXNET_SAFE_ACCUMULATION"} and not environments[REFERENCE]
+    rewrites = {name: {p for p, n in engine["about"]["passes"].items() if n} for name, engine in engines.items()}
+    assert rewrites[gpu_passes.ALL] == {"interleave_qkv", "bias_gelu"} and not rewrites["true FP16"]
+    row = next(r for r in content["tables"][0]["rows"] if r["ours"] == "bias_gelu")
+    assert row["batch 1"] > 0 and row["batch 128"] is None and row["published"] == "drawn only"
+
+
+def test_what_the_machine_lacks_is_left_out_of_all(native_only, long_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(machine, "has_nvidia_driver", lambda: False)
+    assert run("cost", "gpu_passes", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path) == 0
+    assert (tmp_path / "cost.json").is_file() and not (tmp_path / "gpu_passes.json").exists()
 
 
 def test_scores(tmp_path, capsys):
