@@ -10,7 +10,7 @@ from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.reproduce import grid, session
 from bertpass.bench.reproduce.contract import Entry, Table, shown
 
-PACKAGES = ("mxnet", "gluonnlp", "numpy", "onnxruntime", "openvino", "torch")
+PACKAGES = ("mxnet", "gluonnlp", "numpy", "onnxruntime", "openvino", "torch", "apache-tvm")
 
 
 def row(cells: Sequence[str]) -> str:
