@@ -67,7 +67,7 @@ def known() -> list[Variant]:
         Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "mode": "compile"}, slow_start=True),
         Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "mode": "compile"},
                 slow_start=True),
-        Variant("tvm-float32", "tvm", "float32", {"dtype": "float32"}, slow_start=True),
+        Variant("tvm-float32", "tvm", "float32", {"dtype": "float32"}),
         Variant("mxnet-plain", "mxnet", "float32", {"passes": "none"}),
         Variant("mxnet-fusions", "mxnet", "float32", {"passes": "mkldnn"}),
     ]

@@ -1,6 +1,6 @@
 """TVM as an engine: kernels of our own (:mod:`bertpass.engines.tvm_kernels`), compiled for one shape at a time.
 
-A shape is compiled when it first comes, which takes some seconds. Encoders that TVM compiles without schedules take a
+A shape is compiled when it first comes, which takes about a second. Encoders that TVM compiles without schedules take a
 minute for one forward, so nothing here is left to it but small things.
 """
 
@@ -51,6 +51,7 @@ class TVMEngine(Engine):
         tvm = _tvm(threads)
         self._network = Network(tvm, checkpoint)
         self._weights = [tvm.runtime.tensor(array) for array in self._network.weights.values()]
+        self._network.weights.clear()  # TVM has its own copies
         self._tvm, self._lock = tvm, threading.Lock()
         self._compiled: dict[tuple[int, ...], Callable[..., Any]] = {}
         self._about = {"engine": self.name, "tvm": tvm.__version__, "device": "cpu", "dtype": dtype, "threads": threads,

@@ -30,11 +30,12 @@ class Network:
         self.target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
         self.weights = _packed(self.config, {name: np.asarray(a, np.float32) for name, a in given.items()},
                                self.kernels.columns)
+        self.shapes = {name: array.shape for name, array in self.weights.items()}
         self._tvm = tvm
 
     def check(self, ids: np.ndarray, types: np.ndarray, lengths: np.ndarray) -> None:
         """Refuse a batch that would make the kernels read past their tables; UsageError."""
-        kinds = len(self.weights[f"{self.config.root}.token_type_embed.0.weight"])
+        kinds = self.shapes[f"{self.config.root}.token_type_embed.0.weight"][0]
         limits = [("token ids", ids, 0, self.config.vocab_size - 1), ("valid lengths", lengths, 1, ids.shape[1])]
         if kinds > 1:
             limits.append(("token types", types, 0, kinds - 1))
@@ -50,8 +51,8 @@ class Network:
         builder = relax.BlockBuilder()
         ids, types, lengths = inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
             ("input_ids", (batch, length)), ("token_types", (batch, length)), ("valid_length", (batch,)))]
-        weights = {name: relax.Var(_word(name), relax.TensorType(array.shape, "float32"))
-                   for name, array in self.weights.items()}
+        weights = {name: relax.Var(_word(name), relax.TensorType(shape, "float32"))
+                   for name, shape in self.shapes.items()}
         with builder.function("main", [*inputs, *weights.values()]):
             with builder.dataflow():
                 outputs = _Program(self, builder, weights).outputs(ids, types, lengths, batch, length)
@@ -107,7 +108,7 @@ class _Program:
         padded = -(-length // self._kernels.lanes) * self._kernels.lanes
         rows, size = batch * padded, config.units // config.num_heads
         tables = [f"{root}.word_embed.0.weight", f"{root}.token_type_embed.0.weight", f"{root}.encoder.position_weight"]
-        x = self._call("embed", (batch, length, padded, tuple(self._network.weights[t].shape[0] for t in tables),
+        x = self._call("embed", (batch, length, padded, tuple(self._network.shapes[t][0] for t in tables),
                                  config.units, config.layer_norm_eps),
                        [ids, types, *(self._weights[t] for t in tables), *self._norms(f"{root}.encoder.layer_norm")],
                        (rows, config.units))
@@ -124,7 +125,7 @@ class _Program:
         return self._call("zeroed", (batch, length, padded, config.units), [x, lengths], (batch, length, config.units))
 
     def _dense(self, x: Any, name: str, shape: tuple[int, ...], activation: str = "none", skip: Any = None) -> Any:
-        panels, _, columns = self._network.weights[f"{name}.weight"].shape
+        panels, _, columns = self._network.shapes[f"{name}.weight"]
         rows = shape[0] if len(shape) == 2 else shape[0] * shape[1]
         return self._call("dense", (shape, panels, activation, skip is not None),
                           [x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"],
@@ -132,7 +133,7 @@ class _Program:
 
     def _logits(self, x: Any, name: str, rows: int, width: int) -> Any:
         wide = self._dense(x, name, (rows, self._network.config.units))
-        columns = len(self._network.weights[f"{name}.bias"])
+        columns = self._network.shapes[f"{name}.bias"][0]
         return self._call("cut", (rows, columns, width), [wide], (rows, width))
 
     def _norm(self, x: Any, name: str, rows: int) -> Any:
