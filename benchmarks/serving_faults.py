@@ -38,7 +38,7 @@ class FaultOptions:
 
     model: str = flag("embedding", "a model that gives embeddings")
     engine: str = flag("dummy", "what computes it", choices=("dummy", "native"))
-    seconds: float = flag(3.0, "length of a load", least=0.5)
+    requests: int = flag(2000, "requests of a load", least=60)
     output: str | None = flag(None, "write the table to this Markdown file")
 
 
@@ -71,7 +71,7 @@ def killed(options: FaultOptions) -> str:
     """kill -9 of an engine process under load."""
     with server(options) as process:
         load = Load(process.url(), TEXTS)
-        found = load.run(options.seconds, lambda: os.kill(process.pids()[0], signal.SIGKILL))
+        found = load.run(options.requests, lambda: os.kill(process.pids()[0], signal.SIGKILL))
         again = httpx.get(load.url + "/health").status_code
     return expect(set(found) == {200} and again == 200, f"{counted(found)}; /health {again} afterwards")
 
@@ -81,7 +81,7 @@ def hung(options: FaultOptions) -> str:
     with server(options, "--compute_timeout", 0.5) as process:
         load = Load(process.url(), TEXTS)
         before = process.pids()
-        found = load.run(options.seconds, lambda: os.kill(before[0], signal.SIGSTOP))
+        found = load.run(options.requests, lambda: os.kill(before[0], signal.SIGSTOP))
         replaced = process.pids() != before
     return expect(set(found) == {200} and replaced, f"{counted(found)}; the process was replaced after 0.5 s")
 
@@ -128,7 +128,7 @@ def overload(options: FaultOptions) -> str:
             time.sleep(0.3)
             os.kill(pid, signal.SIGCONT)
 
-        found = load.run(options.seconds, pause)
+        found = load.run(options.requests, pause)
         start = time.monotonic()
         status = httpx.post(load.url + "/embed", json={"inputs": "a"}).status_code
         spent = time.monotonic() - start
@@ -145,12 +145,12 @@ def terminated(options: FaultOptions) -> str:
             when[0] = time.monotonic()
             process.process.send_signal(signal.SIGTERM)
 
-        load.run(options.seconds, end)
+        load.run(options.requests, end)
         code = process.process.wait(30)
     before = Counter(reply.outcome for reply in load.replies if reply.sent < when[0])
     after = Counter("not accepted" if str(reply.outcome).endswith("Error") else reply.outcome
                     for reply in load.replies if reply.sent >= when[0])
-    return expect(set(before) == {200} and set(after) <= {200, 503, "not accepted"} and code == 0,
+    return expect(set(before) <= {200, 503} and set(after) <= {200, 503, "not accepted"} and code == 0,
                   f"sent before: {counted(before)}; after: {counted(after)}; exit code {code}")
 
 
@@ -201,7 +201,7 @@ def ids(value: str) -> str:
 BODIES: tuple[tuple[str, str, Any, dict[str, str], int], ...] = (
     ("gzip bomb: 30 kB that unpack to 30 MB", "/embed", gzip.compress(b" " * 30_000_000),
      {"content-encoding": "gzip"}, 413),
-    ("JSON of 100,000 levels", "/embed", '{"inputs": ' + "[" * 100_000, {}, 422),
+    ("JSON of 100,000 levels", "/embed", '{"inputs": ' + "[" * 100_000, {}, 400),
     ("the same, whole, to KServe", "/v2/models/MODEL/infer", '{"inputs": ' + "[" * 50_000 + "]" * 50_000 + "}", {},
      422),
     ("lone surrogate", "/embed", '{"inputs": "\\ud800"}', {}, 422),
@@ -214,7 +214,7 @@ BODIES: tuple[tuple[str, str, Any, dict[str, str], int], ...] = (
     ("a text longer than the model", "/embed", json.dumps({"inputs": "a " * 5000}), {}, 413),
     ("5,000 texts", "/embed", json.dumps({"inputs": ["a"] * 5000}), {}, 413),
     ("empty text", "/embed", '{"inputs": ""}', {}, 400),
-    ("not UTF-8", "/embed", b'{"inputs": "\xff"}', {}, 422),
+    ("not UTF-8", "/embed", b'{"inputs": "\xff"}', {}, 400),
     ("wrong key", "/embed", '{"inputs": "a"}', {"authorization": "Bearer wrong"}, 401),
     ("no key", "/info", None, {"authorization": ""}, 401),
 )
@@ -266,8 +266,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             told = machine.describe()
             Path(options.output).write_text(
                 f"# What comes back when something goes wrong\n\nMade by `{machine.command()}` on {told['cpu']}, "
-                f"{told['cpus_usable']} processors. A load is {options.seconds:g} seconds of 8 clients (16 for too "
-                "many requests); every answer is compared with that before the fault. `N x STATUS` counts answers."
+                f"{told['cpus_usable']} processors. A load is {options.requests} requests of 8 clients (16 for "
+                "too many); every answer is compared with that before the fault. `N x STATUS` counts answers."
                 f"\n\n{table(rows)}\n",
                 encoding="utf-8")
     return guarded(job)

@@ -122,7 +122,7 @@ class Gate:
             raise Unauthorized("send the key of this server as 'Authorization: Bearer KEY'.")
 
     def _check_room(self) -> None:
-        self._state.check_ready()
+        self._state.check_taking()
         if self._active > self._state.options.max_concurrent_requests:
             raise Overloaded(f"{self._state.options.max_concurrent_requests} requests are in progress; try again "
                              "later.")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import ValidationError
 
@@ -88,9 +88,8 @@ def _labels(state: State, model: QueuedModel, texts: Texts, parameters: Mapping[
 
 
 def router(state: State) -> APIRouter:
-    """All routes of the protocol; a model has one version, whatever number a client writes."""
+    """All routes of the protocol."""
     routes = APIRouter(prefix="/v2")
-    model_paths = "/models/{name}", "/models/{name}/versions/{version}"
 
     @routes.get("")
     async def server() -> dict[str, Any]:
@@ -137,11 +136,15 @@ def router(state: State) -> APIRouter:
 
     content = {"content": {"application/json": {"schema": _inlined(tensors.Infer.model_json_schema())},
                            "application/octet-stream": {}}, "required": True}
-    for path in model_paths:
-        routes.get(path)(about)
-        routes.get(path + "/ready")(model_ready)
-        routes.post(path + "/infer", openapi_extra={"requestBody": content})(infer)
+    for path, more in (("/models/{name}", []), ("/models/{name}/versions/{version}", [Depends(_any_version)])):
+        routes.get(path, dependencies=more)(about)
+        routes.get(path + "/ready", dependencies=more)(model_ready)
+        routes.post(path + "/infer", dependencies=more, openapi_extra={"requestBody": content})(infer)
     return routes
+
+
+def _any_version(version: str) -> None:
+    """A model has one version, whatever number a client writes."""
 
 
 def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mapping[str, np.ndarray]) -> tasks.Work:

@@ -46,6 +46,8 @@ class Pool:
         self._threads = ThreadPoolExecutor(len(self._instances), "bertpass-instance")
         self._limits = [math.inf if each.place.longest is None else each.place.longest for each in self._instances]
         self._up: set[int] = set()
+        #: whether an instance has been up: from then on the queue is worked off, if only once one is up again
+        self.started = False
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[BertpassError] = asyncio.get_running_loop().create_future()
 
@@ -103,6 +105,7 @@ class Pool:
 
     def _set_up(self, number: int, up: bool) -> None:
         (self._up.add if up else self._up.discard)(number)
+        self.started |= up
         self._queue.wake()  # limits may have changed
 
     def _limit(self, number: int) -> float:

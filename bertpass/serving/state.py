@@ -58,12 +58,18 @@ class State:
         """Whether a request would be computed now."""
         return self.pool is not None and self.pool.up > 0 and not self.draining
 
-    def check_ready(self) -> dict[str, Any]:
-        """What a route answers that tells whether requests are taken: NotReady before the warm-up and after SIGTERM."""
+    def check_taking(self) -> None:
+        """NotReady before the first warm-up and after SIGTERM; while an instance is started again, requests wait."""
         if self.draining:
             raise NotReady("the server is ending; send the request to another.")
-        if not self.ready:
+        if self.pool is None or not self.pool.started:
             raise NotReady("the server is starting; try again soon.")
+
+    def check_ready(self) -> dict[str, Any]:
+        """What routes answer that tell whether requests are computed now; NotReady where they are not."""
+        self.check_taking()
+        if not self.ready:
+            raise NotReady("no instance can compute; one is started again.")
         return {"ready": True}
 
     def name_routes(self, templates: Iterable[str]) -> None:

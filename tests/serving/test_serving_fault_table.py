@@ -7,7 +7,7 @@ import served  # noqa: F401 - says where a package is missing
 import serving_faults
 import serving_memory
 
-OPTIONS = serving_faults.FaultOptions(seconds=1.2)
+OPTIONS = serving_faults.FaultOptions(requests=150)
 
 
 @pytest.mark.parametrize("fault", serving_faults.FAULTS, ids=lambda fault: fault.run.__name__)
