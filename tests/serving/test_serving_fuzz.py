@@ -12,6 +12,7 @@ from served import ROOT, Process
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install "
                                    "'bertpass[test]'")
 MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none")
+EXAMPLES = int(os.environ.get("BERTPASS_FUZZ", "8"))
 SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.json")
 
 
@@ -23,7 +24,7 @@ def url():
 
 
 @SCHEMA.parametrize()
-@settings(max_examples=int(os.environ.get("BERTPASS_FUZZ", "8")), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_request_is_a_fault_of_the_server(case, url):
     if isinstance(case.body, dict):  # a model of any name is none that there is
         case.body.pop("model", None)
