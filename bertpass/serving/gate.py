@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger("bertpass.serving")
 
-#: paths that need no key, are answered whatever the load, and are not logged
+#: paths that need no key and are not logged, except for a POST
 PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
 
@@ -79,7 +79,7 @@ class Gate:
             self._state.metrics.begun(answered.route)
             self._active += 1
         try:
-            if scope["path"] not in PUBLIC:
+            if answered.computes or answered.path not in PUBLIC:
                 self._check_key(headers)
             if answered.computes:
                 self._check_room()
@@ -103,7 +103,7 @@ class Gate:
             state.metrics.succeeded(answered.route, seconds)
         elif answered.computes:
             state.metrics.failed(KINDS.get(answered.status, "internal"))
-        if answered.path in PUBLIC:
+        if answered.path in PUBLIC and not answered.computes:
             return
         log.info("%s %s %d", answered.method, ascii(answered.path)[1:-1], answered.status, extra={"fields": {
             "ms": round(1000 * seconds, 1), **answered.fields()}})

@@ -23,7 +23,7 @@ from bertpass.serving.options import ServeOptions  # noqa: E402
 from bertpass.serving.state import State  # noqa: E402
 
 
-async def until(condition, what, seconds=20.0):
+async def until(condition, what, seconds=60.0):
     """Wait for a condition."""
     end = time.monotonic() + seconds
     while not condition():
@@ -38,7 +38,7 @@ async def serving(*models, wait=True, **options):
     app = create_app(state)
     await state.start()
     try:
-        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=30) as client:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test", timeout=60) as client:
             client.state = state
             if wait:
                 await until(lambda: state.ready, "ready")

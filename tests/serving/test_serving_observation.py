@@ -17,7 +17,7 @@ def test_json_lines():
         httpx.post(url + "/embed", json={"inputs": "abc"}, headers={"x-request-id": "mine"})
         httpx.post(url + "/\ud83d\ude00".encode("utf-16", "surrogatepass").decode("utf-16"), json={})
         server.process.terminate()
-        assert server.process.wait(20) == 0
+        assert server.process.wait(60) == 0
         lines = [json.loads(line) for line in server.said().splitlines()]
     assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     told = {line["message"].split()[0]: line for line in lines}
@@ -32,7 +32,7 @@ def test_json_lines():
 def test_the_level_is_kept():
     with Process("embedding", "--port", 0, "--engine", "dummy", "--log_level", "warning") as server:
         server.process.terminate()
-        assert server.process.wait(20) in (0, -15) and server.said() == ""
+        assert server.process.wait(60) in (0, -15) and server.said() == ""
 
 
 @pytest.mark.parametrize("form", [logs.Lines(), logs.JsonLines()])
