@@ -102,13 +102,13 @@ def gone(options: FaultOptions) -> str:
     with server(options) as process:
         url, (pid,) = process.url(), process.pids()
         os.kill(pid, signal.SIGSTOP)
-        for number in range(11):  # the first is taken by the engine at once
-            send(url, body({"inputs": "a"})).close()
-            if not number:
-                time.sleep(0.3)
-        deadline = time.monotonic() + 10
-        while "te_queue_size 0.0" not in metrics(url) and time.monotonic() < deadline:
-            time.sleep(0.02)
+        waiting = [send(url, body({"inputs": "a"}))]
+        wait_for(url, "te_batch_next_size_count 1.0")  # the engine has the first
+        waiting += [send(url, body({"inputs": "a"})) for _ in range(10)]
+        wait_for(url, "te_queue_size 10.0")
+        for connection in waiting:
+            connection.close()
+        wait_for(url, "te_queue_size 0.0")
         os.kill(pid, signal.SIGCONT)
         status = httpx.post(url + "/embed", json={"inputs": "a"}, timeout=30).status_code
         rows = float(next(line.split()[1] for line in metrics(url).splitlines()
@@ -173,6 +173,14 @@ def metrics(url: str) -> str:
     """The server's metrics."""
     text: str = httpx.get(url + "/metrics").text
     return text
+
+
+def wait_for(url: str, line: str) -> None:
+    """Wait until the metrics have this line."""
+    deadline = time.monotonic() + 60
+    while line not in metrics(url).splitlines():
+        expect(time.monotonic() < deadline, f"no '{line}' within a minute")
+        time.sleep(0.02)
 
 
 def slow(options: FaultOptions) -> str:

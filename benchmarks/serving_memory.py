@@ -81,12 +81,15 @@ def ragged(source: np.random.Generator, options: MemoryOptions) -> list[str]:
 def memory(options: MemoryOptions) -> dict[str, Any]:
     """The memory of every process over the requests.
 
+    The first request is as large as any batch can become, so that working memory has its size before the first sample.
     ``growth_mib`` is the slope of a line through the second half of the samples, times the number of requests: what all
     of them would add at that rate. In the first half allocators reach their level.
     """
     with Process(*command(options)) as process:
         url, pids = process.url(), {"server": process.process.pid}
         pids |= {f"engine {number}": pid for number, pid in enumerate(process.pids())}
+        largest = [" ".join(TEXT.split() * options.words)[:8 * options.words]] * (options.clients * options.rows)
+        httpx.post(url + "/embed", json={"inputs": largest, "truncate": True}, timeout=60).raise_for_status()
         every = max(1, options.requests // _SAMPLES)
         at, samples, wrong, lock, sent = [], [], [], threading.Lock(), iter(range(options.requests))
 
@@ -118,7 +121,8 @@ def memory(options: MemoryOptions) -> dict[str, Any]:
         slope = float(np.polyfit(at[half:], column[half:], 1)[0])
         found[name] = {"first_mib": round(column[0], 1), "middle_mib": round(column[half], 1),
                        "last_mib": round(column[-1], 1), "bytes_a_request": round(slope * 2**20, 2),
-                       "growth_mib": round(slope * options.requests, 2)}
+                       "growth_mib": round(slope * options.requests, 2),
+                       "samples_mib": [round(each, 1) for each in column[::max(1, len(column) // 20)]]}
     return found
 
 
