@@ -13,7 +13,7 @@ import math
 import os
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,11 +52,11 @@ class _Parser(argparse.ArgumentParser):
         raise UsageError(f"{message}.{hint} --help lists the flags.")
 
 
-def _scalar(annotation: Any) -> Any:
+def scalar(annotation: Any) -> Any:
     """The type of one value of a field: ``int`` for ``int | None`` or ``list[int]``."""
     origin, args = typing.get_origin(annotation), typing.get_args(annotation)
     if origin in (typing.Union, types.UnionType):
-        return _scalar(next(a for a in args if a is not type(None)))
+        return scalar(next(a for a in args if a is not type(None)))
     return args[0] if origin is list else annotation
 
 
@@ -88,7 +88,7 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
         if meta["positional"]:
             several = typing.get_origin(hints[field.name]) is list
             many: dict[str, Any] = {"nargs": "*", "default": default} if several else {}
-            group.add_argument(field.name, metavar=field.name.upper(), type=_scalar(hints[field.name]), help=text,
+            group.add_argument(field.name, metavar=field.name.upper(), type=scalar(hints[field.name]), help=text,
                                **many)
             continue
         if hints[field.name] is bool:
@@ -99,7 +99,7 @@ def parser_for(cls: type, description: str, epilog: str = "") -> argparse.Argume
             extra.setdefault("nargs", "*")
         if default not in (None, "", []):
             text += f" (default: {default})"
-        kind = _scalar(hints[field.name])
+        kind = scalar(hints[field.name])
         group.add_argument(*names, type=kind, default=default, help=text, dest=field.name,
                            metavar=extra.pop("metavar", None) or kind.__name__.upper(), **extra)
     return parser
@@ -131,27 +131,6 @@ def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
             return
         if os.path.lexists(parent):
             raise UsageError(f"--{name} {folder}: {parent} is a file, not a folder.")
-
-
-def from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> list[str]:
-    """Words of a command line for the flags of ``cls`` that variables set: ``prefix`` and the name in capitals.
-
-    A switch is on for 1, true, yes, on and off for 0, false, no, off and nothing; a UsageError names any other value.
-    """
-    words: list[str] = []
-    hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        name = prefix + field.name.upper()
-        value = environment.get(name)
-        if value is None or field.metadata["positional"]:
-            continue
-        if hints[field.name] is not bool:
-            words.append(f"--{field.name}={value}")
-        elif value.lower() in ("1", "true", "yes", "on"):
-            words.append(f"--{field.name}")
-        elif value.lower() not in ("0", "false", "no", "off", ""):
-            raise UsageError(f"{name}={value}: write 1 or 0.")
-    return words
 
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str, epilog: str = "") -> T:

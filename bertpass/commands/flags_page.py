@@ -53,7 +53,8 @@ VARIABLES = (
      "the fastest that the processor has (`bertpass env` shows it)"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
-    (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals"),
+    (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "
+     "the file of --config, and the command line over them"),
     ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),
     ("BERTPASS_TRACEBACK", "1 shows the traceback of our own errors as well"),
     ("CXX, CXXFLAGS, LDFLAGS", "at installation: the C++ compiler and further flags"),

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from bertpass import extras
+from bertpass import extras, settings
 from bertpass.commands.run import guarded
-from bertpass.options import from_environment, parse
+from bertpass.serving import logs
 from bertpass.serving.options import PREFIX, ServeOptions
 
-EPILOG = f"""Every flag is also an environment variable: {PREFIX} and its name in capitals, as {PREFIX}PORT=8080;
-{PREFIX}MODELS has the models, divided by spaces. The command line wins. docs/serving.md has the routes."""
+EPILOG = f"""Every flag is also an environment variable, {PREFIX} and its name in capitals, as {PREFIX}PORT=8080, and
+a key of the YAML file that --config names; {PREFIX}MODELS has the models, divided by spaces. The command line wins
+over variables, and these over the file; --no_NAME turns a switch off. docs/serving.md has the routes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -25,16 +25,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             extras.require(module, "serve")
         from bertpass.serving.server import serve
 
-        logging.basicConfig(stream=sys.stderr, level=logging.INFO,
-                            format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+        logs.configure(options.log_format, options.log_level)
+        for sentence in settings.unknown_variables(ServeOptions, PREFIX, os.environ):
+            logging.getLogger("bertpass.serving").warning("%s", sentence)
         serve(options)
     return guarded(job)
 
 
 def options_of(argv: Sequence[str], environment: Mapping[str, str]) -> ServeOptions:
-    """The options of a command line and, where it says nothing, of the environment; UsageError for a wrong one."""
-    options = parse(ServeOptions, [*from_environment(ServeOptions, PREFIX, environment), *argv],
-                    "Serve models over HTTP.", EPILOG)
-    if not options.models:
-        options = dataclasses.replace(options, models=environment.get(f"{PREFIX}MODELS", "").split())
-    return options
+    """The options of a command line, the environment and a file; UsageError for a wrong one."""
+    return settings.parse(ServeOptions, argv, PREFIX, environment, "serve", "Serve models over HTTP.", EPILOG)

@@ -25,6 +25,9 @@ _LEVELS: tuple[Callable[[Core], Any], ...] = (
     lambda core: core.socket, lambda core: (core.socket, core.node), lambda core: (core.socket, core.node, core.l3))
 _NODE, _L3 = 1, 2
 
+#: cores from which on a group with a common L3 is worth an instance of its own
+TEAM = 4
+
 
 @dataclass(frozen=True)
 class Instance:
@@ -103,6 +106,14 @@ def plan(topology: Topology, instances: int | None = None, cores_per_instance: i
         memory = tuple(node for node in topology.memory if node in nodes)
         made.append(Instance(number, tuple(part), cpus, memory, longest[number] if longest else None))
     return made
+
+
+def automatic(topology: Topology, kind: str = "auto") -> int:
+    """How many instances leave no memory and no cache shared: one for each group of cores with a common L3 where each
+    such group has at least :data:`TEAM` cores that may be taken, else one for each NUMA node."""
+    cores = _usable(topology, 1, kind)
+    groups = _groups(cores, _L3)
+    return len(groups if min(map(len, groups)) >= TEAM else _groups(cores, _NODE))
 
 
 def _usable(topology: Topology, threads_per_core: int, kind: str) -> list[Core]:

@@ -12,14 +12,21 @@ from starlette.exceptions import HTTPException
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving import openai, routes
-from bertpass.serving.failures import NotReady
+from bertpass.serving import bodies, kserve, openai, pipelines, routes
+from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
 from bertpass.serving.gate import Gate, answer, failure
+from bertpass.serving.options import ServeOptions
 from bertpass.serving.state import State
 
 
 def create_app(state: State) -> Any:
     """The application of a server; its lifespan starts and ends the instances."""
+    app = _routed(state)
+    state.name_routes(app.openapi()["paths"])
+    return Gate(app, state)
+
+
+def _routed(state: State) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await state.start()
@@ -28,13 +35,18 @@ def create_app(state: State) -> Any:
         finally:
             await state.close()
 
-    app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan)
-    app.include_router(routes.router(state))
-    app.include_router(openai.router(state))
+    app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses())
+    for part in (routes, openai, kserve, pipelines):
+        app.include_router(part.router(state))
     _about(app, state)
     _failures(app)
-    state.paths = frozenset(app.openapi()["paths"])
-    return Gate(app, state)
+    return app
+
+
+def document() -> dict[str, Any]:
+    """The OpenAPI document, which depends on no model: docs/openapi.json."""
+    found: dict[str, Any] = _routed(State(ServeOptions(models=["embedding"], engine="dummy"))).openapi()
+    return found
 
 
 def _about(app: FastAPI, state: State) -> None:
@@ -57,14 +69,21 @@ def _about(app: FastAPI, state: State) -> None:
     @app.get("/ready")
     async def ready() -> dict[str, Any]:
         """200 while requests are taken: after the warm-up, until SIGTERM."""
-        if not state.ready:
-            raise NotReady("the server is ending." if state.draining else "the server is starting.")
-        return {"ready": True}
+        return state.check_ready()
 
     @app.get("/metrics")
     async def metrics() -> Response:
         """Prometheus' text format."""
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _statuses() -> dict[int | str, dict[str, Any]]:
+    """What any route may answer besides 200, for the OpenAPI file: one failure of each status describes it."""
+    described = {422: "The body, or what it asks for, is not valid."}
+    for kind in RequestFailure.__subclasses__():
+        if kind is not ClientGone:
+            described[kind.http_status] = (kind.__doc__ or "").strip()
+    return {status: {"model": bodies.Failure, "description": text} for status, text in sorted(described.items())}
 
 
 def _failures(app: FastAPI) -> None:

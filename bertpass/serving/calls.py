@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -18,9 +18,11 @@ from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
 from bertpass.serving.models import Source
 from bertpass.serving.queue import Job, TokenQueue
+from bertpass.serving.worker import Row
 
 T = TypeVar("T")
 CURRENT: contextvars.ContextVar[Call] = contextvars.ContextVar("bertpass_call")
+ANSWERED: contextvars.ContextVar[Answered] = contextvars.ContextVar("bertpass_answered")
 
 
 @dataclass
@@ -30,6 +32,7 @@ class Call:
     queue: TokenQueue
     loop: asyncio.AbstractEventLoop
     tokens: int = 0
+    start: float = 0.0
     total: float = 0.0
     _jobs: list[Job] = field(default_factory=list)
     _over: bool = False
@@ -47,19 +50,29 @@ class Call:
         """What is neither queue nor engine: reading texts and making results of outputs."""
         return max(0.0, self.total - self.queued - self.computing)
 
+    def parts(self) -> Iterator[tuple[str, float, float]]:
+        """(name, begin, end) of what was done one after the other, in seconds of ``time.monotonic``."""
+        at = self.start
+        for job in self._jobs:
+            taken = job.came + job.queued
+            yield from (("tokenization", at, job.came), ("queue", job.came, taken))
+            at = taken + job.computing
+            yield "inference", taken, at
+        yield "results", at, self.start + self.total
+
     async def work(self, threads: Executor, function: Callable[[], T]) -> T:
         """The function's value, computed in a thread; cancelled, its rows leave the queue."""
         context = contextvars.copy_context()
         context.run(CURRENT.set, self)
-        start = time.monotonic()
+        self.start = time.monotonic()
         try:
             return await self.loop.run_in_executor(threads, context.run, function)
         finally:
-            self.total, self._over = time.monotonic() - start, True
+            self.total, self._over = time.monotonic() - self.start, True
             for job in self._jobs:
                 job.future.cancel()
 
-    async def submit(self, model: int, rows: Sequence[Any]) -> list[np.ndarray]:
+    async def submit(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
         """Through the queue; called from the thread by way of the loop."""
         if self._over:  # nobody waits any more
             raise asyncio.CancelledError
@@ -69,13 +82,57 @@ class Call:
         return await job.future
 
 
-class _Elsewhere(Engine):
-    """Stands where a model wants an engine; the engines are in other processes."""
+@dataclass
+class Answered:
+    """What is known of a request when it is over; ``status`` 0 until its answer begins."""
+
+    method: str
+    path: str
+    route: str
+    start: float = field(default_factory=time.monotonic)
+    status: int = 0
+    call: Call | None = None
+
+    @property
+    def computes(self) -> bool:
+        return self.method == "POST"
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.start
+
+    def fields(self) -> dict[str, Any]:
+        """For the log: where the time of what was computed went, in milliseconds."""
+        if self.call is None:
+            return {}
+        return {"tokens": self.call.tokens, **{f"{name}_ms": round(1000 * seconds, 1) for name, seconds in (
+            ("tokenization", self.call.tokenization), ("queue", self.call.queued),
+            ("inference", self.call.computing))}}
+
+
+class QueueEngine(Engine):
+    """Computes nothing: puts rows into the queue of the request that is being answered; for use in its thread."""
 
     name = "queue"
 
+    def __init__(self, number: int, per_token: bool) -> None:
+        self._number, self._per_token = number, per_token
+
+    def rows(self, rows: Sequence[Row]) -> list[np.ndarray]:
+        """The first output of each row, in their order; the queue makes the batches."""
+        call = CURRENT.get()
+        return asyncio.run_coroutine_threadsafe(call.submit(self._number, rows), call.loop).result()
+
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        raise NotImplementedError("rows go through the queue")
+        """See :meth:`Engine.forward`; the first output alone, and 0 past each row's valid length."""
+        found = self.rows([(ids[:length], types[:length])
+                           for ids, types, length in zip(input_ids, token_types, valid_length, strict=True)])
+        if not self._per_token:
+            return [np.stack(found)]
+        out = np.zeros((*input_ids.shape, found[0].shape[1]), np.float32)
+        for at, row in enumerate(found):
+            out[at, :len(row)] = row
+        return [out]
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}
@@ -84,19 +141,19 @@ class _Elsewhere(Engine):
 class QueuedModel(Model):
     """A model whose rows go through the queue of the request that is being answered; for use in its thread."""
 
+    engine: QueueEngine
+
     def __init__(self, number: int, source: Source) -> None:
         checkpoint = source.checkpoint()
         if checkpoint.tokenizer is None:
             raise ModelError(f"{source.path} has no vocabulary, so it cannot be served; name one with --vocab.")
-        super().__init__(_Elsewhere(), checkpoint.config, checkpoint.head, checkpoint.tokenizer,
-                         checkpoint.labels or (), checkpoint.max_length)
-        self.number, self.name, self.source = number, source.name, checkpoint.source or source.path
+        super().__init__(QueueEngine(number, checkpoint.head.per_token), checkpoint.config, checkpoint.head,
+                         checkpoint.tokenizer, checkpoint.labels or (), checkpoint.max_length)
+        self.name, self.source = source.name, checkpoint.source or source.path
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says."""
-        call = CURRENT.get()
-        rows = [(encoding.ids, encoding.token_types) for encoding in encodings]
-        return asyncio.run_coroutine_threadsafe(call.submit(self.number, rows), call.loop).result()
+        return self.engine.rows([(encoding.ids, encoding.token_types) for encoding in encodings])
 
     def refuse_long(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
         """TooLarge where a text, or a pair, has more tokens than the model takes."""

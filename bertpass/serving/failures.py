@@ -45,6 +45,12 @@ class TooLarge(RequestFailure):
     http_status, kind = 413, "validation"
 
 
+class UnknownEncoding(RequestFailure):
+    """The body is packed in a way that is not known here."""
+
+    http_status, kind = 415, "validation"
+
+
 class EngineFailure(RequestFailure):
     """The engine refused a batch, or its process ended twice over the same request."""
 
@@ -55,6 +61,12 @@ class Overloaded(RequestFailure):
     """More requests than the server takes, or one that waited too long."""
 
     http_status, kind, retry_after = 429, "overloaded", 1
+
+
+class ClientGone(RequestFailure):
+    """The client went away; nobody reads an answer, and logs have nginx's status for it."""
+
+    http_status, kind = 499, "client_gone"
 
 
 class NotReady(RequestFailure):

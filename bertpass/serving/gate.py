@@ -4,35 +4,29 @@ for failures. Plain ASGI, so that nothing stands between a route and its client'
 
 from __future__ import annotations
 
-import asyncio
 import hmac
 import json
 import logging
 import re
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
 from starlette.responses import Response
 
 from bertpass.errors import BertpassError
-from bertpass.serving.failures import NotReady, Overloaded, RequestFailure, SlowBody, TooLarge, Unauthorized
+from bertpass.serving.calls import ANSWERED, Answered
+from bertpass.serving.failures import ClientGone, Overloaded, RequestFailure, Unauthorized
+from bertpass.serving.incoming import whole_body
+from bertpass.serving.logs import REQUEST
 
 if TYPE_CHECKING:
     from bertpass.serving.state import State
 
 log = logging.getLogger("bertpass.serving")
 
-#: paths that need no key and are answered whatever the load
-PUBLIC = frozenset({"/health", "/ready", "/metrics"})
+#: paths that need no key and are not logged, except for a POST
+PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
-
-
-class ClientGone(RequestFailure):
-    """The client went away; nobody reads an answer, and logs have nginx's status for it."""
-
-    http_status, kind = 499, "client_gone"
-
 
 #: HTTP status -> the name that metrics have for it
 KINDS = {422: "validation"} | {kind.http_status: kind.kind for kind in RequestFailure.__subclasses__()}
@@ -69,44 +63,55 @@ class Gate:
         headers = dict(scope["headers"])
         given = headers.get(b"x-request-id", b"")
         number = given if _PRINTABLE.fullmatch(given) else uuid.uuid4().hex.encode()
-        start, path, status = time.monotonic(), scope["path"], 0
+        REQUEST.set(number.decode())
+        answered = Answered(scope["method"], scope["path"], self._state.route(scope["path"]))
+        ANSWERED.set(answered)
 
         async def tell(message: Any) -> None:
-            nonlocal status
             if message["type"] == "http.response.start":
-                status = message["status"]
-                spent = f"{1000 * (time.monotonic() - start):.3f}".encode()
+                answered.status = message["status"]
+                spent = f"{1000 * answered.seconds:.3f}".encode()
                 message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", number),
                                                   (b"x-total-time", spent)]}
             await send(message)
 
-        computes = scope["method"] == "POST"
-        if computes:
-            self._state.metrics.begun(path if path in self._state.paths else "other")
+        if answered.computes:
+            self._state.metrics.begun(answered.route)
             self._active += 1
         try:
-            if path not in PUBLIC:
+            if answered.computes or answered.path not in PUBLIC:
                 self._check_key(headers)
-            if computes:
+            if answered.computes:
                 self._check_room()
-                receive = await self._body(headers, receive)
+                receive = await whole_body(headers, receive, self._state.options)
             await self._app(scope, receive, tell)
         except ClientGone:
-            status = ClientGone.http_status
+            answered.status = ClientGone.http_status
         except Exception as error:  # the gate's own failures; those of routes are answered, and faults come up here too
             if not isinstance(error, BertpassError):
-                log.exception("a request failed, id=%s", number.decode())
-            if status == 0:
+                log.exception("a request failed.")
+            if answered.status == 0:
                 await failure(error)(scope, receive, tell)
         finally:
-            self._active -= computes
-            if computes and status == 200:
-                self._state.metrics.succeeded(path, time.monotonic() - start)
-            elif computes:
-                self._state.metrics.failed(KINDS.get(status, "internal"))
-            if path not in PUBLIC:
-                log.info("%s %s %d %.1f ms id=%s", scope["method"], ascii(path), status,
-                         1000 * (time.monotonic() - start), number.decode())
+            self._active -= answered.computes
+            self._tell(answered, headers)
+
+    def _tell(self, answered: Answered, headers: dict[bytes, bytes]) -> None:
+        """Metrics, log and trace of a request that is over."""
+        seconds, state = answered.seconds, self._state
+        if answered.computes and answered.status == 200:
+            state.metrics.succeeded(answered.route, seconds)
+        elif answered.computes:
+            state.metrics.failed(KINDS.get(answered.status, "internal"))
+        if answered.path in PUBLIC and not answered.computes:
+            return
+        log.info("%s %s %d", answered.method, ascii(answered.path)[1:-1], answered.status, extra={"fields": {
+            "ms": round(1000 * seconds, 1), **answered.fields()}})
+        if state.tracing is not None:
+            state.tracing.request(f"{answered.method} {answered.route}", headers, answered.start, {
+                "http.request.method": answered.method, "http.route": answered.route,
+                "http.response.status_code": answered.status, "bertpass.request_id": REQUEST.get() or "",
+                **({"bertpass.tokens": answered.call.tokens} if answered.call is not None else {})}, answered.call)
 
     def _check_key(self, headers: dict[bytes, bytes]) -> None:
         key = self._state.options.api_key
@@ -117,38 +122,7 @@ class Gate:
             raise Unauthorized("send the key of this server as 'Authorization: Bearer KEY'.")
 
     def _check_room(self) -> None:
-        if self._state.draining:
-            raise NotReady("the server is ending; send the request to another.")
-        if not self._state.ready:
-            raise NotReady("the server is starting; try again soon.")
+        self._state.check_taking()
         if self._active > self._state.options.max_concurrent_requests:
             raise Overloaded(f"{self._state.options.max_concurrent_requests} requests are in progress; try again "
                              "later.")
-
-    async def _body(self, headers: dict[bytes, bytes], receive: Any) -> Any:
-        """Read the whole body within its limits; returns a ``receive`` that gives it and then the client's going."""
-        options = self._state.options
-        large = TooLarge(f"the body is larger than {options.payload_limit} bytes; send less at a time.")
-        length = headers.get(b"content-length", b"")
-        if length.isdigit() and int(length) > options.payload_limit:
-            raise large
-        parts, size, more = [], 0, True
-        try:
-            async with asyncio.timeout(options.body_timeout):
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        raise ClientGone
-                    parts.append(message.get("body", b""))
-                    size += len(parts[-1])
-                    more = message.get("more_body", False)
-                    if size > options.payload_limit:
-                        raise large
-        except TimeoutError:
-            raise SlowBody(f"the body did not arrive within {options.body_timeout:g} seconds.") from None
-        first: list[Any] = [{"type": "http.request", "body": b"".join(parts), "more_body": False}]
-
-        async def replay() -> Any:
-            return first.pop() if first else await receive()
-
-        return replay

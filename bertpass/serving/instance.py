@@ -5,6 +5,7 @@ Calls block for as long as the process lives, also where it hangs: whoever calls
 
 from __future__ import annotations
 
+import logging
 import os
 import pickle
 import socket
@@ -23,6 +24,8 @@ from bertpass.placement.binding import placed
 from bertpass.serving.failures import EngineFailure
 from bertpass.serving.models import Source
 from bertpass.serving.worker import Row, warm_up_row
+
+log = logging.getLogger("bertpass.serving")
 
 
 class InstanceLost(Exception):
@@ -106,7 +109,10 @@ class Instance:
             state, value = self._connection.recv()
         except (EOFError, OSError, pickle.UnpicklingError) as error:
             raise InstanceLost(f"instance {self.place.number} ended or was ended") from error
-        if state == "error":
+        if state == "fault":
+            value, trace = value
+            log.error("instance %d: %s", self.place.number, value, extra={"fields": {"exception": trace}})
+        if state != "ok":
             raise EngineFailure(value)
         return value
 

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from bertpass.errors import UsageError
 from bertpass.serving.bodies import OpenAIEmbeddings
-from bertpass.serving.routes import EMBEDDING, embeddings, listed
 from bertpass.serving.state import State
+from bertpass.serving.tasks import EMBEDDING, embeddings, listed
 
 
 def router(state: State) -> APIRouter:

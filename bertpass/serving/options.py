@@ -8,6 +8,7 @@ from typing import Any
 
 from bertpass.errors import UsageError
 from bertpass.options import check, flag
+from bertpass.serving.logs import FORMATS, LEVELS
 
 #: every flag is also an environment variable: this and its name in capitals
 PREFIX = "BERTPASS_SERVE_"
@@ -16,6 +17,14 @@ PREFIX = "BERTPASS_SERVE_"
 def _flag(default: Any, help: str, name: str, **more: Any) -> Any:
     """A flag that may be written with dashes as well."""
     return flag(default, help, aliases=("--" + name.replace("_", "-"),) if "_" in name else (), **more)
+
+
+def _numbers(name: str, text: str | None) -> list[int]:
+    """Whole numbers from 1, divided by commas; none of no text."""
+    words = [] if text is None else text.split(",")
+    if not all(word.strip().isdecimal() and int(word) for word in words):
+        raise UsageError(f"--{name} {text}: write whole numbers from 1, divided by commas.")
+    return [int(word) for word in words]
 
 
 @dataclass
@@ -31,6 +40,8 @@ class ServeOptions:
     vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
     allow_pickle: bool = _flag(False, "read pytorch_model.bin files (a pickle can run code)", "allow_pickle",
                                group="model")
+    config: str | None = flag(None, "YAML file with any of these flags, by their names; models is a list",
+                              group="configuration")
     host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one", group="network")
     port: int = flag(8080, "port to listen at; 0 takes a free one", group="network", least=0, most=65535)
     api_key: str | None = _flag(None, "key that clients send as 'Authorization: Bearer KEY'; better set as a variable, "
@@ -51,21 +62,53 @@ class ServeOptions:
                                   least=1)
     max_wait: float = _flag(0.0, "milliseconds that an idle instance waits for a batch to fill", "max_wait",
                             group="batching", least=0, most=1000)
-    instances: int | None = flag(None, "engine processes, each on cores of its own (default: one, or as many as "
-                                 "--cores_per_instance lets fit)", group="instances", least=1)
+    instances: int | None = flag(None, "engine processes, each on cores of its own (default: one for each group of "
+                                 "cores with a common L3, or as many as --cores_per_instance lets fit)",
+                                 group="instances", least=1)
     cores_per_instance: int | None = _flag(None, "cores of each (default: all cores divided among them)",
                                            "cores_per_instance", group="instances", least=1)
+    instance_cores: str | None = _flag(None, "cores of each instance where they differ, as 1,3: short requests go to "
+                                       "the small ones", "instance_cores", group="instances", metavar="N,N,...")
+    instance_lengths: str | None = _flag(None, "tokens of the longest row for each of --instance_cores but the last, "
+                                         "as 128 (default: of the model's length the share of its cores and all "
+                                         "smaller ones')", "instance_lengths", group="instances", metavar="N,...")
     compute_timeout: float = _flag(60.0, "seconds after which an instance that does not answer is replaced",
                                    "compute_timeout", group="instances", least=0.05)
     health_interval: float = _flag(10.0, "seconds without work after which an instance is asked for a forward",
                                    "health_interval", group="instances", least=0.05)
     drain_timeout: int = _flag(30, "seconds that requests in progress have after SIGTERM", "drain_timeout",
                                group="instances", least=1)
+    log_format: str = _flag("text", "lines for people, or JSON lines", "log_format", group="observation",
+                            choices=FORMATS)
+    log_level: str = _flag("info", "what is logged; requests are info", "log_level", group="observation",
+                           choices=LEVELS)
+    otlp_endpoint: str | None = _flag(None, "OpenTelemetry collector that gets a trace of each request, as "
+                                      "http://localhost:4318 (pip install 'bertpass[otel]')", "otlp_endpoint",
+                                      group="observation")
 
     def __post_init__(self) -> None:
         check(self)
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.strip()):
             raise UsageError("--api_key: give a key of ASCII characters.")
+        if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):
+            raise UsageError(f"--otlp_endpoint {self.otlp_endpoint}: must begin with http:// or https://.")
+        if self.sizes and (self.instances, self.cores_per_instance) != (None, None):
+            raise UsageError("--instance_cores says all about instances; leave out --instances and "
+                             "--cores_per_instance.")
+        if self.lengths and (len(self.lengths) != len(self.sizes) - 1 or self.lengths != sorted(self.lengths)
+                             or self.sizes != sorted(self.sizes)):
+            raise UsageError(f"--instance_lengths {self.instance_lengths}: give rising lengths, one for each of "
+                             "--instance_cores, which must rise too, but the last.")
+
+    @property
+    def sizes(self) -> list[int]:
+        """--instance_cores as numbers."""
+        return _numbers("instance_cores", self.instance_cores)
+
+    @property
+    def lengths(self) -> list[int]:
+        """--instance_lengths as numbers."""
+        return _numbers("instance_lengths", self.instance_lengths)
 
     def shown(self) -> dict[str, Any]:
         """The effective configuration, without the key itself."""

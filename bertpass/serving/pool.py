@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -43,7 +44,10 @@ class Pool:
         self._instances, self._queue, self._on_batch = list(instances), queue, on_batch
         self._timeout, self._health_interval = timeout, health_interval
         self._threads = ThreadPoolExecutor(len(self._instances), "bertpass-instance")
+        self._limits = [math.inf if each.place.longest is None else each.place.longest for each in self._instances]
         self._up: set[int] = set()
+        #: whether an instance has been up: from then on the queue is worked off, if only once one is up again
+        self.started = False
         self._tasks: list[asyncio.Task[None]] = []
         self.failed: asyncio.Future[BertpassError] = asyncio.get_running_loop().create_future()
 
@@ -55,7 +59,8 @@ class Pool:
     def describe(self) -> list[dict[str, Any]]:
         """Each instance's place and engines."""
         return [{"instance": instance.place.number, "pid": instance.pid, "cpus": list(instance.place.cpus),
-                 "memory_nodes": list(instance.place.memory), "up": number in self._up, "engines": instance.about}
+                 "memory_nodes": list(instance.place.memory), "longest": instance.place.longest,
+                 "up": number in self._up, "engines": instance.about}
                 for number, instance in enumerate(self._instances)]
 
     def start(self) -> None:
@@ -81,9 +86,9 @@ class Pool:
                 await self._within(LOADING, instance, instance.start)
                 log.info("instance %d is ready after %.1f s (process %s).", number, time.monotonic() - start,
                          instance.pid)
-                self._up.add(number)
+                self._set_up(number, True)
                 pause = PAUSES[0]
-                await self._work(instance)
+                await self._work(number)
             except ModelError as error:
                 if not self.failed.done():
                     self.failed.set_result(error)
@@ -93,25 +98,36 @@ class Pool:
             except OSError as error:  # the system starts no process, or not on these processors
                 log.warning("instance %d does not start (%s); it is tried again in %g s.", number, error, pause)
             finally:
-                self._up.discard(number)
+                self._set_up(number, False)
             await asyncio.get_running_loop().run_in_executor(self._threads, instance.close)
             await asyncio.sleep(pause)
             pause = min(2 * pause, PAUSES[1])
 
-    async def _work(self, instance: Instance) -> None:
+    def _set_up(self, number: int, up: bool) -> None:
+        (self._up.add if up else self._up.discard)(number)
+        self.started |= up
+        self._queue.wake()  # limits may have changed
+
+    def _limit(self, number: int) -> float:
+        """Tokens of the longest row that an instance takes: its own limit, or none while all with a higher one are
+        away, for then nobody else would compute long rows."""
+        own = self._limits[number]
+        return own if any(self._limits[other] > own for other in self._up) else math.inf
+
+    async def _work(self, number: int) -> None:
         """Compute until the instance is lost."""
+        instance = self._instances[number]
         while True:
             try:
                 async with asyncio.timeout(self._health_interval):
-                    batch = await self._queue.take()
+                    batch = await self._queue.take(lambda: self._limit(number))
             except TimeoutError:
                 try:
                     await self._within(self._timeout, instance, instance.probe)
                 except EngineFailure as error:  # it answers, but cannot compute any more
                     raise InstanceLost(f"instance {instance.place.number} fails: {error}") from error
                 continue
-            if batch:
-                await self._compute(instance, batch)
+            await self._compute(instance, batch)
 
     async def _compute(self, instance: Instance, batch: list[Item]) -> None:
         self._on_batch(len(batch), sum(item.tokens for item in batch))

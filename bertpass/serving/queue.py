@@ -3,6 +3,9 @@
 Order is that of start-time fair queueing (Goyal, Vin, Cheng 1996, equations 1 to 3, all weights 1): a job's row is
 tagged with the tokens of the job's rows before it, counted from the queue's virtual time when the job came, and the
 smallest tag goes first. So a small request overtakes the later rows of a large one, and no row waits for ever.
+
+Where instances differ in size, rows stand in lanes by their length, and a small instance takes from the lanes of short
+rows only: those never wait behind long ones.
 """
 
 from __future__ import annotations
@@ -10,8 +13,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import itertools
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -73,6 +77,35 @@ class Item:
         return len(self.job.rows[self.at][0])
 
 
+@dataclass(eq=False)
+class Lane:
+    """The waiting rows of up to ``most`` tokens that fit no shorter lane, as a heap; ``rows`` and ``tokens`` of them
+    still have somebody who waits for them."""
+
+    most: float
+    heap: list[Item] = field(default_factory=list)
+    rows: int = 0
+    tokens: int = 0
+
+    def count(self, item: Item, sign: int) -> None:
+        """A row came, 1, or went, -1."""
+        self.rows += sign
+        self.tokens += sign * item.tokens
+
+    def forget(self, job: Job) -> None:
+        """Take out the rows of a job."""
+        for item in self.heap:
+            if item.job is job:
+                self.count(item, -1)
+        self.heap = [item for item in self.heap if item.job is not job]
+        heapq.heapify(self.heap)
+
+
+def any_length() -> float:
+    """The limit of an instance that takes every row."""
+    return math.inf
+
+
 class TokenQueue:
     """The queue.
 
@@ -84,15 +117,25 @@ class TokenQueue:
         Seconds after which a job fails of which a row still waits.
     max_wait
         Seconds that :meth:`take` waits for a batch to fill.
+    limits
+        Tokens of the longest row that an instance takes, of every instance that has such a limit.
     """
 
-    def __init__(self, max_batch_tokens: int, timeout: float, max_wait: float = 0.0) -> None:
+    def __init__(self, max_batch_tokens: int, timeout: float, max_wait: float = 0.0, limits: Iterable[float] = (),
+                 ) -> None:
         self._budget, self._timeout, self._max_wait = max_batch_tokens, timeout, max_wait
-        self._heap: list[Item] = []
+        self._lanes = [Lane(most) for most in sorted({*limits, math.inf})]
         self._numbers = itertools.count()
         self._virtual = 0.0
         self._changed = asyncio.Event()
-        self.waiting_rows = self.waiting_tokens = 0
+
+    @property
+    def waiting_rows(self) -> int:
+        return sum(lane.rows for lane in self._lanes)
+
+    @property
+    def waiting_tokens(self) -> int:
+        return sum(lane.tokens for lane in self._lanes)
 
     def submit(self, model: int, rows: Sequence[Row]) -> Job:
         """Put rows into the queue; cancelling the job's future takes those out that still wait."""
@@ -117,37 +160,53 @@ class TokenQueue:
                 item.job.waiting += 1
                 self._put(item)
 
-    async def take(self) -> list[Item]:
-        """Rows of one model, as soon as there are some; a row that was lost once comes alone, so that it can take no
-        others with it."""
-        while not self.waiting_rows:
-            self._changed.clear()
-            await self._changed.wait()
-        if self._max_wait and self.waiting_tokens < self._budget:
-            await self._fill()
-            if not self.waiting_rows:
-                return await self.take()
-        return self._batch()
+    async def take(self, limit: Callable[[], float] = any_length) -> list[Item]:
+        """Rows of one model, none longer than the limit, as soon as there are some.
 
-    async def _fill(self) -> None:
+        The limit is asked for again whenever a row came or :meth:`wake` was called. A row that was lost once comes
+        alone, so that it can take no others with it.
+        """
+        while True:
+            while not any(lane.rows for lane in self._within(limit)):
+                await self._change()
+            if self._max_wait:
+                await self._fill(limit)
+            if batch := self._batch(self._within(limit)):
+                return batch
+
+    def wake(self) -> None:
+        """Let those who wait look again at what they may take."""
+        self._changed.set()
+
+    def _within(self, limit: Callable[[], float]) -> list[Lane]:
+        most = limit()
+        return [lane for lane in self._lanes if lane.most <= most]
+
+    async def _change(self) -> None:
+        self._changed.clear()
+        await self._changed.wait()
+
+    async def _fill(self, limit: Callable[[], float]) -> None:
         """Wait for a full batch, but not longer than is allowed."""
         end = asyncio.get_running_loop().time() + self._max_wait
-        while self.waiting_tokens < self._budget:
-            self._changed.clear()
+        while sum(lane.tokens for lane in self._within(limit)) < self._budget:
             try:
                 async with asyncio.timeout_at(end):
-                    await self._changed.wait()
+                    await self._change()
             except TimeoutError:
                 return
 
-    def _batch(self) -> list[Item]:
+    def _batch(self, lanes: Sequence[Lane]) -> list[Item]:
         batch: list[Item] = []
         aside: list[Item] = []
         tokens = longest = 0
-        while self._heap and tokens < self._budget and len(aside) < PASSED_OVER:
-            item = heapq.heappop(self._heap)
+        while tokens < self._budget and len(aside) < PASSED_OVER:
+            lane = min((lane for lane in lanes if lane.heap), key=lambda lane: lane.heap[0], default=None)
+            if lane is None:
+                break
+            item = heapq.heappop(lane.heap)
             if item.job.future.done():  # expired, or its client went away
-                self._count(item, -1)
+                lane.count(item, -1)
                 continue
             if not batch:
                 self._virtual = max(self._virtual, item.tag)
@@ -162,22 +221,22 @@ class TokenQueue:
             if item.lost:
                 break
         for item in aside:
-            heapq.heappush(self._heap, item)
+            heapq.heappush(self._lane(item).heap, item)
         now = time.monotonic()
         for item in batch:
-            self._count(item, -1)
+            self._lane(item).count(item, -1)
             item.job.waiting -= 1
             item.job.queued = now - item.job.came
         return batch
 
-    def _put(self, item: Item) -> None:
-        heapq.heappush(self._heap, item)
-        self._count(item, 1)
-        self._changed.set()
+    def _lane(self, item: Item) -> Lane:
+        return next(lane for lane in self._lanes if item.tokens <= lane.most)
 
-    def _count(self, item: Item, sign: int) -> None:
-        self.waiting_rows += sign
-        self.waiting_tokens += sign * item.tokens
+    def _put(self, item: Item) -> None:
+        lane = self._lane(item)
+        heapq.heappush(lane.heap, item)
+        lane.count(item, 1)
+        self._changed.set()
 
     def _expire(self, job: Job) -> None:
         if job.waiting:
@@ -187,8 +246,5 @@ class TokenQueue:
         """Drop what is left of an answered job."""
         timer.cancel()
         if job.waiting:
-            for item in self._heap:
-                if item.job is job:
-                    self._count(item, -1)
-            self._heap = [item for item in self._heap if item.job is not job]
-            heapq.heapify(self._heap)
+            for lane in self._lanes:
+                lane.forget(job)

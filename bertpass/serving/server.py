@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import signal
 from types import FrameType
@@ -54,7 +53,7 @@ def serve(options: ServeOptions) -> None:
         A model cannot be served, there are not enough cores, or the address is taken.
     """
     state = State(options)
-    log.info("configuration: %s", json.dumps(options.shown()))
+    log.info("configuration", extra={"fields": {"options": options.shown()}})
     if state.not_bound:
         log.warning("memory is not bound to NUMA nodes: %s.", state.not_bound)
     config = uvicorn.Config(create_app(state), host=options.host, port=options.port, log_config=None,

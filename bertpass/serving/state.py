@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -14,15 +15,16 @@ from bertpass import placement
 from bertpass.engines import precision
 from bertpass.errors import UsageError, unknown
 from bertpass.placement import binding
-from bertpass.serving.calls import Call, QueuedModel
-from bertpass.serving.failures import UnknownModel
-from bertpass.serving.gate import ClientGone
+from bertpass.serving.calls import ANSWERED, Call, QueuedModel
+from bertpass.serving.failures import ClientGone, NotReady, UnknownModel
 from bertpass.serving.instance import Instance
 from bertpass.serving.metrics import Metrics
 from bertpass.serving.models import sources
 from bertpass.serving.options import ServeOptions
+from bertpass.serving.places import places
 from bertpass.serving.pool import Pool
 from bertpass.serving.queue import TokenQueue
+from bertpass.serving.tracing import Tracing, exporting
 
 T = TypeVar("T")
 
@@ -43,9 +45,11 @@ class State:
         self._sources = sources(options.models, options.engine, options.dtype, options.vocab, options.allow_pickle)
         self.models = {source.name: QueuedModel(number, source) for number, source in enumerate(self._sources)}
         topology, self.not_bound = binding.bindable(placement.here())
-        self._places = placement.plan(topology, options.instances, options.cores_per_instance)
+        longest = max(model.config.max_length for model in self.models.values())
+        self._places = places(topology, options, longest)
         self.metrics = Metrics()
-        self.paths: frozenset[str] = frozenset()
+        self.tracing = Tracing(exporting(options.otlp_endpoint)) if options.otlp_endpoint is not None else None
+        self._routes: list[tuple[re.Pattern[str], str]] = []
         self.draining = False
         self.pool: Pool | None = None
 
@@ -54,10 +58,33 @@ class State:
         """Whether a request would be computed now."""
         return self.pool is not None and self.pool.up > 0 and not self.draining
 
+    def check_taking(self) -> None:
+        """NotReady before the first warm-up and after SIGTERM; while an instance is started again, requests wait."""
+        if self.draining:
+            raise NotReady("the server is ending; send the request to another.")
+        if self.pool is None or not self.pool.started:
+            raise NotReady("the server is starting; try again soon.")
+
+    def check_ready(self) -> dict[str, Any]:
+        """What routes answer that tell whether requests are computed now; NotReady where they are not."""
+        self.check_taking()
+        if not self.ready:
+            raise NotReady("no instance can compute; one is started again.")
+        return {"ready": True}
+
+    def name_routes(self, templates: Iterable[str]) -> None:
+        """The paths that there are, with {names} for what differs: what metrics and traces know."""
+        self._routes = [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), path) for path in templates]
+
+    def route(self, path: str) -> str:
+        """The route that a path belongs to, "other" for none."""
+        return next((name for pattern, name in self._routes if pattern.fullmatch(path)), "other")
+
     async def start(self) -> None:
         """Start the instances; :attr:`ready` says when the first is warm."""
         options = self.options
-        self._queue = TokenQueue(options.max_batch_tokens, options.queue_timeout, options.max_wait / 1000)
+        self._queue = TokenQueue(options.max_batch_tokens, options.queue_timeout, options.max_wait / 1000,
+                                 [place.longest for place in self._places if place.longest is not None])
         self.pool = Pool([Instance(place, self._sources) for place in self._places], self._queue,
                          options.compute_timeout, options.health_interval, self.metrics.batch)
         self.metrics.watch(self._queue, self.pool)
@@ -69,6 +96,8 @@ class State:
         if self.pool is not None:
             await self.pool.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
     def model(self, name: str | None, kinds: tuple[str, ...] = ()) -> QueuedModel:
         """The model of that name; without one the first whose head is of one of these kinds.
@@ -94,7 +123,7 @@ class State:
 
         ClientGone where the client goes away meanwhile: what has not begun is not computed.
         """
-        call = Call(self._queue, asyncio.get_running_loop())
+        call = ANSWERED.get().call = Call(self._queue, asyncio.get_running_loop())
         work = asyncio.create_task(call.work(self._threads, function))
         gone = asyncio.create_task(_disconnected(request))
         try:

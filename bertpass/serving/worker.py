@@ -2,7 +2,8 @@
 
 Started by :mod:`bertpass.serving.instance` as ``python -m bertpass.serving.worker SOCKET``. Messages are pickled; it is
 sent ``(sources, threads)`` first and then ``(model, encodings)`` with ``[(ids, token types), ...]``. It answers
-``("ok", value)`` - descriptions of the engines, then the rows of a batch - or ``("error", sentence)``.
+``("ok", value)`` - descriptions of the engines, then the rows of a batch -, ``("error", sentence)``, or ``("fault",
+(sentence, traceback))`` where an engine raised what is not for people.
 """
 
 from __future__ import annotations
@@ -78,8 +79,8 @@ def serve(connection: Connection) -> None:
         except BertpassError as error:
             reply = "error", str(error)
         except Exception as error:  # whatever an engine raises fails this batch and not the process
-            traceback.print_exc()
-            reply = "error", f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            reply = "fault", (told, traceback.format_exc())
         try:
             connection.send(reply)
         except OSError:  # nobody waits for it any more

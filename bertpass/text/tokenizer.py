@@ -288,6 +288,21 @@ class Tokenizer:
                 types[at.start:] = 1
         return Encoding(ids, types, offsets, sequence)
 
+    def decode(self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
+        """The text of each row of ids, as the vocabulary spells it.
+
+        Raises
+        ------
+        UsageError
+            An id is not one of the vocabulary.
+        """
+        for row in rows:
+            for token in row:
+                if not 0 <= token < self.vocab_size:
+                    raise UsageError(f"the id {token} is not in the vocabulary, whose ids are 0 to "
+                                     f"{self.vocab_size - 1}.")
+        return self._backend.decode_batch([list(row) for row in rows], skip_special_tokens=skip_special_tokens)
+
     # -- writing it ---------------------------------------------------------------------------------------------------
 
     def to_json(self) -> str:

@@ -11,7 +11,7 @@ from recorded import topology, tree
 
 from bertpass import machine
 from bertpass.errors import UsageError
-from bertpass.placement import Core, Topology, here, plan, read
+from bertpass.placement import Core, Topology, automatic, here, plan, read
 from bertpass.placement.topology import format_list, memory_allowed, parse_list
 
 
@@ -44,6 +44,19 @@ def test_lists(text, numbers):
 def test_the_published_commands(recorded, wishes, expected):
     """Hugging Face, "Scaling up BERT-like model inference on modern CPU, part 1": c5.metal."""
     assert commands(plan(recorded("c5.metal"), **wishes)) == expected
+
+
+@pytest.mark.parametrize(("name", "count"), [
+    ("c5.metal", 2),  # one L3 a socket
+    ("epyc-7713-nps4", 8),  # 8 groups of 8 cores, in 4 nodes
+    ("container", 1),  # 6.5 processors by quota, which one of its two sockets has
+    ("no-numa", 2), ("i9-12900k", 1), ("big-little", 1), ("two-cores", 1), ("offline", 1),
+])
+def test_as_many_instances_as_share_nothing(recorded, name, count):
+    topology = recorded(name)
+    assert automatic(topology) == count
+    instances = plan(topology, count)
+    assert all(len(instance.nodes) == 1 for instance in instances)
 
 
 @pytest.mark.parametrize(("name", "text"), [

@@ -62,7 +62,7 @@ def test_a_packed_file_and_an_engine_that_refuses_it(folder, tmp_path):
     with served.Process(file, "--port", 0) as server:
         assert served.httpx.get(server.url() + "/info").json()["instances"][0]["engines"][0]["dtype"] == "float32"
     with served.Process(file, "--port", 0, "--dtype", "int8") as server:
-        assert server.process.wait(20) == 4
+        assert server.process.wait(60) == 4
         assert f"error: {file} is packed in float32" in server.said() and "Traceback" not in server.said()
 
 

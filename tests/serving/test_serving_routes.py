@@ -122,8 +122,9 @@ def test_a_slow_body_is_given_up(serve):
 
 def test_key(serve):
     async def job(client):
-        for path in ("/health", "/ready", "/metrics"):
+        for path in ("/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"):
             assert (await client.get(path)).status_code == 200
+            assert (await client.post(path, json={})).status_code == 401
         for headers in ({}, {"authorization": "Bearer wrong"}, {"authorization": "secret"}):
             reply = await client.post("/embed", json={"inputs": "a"}, headers=headers)
             assert reply.status_code == 401 and reply.headers["www-authenticate"] == "Bearer"

@@ -1,0 +1,285 @@
+#!/usr/bin/env python
+"""What comes back when something goes wrong: each fault is made on a real server, and its answers are looked at.
+
+Prints a table; --output writes it as a page. Ends with an error where the server does not keep a promise.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from serving_process import Load, Process, httpx
+
+from bertpass import machine
+from bertpass.commands.run import guarded
+from bertpass.errors import BertpassError
+from bertpass.options import check_output_folder, flag, parse
+
+TEXTS = ["a", "abc d", "e f g h", "a b c d e f g h i j k l"]
+JSON = {"content-type": "application/json"}
+
+
+@dataclass
+class FaultOptions:
+    """Flags of benchmarks/serving_faults.py."""
+
+    model: str = flag("embedding", "a model that gives embeddings")
+    engine: str = flag("dummy", "what computes it", choices=("dummy", "native"))
+    requests: int = flag(2000, "requests of a load", least=60)
+    output: str | None = flag(None, "write the table to this Markdown file")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """``run`` makes the fault and returns what came back; BertpassError where that breaks a promise."""
+
+    what: str
+    run: Callable[[FaultOptions], str]
+
+
+def server(options: FaultOptions, *words: Any) -> Process:
+    """A server of the model."""
+    return Process(options.model, "--port", 0, "--engine", options.engine, *words)
+
+
+def expect(kept: bool, told: str) -> str:
+    """What came back, or an error."""
+    if not kept:
+        raise BertpassError(f"the server broke a promise: {told}.")
+    return told
+
+
+def counted(found: Counter[int | str]) -> str:
+    """Outcomes with their numbers."""
+    return ", ".join(f"{count} x {outcome}" for outcome, count in sorted(found.items(), key=str))
+
+
+def killed(options: FaultOptions) -> str:
+    """kill -9 of an engine process under load."""
+    with server(options) as process:
+        load = Load(process.url(), TEXTS)
+        found = load.run(options.requests, lambda: os.kill(process.pids()[0], signal.SIGKILL))
+        again = httpx.get(load.url + "/health").status_code
+    return expect(set(found) == {200} and again == 200, f"{counted(found)}; /health {again} afterwards")
+
+
+def hung(options: FaultOptions) -> str:
+    """SIGSTOP of an engine process under load."""
+    with server(options, "--compute_timeout", 0.5) as process:
+        load = Load(process.url(), TEXTS)
+        before = process.pids()
+        found = load.run(options.requests, lambda: os.kill(before[0], signal.SIGSTOP))
+        replaced = process.pids() != before
+    return expect(set(found) == {200} and replaced, f"{counted(found)}; the process was replaced after 0.5 s")
+
+
+def idle_hang(options: FaultOptions) -> str:
+    """SIGSTOP of an engine process without work."""
+    with server(options, "--compute_timeout", 0.3, "--health_interval", 0.2) as process:
+        before, start = process.pids(), time.monotonic()
+        os.kill(before[0], signal.SIGSTOP)
+        while process.pids() in (before, [None]) and time.monotonic() < start + 20:
+            time.sleep(0.02)
+        found = process.pids()
+    return expect(found not in (before, [None]), "found by a real forward; the process was replaced")
+
+
+def gone(options: FaultOptions) -> str:
+    """Clients that go away while their requests wait."""
+    with server(options) as process:
+        url, (pid,) = process.url(), process.pids()
+        os.kill(pid, signal.SIGSTOP)
+        waiting = [send(url, body({"inputs": "a"}))]
+        wait_for(url, "te_batch_next_size_count 1.0")  # the engine has the first
+        waiting += [send(url, body({"inputs": "a"})) for _ in range(10)]
+        wait_for(url, "te_queue_size 10.0")
+        for connection in waiting:
+            connection.close()
+        wait_for(url, "te_queue_size 0.0")
+        os.kill(pid, signal.SIGCONT)
+        status = httpx.post(url + "/embed", json={"inputs": "a"}, timeout=30).status_code
+        rows = float(next(line.split()[1] for line in metrics(url).splitlines()
+                          if line.startswith("te_batch_next_size_sum")))
+    return expect(rows <= 2 and status == 200,
+                  f"of 11 requests given up {rows - 1:g} was computed; the next is {status}")
+
+
+def overload(options: FaultOptions) -> str:
+    """More requests than --max_concurrent_requests."""
+    with server(options, "--max_concurrent_requests", 4, "--instances", 1) as process:
+        load = Load(process.url(), TEXTS, clients=16)
+        (pid,) = process.pids()
+
+        def pause() -> None:
+            os.kill(pid, signal.SIGSTOP)
+            time.sleep(0.3)
+            os.kill(pid, signal.SIGCONT)
+
+        found = load.run(options.requests, pause)
+        start = time.monotonic()
+        status = httpx.post(load.url + "/embed", json={"inputs": "a"}).status_code
+        spent = time.monotonic() - start
+    return expect(set(found) == {200, 429} and status == 200,
+                  f"{counted(found)}; then {status} in {1000 * spent:.0f} ms")
+
+
+def terminated(options: FaultOptions) -> str:
+    """SIGTERM under load."""
+    with server(options) as process:
+        load, when = Load(process.url(), TEXTS), [0.0]
+
+        def end() -> None:
+            when[0] = time.monotonic()
+            process.process.send_signal(signal.SIGTERM)
+
+        load.run(options.requests, end)
+        code = process.process.wait(30)
+    before = Counter(reply.outcome for reply in load.replies if reply.sent < when[0])
+    after = Counter("not accepted" if str(reply.outcome).endswith("Error") else reply.outcome
+                    for reply in load.replies if reply.sent >= when[0])
+    return expect(set(before) <= {200, 503} and set(after) <= {200, 503, "not accepted"} and code == 0,
+                  f"sent before: {counted(before)}; after: {counted(after)}; exit code {code}")
+
+
+def body(content: Any) -> bytes:
+    """A request to /embed as bytes, for sockets."""
+    told = content if isinstance(content, bytes) else json.dumps(content).encode()
+    return (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+            % len(told)) + told
+
+
+def send(url: str, words: bytes) -> socket.socket:
+    """A connection on which these bytes were sent."""
+    host, _, port = url.removeprefix("http://").partition(":")
+    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection.sendall(words)
+    return connection
+
+
+def metrics(url: str) -> str:
+    """The server's metrics."""
+    text: str = httpx.get(url + "/metrics").text
+    return text
+
+
+def wait_for(url: str, line: str) -> None:
+    """Wait until the metrics have this line."""
+    deadline = time.monotonic() + 60
+    while line not in metrics(url).splitlines():
+        expect(time.monotonic() < deadline, f"no '{line}' within a minute")
+        time.sleep(0.02)
+
+
+def slow(options: FaultOptions) -> str:
+    """A body of which only the beginning comes."""
+    with server(options, "--body_timeout", 0.5) as process, \
+            send(process.url(), body({"inputs": "a"})[:-5]) as connection:
+        reply = connection.recv(4096)
+        alive = httpx.post(process.url() + "/embed", json={"inputs": "a"}).status_code
+    status = int(reply.split()[1])
+    return expect(status == 408 and alive == 200, f"{status} after --body_timeout; others meanwhile {alive}")
+
+
+def stream() -> Iterator[bytes]:
+    """10 MB without saying so before."""
+    for _ in range(100):
+        yield b" " * 100_000
+
+
+def ids(value: str) -> str:
+    """A KServe body with these ids."""
+    tensor = f'{{"name": "input_ids", "shape": [1, 2], "datatype": "INT64", "data": [1, {value}]}}'
+    return f'{{"inputs": [{tensor}]}}'
+
+
+#: (what it is, path, body, further headers, status)
+BODIES: tuple[tuple[str, str, Any, dict[str, str], int], ...] = (
+    ("gzip bomb: 30 kB that unpack to 30 MB", "/embed", gzip.compress(b" " * 30_000_000),
+     {"content-encoding": "gzip"}, 413),
+    ("JSON of 100,000 levels", "/embed", '{"inputs": ' + "[" * 100_000, {}, 400),
+    ("the same, whole, to KServe", "/v2/models/MODEL/infer", '{"inputs": ' + "[" * 50_000 + "]" * 50_000 + "}", {},
+     422),
+    ("lone surrogate", "/embed", '{"inputs": "\\ud800"}', {}, 422),
+    ("NaN in the place of a text", "/embed", '{"inputs": NaN}', {}, 422),
+    ("NaN among ids", "/v2/models/MODEL/infer", ids("NaN"), {}, 422),
+    ("ids out of range", "/v2/models/MODEL/infer", ids("999999999"), {}, 422),
+    ("negative ids", "/v2/models/MODEL/infer", ids("-1"), {}, 422),
+    ("10 MB body", "/embed", b" " * 10_000_000, {}, 413),
+    ("10 MB body in chunks", "/embed", stream, {}, 413),
+    ("a text longer than the model", "/embed", json.dumps({"inputs": "a " * 5000}), {}, 413),
+    ("5,000 texts", "/embed", json.dumps({"inputs": ["a"] * 5000}), {}, 413),
+    ("empty text", "/embed", '{"inputs": ""}', {}, 400),
+    ("not UTF-8", "/embed", b'{"inputs": "\xff"}', {}, 400),
+    ("wrong key", "/embed", '{"inputs": "a"}', {"authorization": "Bearer wrong"}, 401),
+    ("no key", "/info", None, {"authorization": ""}, 401),
+)
+
+
+def bodies(options: FaultOptions) -> list[tuple[str, str]]:
+    """(what, what came back) of every wrong body, all to one server."""
+    found, key = [], {"authorization": "Bearer secret"}
+    with server(options, "--api_key", "secret") as process:
+        name = next(iter(httpx.get(process.url() + "/info", headers=key).json()["models"]))["id"]
+        for what, path, content, headers, status in BODIES:
+            reply = httpx.request("GET" if content is None else "POST", process.url() + path.replace("MODEL", name),
+                                  content=content() if callable(content) else content,
+                                  headers={**JSON, **key, **headers}, timeout=30)
+            text = reply.json()["error"]
+            found.append((what, expect(reply.status_code == status, f"{reply.status_code}: {text[:90]}")))
+        good = httpx.post(process.url() + "/embed", json={"inputs": "a"}, headers=key).status_code
+        expect(good == 200, f"after all of these a good request is {good}")
+    return found
+
+
+FAULTS = (
+    Fault("kill -9 of the engine process under load", killed), Fault("the engine process hangs under load", hung),
+    Fault("the engine process hangs without work", idle_hang), Fault("clients go away while they wait", gone),
+    Fault("more requests than are taken at once", overload), Fault("SIGTERM under load", terminated),
+    Fault("a body that does not end", slow),
+)
+
+
+def table(rows: Sequence[tuple[str, str]]) -> str:
+    """Markdown."""
+    cells = [("fault", "what came back"), ("---", "---"), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in cells)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Make every fault; returns the exit code."""
+    def job() -> None:
+        options = parse(FaultOptions, argv, "What a server answers when something goes wrong.")
+        if options.output:
+            check_output_folder("output", Path(options.output).parent)
+        rows = []
+        for fault in FAULTS:
+            rows.append((fault.what, fault.run(options)))
+            print(f"{fault.what}: {rows[-1][1]}", file=sys.stderr)
+        rows += bodies(options)
+        print(table(rows))
+        if options.output:
+            told = machine.describe()
+            Path(options.output).write_text(
+                f"# What comes back when something goes wrong\n\nMade by `{machine.command()}` on {told['cpu']}, "
+                f"{told['cpus_usable']} processors. A load is {options.requests} requests of 8 clients (16 for "
+                "too many); every answer is compared with that before the fault. `N x STATUS` counts answers."
+                f"\n\n{table(rows)}\n",
+                encoding="utf-8")
+    return guarded(job)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,82 @@
+"""A request's whole body, within its limits, before a route sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from bertpass.errors import UsageError
+from bertpass.serving.failures import ClientGone, SlowBody, TooLarge, UnknownEncoding
+from bertpass.serving.options import ServeOptions
+
+Receive = Callable[[], Awaitable[Any]]
+
+
+async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: ServeOptions) -> Receive:
+    """Read and unpack the body; returns a ``receive`` that gives it at once and then the client's going.
+
+    Raises
+    ------
+    TooLarge
+        The body is larger than the limit, as it comes or unpacked.
+    SlowBody
+        It does not arrive in time.
+    UnknownEncoding, UsageError
+        It is packed in a way that is not known, or damaged.
+    ClientGone
+        The client went away.
+    """
+    limit = options.payload_limit
+    length = headers.get(b"content-length", b"")
+    if length.isdigit() and int(length) > limit:
+        raise _large(limit)
+    try:
+        async with asyncio.timeout(options.body_timeout):
+            body = await _read(receive, limit)
+    except TimeoutError:
+        raise SlowBody(f"the body did not arrive within {options.body_timeout:g} seconds.") from None
+    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if encoding in (b"gzip", b"deflate"):
+        body = _unpacked(body, limit)
+    elif encoding != b"identity":
+        raise UnknownEncoding("content-encoding may be gzip or deflate; send the body as it is.")
+    first: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Any:
+        return first.pop() if first else await receive()
+
+    return replay
+
+
+def _large(limit: int) -> TooLarge:
+    return TooLarge(f"the body is larger than {limit} bytes; send less at a time.")
+
+
+async def _read(receive: Receive, limit: int) -> bytes:
+    parts, size, more = [], 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGone
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        more = message.get("more_body", False)
+        if size > limit:
+            raise _large(limit)
+    return b"".join(parts)
+
+
+def _unpacked(body: bytes, limit: int) -> bytes:
+    """No more than the limit is ever unpacked, however much a bomb would give."""
+    unpack = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # 32: gzip or zlib, as its first bytes say
+    try:
+        found = unpack.decompress(body, limit + 1)
+    except zlib.error:
+        raise UsageError("the body is not what content-encoding says.") from None
+    if len(found) > limit:
+        raise _large(limit)
+    if not unpack.eof:
+        raise UsageError("the packed body ends too early.")
+    return found

@@ -1,0 +1,209 @@
+"""The KServe v2 protocol (Open Inference Protocol), for clients such as tritonclient.
+
+A model takes texts (BYTES) and answers as its other route does, or ids (INT64) and answers with what it computes.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Depends, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import ValidationError
+
+from bertpass import __version__
+from bertpass.errors import UsageError, unknown
+from bertpass.serving import tasks, tensors
+from bertpass.serving.calls import QueuedModel
+from bertpass.serving.failures import EmptyInput
+from bertpass.serving.state import State
+
+#: inputs of the form that takes ids; the first is needed
+IDS = ("input_ids", "attention_mask", "token_type_ids")
+#: (datatype, shape of one element) of an output
+Kind = tuple[str, tuple[int, ...]]
+Texts = Mapping[str, list[str]]
+Outputs = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Signature:
+    """What a kind of model takes and gives in the form that takes texts."""
+
+    inputs: tuple[str, ...]
+    outputs: Mapping[str, Kind]
+    compute: Callable[[State, QueuedModel, Texts, Mapping[str, Any]], Outputs]
+    optional: tuple[str, ...] = ()
+
+
+def signature(model: QueuedModel) -> Signature:
+    """That of a model."""
+    kind, score, text = model.head.kind, ("FP32", ()), ("BYTES", ())
+    if kind in tasks.EMBEDDING:
+        return Signature(("text",), {"embedding": ("FP32", (model.config.units,))}, _embeddings)
+    if kind == "qa":
+        return Signature(("question", "context"),
+                         {"answer": text, "score": score, "start": ("INT64", ()), "end": ("INT64", ())}, _answers)
+    if kind == "tokens":
+        return Signature(("text",), {"entities": text}, _entities)
+    if kind == "ranking":
+        return Signature(("text", "text_pair"), {"score": score}, _labels)
+    if kind == "regression":
+        return Signature(("text",), {"score": score}, _labels, ("text_pair",))
+    return Signature(("text",), {"label": text, "score": score, "scores": ("FP32", (model.head.num_labels,))},
+                     _labels, ("text_pair",))
+
+
+def _embeddings(state: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+    return {"embedding": tasks.embeddings(state, model, texts["text"], parameters.get("truncate"),
+                                          parameters.get("normalize", True))}
+
+
+def _answers(_: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+    found = [model.answer(*pair) for pair in zip(texts["question"], texts["context"], strict=True)]
+    return {"answer": np.array([each.text for each in found], object),
+            "score": np.array([each.score for each in found], np.float32),
+            "start": np.array([each.start for each in found]), "end": np.array([each.end for each in found])}
+
+
+def _entities(_: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+    """Each text's entities as JSON, for they are of any number."""
+    return {"entities": np.array([json.dumps([tasks.entity(each) for each in entities])
+                                  for entities in model.tag(texts["text"])], object)}
+
+
+def _labels(state: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+    firsts, seconds = texts["text"], texts.get("text_pair")
+    tasks.fit(state, model, parameters.get("truncate"), firsts, seconds)
+    found = model.predict(firsts, seconds)
+    outputs: Outputs = {"score": np.array([each.score for each in found], np.float32)}
+    if found[0].scores:
+        outputs |= {"label": np.array([each.label or "" for each in found], object),
+                    "scores": np.array([list(each.scores.values()) for each in found], np.float32)}
+    return outputs
+
+
+def router(state: State) -> APIRouter:
+    """All routes of the protocol."""
+    routes = APIRouter(prefix="/v2")
+
+    @routes.get("")
+    async def server() -> dict[str, Any]:
+        """Name and version."""
+        return {"name": "bertpass", "version": __version__, "extensions": ["binary_tensor_data"]}
+
+    @routes.get("/health/live")
+    async def live() -> dict[str, Any]:
+        """200 while the server answers."""
+        return {"live": True}
+
+    @routes.get("/health/ready")
+    async def ready() -> dict[str, Any]:
+        """As /ready."""
+        return state.check_ready()
+
+    async def about(name: str) -> dict[str, Any]:
+        """A model's tensors."""
+        found = signature(state.model(name))
+        return {"name": name, "versions": ["1"], "platform": "bertpass",
+                "inputs": [{"name": each, "datatype": "BYTES", "shape": [-1]} for each in found.inputs],
+                "outputs": [{"name": each, "datatype": datatype, "shape": [-1, *shape]}
+                            for each, (datatype, shape) in found.outputs.items()]}
+
+    async def model_ready(name: str) -> dict[str, Any]:
+        """As /ready, for a model that is served."""
+        state.model(name)
+        return state.check_ready()
+
+    async def infer(name: str, request: Request, response: Response) -> Response:
+        """What a model computes of tensors."""
+        model = state.model(name)
+        try:
+            asked, inputs = tensors.read(await request.body(), request.headers.get(tensors.LENGTH))
+        except ValidationError as error:
+            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
+                                         ) from error
+        outputs = await state.compute(request, response, _work(state, model, asked, inputs))
+        told = {"model_name": name, "model_version": "1", **({"id": asked.id} if asked.id is not None else {})}
+        body, length = tensors.write(told, outputs, asked)
+        headers = {**response.headers, **({} if length is None else {tensors.LENGTH: str(length)})}
+        return Response(body, media_type="application/json" if length is None else "application/octet-stream",
+                        headers=headers)
+
+    content = {"content": {"application/json": {"schema": _inlined(tensors.Infer.model_json_schema())},
+                           "application/octet-stream": {}}, "required": True}
+    for path, more in (("/models/{name}", []), ("/models/{name}/versions/{version}", [Depends(_any_version)])):
+        routes.get(path, dependencies=more)(about)
+        routes.get(path + "/ready", dependencies=more)(model_ready)
+        routes.post(path + "/infer", dependencies=more, openapi_extra={"requestBody": content})(infer)
+    return routes
+
+
+def _any_version(version: str) -> None:
+    """A model has one version, whatever number a client writes."""
+
+
+def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mapping[str, np.ndarray]) -> tasks.Work:
+    form = signature(model)
+    known = IDS if IDS[0] in inputs else (*form.inputs, *form.optional)
+    for name in inputs:
+        if name not in known:
+            raise UsageError(unknown(f"input of {model.name}", name, dict.fromkeys((*known, *IDS))))
+    for flag in ("truncate", "normalize"):
+        if not isinstance(asked.parameters.get(flag, False), bool):
+            raise UsageError(f"parameters: {flag} must be true or false.")
+    if known is IDS:
+        return _ids(state, model, inputs)
+    for name in form.inputs:
+        if name not in inputs:
+            raise UsageError(f"{model.name} needs the inputs {' and '.join(form.inputs)}, or {IDS[0]}; {name} is "
+                             "missing.")
+    texts = {name: _texts(state, name, array) for name, array in inputs.items()}
+    if len(set(map(len, texts.values()))) > 1:
+        raise UsageError(f"{' and '.join(texts)} must have the same number of elements.")
+    return lambda: form.compute(state, model, texts, asked.parameters)
+
+
+def _texts(state: State, name: str, array: np.ndarray) -> list[str]:
+    if array.dtype != object:
+        raise UsageError(f"{name} must be BYTES.")
+    return tasks.listed(state, array.ravel().tolist(), name)
+
+
+def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray]) -> tasks.Work:
+    """Rows of ids, padded on the right; the output has the name of what the model computes."""
+    ids, mask, types = (inputs.get(name) for name in IDS)
+    assert ids is not None  # _work looked for it
+    if not ids.size:
+        raise EmptyInput(f"{IDS[0]} must not be empty.")
+    tasks.refuse_many(state, len(ids), IDS[0])
+    valid = None
+    if mask is not None:
+        if mask.shape != ids.shape or ids.ndim != 2 or not np.isin(mask, (0, 1)).all() or \
+                (np.diff(mask, axis=1) > 0).any():
+            raise UsageError(f"{IDS[1]} must have the shape of {IDS[0]} and in each row ones, then zeros.")
+        valid = mask.sum(axis=1)
+    if model.head.per_token:
+        tasks.refuse_large_outputs(state, ids.size)
+    name = {"embedding": "embedding", "none": "last_hidden_state", "pooled": "last_hidden_state"}.get(
+        model.head.kind, "logits")
+    return lambda: {name: model.forward(ids, types, valid)[0]}
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """A schema whose parts stand where they are referred to: they have no place of their own in the OpenAPI file."""
+    parts = schema.pop("$defs", {})
+
+    def resolved(node: Any) -> Any:
+        if isinstance(node, dict):
+            if "$ref" in node:
+                return resolved(parts[node["$ref"].rpartition("/")[2]])
+            return {key: resolved(value) for key, value in node.items()}
+        return [resolved(each) for each in node] if isinstance(node, Sequence) and not isinstance(node, str) else node
+
+    whole: dict[str, Any] = resolved(schema)
+    return whole

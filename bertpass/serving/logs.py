@@ -1,0 +1,54 @@
+"""What the server writes to standard error: lines for people, or JSON lines for programs, with request ids."""
+
+from __future__ import annotations
+
+import contextvars
+import datetime
+import json
+import logging
+import sys
+from typing import Any
+
+#: the id of the request that is being answered
+REQUEST: contextvars.ContextVar[str | None] = contextvars.ContextVar("bertpass_request", default=None)
+
+FORMATS = ("text", "json")
+LEVELS = ("debug", "info", "warning", "error")
+
+
+def configure(form: str, level: str) -> None:
+    """Write all logs of this process in this form, from this level on, unless it has a handler of its own."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines() if form == "json" else Lines())
+    logging.basicConfig(handlers=[handler], level=level.upper())
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    """What stands beside the message: the request's id, and what the call that logs gave as extra={"fields": ...}."""
+    number = REQUEST.get()
+    return {**({} if number is None else {"request_id": number}), **getattr(record, "fields", {})}
+
+
+class Lines(logging.Formatter):
+    """Time, level and message; the fields as name=value."""
+
+    def __init__(self) -> None:
+        super().__init__("%(asctime)s %(levelname)s %(name)s: %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """One line without what follows of a traceback."""
+        fields = (f"{name}={value}" for name, value in _fields(record).items())
+        return " ".join([super().formatMessage(record), *fields])
+
+
+class JsonLines(logging.Formatter):
+    """One object a line, ASCII: time (UTC), level, logger, message, the fields, and a traceback as ``exception``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, Any] = {"time": time.isoformat(timespec="milliseconds"), "level": record.levelname.lower(),
+                                "logger": record.name, "message": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
