@@ -23,11 +23,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(sys.argv[1:] if argv is None else argv, os.environ)
         for module in ("fastapi", "uvicorn", "prometheus_client"):
             extras.require(module, "serve")
-        from bertpass.serving.server import serve
+        from bertpass.serving import on_ray, server
 
         logging.basicConfig(stream=sys.stderr, level=logging.INFO,
                             format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-        serve(options)
+        (on_ray.serve if options.ray else server.serve)(options)
     return guarded(job)
 
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving import openai, routes
+from bertpass.serving import openai, page, routes
 from bertpass.serving.failures import NotReady
 from bertpass.serving.gate import Gate, answer, failure
 from bertpass.serving.state import State
@@ -31,6 +31,7 @@ def create_app(state: State) -> Any:
     app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan)
     app.include_router(routes.router(state))
     app.include_router(openai.router(state))
+    app.include_router(page.router())
     _about(app, state)
     _failures(app)
     state.paths = frozenset(app.openapi()["paths"])

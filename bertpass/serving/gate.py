@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from bertpass.errors import BertpassError
+from bertpass.serving import page
 from bertpass.serving.failures import NotReady, Overloaded, RequestFailure, SlowBody, TooLarge, Unauthorized
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bertpass.serving")
 
 #: paths that need no key and are answered whatever the load
-PUBLIC = frozenset({"/health", "/ready", "/metrics"})
+PUBLIC = frozenset({"/health", "/ready", "/metrics", *page.FILES})
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
 
 

@@ -61,11 +61,24 @@ class ServeOptions:
                                    "health_interval", group="instances", least=0.05)
     drain_timeout: int = _flag(30, "seconds that requests in progress have after SIGTERM", "drain_timeout",
                                group="instances", least=1)
+    ray: bool = flag(False, "serve as replicas on Ray (pip install 'bertpass[ray]')", group="Ray")
+    ray_address: str | None = _flag(None, "address of a running cluster, auto for the one of this machine (default: "
+                                    "Ray is started here)", "ray_address", group="Ray")
+    replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1)
+    max_replicas: int | None = _flag(None, "add replicas up to so many while requests wait, and remove them again",
+                                     "max_replicas", group="Ray", least=1)
+    ongoing_requests: float = _flag(16.0, "requests in progress on a replica above which another is added",
+                                    "ongoing_requests", group="Ray", least=0.1)
 
     def __post_init__(self) -> None:
         check(self)
         if self.api_key is not None and not (self.api_key.isascii() and self.api_key.strip()):
             raise UsageError("--api_key: give a key of ASCII characters.")
+        if not self.ray and (self.ray_address or self.replicas > 1 or self.max_replicas):
+            raise UsageError("--ray_address, --replicas and --max_replicas are for --ray; on one machine --instances "
+                             "gives more processes.")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise UsageError(f"--max_replicas {self.max_replicas}: must not be below --replicas {self.replicas}.")
 
     def shown(self) -> dict[str, Any]:
         """The effective configuration, without the key itself."""

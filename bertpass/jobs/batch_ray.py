@@ -1,0 +1,53 @@
+"""The parts of a batch on a Ray cluster, by Ray Data: actors that each hold the model and write parts.
+
+Input, output and model have to lie where every node reads them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+from bertpass.extras import require
+from bertpass.jobs.batch import Computer, Work
+
+
+class Actor:
+    """What Ray Data keeps in each process and calls with the number of a part."""
+
+    def __init__(self, work: Work, threads: int) -> None:
+        self._computer = Computer(work, threads)
+
+    def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
+        """Compute the parts of a batch; their rows."""
+        return {"rows": [self._computer.compute(int(number)) for number in batch["item"]]}
+
+
+def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, list[int]], Iterable[int]]:
+    """The ``spread`` of :func:`bertpass.jobs.batch.run` with so many actors of so many cores each.
+
+    ``address`` is that of a running cluster ("auto": the one of this machine); ``None`` starts Ray here.
+
+    Raises
+    ------
+    MissingDependencyError
+        Ray is not installed.
+    """
+    ray = require("ray", "ray")
+    data = require("ray.data", "ray")
+
+    def over(work: Work, numbers: list[int]) -> Iterator[int]:
+        if not numbers:
+            return
+        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="warning")
+        try:
+            context = data.DataContext.get_current()
+            context.enable_progress_bars = False  # there is one of ours
+            parts = data.from_items(numbers, override_num_blocks=len(numbers))
+            done = parts.map_batches(Actor, fn_constructor_args=(work, threads), batch_size=1, num_cpus=threads,
+                                     concurrency=min(workers, len(numbers)))
+            for row in done.iter_rows(prefetch_batches=0):
+                yield int(row["rows"])
+        finally:
+            ray.shutdown()
+    return over
