@@ -29,7 +29,7 @@ class BatchOptions:
     pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data",
                                    aliases=("--pair-column",))
     keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
-    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1,
+    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000,
                           aliases=("--part-rows",))
     ray: bool = flag(False, "compute on Ray (pip install 'bertpass[ray]'); every node has to see the files",
                      group="Ray")
@@ -40,8 +40,6 @@ class BatchOptions:
     cores_per_worker: int = flag(1, "cores of each", group="Ray", least=1, aliases=("--cores-per-worker",))
 
     def __post_init__(self) -> None:
-        if not self.input or not self.output:
-            raise UsageError("give the file to read and the file to write: bertpass batch in.parquet out.parquet.")
         if not self.ray and (self.ray_address or self.workers):
             raise UsageError("--ray_address and --workers are for --ray; without it all cores of this machine compute.")
         if os.path.realpath(self.input) == os.path.realpath(self.output):

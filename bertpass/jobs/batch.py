@@ -145,10 +145,11 @@ class Computer:
         places[there] = np.arange(len(there))
         take = self._arrow.array(places, mask=~np.isin(np.arange(len(texts)), there))
         if self.model.head.kind in _EMBEDDINGS:
-            vectors = self.model.encode(chosen) if chosen else np.zeros((0, self.model.config.units), np.float32)
-            rows = self._arrow.FixedSizeListArray.from_arrays(
-                self._arrow.array(np.ascontiguousarray(vectors, np.float32).ravel()), vectors.shape[1])
-            return {"embedding": rows.take(take)}
+            vectors = self.model.encode(chosen) if chosen else np.zeros((0, 0), np.float32)
+            sizes = np.where(take.is_valid().to_numpy(False), vectors.shape[1], 0)
+            return {"embedding": self._arrow.ListArray.from_arrays(
+                self._arrow.array(np.concatenate([[0], np.cumsum(sizes)]), self._arrow.int32()),
+                self._arrow.array(np.ascontiguousarray(vectors, np.float32).ravel()), mask=take.is_null())}
         found = self.model.predict(chosen, None if pairs is None else [pairs[n] for n in there]) if chosen else []
         text, number = self._arrow.string(), self._arrow.float32()
         score = self._arrow.array([each.score for each in found], number).take(take)

@@ -45,8 +45,8 @@ def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, l
             context.enable_progress_bars = False  # there is one of ours
             parts = data.from_items(numbers, override_num_blocks=len(numbers))
             done = parts.map_batches(Actor, fn_constructor_args=(work, threads), batch_size=1, num_cpus=threads,
-                                     concurrency=min(workers, len(numbers)))
-            for row in done.iter_rows(prefetch_batches=0):
+                                     compute=data.ActorPoolStrategy(size=min(workers, len(numbers))))
+            for row in done.iter_rows():
                 yield int(row["rows"])
         finally:
             ray.shutdown()

@@ -97,8 +97,9 @@ class Front:
 
     def __init__(self, replicas: Any) -> None:
         self._replicas = replicas
-        self._lost = require("ray.exceptions", "ray").RayActorError
-        self._full = require("ray.serve.exceptions", "ray").BackPressureError
+        failures = require("ray.serve.exceptions", "ray")
+        self._lost = require("ray.exceptions", "ray").RayActorError, failures.ReplicaUnavailableError
+        self._full = failures.BackPressureError
 
     async def __call__(self, request: Any) -> Any:
         """Give the request to a replica, and to another one where that one is lost."""

@@ -125,7 +125,7 @@ def test_a_killed_run_goes_on(source, encoder, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [
-    (("{source}",), 2, "bertpass batch in.parquet out.parquet"), (("{source}", "{source}"), 2, "replace the input"),
+    (("{source}",), 2, "required: OUTPUT"), (("{source}", "{source}"), 2, "replace the input"),
     (("/nowhere", "{out}"), 3, "/nowhere"), (("{out}.txt", "{out}"), 3, "not a Parquet file"),
     (("{source}", "{out}", "--column", "txt"), 2, "Did you mean 'text'"),
     (("{source}", "{out}", "--column", "id"), 3, "holds int and not texts"),

@@ -40,7 +40,7 @@ def test_a_killed_replica_loses_nothing():
     ray = pytest.importorskip("ray", reason="pip install 'bertpass[ray]' for the test of Ray")
     with Process("embedding", "--engine", "dummy", "--ray", "--replicas", 2, "--cores_per_instance", 1,
                  "--port", 18765) as server:
-        end, url = time.monotonic() + 120, "http://127.0.0.1:18765"
+        end, url = time.monotonic() + 240, "http://127.0.0.1:18765"
         while "listening at" not in "".join(server.lines):
             assert server.process.poll() is None and time.monotonic() < end, "".join(server.lines)
             time.sleep(0.2)

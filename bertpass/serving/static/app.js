@@ -147,7 +147,7 @@ function choose() {
   $("fields").replaceChildren(...way.fields.map((name) => {
     const [title, example] = FIELDS[name];
     const short = name === "question" || name === "query" || name === "second";
-    const field = make(short ? "input" : "textarea", { id: name, name, ...(short ? { type: "text" } : { rows: 5 }) });
+    const field = make(short ? "input" : "textarea", { id: name, name, ...(short ? { type: "text" } : { rows: 4 }) });
     field.value = typed[name] ?? example;
     return make("p", {}, make("label", { for: name }, title), field);
   }));

@@ -120,7 +120,7 @@ for (const plot of PLOTS) {
   picture.setAttribute("viewBox", "0 0 100 100");
   picture.setAttribute("preserveAspectRatio", "none");
   picture.setAttribute("role", "img");
-  caption.append(plot.title);
+  caption.append(Object.assign(document.createElement("strong"), { textContent: plot.title }));
   plot.series.forEach((_, number) => add(picture, caption, number));
   const top = document.createElement("span");
   top.className = "top";
