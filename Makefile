@@ -60,9 +60,10 @@ test: setup $(VENV)/test.stamp ## all tests
 sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
 	@scripts/sanitize.sh
 
-lint: setup $(VENV)/lint.stamp ## ruff and mypy
+lint: setup $(VENV)/lint.stamp ## ruff, mypy, hadolint
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint container/Dockerfile
 
 bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (about half an hour; BENCH=--quick: 3 minutes)
 	@$(BIN)/python -m bertpass.bench cpu $(BENCH)

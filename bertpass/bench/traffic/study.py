@@ -98,15 +98,15 @@ class Study:
         found = []
         for number, server in enumerate(servers):
             rate = low[number]
-            row: dict[str, Any] | None = None
+            confirmed: dict[str, Any] | None = None
             while rate >= 0.02 * capacities[number]:
-                row = await self.offered(server, rate)
-                if borne(row, bound_ms):
+                confirmed = await self.offered(server, rate)
+                if borne(confirmed, bound_ms):
                     break
                 rate *= 0.9
             else:
                 rate = 0.0  # not even with hardly any load
-            found.append({"server": server.name, "bound_ms": bound_ms, "rate": round(rate, 2), "confirmed": row})
+            found.append({"server": server.name, "bound_ms": bound_ms, "rate": round(rate, 2), "confirmed": confirmed})
         return found
 
 
