@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.jobs.batch import Computer, Work
 
@@ -23,10 +24,27 @@ class Actor:
         return {"rows": [self._computer.compute(int(number)) for number in batch["item"]]}
 
 
+def connect(address: str | None) -> None:
+    """Join the cluster at that address ("auto": the one of this machine), or start Ray here.
+
+    Raises
+    ------
+    MissingDependencyError, DeviceError
+        Ray is not installed, or there is none at the address, or it does not start.
+    """
+    ray = require("ray", "ray")
+    options: dict[str, Any] = {} if address is not None else {"include_dashboard": False}
+    try:
+        ray.init(address=address, log_to_driver=False, logging_level="warning", **options)
+    except Exception as error:  # Ray raises plain Exception among others
+        where = f"at {address}" if address is not None else "on this machine"
+        raise DeviceError(f"Ray cannot be used {where} ({' '.join(str(error).split())[:300]}).") from error
+
+
 def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, list[int]], Iterable[int]]:
     """The ``spread`` of :func:`bertpass.jobs.batch.run` with so many actors of so many cores each.
 
-    ``address`` is that of a running cluster ("auto": the one of this machine); ``None`` starts Ray here.
+    ``address``: see :func:`connect`.
 
     Raises
     ------
@@ -39,7 +57,7 @@ def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, l
     def over(work: Work, numbers: list[int]) -> Iterator[int]:
         if not numbers:
             return
-        ray.init(address=address, log_to_driver=False, include_dashboard=False, logging_level="warning")
+        connect(address)
         try:
             context = data.DataContext.get_current()
             context.enable_progress_bars = False  # there is one of ours

@@ -16,6 +16,7 @@ from typing import Any
 
 from bertpass import machine, placement
 from bertpass.extras import require
+from bertpass.jobs.batch_ray import connect
 from bertpass.placement.claim import Claim
 from bertpass.serving.options import ServeOptions
 
@@ -132,12 +133,12 @@ def serve(options: ServeOptions) -> None:
 
     Raises
     ------
-    MissingDependencyError
-        Ray is not installed.
+    MissingDependencyError, DeviceError
+        Ray is not installed, or does not start.
     """
     ray, ray_serve = require("ray", "ray"), require("ray.serve", "ray")
     cores = options.cores_per_instance or max(1, machine.threads() // options.replicas)
-    ray.init(address=options.ray_address, include_dashboard=False, log_to_driver=False, logging_level="warning")
+    connect(options.ray_address)
     try:
         ray_serve.start(http_options={"host": options.host, "port": options.port})
         scaling: dict[str, Any] = {"num_replicas": options.replicas}
