@@ -132,14 +132,14 @@ def made(paragraphs: int, seed: int, held_out: bool = False) -> dict[str, Any]:
 
 
 def _paragraph(source: random.Random, name: str, held_out: bool) -> dict[str, Any]:
-    """Three to seven facts about one or two subjects, in any order, and a question about each."""
+    """Three to five facts about one or two subjects, in any order, and a question about each."""
     pattern, facts = source.choice(_SUBJECTS)
     subjects = [_subject(source, pattern) for _ in range(source.choice((1, 1, 2)))]
     told = [(subject, fact) for subject in subjects for fact in source.sample(facts, source.randint(3, 5))]
     source.shuffle(told)
     text, before = "", None
     questions: list[dict[str, Any]] = []
-    for subject, fact in told[:7]:
+    for subject, fact in told[:5]:
         answer = _SLOTS[fact.slot](source)
         pronoun = "It" if not pattern.startswith("{person}") else "Later this person"
         named = subject != before or len(subjects) > 1 or source.random() < 0.4

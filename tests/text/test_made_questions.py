@@ -13,7 +13,7 @@ def questions(content):
 
 def test_answers_stand_where_they_say():
     found = questions(made(200, 0))
-    assert len(found) > 600
+    assert len(found) > 500
     for context, each in found:
         (answer,) = each["answers"]
         start = answer["answer_start"]
