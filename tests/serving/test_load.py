@@ -157,6 +157,13 @@ def test_the_study_of_two_servers(tmp_path, capsys):
     assert "highest rate" in capsys.readouterr().out and time.monotonic() - start < 60
 
 
+def test_the_rate_of_answers_is_of_those_that_came():
+    """Of a server that answers two a second, with 64 in flight from the beginning."""
+    samples = [Sample(0.0, 0.0, 0.5 * (n + 1), 200) for n in range(64)]
+    found = summary.summary(samples, 1.0, 11.0)
+    assert found["answered_per_second"] == 2.0 and found["sent"] == 0 and found["latency_ms"]["max"] is None
+
+
 def test_a_rate_is_borne_or_not():
     row = {"latency_ms": {"p99": 40.0, "max": 90.0}, "sent": 1000, "statuses": {"200": 999, "429": 1}}
     assert study.borne(row, 50) and not study.borne(row, 39)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.bench.traffic.client import Client, closed_loop, due_times, open_loop
-from bertpass.bench.traffic.servers import Server
+from bertpass.bench.traffic.servers import Server, ServerError
 from bertpass.bench.traffic.summary import recovered, summary
 
 #: share of the capacity that is offered after an overload, to see the recovery
@@ -35,10 +35,12 @@ class Study:
     seed: int = 0
 
     async def capacity(self, server: Server) -> float:
-        """Answers a second with :attr:`in_flight` requests always waiting."""
+        """Answers a second with :attr:`in_flight` requests always waiting; ServerError where there is none."""
         async with Client(server.target) as client:
             samples = await closed_loop(client, server.bodies(self.texts), self.in_flight, self.seconds)
         rate: float = summary(samples, self.warmup, self.seconds)["answered_per_second"]
+        if not rate:
+            raise ServerError(f"{server.name} answered no request in {self.seconds:g} seconds; measure it for longer.")
         return rate
 
     async def offered(self, server: Server, rate: float) -> dict[str, Any]:

@@ -32,16 +32,16 @@ def summary(samples: Sequence[Sample], warmup: float, seconds: float) -> dict[st
     """Figures of the requests that were due from ``warmup`` to ``seconds``, in milliseconds and a second.
 
     ``latency_ms`` is of the answers 200 from the time at which they were due; ``service_ms`` from when they were really
-    sent, which leaves out that the generator was late (``lag_ms``). ``answered_per_second`` divides the answers 200 by
-    the time from the first due one to the last answer.
+    sent, which leaves out that the generator was late (``lag_ms``). ``answered_per_second`` is of the answers 200 that
+    came from ``warmup`` to ``seconds``, whenever they were due.
     """
     counted = [sample for sample in samples if sample.due >= warmup]
     good = answered(counted)
-    last = max((sample.ended for sample in counted), default=seconds)
+    came = sum(warmup <= sample.ended < seconds for sample in answered(samples))
     return {
         "seconds": round(seconds - warmup, 3), "sent": len(counted),
         "offered_per_second": round(len(counted) / (seconds - warmup), 3),
-        "answered_per_second": round(len(good) / (max(last, seconds) - warmup), 3),
+        "answered_per_second": round(came / (seconds - warmup), 3),
         "statuses": {str(status): count for status, count in Counter(s.status for s in counted).most_common()},
         "latency_ms": percentiles([1e3 * (s.ended - s.due) for s in good]),
         "service_ms": percentiles([1e3 * (s.ended - s.sent) for s in good]),
