@@ -23,8 +23,7 @@ CONTEXT = ("The lighthouse at Norvik was designed by Greta Belmont. It was built
            "It rises 41 metres above the ground, and some 300 people visit it every day.")
 QUESTIONS = ("Who designed the lighthouse?", "When was the lighthouse built?", "How high is the lighthouse?")
 TEXTS = ("A man is eating food.", "Somebody eats.", "The train leaves at noon.")
-#: questions in a step times this is what the model is trained on
-STEPS = 200
+STEPS = 450
 
 
 @dataclass
@@ -34,7 +33,7 @@ class DemoServeOptions:
     output_dir: str = flag("demo_output/serve", "where the model and the server's log go")
     qa: str | None = flag(None, "a question-answering model of your own: a bundle or a Hugging Face folder (default: "
                           "one that is made here, on $BERTPASS_DATA's SQuAD where that is set)")
-    training_steps: int = flag(STEPS, "steps of 16 questions to make it", least=1)
+    training_steps: int = flag(STEPS, "steps of 8 questions to make it", least=1)
     keep: bool = flag(False, "leave the server running until Ctrl-C, for its page")
 
 

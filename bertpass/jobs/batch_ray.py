@@ -5,6 +5,7 @@ Input, output and model have to lie where every node reads them.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -59,8 +60,8 @@ def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, l
             return
         connect(address)
         try:
-            context = data.DataContext.get_current()
-            context.enable_progress_bars = False  # there is one of ours
+            data.DataContext.get_current().enable_progress_bars = False  # there is one of ours
+            logging.getLogger("ray.data").setLevel(logging.ERROR)
             parts = data.from_items(numbers, override_num_blocks=len(numbers))
             done = parts.map_batches(Actor, fn_constructor_args=(work, threads), batch_size=1, num_cpus=threads,
                                      compute=data.ActorPoolStrategy(size=min(workers, len(numbers))))

@@ -11,7 +11,7 @@ from bertpass.text import made_questions
 from bertpass.text.files import read_json
 from bertpass.text.tasks import find_split, get_task
 
-PARAGRAPHS, DEV_PARAGRAPHS = 700, 40
+PARAGRAPHS, DEV_PARAGRAPHS = 1100, 60
 #: development questions of SQuAD that are answered in the end; all 10,570 would take longer than the training
 DEV_QUESTIONS = 200
 
@@ -42,7 +42,7 @@ def train(folder: Path, data_dir: str | None, steps: int) -> Path:
               "one set BERTPASS_DATA, or QA=BUNDLE of your own")
     result = squad.run(squad.SquadOptions(
         bert_model="minilm", train_file=str(train_file), dev_file=str(dev), max_seq_length=256 if data_dir else 128,
-        batch_size=16, lr=2e-4, training_steps=steps, output_dir=str(folder)))
+        batch_size=8, lr=3e-4, training_steps=steps, output_dir=str(folder)))
     metrics = result["metrics"]
     print(f"   {metrics['exact']:.0f} % of {result['dev_questions']} questions that it was not trained on are "
           f"answered exactly, F1 {metrics['f1']:.0f}")

@@ -132,10 +132,10 @@ def made(paragraphs: int, seed: int, held_out: bool = False) -> dict[str, Any]:
 
 
 def _paragraph(source: random.Random, name: str, held_out: bool) -> dict[str, Any]:
-    """Three to five facts about one or two subjects, in any order, and a question about each."""
+    """Two to five facts about one or two subjects, in any order, and a question about each."""
     pattern, facts = source.choice(_SUBJECTS)
-    subjects = [_subject(source, pattern) for _ in range(source.choice((1, 1, 2)))]
-    told = [(subject, fact) for subject in subjects for fact in source.sample(facts, source.randint(3, 5))]
+    subjects = [_subject(source, pattern) for _ in range(source.choice((1, 1, 1, 2)))]
+    told = [(subject, fact) for subject in subjects for fact in source.sample(facts, source.randint(2, 4))]
     source.shuffle(told)
     text, before = "", None
     questions: list[dict[str, Any]] = []
