@@ -23,7 +23,7 @@ CONTEXT = ("The lighthouse at Norvik was designed by Greta Belmont. It was built
            "It rises 41 metres above the ground, and some 300 people visit it every day.")
 QUESTIONS = ("Who designed the lighthouse?", "When was the lighthouse built?", "How high is the lighthouse?")
 TEXTS = ("A man is eating food.", "Somebody eats.", "The train leaves at noon.")
-STEPS = 450
+STEPS = 600
 
 
 @dataclass

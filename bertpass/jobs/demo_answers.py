@@ -1,4 +1,4 @@
-"""The question-answering model of ``make demo-serve``: MiniLM, fine-tuned in about two minutes."""
+"""The question-answering model of ``make demo-serve``: MiniLM, fine-tuned in a few minutes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from bertpass.text import made_questions
 from bertpass.text.files import read_json
 from bertpass.text.tasks import find_split, get_task
 
-PARAGRAPHS, DEV_PARAGRAPHS = 1100, 60
+PARAGRAPHS, DEV_PARAGRAPHS = 1500, 60
 #: development questions of SQuAD that are answered in the end; all 10,570 would take longer than the training
 DEV_QUESTIONS = 200
 
