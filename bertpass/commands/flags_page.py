@@ -6,6 +6,7 @@ import dataclasses
 from typing import Any
 
 from bertpass import errors
+from bertpass.commands.batch import BatchOptions
 from bertpass.commands.bench import BenchOptions
 from bertpass.commands.bench_cpu import CpuOptions
 from bertpass.commands.bench_finetuning import FinetuningOptions
@@ -13,12 +14,15 @@ from bertpass.commands.bench_kernels import KernelOptions
 from bertpass.commands.bench_report import ReportOptions
 from bertpass.commands.bench_routing import RoutingOptions
 from bertpass.commands.bench_scaling import ScalingOptions
+from bertpass.commands.bench_serving import ServingOptions
 from bertpass.commands.bench_sweep import SweepOptions
 from bertpass.commands.compare import CompareOptions
 from bertpass.commands.demo import DemoOptions
+from bertpass.commands.demo_serve import DemoServeOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.export import ExportOptions
 from bertpass.commands.launch import LaunchOptions
+from bertpass.commands.load import LoadOptions
 from bertpass.commands.main import PackOptions
 from bertpass.commands.new_model import NewModelOptions
 from bertpass.commands.plan import PlanOptions
@@ -36,11 +40,13 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("python -m bertpass.bench finetuning", FinetuningOptions),
             ("python -m bertpass.bench precision", TableOptions),
             ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
+            ("python -m bertpass.bench serving", ServingOptions), ("bertpass load", LoadOptions),
             ("python -m bertpass.bench report", ReportOptions), ("bertpass compare", CompareOptions),
             ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
             ("bertpass pack", PackOptions), ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions),
+            ("bertpass batch", BatchOptions), ("bertpass demo-serve", DemoServeOptions),
             ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (

@@ -32,9 +32,12 @@ COMMANDS = {
     "launch": ("launch", "main", "run a program as several instances on cores of their own"),
     "plan": ("plan", "main", "what a million requests cost, by measured results and prices"),
     "serve": ("serve", "main", "models over HTTP"),
+    "batch": ("batch", "main", "embeddings or labels for a Parquet file, also on a Ray cluster"),
+    "load": ("load", "main", "requests at a server, and what came back"),
     "reproduce": ("reproduce", "main", "published tables and figures beside what this machine measures"),
     "new-model": ("new_model", "main", "a small model of random weights with a vocabulary for your texts"),
     "demo": ("demo", "main", "fine-tune, deploy and use MiniLM on real reviews"),
+    "demo-serve": ("demo_serve", "main", "make a question-answering model, serve it, ask it over HTTP"),
     "env": ("env", "main", "what this machine and this installation have"),
 }
 FORMATS = ("huggingface", "gluonnlp", "bundle")

@@ -23,12 +23,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = options_of(sys.argv[1:] if argv is None else argv, os.environ)
         for module in ("fastapi", "uvicorn", "prometheus_client"):
             extras.require(module, "serve")
-        from bertpass.serving.server import serve
+        from bertpass.serving import on_ray, server
 
         logs.configure(options.log_format, options.log_level)
         for sentence in settings.unknown_variables(ServeOptions, PREFIX, os.environ):
             logging.getLogger("bertpass.serving").warning("%s", sentence)
-        serve(options)
+        (on_ray.serve if options.ray else server.serve)(options)
     return guarded(job)
 
 

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving import bodies, kserve, openai, pipelines, routes
+from bertpass.serving import bodies, kserve, openai, page, pipelines, routes
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
 from bertpass.serving.gate import Gate, answer, failure
 from bertpass.serving.options import ServeOptions
@@ -38,6 +38,7 @@ def _routed(state: State) -> FastAPI:
     app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses())
     for part in (routes, openai, kserve, pipelines):
         app.include_router(part.router(state))
+    app.include_router(page.router())
     _about(app, state)
     _failures(app)
     return app

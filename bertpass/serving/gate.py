@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from starlette.responses import Response
 
 from bertpass.errors import BertpassError
+from bertpass.serving import page
 from bertpass.serving.calls import ANSWERED, Answered
 from bertpass.serving.failures import ClientGone, Overloaded, RequestFailure, Unauthorized
 from bertpass.serving.incoming import whole_body
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 log = logging.getLogger("bertpass.serving")
 
 #: paths that need no key and are not logged, except for a POST
-PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready"})
+PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready", *page.FILES})
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
 
 #: HTTP status -> the name that metrics have for it

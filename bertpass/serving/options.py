@@ -85,6 +85,14 @@ class ServeOptions:
     otlp_endpoint: str | None = _flag(None, "OpenTelemetry collector that gets a trace of each request, as "
                                       "http://localhost:4318 (pip install 'bertpass[otel]')", "otlp_endpoint",
                                       group="observation")
+    ray: bool = flag(False, "serve as replicas on Ray (pip install 'bertpass[ray]')", group="Ray")
+    ray_address: str | None = _flag(None, "address of a running cluster, auto for the one of this machine (default: "
+                                    "Ray is started here)", "ray_address", group="Ray")
+    replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1)
+    max_replicas: int | None = _flag(None, "add replicas up to so many while requests wait, and remove them again",
+                                     "max_replicas", group="Ray", least=1)
+    ongoing_requests: float = _flag(16.0, "requests in progress on a replica above which another is added",
+                                    "ongoing_requests", group="Ray", least=0.1)
 
     def __post_init__(self) -> None:
         check(self)
@@ -99,6 +107,11 @@ class ServeOptions:
                              or self.sizes != sorted(self.sizes)):
             raise UsageError(f"--instance_lengths {self.instance_lengths}: give rising lengths, one for each of "
                              "--instance_cores, which must rise too, but the last.")
+        if not self.ray and (self.ray_address or self.replicas > 1 or self.max_replicas):
+            raise UsageError("--ray_address, --replicas and --max_replicas are for --ray; on one machine --instances "
+                             "gives more processes.")
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise UsageError(f"--max_replicas {self.max_replicas}: must not be below --replicas {self.replicas}.")
 
     @property
     def sizes(self) -> list[int]:

@@ -1,0 +1,68 @@
+"""bertpass batch: embeddings or labels for a Parquet file, on one machine or a Ray cluster."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bertpass import machine
+from bertpass.commands.run import guarded
+from bertpass.errors import UsageError
+from bertpass.options import check_output_folder, flag, parse
+from bertpass.progress import log, start_logging
+
+
+@dataclass
+class BatchOptions:
+    """Words and flags of bertpass batch."""
+
+    input: str = flag("", "the Parquet file to read", positional=True)
+    output: str = flag("", "the Parquet file to write; its parts are in OUTPUT.parts until it is whole",
+                       positional=True)
+    model: str = flag("minilm", "a model for embeddings or a classifier: a bundle, a Hugging Face folder, a .params or "
+                      "packed file, minilm", group="model")
+    dtype: str = flag("float32", "precision", group="model", choices=("float32", "bfloat16", "int8"))
+    vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
+    column: str = flag("text", "column of the texts; rows without one get null", group="data")
+    pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data",
+                                   aliases=("--pair-column",))
+    keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
+    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000,
+                          aliases=("--part-rows",))
+    ray: bool = flag(False, "compute on Ray (pip install 'bertpass[ray]'); every node has to see the files",
+                     group="Ray")
+    ray_address: str | None = flag(None, "address of a running cluster, auto for the one of this machine (default: "
+                                   "Ray is started here)", group="Ray", aliases=("--ray-address",))
+    workers: int | None = flag(None, "processes on Ray (default: as many as there are cores here)", group="Ray",
+                              least=1)
+    cores_per_worker: int = flag(1, "cores of each", group="Ray", least=1, aliases=("--cores-per-worker",))
+
+    def __post_init__(self) -> None:
+        if not self.ray and (self.ray_address or self.workers):
+            raise UsageError("--ray_address and --workers are for --ray; without it all cores of this machine compute.")
+        if os.path.realpath(self.input) == os.path.realpath(self.output):
+            raise UsageError(f"{self.output}: the output would replace the input; name another file.")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Compute the file; returns the exit code."""
+    def job() -> None:
+        options = parse(BatchOptions, argv, "Embeddings or labels for the texts of a Parquet file.")
+        check_output_folder("output", Path(options.output).parent)
+        start_logging()
+        from bertpass.jobs import batch
+
+        model = os.path.abspath(options.model) if os.path.exists(options.model) else options.model
+        work = batch.Work(os.path.abspath(options.input), os.path.abspath(options.output), model, options.column,
+                          options.pair_column, tuple(dict.fromkeys(options.keep)), options.dtype, options.part_rows,
+                          options.vocab and os.path.abspath(options.vocab))
+        spread = None
+        if options.ray:
+            from bertpass.jobs import batch_ray
+            spread = batch_ray.spread(options.ray_address, options.workers or machine.threads(),
+                                      options.cores_per_worker)
+        rows = batch.run(work, spread=spread)
+        log.info("wrote %s: %d rows", options.output, rows)
+    return guarded(job)

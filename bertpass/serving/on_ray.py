@@ -1,0 +1,163 @@
+"""The same server as replicas on a Ray cluster, by Ray Serve.
+
+A replica is the whole application, with its own queue and engine processes, on cores of its own. In front of them
+stands one deployment that computes nothing: it hands requests to the replicas, and once more to another one where a
+replica ended meanwhile, so that none is lost. Ray routes by queue length, and adds and removes replicas by it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import threading
+from typing import Any
+
+from bertpass import machine, placement
+from bertpass.extras import require
+from bertpass.jobs.batch_ray import connect
+from bertpass.placement.claim import Claim
+from bertpass.serving.options import ServeOptions
+
+log = logging.getLogger("bertpass.serving")
+
+#: times that a request is given to a replica
+TRIES = 3
+#: headers that belong to one connection and not to a request (RFC 9110, section 7.6.1), and the length, which follows
+_OF_CONNECTION = frozenset({b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"content-length"})
+Headers = list[tuple[bytes, bytes]]
+Answer = tuple[int, Headers, bytes]
+
+
+async def through(app: Any, scope: dict[str, Any], body: bytes) -> Answer:
+    """The answer of an ASGI application to a request whose body is there; cancelled, the client has gone away."""
+    first = [{"type": "http.request", "body": body, "more_body": False}]
+    status, headers, parts = 500, [], []
+
+    async def receive() -> dict[str, Any]:
+        if first:
+            return first.pop()
+        await asyncio.Event().wait()  # the client stays until this is cancelled
+        raise AssertionError
+
+    async def send(message: dict[str, Any]) -> None:
+        nonlocal status, headers
+        if message["type"] == "http.response.start":
+            status, headers = message["status"], [(bytes(k), bytes(v)) for k, v in message.get("headers", [])]
+        else:
+            parts.append(message.get("body", b""))
+
+    await app(scope, receive, send)
+    return status, headers, b"".join(parts)
+
+
+class Replica:
+    """One whole server without a port; an actor of Ray."""
+
+    def __init__(self, options: ServeOptions, cores: int) -> None:
+        self._options, self._cores = options, cores
+        self._state: Any = None
+        self._starting = asyncio.Lock()
+
+    async def start(self) -> None:
+        """Start the engine processes on cores that no other replica of this machine has, and wait until one is warm."""
+        from bertpass.serving.app import create_app
+        from bertpass.serving.state import State
+
+        async with self._starting:
+            if self._state is not None:
+                return
+            self._claim = Claim(placement.here().cores, self._cores)
+            if self._claim.cpus:
+                os.sched_setaffinity(0, self._claim.cpus)  # the engine processes are placed inside these
+            state = State(self._options)
+            self._app = create_app(state)
+            await state.start()
+            assert state.pool is not None
+            while not state.ready:
+                if state.pool.failed.done():
+                    raise state.pool.failed.result()
+                await asyncio.sleep(0.02)
+            self._state = state
+
+    async def check_health(self) -> None:
+        """Ray asks for this; a replica without engine processes is replaced."""
+        await self.start()
+        if not self._state.pool.up:
+            raise RuntimeError("no engine process can compute")
+
+    async def answer(self, scope: dict[str, Any], body: bytes) -> Answer:
+        """The application's answer."""
+        await self.start()
+        return await through(self._app, scope, body)
+
+
+class Front:
+    """What Ray's proxy hands requests to."""
+
+    def __init__(self, replicas: Any) -> None:
+        self._replicas = replicas
+        failures = require("ray.serve.exceptions", "ray")
+        self._lost = require("ray.exceptions", "ray").RayActorError, failures.ReplicaUnavailableError
+        self._full = failures.BackPressureError
+
+    async def __call__(self, request: Any) -> Any:
+        """Give the request to a replica, and to another one where that one is lost."""
+        from starlette.responses import Response
+
+        from bertpass.serving.failures import NotReady, Overloaded
+        from bertpass.serving.gate import failure
+
+        scope = {key: request.scope[key] for key in ("type", "asgi", "http_version", "method", "scheme", "path",
+                                                     "raw_path", "query_string", "headers", "client", "server")
+                 if key in request.scope}
+        body = await request.body()
+        for _ in range(TRIES):
+            try:
+                status, headers, content = await self._replicas.answer.remote(scope, body)
+            except self._lost as error:
+                log.warning("a replica was lost (%s); the request is given to another.", type(error).__name__)
+                continue
+            except self._full:
+                return failure(Overloaded("all replicas are busy; try again later."))
+            response = Response(content, status)
+            response.raw_headers = [pair for pair in headers if pair[0].lower() not in _OF_CONNECTION]
+            response.raw_headers.append((b"content-length", str(len(content)).encode()))
+            return response
+        return failure(NotReady("replicas were lost while they computed this request; try again."))
+
+
+def serve(options: ServeOptions) -> None:
+    """Serve on Ray until SIGTERM or Ctrl-C.
+
+    Raises
+    ------
+    MissingDependencyError, DeviceError
+        Ray is not installed, or does not start.
+    """
+    ray, ray_serve = require("ray", "ray"), require("ray.serve", "ray")
+    cores = options.cores_per_instance or max(1, machine.threads() // options.replicas)
+    connect(options.ray_address)
+    try:
+        ray_serve.start(http_options={"host": options.host, "port": options.port})
+        scaling: dict[str, Any] = {"num_replicas": options.replicas}
+        if options.max_replicas is not None:
+            scaling = {"autoscaling_config": {"min_replicas": options.replicas, "max_replicas": options.max_replicas,
+                                              "target_ongoing_requests": options.ongoing_requests}}
+        replicas = ray_serve.deployment(
+            Replica, name="replicas", ray_actor_options={"num_cpus": cores}, health_check_period_s=2,
+            max_ongoing_requests=options.max_concurrent_requests, max_queued_requests=options.max_concurrent_requests,
+            graceful_shutdown_timeout_s=options.drain_timeout, **scaling)
+        front = ray_serve.deployment(Front, name="front", ray_actor_options={"num_cpus": 0},
+                                     max_ongoing_requests=100_000)
+        ray_serve.run(front.bind(replicas.bind(options, cores)), name="bertpass", route_prefix="/")
+        log.info("listening at http://%s:%d: %d replicas of %d cores", options.host, options.port, options.replicas,
+                 cores)
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        ended.wait()
+        ray_serve.shutdown()
+    finally:
+        ray.shutdown()

@@ -1,0 +1,149 @@
+"""bertpass batch: the numbers of bertpass.load, whatever the parts; stopped runs go on; on Ray the same file."""
+
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import toy
+
+pa = pytest.importorskip("pyarrow", reason="pip install 'bertpass[batch]' for Parquet files")
+pq = pytest.importorskip("pyarrow.parquet")
+
+import bertpass  # noqa: E402 - after the check that its package is there
+from bertpass.commands import batch  # noqa: E402
+from bertpass.jobs import batch as job  # noqa: E402
+from bertpass.model import huggingface, parameters  # noqa: E402
+from bertpass.model.checkpoint import load_checkpoint  # noqa: E402
+from bertpass.model.config import HeadConfig  # noqa: E402
+from bertpass.model.record import Checkpoint  # noqa: E402
+
+ROWS = 103
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    """Texts with a null and an empty one among them, in row groups that fit no part."""
+    words = np.array([*toy.GOOD, *toy.BAD, *toy.FILLER[:8]])
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(words, size)) for size in random.integers(1, 20, ROWS)]
+    texts[7], texts[50] = None, ""
+    path = tmp_path_factory.mktemp("data") / "in.parquet"
+    pq.write_table(pa.table({"id": np.arange(ROWS), "text": texts, "second": texts[::-1]}), path, row_group_size=37)
+    return path
+
+
+@pytest.fixture(scope="module")
+def classifier(encoder, tmp_path_factory):
+    """A Hugging Face folder of a classifier with random weights."""
+    plain = load_checkpoint(str(encoder))
+    head = HeadConfig("classification", 3)
+    added = parameters.random(parameters.head_shapes(plain.config, head), 1, 0.5, random_bias=True)
+    path = tmp_path_factory.mktemp("classifier") / "model"
+    huggingface.write_folder(path, Checkpoint(plain.config, head, {**plain.params, **added}, plain.tokenizer,
+                                              labels=["x", "y", "z"]))
+    return path
+
+
+def run(*words):
+    return batch.main([str(word) for word in words])
+
+
+def test_embeddings_are_those_of_load(source, encoder, tmp_path):
+    out = tmp_path / "out.parquet"
+    assert run(source, out, "--model", encoder, "--keep", "id", "--part_rows", 10) == 0
+    table = pq.read_table(out)
+    assert table.column_names == ["id", "embedding"] and table["id"].to_pylist() == list(range(ROWS))
+    texts = pq.read_table(source)["text"].to_pylist()
+    model = bertpass.load(str(encoder), engine="native", dtype="float32")
+    for text, row in zip(texts, table["embedding"].to_pylist(), strict=True):
+        assert (row is None) == (not text)
+        if text:
+            assert np.array_equal(np.array(row, np.float32), model.encode(text))
+    assert [path.name for path in tmp_path.iterdir()] == ["out.parquet"]
+
+
+def test_labels_of_pairs(source, classifier, tmp_path):
+    out = tmp_path / "out.parquet"
+    assert run(source, out, "--model", classifier, "--pair-column", "second", "--part_rows", 64) == 0
+    table = pq.read_table(out)
+    assert table.column_names == ["label", "score"]
+    model = bertpass.load(str(classifier), engine="native", dtype="float32")
+    rows = pq.read_table(source).to_pylist()
+    for row, label, score in zip(rows, table["label"].to_pylist(), table["score"].to_pylist(), strict=True):
+        if not row["text"] or not row["second"]:
+            assert label is None and score is None
+        else:
+            found = model.predict(row["text"], row["second"])
+            assert (label, score) == (found.label, np.float32(found.score))
+
+
+def test_the_file_does_not_depend_on_parts_and_stops(source, encoder, tmp_path, monkeypatch):
+    whole, stopped = tmp_path / "whole.parquet", tmp_path / "stopped.parquet"
+    assert run(source, whole, "--model", encoder, "--keep", "id") == 0
+    real, computed = job.Computer.compute, []
+
+    def compute(self, number):
+        if len(computed) == 4:
+            raise KeyboardInterrupt
+        computed.append(number)
+        return real(self, number)
+
+    monkeypatch.setattr(job.Computer, "compute", compute)
+    assert run(source, stopped, "--model", encoder, "--keep", "id", "--part_rows", 11) == 130
+    assert not stopped.exists() and len(list((tmp_path / "stopped.parquet.parts").glob("part-*"))) == 4
+    computed.clear()
+    monkeypatch.setattr(job.Computer, "compute", lambda self, number: computed.append(number) or real(self, number))
+    assert run(source, stopped, "--model", encoder, "--keep", "id", "--part_rows", 11) == 0
+    assert computed == list(range(4, 10))
+    assert pq.read_table(stopped).equals(pq.read_table(whole))
+
+
+def test_parts_of_another_run_are_refused(source, encoder, tmp_path, monkeypatch, capsys):
+    out = tmp_path / "out.parquet"
+    monkeypatch.setattr(job, "join", lambda work, parts: None)
+    assert run(source, out, "--model", encoder, "--part_rows", 50) == 0
+    assert run(source, out, "--model", encoder, "--part_rows", 51) == 2
+    assert "delete it" in capsys.readouterr().err
+
+
+def test_a_killed_run_goes_on(source, encoder, tmp_path):
+    """Killed without a word, in the middle of whatever it did."""
+    out = tmp_path / "out.parquet"
+    words = [str(source), str(out), "--model", str(encoder), "--part_rows", "1"]
+    process = subprocess.Popen([sys.executable, "-c", "import sys; from bertpass.commands.batch import main; "
+                                "sys.exit(main(sys.argv[1:]))", *words], stderr=subprocess.DEVNULL)
+    parts = tmp_path / "out.parquet.parts"
+    end = time.monotonic() + 30
+    while not list(parts.glob("part-*")) and time.monotonic() < end:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    assert run(*words) == 0
+    assert pq.read_table(out).num_rows == ROWS and not parts.exists()
+
+
+@pytest.mark.parametrize(("words", "code", "sentence"), [
+    (("{source}",), 2, "required: OUTPUT"), (("{source}", "{source}"), 2, "replace the input"),
+    (("/nowhere", "{out}"), 3, "/nowhere"), (("{out}.txt", "{out}"), 3, "not a Parquet file"),
+    (("{source}", "{out}", "--column", "txt"), 2, "Did you mean 'text'"),
+    (("{source}", "{out}", "--column", "id"), 3, "holds int and not texts"),
+    (("{source}", "{out}", "--pair-column", "second"), 2, "embeddings are of one text"),
+    (("{source}", "{out}", "--workers", "2"), 2, "are for --ray"),
+    (("{empty}", "{out}"), 3, "there is no row in it")])
+def test_wrong_command_lines_end_in_a_sentence(source, encoder, tmp_path, capsys, words, code, sentence):
+    (tmp_path / "out.txt").write_text("x")
+    pq.write_table(pq.read_table(source).slice(0, 0), tmp_path / "empty")
+    places = {"source": source, "out": tmp_path / "out", "empty": tmp_path / "empty"}
+    assert run(*(word.format(**places) for word in words), "--model", encoder) == code
+    said = capsys.readouterr().err
+    assert sentence in said and "Traceback" not in said
+
+
+def test_on_ray_the_file_is_the_same(source, encoder, tmp_path):
+    pytest.importorskip("ray.data", reason="pip install 'bertpass[ray]' for the test of Ray")
+    here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
+    assert run(source, here, "--model", encoder, "--part_rows", 20) == 0
+    assert run(source, there, "--model", encoder, "--part_rows", 20, "--ray", "--workers", 2) == 0
+    assert pq.read_table(there).equals(pq.read_table(here))
