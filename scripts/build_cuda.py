@@ -23,7 +23,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = ROOT / "bertpass" / "csrc"
 LIBRARY = ROOT / "bertpass" / "libbertpass_cuda.so"
-#: what a wheel for everybody has; the last one is also written as PTX, for GPUs that come later
+#: what the library is built for; PTX of the last one as well, for GPUs that come later
 ARCHITECTURES = ("75", "80", "86", "89", "90a")
 FLAGS = ["-std=c++17", f"-I{SOURCES}", f"-I{ROOT / 'bertpass' / 'include'}"]
 HOST_FLAGS = ["-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra"]
@@ -72,7 +72,8 @@ def run(command: Sequence[str]) -> str:
     except OSError as error:
         raise BuildError(f"'{command[0]}' cannot be run ({error.strerror}); install g++ and nvcc.") from error
     if done.returncode:
-        raise BuildError(f"{done.stdout}'{command[0]}' failed with exit code {done.returncode} at: {shlex.join(command)}")
+        raise BuildError(f"{done.stdout}'{command[0]}' failed with exit code {done.returncode} at: "
+                         f"{shlex.join(command)}")
     return done.stdout
 
 
@@ -116,8 +117,9 @@ def build(out: Path, *, twin: bool = False, architectures: Sequence[str] = ARCHI
             for said in pool.map(compile_one, objects):
                 sys.stderr.write(said)
         partial = out.with_suffix(".tmp")
-        linker = [str(nvcc), "-cudart", "static", "-Xlinker", "--exclude-libs,ALL", "-Xcompiler", "-pthread"] if nvcc \
-            else [*shlex.split(os.environ.get("CXX") or "g++"), "-pthread"]
+        linker = [*shlex.split(os.environ.get("CXX") or "g++"), "-pthread"]
+        if nvcc:
+            linker = [str(nvcc), "-cudart", "static", "-Xlinker", "--exclude-libs,ALL", "-Xcompiler", "-pthread"]
         sys.stderr.write(run([*linker, "-shared", *map(str, objects.values()), "-o", str(partial), "-ldl"]))
         partial.replace(out)
 
@@ -129,7 +131,8 @@ def main(argv: Sequence[str] | None = None) -> int:
                         help=f"compute capabilities, as in 75 or 90a (default {' '.join(ARCHITECTURES)})")
     parser.add_argument("--twin", action="store_true", help="the twin for the CPU, which needs no nvcc")
     parser.add_argument("--output", type=Path, default=LIBRARY, help="library to write (default %(default)s)")
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="compilers at a time (default %(default)s)")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1,
+                        help="compilers at a time (default %(default)s)")
     options = parser.parse_args(argv)
     if not all(name.rstrip("a").isdigit() and int(name.rstrip("a")) >= 75 for name in options.arch):
         parser.error(f"--arch: compute capabilities are as in 75 or 90a, not {' '.join(options.arch)}")

@@ -1,4 +1,4 @@
-"""The CUDA library through ctypes: each kernel alone, on arrays of NumPy. What it runs is the GPU's library or its twin."""
+"""The CUDA library through ctypes, the GPU's or its twin: each kernel alone, on arrays of NumPy."""
 
 from __future__ import annotations
 
@@ -59,31 +59,33 @@ class Lab:
 
     def embed(self, dtype, ids, types, lengths, tables, gamma, beta, epsilon):
         words, positions, type_table = (None if t is None else stored(t, dtype) for t in tables)
-        out = stored(np.empty((lengths.sum(), words.shape[1])), dtype)
-        self.call("embed", dtype, ids, types, lengths, *ids.shape, words, len(words), positions, len(positions), type_table,
-                  0 if type_table is None else len(type_table), gamma, beta, float(epsilon), words.shape[1], out)
+        out = stored(np.zeros((lengths.sum(), words.shape[1])), dtype)
+        self.call("embed", dtype, ids, types, lengths, *ids.shape, words, len(words), positions, len(positions),
+                  type_table, 0 if type_table is None else len(type_table), gamma, beta, float(epsilon),
+                  words.shape[1], out)
         return values(out, dtype)
 
     def norm(self, dtype, x, gamma, beta, epsilon):
-        out = stored(np.empty(x.shape), dtype)
+        out = stored(np.zeros(x.shape), dtype)
         self.call("norm", dtype, stored(x, dtype), gamma, beta, float(epsilon), *x.shape, out)
         return values(out, dtype)
 
     def activate(self, dtype, activation, x):
-        out = stored(np.empty(x.shape), dtype)
+        out = stored(np.zeros(x.shape), dtype)
         self.call("activate", dtype, activation, stored(x, dtype), *x.shape, out)
         return values(out, dtype)
 
     def attend(self, dtype, qkv, lengths):
         tokens, heads, _, size = qkv.shape
-        out = stored(np.empty((tokens, heads, size)), dtype)
+        out = stored(np.zeros((tokens, heads, size)), dtype)
         self.call("attend", dtype, stored(qkv, dtype), lengths, len(lengths), heads, size, out)
         return values(out, dtype)
 
     def product(self, dtype, epilogue, x, weight, bias, residual=None):
-        out = stored(np.empty((len(x), len(weight))), dtype)
-        self.call("product", dtype, self.cublaslt, epilogue, stored(x, dtype), stored(weight, dtype), stored(bias, dtype),
-                  None if residual is None else stored(residual, dtype), *x.shape, len(weight), out)
+        out = stored(np.zeros((len(x), len(weight))), dtype)
+        self.call("product", dtype, self.cublaslt, epilogue, stored(x, dtype), stored(weight, dtype),
+                  stored(bias, dtype), None if residual is None else stored(residual, dtype), *x.shape, len(weight),
+                  out)
         return values(out, dtype)
 
     def unpack(self, dtype, states, lengths, length):
@@ -93,13 +95,14 @@ class Lab:
 
     def pool(self, dtype, states, lengths, pooling, normalize):
         out = np.empty((len(lengths), states.shape[1]), np.float32)
-        self.call("pool", dtype, stored(states, dtype), lengths, len(lengths), states.shape[1], pooling, int(normalize), out)
+        self.call("pool", dtype, stored(states, dtype), lengths, len(lengths), states.shape[1], pooling,
+                  int(normalize), out)
         return out
 
     def token_logits(self, dtype, states, lengths, length, weight, bias):
         out = np.empty((len(lengths), length, len(weight)), np.float32)
-        self.call("token_logits", dtype, stored(states, dtype), lengths, len(lengths), length, states.shape[1], weight, bias,
-                  len(weight), out)
+        self.call("token_logits", dtype, stored(states, dtype), lengths, len(lengths), length, states.shape[1],
+                  weight, bias, len(weight), out)
         return out
 
     def dense(self, x, weight, bias, activation):
