@@ -62,7 +62,7 @@ class TorchEngine(Engine):
         wanted = parameters.shapes(config, checkpoint.head)
         given = {name: array for name, array in checkpoint.params.items() if name in wanted}
         parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-        self._run: Any = _network(torch, config, checkpoint.head, given, getattr(torch, dtype))
+        self._run: Any = network(torch, config, checkpoint.head, given, getattr(torch, dtype))
         if compile:
             torch._dynamo.config.recompile_limit = SHAPES
             self._run = torch.compile(self._run, dynamic=False, options={"freezing": True})
@@ -83,7 +83,7 @@ class TorchEngine(Engine):
         self._run = None
 
 
-def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[str, np.ndarray], dtype: Any,
+def network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[str, np.ndarray], dtype: Any,
              ) -> Callable[..., list[Any]]:
     """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators."""
     f = torch.nn.functional
@@ -113,7 +113,7 @@ def _network(torch: Any, config: EncoderConfig, head: HeadConfig, params: dict[s
                                 config.layer_norm_eps)
 
         def forward(self, ids: Any, types: Any, lengths: Any, padded: bool) -> list[Any]:
-            inside = torch.arange(ids.shape[1]) < lengths[:, None]
+            inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
             states = self.encode(ids, types, inside[:, None, None] if padded else None)
             if padded:
                 states = states * inside[:, :, None]

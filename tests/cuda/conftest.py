@@ -1,5 +1,6 @@
-"""The library under test: the twin, built here once for all tests, and the GPU's library where there is a GPU."""
+"""The library under test: the twin, built here once for all tests, or with BERTPASS_CUDA_TEST=gpu the GPU's own."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -10,6 +11,8 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "native")]
 
 import build_cuda  # noqa: E402
 from lab import Lab  # noqa: E402
+
+from bertpass.engines import cuda_library  # noqa: E402
 
 TWIN = ROOT / "build" / "cuda_twin" / "libbertpass_cuda_twin.so"
 
@@ -29,10 +32,22 @@ def twin_library() -> Path:
 
 
 @pytest.fixture(scope="session")
-def twin_path():
-    return twin_library()
+def on_gpu():
+    return os.environ.get("BERTPASS_CUDA_TEST") == "gpu"
 
 
 @pytest.fixture(scope="session")
-def twin(twin_path):
-    return Lab(twin_path, str(twin_path))
+def library_path(on_gpu):
+    """Of the library under test."""
+    return build_cuda.LIBRARY if on_gpu else twin_library()
+
+
+@pytest.fixture(scope="session")
+def cublaslt(on_gpu, library_path):
+    """Where the library under test finds cuBLASLt's functions: the twin has its own."""
+    return cuda_library.cublaslt() if on_gpu else str(library_path)
+
+
+@pytest.fixture(scope="session")
+def lab(library_path, cublaslt):
+    return Lab(library_path, cublaslt)
