@@ -119,7 +119,9 @@ def build(out: Path, *, twin: bool = False, architectures: Sequence[str] = ARCHI
         partial = out.with_suffix(".tmp")
         linker = [*shlex.split(os.environ.get("CXX") or "g++"), "-pthread"]
         if nvcc:
-            linker = [str(nvcc), "-cudart", "static", "-Xlinker", "--exclude-libs,ALL", "-Xcompiler", "-pthread"]
+            libraries = [f"-L{toolkit}/{name}" for name in ("lib64", "lib")]  # lib: in the packages
+            linker = [str(nvcc), "-cudart", "static", "-Xlinker", "--exclude-libs,ALL", "-Xcompiler", "-pthread",
+                      *libraries]
         sys.stderr.write(run([*linker, "-shared", *map(str, objects.values()), "-o", str(partial), "-ldl"]))
         partial.replace(out)
 

@@ -143,16 +143,19 @@ class Bench:
         made = (self.torch.from_numpy(array).to(self._device) for array in (ids, types))
         return next(made), next(made), np.array(case.lengths, np.int32)
 
-    def error(self, case: Case) -> float:
-        """Relative L2 distance of our token states from PyTorch's in float32; infinite where one is not finite."""
+    def errors(self, case: Case) -> dict[str, float]:
+        """Relative L2 distance of token states from PyTorch's in float32, "ours" and "eager"'s, PyTorch's in our type;
+        infinite where one is not finite."""
         ids, types, lengths = self.inputs(case)
         outputs = [self.torch.full((*ids.shape, self._checkpoint.config.units), float("nan"), device=self._device)]
         found = self.ours.forward_device(ids, lengths, types, outputs)[0]
         with self.torch.no_grad():
-            wanted = self._exact(*self._for_peers(ids, types, lengths))[0]
+            arguments = self._for_peers(ids, types, lengths)
+            wanted, eager = self._exact(*arguments)[0], self._eager(*arguments)[0]
         self.clock.wait()
-        distance = float((found - wanted).norm() / wanted.norm())
-        return distance if np.isfinite(distance) else float("inf")
+        distances = {name: float((states.float() - wanted).norm() / wanted.norm())
+                     for name, states in (("ours", found), ("eager", eager))}
+        return {name: value if np.isfinite(value) else float("inf") for name, value in distances.items()}
 
     def time_ours(self, case: Case, seconds: float, cold: bool = False) -> dict[str, float]:
         """A forward from ids on the device to float32 states on the device, captured graphs replayed."""
@@ -190,13 +193,14 @@ class Bench:
         return ids.long(), types.long(), on_device, bool((lengths < ids.shape[1]).any())
 
 
-def row(config: EncoderConfig, case: Case, times: Mapping[str, Mapping[str, float]], error: float,
-        ceiling: float) -> dict[str, Any]:
+def row(config: EncoderConfig, case: Case, times: Mapping[str, Mapping[str, float]],
+        errors: Mapping[str, float], ceiling: float) -> dict[str, Any]:
     """One line of the result: times in milliseconds by engine, and our share of the matrix product's ceiling."""
     work = flops(config, case.lengths)
-    return {"case": case.name, "tokens": sum(case.lengths), "padded": len(case.lengths) * case.length, "error": error,
-            "gflop": work / 1e9, "share_of_ceiling": work / times["ours"]["median"] / 1e9 / ceiling,
-            "target_ms": TARGETS.get(case.name), "ms": {name: dict(figures) for name, figures in times.items()}}
+    return {"case": case.name, "tokens": sum(case.lengths), "padded": len(case.lengths) * case.length,
+            "error": errors["ours"], "error_eager": errors["eager"], "gflop": work / 1e9,
+            "share_of_ceiling": work / times["ours"]["median"] / 1e9 / ceiling, "target_ms": TARGETS.get(case.name),
+            "ms": {name: dict(figures) for name, figures in times.items()}}
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

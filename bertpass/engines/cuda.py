@@ -70,6 +70,7 @@ class CudaEngine(Engine):
         self._graphs, self._lock = graphs, threading.Lock()
         self._free: list[cuda_library.Context] = []
         about = self._library.describe(self._model)
+        self._place = (dlpack.CPU, 0) if about["driver"] == "0.0" else (dlpack.CUDA, device)  # the first: of the twin
         self._about = {"engine": self.name, "device": about.pop("device"), "dtype": dtype, "exact_gelu": exact_gelu,
                        "measure": measure, "graphs": graphs, **about}
 
@@ -112,8 +113,8 @@ class CudaEngine(Engine):
         -------
         ``outputs``. They are ready for work on the same stream.
         """
-        ids = dlpack.borrow("input_ids", input_ids, np.int32, 2)
-        types = None if token_types is None else dlpack.borrow("token_types", token_types, np.int32, 2)
+        ids = self._borrow("input_ids", input_ids, np.int32, 2)
+        types = None if token_types is None else self._borrow("token_types", token_types, np.int32, 2)
         if types is not None and types.shape != ids.shape:
             raise UsageError(f"token_types must have the shape of input_ids, {ids.shape}, not {types.shape}.")
         lengths = np.ascontiguousarray(valid_length, np.int32)
@@ -127,7 +128,7 @@ class CudaEngine(Engine):
             if torch is None:
                 raise UsageError("give outputs, tensors to be written: only for PyTorch's they are made here.")
             outputs = [torch.empty(shape, dtype=torch.float32, device=input_ids.device) for shape in shapes]
-        written = [dlpack.borrow("outputs", tensor, np.float32, len(shape))
+        written = [self._borrow("outputs", tensor, np.float32, len(shape))
                    for tensor, shape in zip(outputs, shapes, strict=True)]
         for tensor, shape in zip(written, shapes, strict=True):
             if tensor.shape != shape:
@@ -139,6 +140,12 @@ class CudaEngine(Engine):
         finally:
             self._give(context)  # a later forward waits on the GPU for this one, whatever its stream
         return list(outputs)
+
+    def _borrow(self, name: str, tensor: Any, dtype: Any, axes: int) -> dlpack.Borrowed:
+        found = dlpack.borrow(name, tensor, dtype, axes)
+        if found.device != self._place:
+            raise UsageError(f"{name} must be on GPU {self._place[1]}, where this engine is; move it there first.")
+        return found
 
     def describe(self) -> dict[str, Any]:
         """Engine, precision, options, the GPU with its compute capability, versions of driver, CUDA and cuBLASLt."""

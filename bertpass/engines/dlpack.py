@@ -15,6 +15,7 @@ import numpy as np
 
 from bertpass.errors import UsageError
 
+CPU, CUDA = 1, 2  # DLDeviceType
 _CODES = {"i": 0, "u": 1, "f": 2}  # DLDataTypeCode by NumPy's kinds
 
 
@@ -26,10 +27,11 @@ class _Tensor(Structure):
 
 @dataclass(frozen=True)
 class Borrowed:
-    """Where a tensor's numbers are; valid for as long as the tensor."""
+    """Where a tensor's numbers are; valid for as long as the tensor. ``device``: DLPack's type and number."""
 
     pointer: int
     shape: tuple[int, ...]
+    device: tuple[int, int]
 
 
 def borrow(name: str, tensor: Any, dtype: Any, axes: int) -> Borrowed:
@@ -49,7 +51,7 @@ def borrow(name: str, tensor: Any, dtype: Any, axes: int) -> Borrowed:
         raise UsageError(f"{name} must be a tensor with DLPack (of PyTorch, CuPy, ...), not {type(tensor).__name__}.")
     try:
         # No stream: the caller's work and ours are on the stream that the caller names, so nothing has to wait.
-        capsule = tensor.__dlpack__(stream=-1) if tensor.__dlpack_device__()[0] != 1 else tensor.__dlpack__()
+        capsule = tensor.__dlpack__(stream=-1) if tensor.__dlpack_device__()[0] != CPU else tensor.__dlpack__()
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         raise UsageError(f"{name} cannot be read by DLPack ({error}); give a plain tensor without gradient.") from error
     get = ctypes.pythonapi.PyCapsule_GetPointer
@@ -61,7 +63,8 @@ def borrow(name: str, tensor: Any, dtype: Any, axes: int) -> Borrowed:
         raise UsageError(f"{name} must be {wanted.name} with {axes} axes; cast it or change its shape.")
     if found.strides and not _by_rows(shape, tuple(found.strides[:found.axes])):
         raise UsageError(f"{name} must be contiguous, row after row; call its contiguous() first.")
-    return Borrowed(int(found.data or 0) + found.offset, shape)  # the capsule goes, and with it its hold on the tensor
+    # The capsule goes, and with it its hold on the tensor.
+    return Borrowed(int(found.data or 0) + found.offset, shape, (found.device_type, found.device))
 
 
 def torch_of(tensor: Any) -> Any:

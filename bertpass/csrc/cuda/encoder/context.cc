@@ -63,6 +63,8 @@ Context::Context(const Model& model, const Limits& limits, void* memory, bool gr
       use_graphs_(graphs) {
   const OnDevice current(model.options().device);
   const Places places(model, limits, layout_);
+  if (reinterpret_cast<std::uintptr_t>(memory) % 256)
+    throw native::InputError("the working memory must begin on an address that 256 divides.");
   if (!memory) {
     own_ = device_memory(places.end);
     memory = own_.get();

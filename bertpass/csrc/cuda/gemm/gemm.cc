@@ -1,6 +1,7 @@
 #include "cuda/gemm/gemm.h"
 
-#include <algorithm>
+#include <cmath>
+#include <limits>
 
 namespace bertpass::cuda {
 namespace {
@@ -160,26 +161,33 @@ std::shared_ptr<const GemmPlan> Gemm::make(int number, int rows, const Scratch& 
   const void* in = shape.depth > scratch.columns ? scratch.wide : scratch.in;
   void* out = shape.columns > scratch.columns ? scratch.wide : scratch.out;
   const Event begin = event(cudaEventDefault), end = event(cudaEventDefault);
-  float best = 0;
+  const auto measure = [&](const lt::Algorithm& algorithm) {  // milliseconds of all layers' products
+    check(cudaEventRecord(begin.get(), stream), "cudaEventRecord");
+    for (const Product* product : all)
+      start(*product, *plan, algorithm, in, shape.residual ? scratch.residual : nullptr, out, workspace, stream);
+    check(cudaEventRecord(end.get(), stream), "cudaEventRecord");
+    check(cudaEventSynchronize(end.get()), "a matrix product");
+    float milliseconds = 0;
+    check(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "cudaEventElapsedTime");
+    return milliseconds;
+  };
+  float best = std::numeric_limits<float>::infinity();
   for (int i = 0; i < found; ++i) {
-    if (proposed[i].state != lt::kSuccess) continue;
-    float least = 0;
-    for (int round = 0; round <= kRounds; ++round) {  // the first one warms up
-      check(cudaEventRecord(begin.get(), stream), "cudaEventRecord");
-      for (const Product* product : all)
-        start(*product, *plan, proposed[i].algorithm, in, shape.residual ? scratch.residual : nullptr, out, workspace,
-              stream);
-      check(cudaEventRecord(end.get(), stream), "cudaEventRecord");
-      check(cudaEventSynchronize(end.get()), "a matrix product");
-      float milliseconds = 0;
-      check(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "cudaEventElapsedTime");
-      if (round == 1 || (round > 1 && milliseconds < least)) least = milliseconds;
-    }
-    if (best == 0 || least < best) {
-      best = least;
-      plan->algorithm = proposed[i].algorithm;
+    if (proposed[i].state != lt::kSuccess || proposed[i].workspace > kGemmWorkspace) continue;
+    const lt::Algorithm& algorithm = proposed[i].algorithm;
+    try {
+      measure(algorithm);  // warms up
+      for (int round = 0; round < kRounds; ++round) {
+        const float milliseconds = measure(algorithm);
+        if (milliseconds >= best) continue;
+        best = milliseconds;
+        plan->algorithm = algorithm;
+      }
+    } catch (const CudaError&) {  // this device refuses a proposal: the others are left
+      cudaGetLastError();
     }
   }
+  if (std::isinf(best)) throw CudaError("every algorithm that cuBLASLt proposes fails for a product of" + key + ".");
   algorithms_->add(key, plan->algorithm, best / static_cast<float>(all.size()));
   return plan;
 }
