@@ -5,6 +5,7 @@ No dependency on any framework: the thread count has to be known before MXNet is
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import math
 import os
@@ -94,6 +95,15 @@ def caches(folder: Path = Path("/sys/devices/system/cpu/cpu0/cache")) -> dict[st
 
 
 @functools.lru_cache(maxsize=1)
+def has_nvidia_driver() -> bool:
+    """Whether the driver's library is here, without which no CUDA program finds a GPU."""
+    try:
+        ctypes.CDLL("libcuda.so.1")
+    except OSError:
+        return False
+    return True
+
+
 def _cpuinfo() -> dict[str, str]:
     out: dict[str, str] = {}
     try:

@@ -46,7 +46,8 @@ class Worker:
                  memory: Sequence[int] = ()) -> None:
         self.variant, self.model, self.log = variant, model, log
         ours, theirs = socket.socketpair()
-        environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}}
+        environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+                       **variant.environment}
         root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
         with theirs, log.open("ab") as output, placed(cpus, memory):

@@ -290,8 +290,10 @@ class _Run:
             group.close()
 
 
-def measure(plan: Plan, model: str) -> Results:
+def measure(plan: Plan, model: str, others: Others | None = None) -> Results:
     """Measure every engine in every configuration, all in the same rounds.
+
+    ``others`` adds up the load of other processes, for a caller that measures more than this.
 
     Raises
     ------
@@ -309,7 +311,7 @@ def measure(plan: Plan, model: str) -> Results:
         raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
                          f"{model}.")
     results = Results(model, checkpoint.source or model, checkpoint.config, plan, {v.name: v for v in plan.variants})
-    batch, others = models.check_batch(checkpoint), Others()
+    batch, others = models.check_batch(checkpoint), others or Others()
     del checkpoint  # the workers have their own
     steps = len(plan.variants) * len(plan.configurations) + plan.rounds * len(plan.shapes)
     with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:

@@ -26,7 +26,7 @@ class Variant:
 
     ``precision`` is its class, within which it is compared ("float32", "bfloat16", "int8"); ``options`` go to the
     engine's ``from_checkpoint``; ``calibrated`` ones get batches of real text as well; ``ours`` is false for a peer;
-    ``slow_start`` marks what builds something for every shape.
+    ``slow_start`` marks what builds something for every shape; ``environment`` has variables of its process.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Variant:
     ours: bool = False
     calibrated: bool = False
     slow_start: bool = False
+    environment: dict[str, str] = field(default_factory=dict)
 
 
 def known() -> list[Variant]:

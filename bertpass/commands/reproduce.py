@@ -15,7 +15,7 @@ from rich.table import Table
 
 from bertpass import machine
 from bertpass.commands.run import guarded
-from bertpass.errors import BertpassError, UsageError
+from bertpass.errors import BertpassError, DeviceError, UsageError
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 
@@ -96,21 +96,30 @@ def _run(entries: Sequence[Entry], options: ReproduceOptions, settings: Settings
     """Every entry in turn; what one of several cannot do does not keep the others from running."""
     from bertpass.bench import ceiling, quiet, report
 
+    if len(entries) == 1 and not options.redraw:
+        entries[0].device()  # before anything is measured
     cpus = quiet.pick(settings.threads)
     about: dict[str, Any] = {}
     if not options.redraw:
         about = report.environment(settings.threads, cpus, ceiling.peaks(settings.threads))
-    failures = []
+    failures, lacking = [], []
     for entry in entries:
         try:
             entry.check()
             if not options.redraw:
+                entry.device()
                 _measure(entry, options, settings, cpus, about)
             _write(entry, Path(options.output))
         except BertpassError as error:
             if len(entries) == 1:
                 raise
+            if isinstance(error, DeviceError):
+                lacking.append(str(error))
+                log.info("left out: %s", error)
+                continue
             failures.append(f"{entry.name}: {error}")
+    if len(lacking) == len(entries):
+        raise DeviceError(" | ".join(lacking))
     if failures:
         raise BertpassError(f"{len(failures)} of {len(entries)} entries failed: {' | '.join(failures)}")
 

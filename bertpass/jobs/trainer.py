@@ -15,7 +15,7 @@ import numpy as np
 
 from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
-from bertpass.jobs.losses import loss_for
+from bertpass.jobs.losses import loss_for, terms
 from bertpass.jobs.optimizer import NativeBertAdam, norm
 from bertpass.jobs.packed_network import PackedNetwork, available, packed
 from bertpass.jobs.stopping import Stopping
@@ -218,7 +218,7 @@ class Trainer:
         """The share of one part of the rows in the mean loss of the batch."""
         parts = self.workers.size * len(self.contexts) * self.options.accumulate
         mine = rows_of(batch, slice(part, None, parts))
-        share = 1 / len(batch)
+        share = 1 / terms(self.net.head, batch)
         if not len(mine):  # fewer rows than parts: a gradient has to be there all the same, and is zero
             mine, share = rows_of(batch, slice(0, 1)), 0.0
         if self.packed is None:

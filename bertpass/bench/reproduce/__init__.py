@@ -13,7 +13,7 @@ from bertpass.errors import UsageError, unknown
 
 _ENTRIES = {
     name: f"bertpass.bench.reproduce.{name}"
-    for name in ("latency", "cost", "operators", "passes", "scores", "tvm", "scaling", "onnxruntime")
+    for name in ("latency", "cost", "operators", "passes", "gpu_passes", "scores", "tvm", "scaling", "onnxruntime")
 }
 
 

@@ -59,6 +59,8 @@ class Entry:
         What of the publication this machine cannot run, a phrase each; empty where it runs everything.
     packages
         Packages without which it cannot run: name -> the extra that installs it.
+    device
+        Raises DeviceError on a machine that can measure nothing of it.
     """
 
     name: str
@@ -70,6 +72,7 @@ class Entry:
     draw: Callable[[Path, Published, Kept, str], None]
     missing: Callable[[], list[str]]
     packages: Mapping[str, str] = field(default_factory=dict)
+    device: Callable[[], None] = lambda: None
 
     def check(self) -> None:
         """MissingDependencyError, which names the extra, for the first package that is not there."""

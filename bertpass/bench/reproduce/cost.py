@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import machine
+from bertpass.bench import prices
 from bertpass.bench.reproduce import grid, picture
 from bertpass.bench.reproduce.contract import NEEDS_GPU, Entry, Kept, Published, Row, Table, ratio
 from bertpass.bench.reproduce.latency import deployed, plain
@@ -42,8 +43,11 @@ def dollars(price: float, requests: int, rate: float) -> float:
 
 
 def _instances(published: Published, kept: Kept) -> list[Mapping[str, Any]]:
+    """The published ones with their prices, then those of --price."""
+    listed = prices.read().machines
     own = kept.get("request", {}).get("prices", [])
-    return [*published["instances"], *own]
+    return [*({**one, "dollars_per_hour": listed[one["name"]].dollars_per_hour, "vcpus": listed[one["name"]].vcpus}
+              for one in published["instances"]), *own]
 
 
 def tables(published: Published, kept: Kept) -> list[Table]:
@@ -68,7 +72,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
     speed = [{"engine": grid.label(name), "rate": rate, "requests": f"{requests / rate / HOUR:.1f} h"} for name, rate in
              rates.items()]
     implied = [{"engine": f"published: {i['name']}", "rate": requests * i["dollars_per_hour"] / HOUR / i["dollars"],
-                "requests": f"{i['dollars'] / i['dollars_per_hour']:.1f} h"} for i in published["instances"]
+                "requests": f"{i['dollars'] / i['dollars_per_hour']:.1f} h"} for i in _instances(published, kept)
                if "dollars" in i]
     return [main, Table("Throughput behind it", {
         "engine": "engine", "rate": "sequences a second", "requests": f"time for {requests:,}"}, [*speed, *implied],
@@ -94,4 +98,4 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 ENTRY = Entry(
     "cost", "Dollars for a million requests", "MXNet on this CPU at batch 128; --price adds instances", 4, measure,
-    tables, draw, lambda: [f"g4dn.xlarge in FP16 ({NEEDS_GPU})", "the CPU instances themselves"])
+    tables, draw, lambda: [f"g4dn.xlarge in FP16 ({NEEDS_GPU})", "the CPU instances themselves"], {"yaml": "plan"})

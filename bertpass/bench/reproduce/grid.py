@@ -112,6 +112,13 @@ def left_out(part: Mapping[str, Any], shape: str) -> str:
 
 
 def failures(kept: Mapping[str, Any]) -> list[str]:
-    """A sentence for each engine of all grids that could not run or was wrong."""
-    return [f"{name}: {engine['failure']}" for part in kept.values() if isinstance(part, Mapping)
-            for name, engine in part.get("engines", {}).items() if engine["failure"]]
+    """A sentence for each engine of all grids, and of bertpass.bench.scaling, that could not run or was wrong."""
+    found = []
+    for part in (part for part in kept.values() if isinstance(part, Mapping)):
+        if "failures" in part:
+            found += [f"{one['engine']} as {one['instances']} x {one['cores']}: {one['failure']}"
+                      for one in part["failures"]]
+        else:
+            found += [f"{name}: {engine['failure']}" for name, engine in part.get("engines", {}).items()
+                      if engine["failure"]]
+    return found

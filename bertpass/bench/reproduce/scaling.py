@@ -2,47 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import tempfile
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-
-from bertpass.bench import models, workloads
-from bertpass.bench.process import Worker
+from bertpass import machine, placement
+from bertpass.bench import scaling
 from bertpass.bench.reproduce import grid, picture
 from bertpass.bench.reproduce.contract import Entry, Kept, Published, Row, Table, ratio
 from bertpass.bench.reproduce.latency import plain
 from bertpass.bench.reproduce.session import Session
-from bertpass.bench.timing import PAUSE
 from bertpass.bench.variants import Variant
-from bertpass.bench.workloads import Workload
 from bertpass.errors import DeviceError
-from bertpass.model.config import EncoderConfig
-from bertpass.progress import Bar, log
 
-ROUNDS, QUICK_ROUNDS = 7, 3
+ROUNDS, QUICK_ROUNDS = 9, 3
 LENGTHS = (32, 128, 384)  # of one row, on a part of the processors and on all
-
-
-@dataclass(frozen=True)
-class Layout:
-    """``instances`` processes of ``threads`` threads, each on processors of its own with a part of the batch."""
-
-    instances: int
-    threads: int
-
-    @property
-    def name(self) -> str:
-        return f"{self.instances} x {self.threads}"
-
-
-def layouts(processors: int, batch: int) -> list[Layout]:
-    """Every way to part processors and batch evenly, the single instance first."""
-    return [Layout(n, processors // n) for n in range(1, processors + 1) if processors % n == 0 and batch % n == 0]
 
 
 def engines() -> list[Variant]:
@@ -50,137 +24,87 @@ def engines() -> list[Variant]:
     return [plain(), Variant("native-float32", "native", "float32", {"dtype": "float32"}, ours=True)]
 
 
-@contextlib.contextmanager
-def _started(variant: Variant, model: str, layout: Layout, cpus: Sequence[int], folder: Path) -> Iterator[list[Worker]]:
-    """The layout's processes, each on its own processors."""
-    workers: list[Worker] = []
-    try:
-        for number in range(layout.instances):
-            own = cpus[number * layout.threads:(number + 1) * layout.threads]
-            workers.append(Worker(variant, model, threads=layout.threads, cpus=own,
-                                  log=folder / f"{variant.name}-{layout.name}-{number}.log"))
-        yield workers
-    finally:
-        for worker in workers:
-            worker.close()
-
-
-def together(workers: Sequence[Worker], key: str) -> list[float]:
-    """Seconds of one call of each worker, all started at once."""
-    with ThreadPoolExecutor(len(workers)) as pool:
-        return list(pool.map(lambda worker: float(worker.ask("time", key, 1)[0]), workers))
-
-
 def measure(session: Session) -> None:
-    settings, published, cpus = session.settings, session.published, list(session.cpus)
-    if len(cpus) < 2:
+    settings, published = session.settings, session.published
+    if len(session.cpus) < 2:
         raise DeviceError("scaling: it takes two processors at least; give this process more, or raise --threads.")
-    config = models.token_states(settings.bert_model).config
-    rounds = QUICK_ROUNDS if settings.quick else ROUNDS
-    ways = layouts(len(cpus), published["batch"])
-    wanted = [v for v in engines() if v.name not in session.part("batches")]
-    with Bar("scaling", len(wanted) * rounds, "rounds") as bar, tempfile.TemporaryDirectory() as folder:
-        for variant in wanted:
-            with contextlib.ExitStack() as stack:
-                running = {}
-                for way in ways:
-                    log.info("scaling: loading %s as %s", variant.name, way.name)
-                    running[way] = stack.enter_context(
-                        _started(variant, settings.bert_model, way, cpus, Path(folder)))
-                _agree(variant, [w for workers in running.values() for w in workers], settings.bert_model)
-                _measure(session, variant, running, config, rounds, bar)
-                session.keep()
-
-
-def _agree(variant: Variant, workers: Sequence[Worker], model: str) -> None:
-    """All instances compute the same: the sums of a row do not depend on the threads by more than rounding."""
-    batch = models.check_batch(models.token_states(model))
-    states = [worker.ask("check", batch) for worker in workers]
-    worst = max(float(np.linalg.norm(s - states[0]) / np.linalg.norm(states[0])) for s in states)
-    if not worst <= 1e-4:
-        raise DeviceError(f"{variant.name}: instances differ by {worst:.1e}; run the tests before you measure.")
-
-
-def _full(batch: int, length: int) -> Workload:
-    return workloads.of_family(f"{batch}x{length}")[0]
-
-
-def _measure(session: Session, variant: Variant, running: dict[Layout, list[Worker]], config: EncoderConfig,
-             rounds: int, bar: Bar) -> None:
-    """Interleaved: the batch on each layout in turn, then one row of each length on one instance of each."""
-    batch, length = session.published["batch"], session.published["length"]
-    for way, workers in running.items():
-        for worker in workers:
-            worker.ask("prepare", "batch", _full(batch // way.instances, length).batches(config))
-        for n in LENGTHS:
-            workers[0].ask("prepare", f"1x{n}", _full(1, n).batches(config))
-    split: dict[str, list[list[float]]] = {way.name: [] for way in running}
-    single: dict[str, dict[str, list[float]]] = {way.name: {f"1x{n}": [] for n in LENGTHS} for way in running}
-    for _ in range(rounds):
-        for way, workers in running.items():
-            together(workers, "batch")  # its caches are another layout's
-            split[way.name].append(together(workers, "batch"))
-            session.others.pause(PAUSE)
-            for n in LENGTHS:
-                single[way.name][f"1x{n}"].append(workers[0].ask("time", f"1x{n}", 2)[1])
-                session.others.pause(PAUSE)
-        bar.advance(1, variant.name)
-    session.part("batches")[variant.name] = {
-        way.name: {"instances": way.instances, "threads": way.threads, "rounds": rounds,
-                   "latency_ms": 1e3 * _median([max(turn) for turn in split[way.name]]),
-                   "throughput": _median([sum(batch / way.instances / s for s in turn) for turn in split[way.name]])}
-        for way in running}
-    session.part("rows")[variant.name] = {
-        way.name: {"threads": way.threads,
-                   "ms": {shape: 1e3 * _median(found) for shape, found in single[way.name].items()}}
-        for way in running}
-
-
-def _median(values: Sequence[float]) -> float:
-    return round(float(np.median(values)), 6)
+    if session.part("scaling"):
+        return
+    shapes = [(published["batch"], published["length"]), *((1, n) for n in LENGTHS)]
+    topology = placement.read(allowed=session.cpus, quota=machine.cgroup_quota())
+    plan = scaling.Plan(engines(), scaling.configurations(topology), shapes,
+                        QUICK_ROUNDS if settings.quick else ROUNDS, session.left() / len(shapes), topology)
+    session.part("scaling").update(scaling.measure(plan, settings.bert_model, session.others).to_dict())
+    session.keep()
 
 
 def tables(published: Published, kept: Kept) -> list[Table]:
     rows: list[Row] = []
-    for engine, found in kept.get("batches", {}).items():
+    for engine, found in _split(published, kept).items():
         first = next(iter(found.values()))
-        for name, way in found.items():
-            rows.append({"engine": grid.label(engine), "layout": name, "each": published["batch"] // way["instances"],
-                         "latency": way["latency_ms"], "latency ratio": first["latency_ms"] / way["latency_ms"],
-                         "throughput": way["throughput"], "ratio": way["throughput"] / first["throughput"]})
+        for name, cell in found.items():
+            rows.append({"engine": grid.label(engine), "layout": name, "each": cell["rows"],
+                         "latency": cell["median_ms"], "latency ratio": first["median_ms"] / cell["median_ms"],
+                         "throughput": cell["sequences_per_second"],
+                         "ratio": cell["sequences_per_second"] / first["sequences_per_second"]})
     split = Table(f"A batch of ({published['batch']}, {published['length']}) split among instances", {
-        "engine": "engine", "layout": "instances x threads", "each": "rows each",
+        "engine": "engine", "layout": "instances x cores", "each": "rows each",
         "latency": "latency of the slowest, ms", "latency ratio": "times as fast as one instance",
         "throughput": "rows a second, summed", "ratio": "throughput over one instance"}, rows,
-        "Each instance is a process pinned to processors of its own; all start at once. Medians of interleaved rounds.")
+        "Each instance is a process pinned to cores of its own, a thread a core; all work at once. Medians of "
+        "interleaved rounds.")
     alone: list[Row] = []
-    for engine, ways in kept.get("rows", {}).items():
-        least = min(ways.values(), key=lambda way: way["threads"])
-        for way in ways.values():
-            alone.append({"engine": grid.label(engine), "threads": way["threads"], **way["ms"],
-                          **{f"{shape} ratio": ratio(least["ms"][shape], ms) for shape, ms in way["ms"].items()}})
+    for engine, ways in _alone(kept).items():
+        least = min(ways.items())[1]
+        for cores, ms in sorted(ways.items()):
+            alone.append({"engine": grid.label(engine), "cores": cores, **ms,
+                          **{f"{shape} ratio": ratio(least.get(shape), value) for shape, value in ms.items()}})
     shapes = [f"1x{n}" for n in LENGTHS]
     small = Table("What more processors bring to one row", {
-        "engine": "engine", "threads": "threads", **{s: f"(1, {s[2:]}), ms" for s in shapes},
+        "engine": "engine", "cores": "cores", **{s: f"(1, {s[2:]}), ms" for s in shapes},
         **{f"{s} ratio": f"(1, {s[2:]}) times as fast" for s in shapes}}, alone)
     return [split, small, _findings(published, kept)]
 
 
+def _cells(kept: Kept) -> list[Mapping[str, Any]]:
+    found: list[Mapping[str, Any]] = kept.get("scaling", {}).get("cells", [])
+    return found
+
+
+def _split(published: Published, kept: Kept) -> dict[str, dict[str, Mapping[str, Any]]]:
+    """Engine -> "instances x cores" -> the cell that answers the published batch in equal parts; the single instance
+    on all cores first."""
+    cells = [c for c in _cells(kept) if c["length"] == published["length"]
+             and c["rows"] * c["instances"] == published["batch"]]
+    most = max((c["instances"] * c["cores"] for c in cells), default=0)
+    found: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for cell in sorted(cells, key=lambda c: int(c["instances"])):
+        if cell["instances"] * cell["cores"] == most:
+            found.setdefault(cell["engine"], {})[f"{cell['instances']} x {cell['cores']}"] = cell
+    return found
+
+
+def _alone(kept: Kept) -> dict[str, dict[int, dict[str, float]]]:
+    """Engine -> cores of one instance -> shape of one row -> milliseconds."""
+    found: dict[str, dict[int, dict[str, float]]] = {}
+    for cell in _cells(kept):
+        if cell["instances"] == 1 and cell["rows"] == 1:
+            ways = found.setdefault(cell["engine"], {})
+            ways.setdefault(cell["cores"], {})[f"1x{cell['length']}"] = cell["median_ms"]
+    return found
+
+
 def _findings(published: Published, kept: Kept) -> Table:
     """The publication's sentences, and what can be said of each here."""
+    best = {engine: min(ways, key=lambda name: ways[name]["median_ms"])
+            for engine, ways in _split(published, kept).items()}
+    lowest = "; ".join(f"lowest latency of {grid.label(engine)}: {name} (instances x cores)"
+                       for engine, name in best.items())
     here = {"sockets": "one socket here: nothing to compare", "measure": "the tables above are measured so",
-            "split": _best_layout(kept), "growth": "“throughput over one instance” in the first table",
-            "small": "the second table"}
+            "split": lowest, "growth": "“throughput over one instance” in the first table", "small": "the second table"}
     return Table("Published findings", {"published": "published (48 cores)", "here": "here"},
                  [{"published": found["said"], "here": here[found["about"]]} for found in published["findings"]],
                  "The publication draws its figures; these sentences are what it concludes.")
-
-
-def _best_layout(kept: Kept) -> str:
-    best = {engine: min(ways, key=lambda name: ways[name]["latency_ms"])
-            for engine, ways in kept.get("batches", {}).items()}
-    return "; ".join(f"lowest latency of {grid.label(engine)}: {name} (instances x threads)"
-                     for engine, name in best.items())
 
 
 def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
@@ -188,10 +112,10 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
         f"({published['batch']}, {published['length']}): rows a second, summed": {},
         "the same: latency of the slowest instance, ms": {}}
     throughput, latency = panels.values()
-    for engine, ways in kept.get("batches", {}).items():
-        for panel, key in ((throughput, "throughput"), (latency, "latency_ms")):
-            panel[grid.label(engine)] = {f"{name} (instances x threads)": way[key] for name, way in ways.items()}
-    picture.bars(path, subtitle, "One instance against several, each on its own processors", "", panels)
+    for engine, ways in _split(published, kept).items():
+        for panel, key in ((throughput, "sequences_per_second"), (latency, "median_ms")):
+            panel[grid.label(engine)] = {f"{name} (instances x cores)": cell[key] for name, cell in ways.items()}
+    picture.bars(path, subtitle, "One instance against several, each on its own cores", "", panels)
 
 
 ENTRY = Entry(

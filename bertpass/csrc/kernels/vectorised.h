@@ -122,14 +122,15 @@ Finish finish_of(Activation activation) {
   return finish<Activation::none, Out>;
 }
 
-// What a product is made of: `group` elements of the depth, side by side, make one step of all sums. set_rest takes the
-// last elements where the depth is not whole groups; what follows them may be no number.
+// What a product is made of: `group` elements of the depth, side by side, make one step of all sums. Where rows are not
+// padded to whole groups set_rest takes the last elements; what follows them may be no number.
 struct Floats {
   using Left = float;
   using Right = float;
   using Sum = float;
   using Register = V;
   static constexpr Index group = 1;
+  static constexpr bool padded = true;
   static V zero() { return Vector::zero(); }
   static V load(const float* panel) { return Vector::load(panel); }
   static V set(const float* a) { return Vector::set(*a); }
@@ -143,6 +144,7 @@ struct Halves {
   using Sum = float;
   using Register = V;
   static constexpr Index group = 2;
+  static constexpr bool padded = false;
   static V zero() { return Vector::zero(); }
   static Vector::Pairs load(const bf16* panel) { return Vector::load_pairs(panel); }
   static Vector::Pairs set(const bf16* a) {
@@ -155,12 +157,13 @@ struct Halves {
   static void store(float* p, V sum) { Vector::store(p, sum); }
 };
 
-struct Bytes {  // rows of bytes are padded to whole groups, with any bytes: those of the panels are zeros there
+struct Bytes {  // rows are padded with any bytes: those of the panels are zeros there
   using Left = std::uint8_t;
   using Right = std::int8_t;
   using Sum = std::int32_t;
   using Register = Vector::I;
   static constexpr Index group = 4;
+  static constexpr bool padded = true;
   static Vector::I zero() { return Vector::whole_zero(); }
   static Vector::Weights load(const std::int8_t* panel) { return Vector::load_weights(panel); }
   static Vector::Quads set(const std::uint8_t* a) {
@@ -168,7 +171,6 @@ struct Bytes {  // rows of bytes are padded to whole groups, with any bytes: tho
     std::memcpy(&quad, a, sizeof quad);
     return Vector::set_quad(quad);
   }
-  static Vector::Quads set_rest(const std::uint8_t* a) { return set(a); }
   static Vector::I dot(Vector::I sum, Vector::Quads x, Vector::Weights b) { return Vector::dot(sum, x, b); }
   static void store(std::int32_t* p, Vector::I sum) { Vector::store_whole(p, sum); }
 };
@@ -181,7 +183,8 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < kVectors; ++c) sum[r][c] = P::zero();
-  const auto step = [&](Index k, auto set) {
+  // inlined also where it stands twice: a call would move all sums to memory and back
+  const auto step = [&](Index k, auto set) __attribute__((always_inline)) {
     const auto b0 = P::load(panel), b1 = P::load(panel + P::group * W);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
@@ -191,10 +194,10 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
     }
     panel += P::group * kPanel;
   };
-  Index k = 0;
-  for (; k + P::group <= depth; k += P::group) step(k, [](const typename P::Left* p) { return P::set(p); });
-  if constexpr (P::group > 1)
-    if (k < depth) step(k, [](const typename P::Left* p) { return P::set_rest(p); });
+  const Index whole = P::padded ? depth : depth / P::group * P::group;
+  for (Index k = 0; k < whole; k += P::group) step(k, [](const typename P::Left* p) { return P::set(p); });
+  if constexpr (!P::padded)
+    if (whole < depth) step(whole, [](const typename P::Left* p) { return P::set_rest(p); });
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < kVectors; ++c) P::store(sums + r * sums_stride + c * W, sum[r][c]);
