@@ -114,7 +114,7 @@ BERTPASS_CUDA_API void bertpass_cuda_context_free(bertpass_cuda_context* context
  *   outputs     float32 memory on the device; every element is written, past a row's end states are zero
  *   stream      a cudaStream_t of the model's device; NULL is the default stream
  * Host inputs are copied before it returns. Ids on the device are not checked: one outside of the vocabulary is taken as
- * the nearest inside. The first batch of a size measures, captures its graph and waits for that. */
+ * the nearest inside. The first batch of a size measures, waits for that, and captures its graph. */
 BERTPASS_CUDA_API bertpass_cuda_status bertpass_cuda_forward(bertpass_cuda_context* context, const int32_t* ids,
                                                              const int32_t* types, const int32_t* lengths, int32_t rows,
                                                              int32_t length, int32_t on_device, float* const* outputs,

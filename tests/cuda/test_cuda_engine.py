@@ -1,6 +1,7 @@
 """engine="cuda", on its twin unless conftest.py says otherwise: models against NumPy in float64, threads, errors.
 
-Relative L2 errors measured on these tiny models: float32 4e-7, float16 2e-3, bfloat16 1.2e-2.
+Largest relative L2 errors measured on these tiny models, on the twin: float32 8e-7, float16 1.4e-3, bfloat16 1.3e-2;
+of token states 5e-7, 1.2e-3 and 1e-2.
 """
 
 import json
@@ -83,7 +84,7 @@ def test_a_row_is_the_same_in_any_batch(on_gpu):
         assert np.abs(alone - together[row]).max() <= (0.02 if on_gpu else 0)
 
 
-def test_many_threads():
+def test_many_threads(on_gpu):
     checkpoint = tiny()
     engine = CudaEngine(checkpoint, dtype="float16")
     batches = [reference.batch(checkpoint.config, [seed + 1, 7], seed=seed) for seed in range(4)]
@@ -93,7 +94,7 @@ def test_many_threads():
     def work(number):
         for turn in range(3):
             at = (number + turn) % len(batches)
-            if not (engine.forward(*batches[at])[0] == wanted[at]).all():
+            if np.abs(engine.forward(*batches[at])[0] - wanted[at]).max() > (0.02 if on_gpu else 0):
                 wrong.append(at)
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
@@ -134,6 +135,7 @@ def test_without_measuring_nothing_is_written():
 
 
 def test_through_load(tmp_path):
+    pytest.importorskip("bertpass._native", reason="the native engine is not built: python setup.py build_ext --inplace")
     huggingface.write_folder(tmp_path / "tiny", tiny("bert", "none"))
     native = bertpass.load(str(tmp_path / "tiny"), engine="native", dtype="float32", threads=1)
     cuda = bertpass.load(str(tmp_path / "tiny"), engine="cuda", dtype="float32")
@@ -150,11 +152,11 @@ def test_tensors_by_dlpack(on_gpu):
     device = "cuda" if on_gpu else "cpu"
     on_device = [torch.from_numpy(array).to(device) for array in (ids, types)]
     found = engine.forward_device(on_device[0], lengths, on_device[1])
-    assert all((f.cpu().numpy() == w).all() for f, w in zip(found, wanted, strict=True))
+    assert all(np.allclose(f.cpu().numpy(), w, atol=1e-5) for f, w in zip(found, wanted, strict=True))
     outputs = [torch.full(w.shape, float("nan"), device=device) for w in wanted]
     assert engine.forward_device(on_device[0], lengths, None, outputs)[0] is outputs[0]
     without = engine.forward(ids, np.zeros_like(types), lengths)
-    assert all((o.cpu().numpy() == w).all() for o, w in zip(outputs, without, strict=True))
+    assert all(np.allclose(o.cpu().numpy(), w, atol=1e-5) for o, w in zip(outputs, without, strict=True))
 
 
 def test_tensors_of_numpy(on_gpu):

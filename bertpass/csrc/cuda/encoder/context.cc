@@ -119,12 +119,7 @@ Bucket Context::stage(const Inputs& inputs, cudaStream_t stream) {
           reinterpret_cast<const Tile*>(memory_ + layout_.tiles)};
 }
 
-cudaGraphExec_t Context::graph_of(const Bucket& bucket) {
-  for (Graph& graph : graphs_)
-    if (graph.rows == bucket.rows && graph.tiles == bucket.tiles) {
-      graph.used = calls_;
-      return graph.exec.get();
-    }
+void Context::capture(const Bucket& bucket) {
   cudaGraph_t captured = nullptr;
   check(cudaStreamBeginCapture(stream_.get(), cudaStreamCaptureModeThreadLocal), "cudaStreamBeginCapture");
   try {
@@ -142,19 +137,23 @@ cudaGraphExec_t Context::graph_of(const Bucket& bucket) {
   if (graphs_.size() == kGraphs) {
     const auto oldest = std::min_element(graphs_.begin(), graphs_.end(),
                                          [](const Graph& a, const Graph& b) { return a.used < b.used; });
-    check(cudaEventSynchronize(done_.get()), "an earlier forward");  // it may still run
+    if (started_) check(cudaEventSynchronize(done_.get()), "an earlier forward");  // it may still run
     graphs_.erase(oldest);
   }
   graphs_.push_back({bucket.rows, bucket.tiles, calls_, GraphExec(exec)});
-  return exec;
 }
 
 void Context::encode(const Bucket& bucket, cudaStream_t stream) {
   if (started_) check(cudaStreamWaitEvent(stream_.get(), done_.get(), 0), "cudaStreamWaitEvent");
   const Activations& a = activations_;
   model_.gemm().prepare(bucket.rows, {a.states, a.sums, a.mixed, a.wide, model_.widths().units}, a.workspace, stream_.get());
-  if (!use_graphs_) return model_.encode(bucket, activations_, stream);
-  check(cudaGraphLaunch(graph_of(bucket), stream), "cudaGraphLaunch");
+  for (Graph& graph : graphs_)
+    if (graph.rows == bucket.rows && graph.tiles == bucket.tiles) {
+      graph.used = calls_;
+      return check(cudaGraphLaunch(graph.exec.get(), stream), "cudaGraphLaunch");
+    }
+  model_.encode(bucket, activations_, stream);  // loads kernels as well, which must not happen in a capture
+  if (use_graphs_) capture(bucket);
 }
 
 void Context::forward(const Inputs& given, float* const* outputs, cudaStream_t stream) {

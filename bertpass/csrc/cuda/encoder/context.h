@@ -22,7 +22,7 @@ class Context {
   Context& operator=(const Context&) = delete;
 
   // Starts everything on the stream and returns. outputs: device memory, see Model::head. Waits only for the copy of the
-  // inputs of four calls before; the first call of a bucket may measure and captures its graph, and waits for that.
+  // inputs of four calls before; the first call of a bucket may measure, which it waits for, and captures its graph.
   // Throws native::InputError before anything is started, where lengths, ids or types that the host sees do not fit.
   void forward(const Inputs& inputs, float* const* outputs, cudaStream_t stream);
 
@@ -47,7 +47,7 @@ class Context {
   void check_inputs(const Inputs& inputs) const;
   Bucket stage(const Inputs& inputs, cudaStream_t stream);
   void encode(const Bucket& bucket, cudaStream_t stream);
-  cudaGraphExec_t graph_of(const Bucket& bucket);
+  void capture(const Bucket& bucket);
 
   const Model& model_;
   Limits limits_;
