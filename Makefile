@@ -11,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build demo demo-serve test sanitize lint bench bench-passes bench-kernels reproduce clean
+.PHONY: help setup build cuda demo demo-serve test sanitize lint bench bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -47,6 +47,9 @@ bertpass_lib.so: $(VENV)/base.stamp $(SOURCES)
 setup: $(VENV)/base.stamp bertpass_lib.so ## install everything into .venv and build the library
 
 build: bertpass_lib.so ## build the library alone
+
+cuda: ## build the CUDA engine, bertpass/libbertpass_cuda.so (needs nvcc: pip install '.[cuda]' brings it)
+	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/build_cuda.py
 
 demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (under 6 minutes on 2 cores)
 	@$(BIN)/python scripts/demo.py

@@ -77,6 +77,8 @@ def test_imports_go_down(name):
 # and those before it in the first of these lists that names it.
 NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"],
           ["kernels", "ops", "training", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
+# Of the CUDA engine, in csrc/cuda; of the CPU engine it includes the checks of inputs and the names of a configuration.
+CUDA = ["twin", "device", "kernels", "gemm", "layer", "encoder", "capi"]
 
 
 @pytest.mark.parametrize("folder", sorted({folder for tower in NATIVE for folder in tower}))
@@ -90,9 +92,23 @@ def test_includes_go_down(folder):
             assert included.split("/")[0] in allowed, f"{folder}/{file.name} includes {included}"
 
 
+@pytest.mark.parametrize("folder", CUDA)
+def test_cuda_includes_go_down(folder):
+    allowed = {f"cuda/{name}" for name in CUDA[:CUDA.index(folder) + 1]} | {"encoder/inputs.h", "model/config.h",
+                                                                            "model/names.h"}
+    if folder == "twin":  # stands in for what lies below the kernels, cuBLASLt among it
+        allowed |= {"cuda/device", "cuda/gemm"}
+    files = list((PACKAGE / "csrc" / "cuda" / folder).iterdir())
+    assert files
+    for file in files:
+        for included in re.findall(r'^#include "([^"]+)"', file.read_text(encoding="utf-8"), re.M):
+            assert included in allowed or included.rpartition("/")[0] in allowed, f"{file.name} includes {included}"
+
+
 def test_every_native_folder_has_a_level():
     folders = {f.name for f in (PACKAGE / "csrc").iterdir()}
-    assert folders == {"python", *(folder for tower in NATIVE for folder in tower)}
+    assert folders == {"python", "cuda", *(folder for tower in NATIVE for folder in tower)}
+    assert {f.name for f in (PACKAGE / "csrc" / "cuda").iterdir()} == set(CUDA)
 
 
 def test_the_test_sees_imports_inside_functions():
@@ -103,7 +119,7 @@ def test_the_test_sees_imports_inside_functions():
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
             "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
-            "bertpass/bench/__main__.py", "benchmarks/kernels.py"]
+            "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py"]
 
 
 def run(code: str) -> str:

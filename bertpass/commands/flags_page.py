@@ -21,6 +21,7 @@ from bertpass.commands.demo import DemoOptions
 from bertpass.commands.demo_serve import DemoServeOptions
 from bertpass.commands.env import EnvOptions
 from bertpass.commands.export import ExportOptions
+from bertpass.commands.gpu_check import GpuCheckOptions
 from bertpass.commands.launch import LaunchOptions
 from bertpass.commands.load import LoadOptions
 from bertpass.commands.main import PackOptions
@@ -45,8 +46,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("bertpass pack", PackOptions), ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions),
-            ("bertpass batch", BatchOptions), ("bertpass demo-serve", DemoServeOptions),
+            ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions), ("bertpass export", ExportOptions),
+            ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions), ("bertpass demo-serve", DemoServeOptions),
             ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
@@ -57,12 +58,17 @@ VARIABLES = (
     ("MXNET_HOME", "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)"),
     ("BERTPASS_ISA", "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx; by default "
      "the fastest that the processor has (`bertpass env` shows it)"),
+    ("BERTPASS_CUDA", "library of the CUDA engine (default: the package's own libbertpass_cuda.so)"),
+    ("BERTPASS_CUBLASLT", "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)"),
+    ("BERTPASS_CUDA_MEASUREMENTS", "file of the CUDA engine's measured algorithms (default "
+     "~/.cache/bertpass/cuda-algorithms.json)"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
     (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "
      "the file of --config, and the command line over them"),
     ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),
     ("BERTPASS_TRACEBACK", "1 shows the traceback of our own errors as well"),
+    ("NVCC, CUDA_HOME", "the CUDA compiler that scripts/build_cuda.py takes"),
     ("CXX, CXXFLAGS, LDFLAGS", "at installation: the C++ compiler and further flags"),
 )
 

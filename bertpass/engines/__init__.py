@@ -13,6 +13,7 @@ from bertpass.model.checkpoint import load_checkpoint
 
 #: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
 ENGINES = {
+    "cuda": "bertpass.engines.cuda",
     "mxnet": "bertpass.engines.mxnet_engine",
     "native": "bertpass.engines.native",
     "onnxruntime": "bertpass.engines.onnxruntime_engine",
@@ -34,8 +35,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
         Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
     engine
-        What computes: "mxnet"; "native", our own engine for CPUs, which needs no MXNet; "onnxruntime", "openvino",
-        "torch" or "tvm" on the CPU, each an extra of that name.
+        What computes: "mxnet"; "native", our own engine for CPUs, and "cuda", our own for NVIDIA GPUs, which need no
+        MXNet; "onnxruntime", "openvino", "torch" or "tvm" on the CPU, each an extra of that name.
     vocab, num_heads, allow_pickle
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options
@@ -44,7 +45,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         ``dtype`` ("auto", "float32", "bfloat16", "int8", "float16"), ``keep`` (what has another precision, as in
         ``{"0": "bfloat16", "5.down": "float32"}``), ``max_error`` (that "auto" allows), ``threads``
         (default: as :func:`bertpass.machine.threads` counts them), see
-        :class:`bertpass.engines.native.NativeEngine`. The others: see their classes.
+        :class:`bertpass.engines.native.NativeEngine`. cuda: ``dtype`` ("float16", "bfloat16", "float32"), ``device``
+        (number of the GPU), see :class:`bertpass.engines.cuda.CudaEngine`. The others: see their classes.
 
     Raises
     ------

@@ -63,13 +63,13 @@ class TorchEngine(Engine):
                                          "a compiler in CXX.")
         torch.set_num_threads(threads)
         self._torch, self._lock = torch, threading.Lock()
-        network = _network(torch, checkpoint, getattr(torch, dtype))
+        run: Any = network(torch, checkpoint, getattr(torch, dtype))
         if mode == "compile":
             torch._dynamo.config.recompile_limit = SHAPES
-            network = torch.compile(network, dynamic=False, options={"freezing": True})
+            run = torch.compile(run, dynamic=False, options={"freezing": True})
         elif mode == "script":
-            network = _both(torch, network)
-        self._run: Any = network
+            run = _both(torch, run)
+        self._run: Any = run
         self._about = {"engine": self.name, "torch": torch.__version__, "device": "cpu", "dtype": dtype,
                        "threads": threads, "mode": mode}
 
@@ -97,7 +97,7 @@ def save(path: Path, checkpoint: Checkpoint) -> list[Path]:
         torch is not installed.
     """
     torch = require("torch", EXTRA)
-    torch.jit.save(_traced(torch, _network(torch, checkpoint, torch.float32), padded=True), str(path))
+    torch.jit.save(_traced(torch, network(torch, checkpoint, torch.float32), padded=True), str(path))
     return [path]
 
 
@@ -122,7 +122,7 @@ def _traced(torch: Any, network: Any, padded: bool) -> Any:
         return torch.jit.trace(Fixed().eval(), (ids, 0 * ids, torch.tensor([3, 2])), check_trace=False)
 
 
-def _network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
+def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
     """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators.
 
     ModelError where parameters are missing or misshapen.
@@ -158,7 +158,7 @@ def _network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
                                 config.layer_norm_eps)
 
         def forward(self, ids: Any, types: Any, lengths: Any, padded: bool) -> list[Any]:
-            inside = torch.arange(ids.shape[1]) < lengths[:, None]
+            inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
             states = self.encode(ids, types, inside[:, None, None] if padded else None)
             if padded:
                 states = states * inside[:, :, None]

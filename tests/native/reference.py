@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import erf
 
-from bertpass import _native
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
 from bertpass.model.record import Checkpoint
@@ -94,6 +93,8 @@ def to_signed_bytes(weight):
 
 def instruction_sets() -> list[str]:
     """Those of this processor, and the emulation of AMX where it can run."""
+    from bertpass import _native  # here, because the rest needs no native code
+
     found = _native.instruction_sets()
     return [*found, "amx_emulated"] if "avx2" in found else found
 

@@ -1,0 +1,182 @@
+"""The command line scripts/gpu_check.py: build, check and measure the CUDA engine on this machine's GPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bertpass import __version__, machine
+from bertpass.commands.run import guarded
+from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, UsageError
+from bertpass.model.config import named
+from bertpass.options import check_output_folder, flag, parse
+
+ROOT = Path(__file__).resolve().parents[2]
+RESULTS = "benchmarks/results"
+BOUND = {"float16": 1e-2, "bfloat16": 1e-2, "float32": 1e-4}
+RESERVE = 30.0  # seconds that are left for what comes after the last measurement
+
+
+@dataclass
+class GpuCheckOptions:
+    """Flags of scripts/gpu_check.py."""
+
+    model: str = flag("bert_12_768_12", "published size whose shape is taken; weights are random")
+    dtype: str = flag("float16", "of all engines", choices=("float16", "bfloat16", "float32"))
+    cases: list[str] = flag([], "batches, as in 8x128, '32x128 half', sst, squad (default: all of the table)")
+    compile_mode: str = flag("max-autotune", "of torch.compile, or none", choices=(
+        "max-autotune", "reduce-overhead", "default", "none"))
+    seconds: float = flag(0.5, "for each figure", least=0.01)
+    minutes: float = flag(8.0, "after which nothing new is begun", least=1)
+    no_build: bool = flag(False, "take the library that is there instead of building it for this GPU")
+    no_tests: bool = flag(False, "do not run the tests of tests/cuda on the GPU first")
+    output: str | None = flag(None, f"JSON file to write (default: {RESULTS}/gpu-DEVICE-DTYPE-DATE.json)")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code, 1 where a check failed."""
+    def job() -> int:
+        options = parse(GpuCheckOptions, argv, "Build, check and measure the CUDA engine on this machine's GPU.")
+        from bertpass.bench import gpu
+
+        config = named(options.model)
+        cases = [gpu.case_of(name) for name in options.cases or gpu.CASES]
+        for case in cases:
+            if case.length > config.max_length:
+                raise UsageError(f"--cases {case.name}: {options.model} has {config.max_length} positions.")
+        if options.output:
+            check_output_folder("output", Path(options.output).parent)
+        return check(options, cases, graphics_card())
+    return guarded(job)
+
+
+def graphics_card() -> dict[str, str]:
+    """Name, driver and compute capability of the first GPU; DeviceError where there is none."""
+    fields = ("name", "driver_version", "compute_cap", "memory.total")
+    try:
+        done = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
+                              capture_output=True, text=True, check=False, timeout=60)
+    except (OSError, subprocess.TimeoutExpired):
+        done = None
+    if done is None or done.returncode or not done.stdout.strip():
+        raise DeviceError("there is no NVIDIA GPU with a driver here (nvidia-smi finds none); run this on a machine "
+                          "with one. The engine's twins are tested without: python -m pytest tests/cuda.")
+    return dict(zip(fields, (value.strip() for value in done.stdout.splitlines()[0].split(",")), strict=True))
+
+
+def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], device: str = "cuda") -> int:
+    """All steps, with the table last; returns 1 where something is wrong."""
+    from bertpass.bench import gpu
+
+    start = time.monotonic()
+    deadline = start + 60 * options.minutes - RESERVE
+    result: dict[str, Any] = {
+        "what": "bertpass gpu_check", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "bertpass": __version__, "model": options.model, "dtype": options.dtype, "gpu": card,
+        "machine": machine.describe(), "command": "python scripts/gpu_check.py " + " ".join(sys.argv[1:])}
+    wrong = []
+    if not options.no_build:
+        result["build_seconds"] = build(card)
+    if not options.no_tests:
+        result["tests"] = tests()
+        if result["tests"]["exit_code"]:
+            wrong.append("tests of tests/cuda fail on this GPU: " + result["tests"]["summary"])
+    checkpoint = gpu.random_checkpoint(named(options.model))
+    bench = gpu.Bench(checkpoint, options.dtype, device)
+    small = device != "cuda"
+    result["versions"] = {"torch": bench.torch.__version__, **bench.ours.describe()}
+    ceiling = gpu.ceilings(bench.torch, device, options.dtype, *((256, 1) if small else ()))
+    result["ceilings"] = ceiling
+    say(f"ceilings: copy {ceiling['copy_tb_s']:.2f} TB/s, matrix product {ceiling['gemm_tflop_s']:.0f} TFLOP/s")
+    rows = result["rows"] = []
+    for case in cases:
+        cold = len(case.lengths) == 1  # its weights are read from memory in real use
+        errors = bench.errors(case)
+        bound = max(BOUND[options.dtype], 1.5 * errors["eager"])  # of random weights 16 bits may be further away
+        if not errors["ours"] <= bound:
+            wrong.append(f"{case.name}: error {errors['ours']:.1e} is more than {bound:.1e}")
+        times = {"ours": bench.time_ours(case, options.seconds, cold),
+                 "eager": bench.time_eager(case, options.seconds, cold)}
+        rows.append(gpu.row(checkpoint.config, case, times, errors, ceiling["gemm_tflop_s"]))
+        if cold:
+            rows[-1]["warm_ms"] = bench.time_ours(case, options.seconds)
+        say(f"{case.name}: ours {times['ours']['median']:.3f} ms, eager {times['eager']['median']:.3f} ms")
+    result["compiled"] = compiled(options, bench, cases, rows, deadline)
+    result["wrong"], result["seconds"] = wrong, time.monotonic() - start
+    path = output_of(options, card)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for sentence in wrong:
+        say(f"WRONG: {sentence}")
+    print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with cold "
+          f"weights\n{gpu.table(rows)}")
+    return 1 if wrong else 0
+
+
+def compiled(options: GpuCheckOptions, bench: Any, cases: Sequence[Any], rows: Sequence[dict[str, Any]],
+             deadline: float) -> str:
+    """Adds torch.compile's times to the rows, as far as the time goes; returns how far it went."""
+    if options.compile_mode == "none":
+        return "not asked for"
+    longest = 0.0
+    for case, one in zip(cases, rows, strict=True):
+        begun = time.monotonic()
+        if begun + longest > deadline:
+            return f"no time from {case.name} on"
+        try:
+            one["ms"]["compiled"] = bench.time_compiled(case, options.seconds, options.compile_mode,
+                                                        len(case.lengths) == 1)
+        except Exception as error:  # whatever the compiler of a peer raises, our own figures are kept
+            return f"{case.name}: {type(error).__name__}: {str(error)[:300]}"
+        longest = max(longest, time.monotonic() - begun)
+        say(f"{case.name}: compiled {one['ms']['compiled']['median']:.3f} ms, made in {time.monotonic() - begun:.0f} s")
+    return options.compile_mode
+
+
+def build(card: dict[str, str]) -> float:
+    """Build the library for this GPU; seconds that it took. BertpassError where it fails."""
+    start = time.monotonic()
+    capability = card["compute_cap"].replace(".", "")
+    done = subprocess.run([sys.executable, str(ROOT / "scripts" / "build_cuda.py"), "--arch",
+                           "90a" if capability == "90" else capability], check=False)
+    if done.returncode == MissingDependencyError.exit_code:
+        raise MissingDependencyError("the library was not built, see above; --no_build takes one that is there.")
+    if done.returncode:
+        raise BertpassError("the library was not built, see above.")
+    return time.monotonic() - start
+
+
+def tests() -> dict[str, Any]:
+    """The tests of kernels and engine on the GPU, in a process of their own."""
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+                           "tests/cuda/test_cuda_kernels.py", "tests/cuda/test_cuda_engine.py"],
+                          env={**os.environ, "BERTPASS_CUDA_TEST": "gpu", "PYTHONPATH": str(ROOT)}, cwd=ROOT,
+                          capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    summary = lines[-1].strip("= ") if lines else ""
+    say(f"tests on the GPU: {summary}")
+    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    return {"exit_code": done.returncode, "summary": summary, "failed": failed[:40],
+            "end": [] if not done.returncode else lines[-60:]}
+
+
+def output_of(options: GpuCheckOptions, card: dict[str, str]) -> Path:
+    """The file of the result; makes its folder."""
+    name = re.sub(r"[^a-z0-9]+", "-", card["name"].lower()).strip("-")
+    default = ROOT / RESULTS / f"gpu-{name}-{options.dtype}-{datetime.now(UTC):%Y%m%d-%H%M}.json"
+    path = Path(options.output) if options.output else default
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def say(sentence: str) -> None:
+    """A line of progress, at once."""
+    print(sentence, flush=True)

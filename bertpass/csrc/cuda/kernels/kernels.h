@@ -1,0 +1,96 @@
+// The contract of the kernels: what each computes and how it is started. None allocates or waits; a launch that fails
+// throws CudaError.
+//
+// Tokens are packed: the rows of a batch one after the other without padding, `offsets` (sequences + 1) says where each
+// begins. What changes from batch to batch is in device memory, so that a captured graph serves every batch that fits:
+// kernels of the encoder are started for `rows` tokens and leave those past batch->tokens alone.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/device/runtime.h"
+#include "model/config.h"
+
+namespace bertpass::cuda {
+
+using native::Activation;
+using native::Pooling;
+
+// Of activations, weights and tables. Sums, softmax and normalisation are float32 in all of them.
+enum class Dtype { float32, float16, bfloat16 };
+
+inline int size_of(Dtype dtype) { return dtype == Dtype::float32 ? 4 : 2; }
+
+// A batch as kernels see it.
+struct Batch {
+  const std::int32_t* ids;    // (sequences, length), padded
+  const std::int32_t* types;  // the same, or null for 0 everywhere
+  std::int32_t tokens, sequences, length, tiles;
+};
+
+// Some queries of one sequence, the work of a block of `attend`; the sequence's tokens are start to start + length.
+struct Tile {
+  std::int32_t start, length, first, unused;
+};
+
+struct Tables {
+  const void* words = nullptr;      // (vocabulary, units)
+  const void* positions = nullptr;  // (positions, units)
+  const void* types = nullptr;      // (token_types, units), or null
+  std::int32_t vocabulary = 0, token_types = 0;
+};
+
+// gamma and beta: float32 (units).
+struct Norm {
+  const float* gamma = nullptr;
+  const float* beta = nullptr;
+  float epsilon = 1e-12f;
+};
+
+// Widths that every kernel takes: units a multiple of 8 up to kMostUnits.
+constexpr int kMostUnits = 2048;
+
+// out (rows, units) = the normalised sum of word, position and type. An id or type outside of its table is taken as the
+// nearest one inside: the host checks what it can see.
+void embed(Dtype dtype, const Batch* batch, const std::int32_t* offsets, const Tables& tables, const Norm& norm, int units,
+           int rows, void* out, cudaStream_t stream);
+
+// out = (x - mean) / sqrt(variance + epsilon) gamma + beta for each row; out may be x.
+void layer_norm(Dtype dtype, const Batch* batch, const void* x, const Norm& norm, int units, int rows, void* out,
+                cudaStream_t stream);
+
+// x = activation(x), in place; columns a multiple of 8. Only GELU in both forms and ReLU.
+void activate(Dtype dtype, Activation activation, const Batch* batch, void* x, int columns, int rows, cudaStream_t stream);
+
+// Attention of each head within each sequence, softmax(q k^T / sqrt(size)) v. qkv (rows, heads, 3, size): a head's query,
+// key and value stand side by side; out (rows, heads, size). `size` is 32, 64, 96 or 128. Started for `most_tiles` tiles,
+// of which batch->tiles are there; a tile has queries_of_tile(dtype) queries, the last one of a sequence fewer.
+// Probabilities are rounded to the type of the activations before they meet the values.
+void attend(Dtype dtype, const Batch* batch, const Tile* tiles, int most_tiles, const void* qkv, int heads, int size,
+            void* out, cudaStream_t stream);
+int queries_of_tile(Dtype dtype);
+bool attends(int size);
+// Once before the first `attend` on a device.
+void prepare_attention(Dtype dtype, int size);
+
+// The heads, in float32 from states of any type. They are started for a batch's own sizes, not for a bucket's.
+
+// out (sequences, length, units): the states, zeros past a sequence's end.
+void unpack(Dtype dtype, const std::int32_t* offsets, const void* states, int sequences, int length, int units, float* out,
+            cudaStream_t stream);
+
+// out (sequences, units): the first token's state, or the mean over the tokens, of Euclidean length 1 where asked.
+void pool(Dtype dtype, const std::int32_t* offsets, const void* states, int sequences, int units, Pooling pooling,
+          bool normalize, float* out, cudaStream_t stream);
+
+// out (sequences, length, columns) = states weight^T + bias, the bias past a sequence's end. weight: float32
+// (columns, units).
+void token_logits(Dtype dtype, const std::int32_t* offsets, const void* states, const float* weight, const float* bias,
+                  int sequences, int length, int units, int columns, float* out, cudaStream_t stream);
+
+// out (rows, columns) = activation(x weight^T + bias) in float32, x (rows, depth), weight (columns, depth). Only none,
+// tanh and ReLU.
+void dense(const float* x, const float* weight, const float* bias, int rows, int depth, int columns,
+           Activation activation, float* out, cudaStream_t stream);
+
+}  // namespace bertpass::cuda

@@ -1,0 +1,94 @@
+"""scripts/gpu_check.py without a GPU: its refusals, and all of its steps on the twin and PyTorch's CPU."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from build_cuda import ROOT
+
+from bertpass.bench import gpu
+from bertpass.commands import gpu_check
+from bertpass.errors import UsageError
+from bertpass.model.config import EncoderConfig
+
+TINY = EncoderConfig(num_layers=1, units=64, hidden_size=64, num_heads=2, max_length=32, vocab_size=50)
+CARD = {"name": "Twin 1", "driver_version": "0", "compute_cap": "9.0", "memory.total": "0"}
+
+
+@pytest.fixture(autouse=True)
+def on_the_twin(library_path, cublaslt, monkeypatch, tmp_path):
+    monkeypatch.setenv("BERTPASS_CUDA", str(library_path))
+    monkeypatch.setenv("BERTPASS_CUBLASLT", cublaslt)
+    monkeypatch.setenv("BERTPASS_CUDA_MEASUREMENTS", str(tmp_path / "algorithms.json"))
+    monkeypatch.setattr(gpu_check, "named", lambda name: TINY)
+
+
+@pytest.mark.parametrize(("arguments", "code", "sentence"), [
+    ([], 7, "there is no NVIDIA GPU with a driver here"),
+    (["--cases", "9x999"], 2, "--cases 9x999: bert_12_768_12 has 512 positions"),
+    (["--cases", "many"], 2, "unknown shape 'many'"),
+    (["--model", "bert_13"], 4, "bert_12_768_12"),
+    (["--output", "README.md/file.json"], 2, "README.md is a file, not a folder")])
+def test_refusals(arguments, code, sentence, tmp_path):
+    environment = {"PATH": str(tmp_path)}  # no nvidia-smi in it, whatever this machine has
+    done = subprocess.run([sys.executable, "scripts/gpu_check.py", *arguments], cwd=ROOT, env=environment,
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == code and sentence in done.stderr and "Traceback" not in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+
+
+def options(tmp_path, **fields):
+    return gpu_check.GpuCheckOptions(**{"seconds": 0.01, "no_build": True, "no_tests": True, "compile_mode": "none",
+                                        "output": str(tmp_path / "out.json"), **fields})
+
+
+def test_all_steps_and_the_file(tmp_path, capsys):
+    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    cases = [gpu.case_of(name) for name in ("1x8", "3x16 half")]
+    assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 0
+    kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert [row["case"] for row in kept["rows"]] == ["1x8", "3x16 half"] and kept["wrong"] == []
+    assert kept["gpu"] == CARD and kept["versions"]["device"] == "twin of a GPU" and kept["compiled"] == "not asked for"
+    for row in kept["rows"]:
+        assert row["error"] < 1e-2 and row["ms"]["ours"]["median"] > 0 and row["ms"]["eager"]["calls"] >= 5
+    assert kept["rows"][0]["warm_ms"]["median"] > 0 and kept["rows"][1]["tokens"] < kept["rows"][1]["padded"] == 48
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[-3].split()[:2] == ["batch", "tokens"] and "ours ms" in printed
+
+
+def test_wrong_results_are_told(tmp_path, capsys, monkeypatch):
+    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    monkeypatch.setattr(gpu.Bench, "errors", lambda bench, case: {"ours": float("nan"), "eager": 1e-3})
+    assert gpu_check.check(options(tmp_path), [gpu.case_of("1x8")], CARD, device="cpu") == 1
+    assert "WRONG: 1x8: error nan" in capsys.readouterr().out
+
+
+def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    figures = {"median": 1.0, "low": 1.0, "high": 1.0, "calls": 5}
+    done = []
+
+    def compile_once(bench, case, *rest):
+        done.append(case.name)
+        if case.name == "2x8":
+            raise RuntimeError("no kernel")
+        return figures
+
+    monkeypatch.setattr(gpu.Bench, "time_compiled", compile_once)
+    rows = [{"ms": {}} for _ in range(3)]
+    cases = [gpu.case_of(name) for name in ("1x8", "2x8", "3x8")]
+    asked = options(tmp_path, compile_mode="max-autotune")
+    bench = gpu.Bench.__new__(gpu.Bench)
+    assert gpu_check.compiled(asked, bench, cases, rows, float("inf")) == "2x8: RuntimeError: no kernel"
+    assert rows == [{"ms": {"compiled": figures}}, {"ms": {}}, {"ms": {}}]
+    assert gpu_check.compiled(asked, bench, cases, rows, 0.0) == "no time from 1x8 on" and done == ["1x8", "2x8"]
+
+
+def test_cases():
+    assert gpu.case_of("2x5") == gpu.Case("2x5", (5, 5), 5)
+    half = gpu.case_of("64x100 half")
+    assert half.length == 100 and 0.45 < sum(half.lengths) / 6400 < 0.55 and min(half.lengths) >= 1
+    assert gpu.case_of("sst").length == max(gpu.case_of("sst").lengths) < 128
+    with pytest.raises(UsageError, match="unknown shape"):
+        gpu.case_of("half")
