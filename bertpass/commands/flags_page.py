@@ -46,9 +46,9 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions), ("bertpass export", ExportOptions),
-            ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions), ("bertpass demo-serve", DemoServeOptions),
-            ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
+            ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions),
+            ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions),
+            ("bertpass demo-serve", DemoServeOptions), ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "
