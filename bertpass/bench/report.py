@@ -16,6 +16,7 @@ from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.results import Measured, ModelResults
 from bertpass.bench.sentences import CHECK
 from bertpass.bench.timing import shown
+from bertpass.bench.workloads import Workload
 
 WIDTH = 132
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch", "apache-tvm", "apache-tvm-ffi")
@@ -57,8 +58,9 @@ def show(results: ModelResults, peaks: Mapping[str, float], threads: int, consol
     for family, seconds in results.left_out.items():
         console.print(f"  {family}: left out, needs {seconds:.0f} seconds at least; --minutes says how long a run may "
                       "take.", markup=False, highlight=False)
-    if any(w.layout for w in results.workloads):
-        console.print(_layouts(results))
+    ragged = [w for w in results.workloads if w.layout and any(w.name in m.timings for m in results.measured)]
+    if ragged:
+        console.print(_layouts(results, ragged))
     if any(m.variant.ours and m.timings for m in results.measured):
         console.print(_ratios(results))
     if results.others_load > MOST_LOAD:
@@ -89,8 +91,7 @@ def _times(results: ModelResults, peaks: Mapping[str, float], threads: int) -> T
     return table
 
 
-def _layouts(results: ModelResults) -> Table:
-    ragged = [w for w in results.workloads if w.layout]
+def _layouts(results: ModelResults, ragged: Sequence[Workload]) -> Table:
     table = Table(title="ragged batches by layout, ms: " + "; ".join(
         f"{family}: {len(w.lengths)} rows of {sum(w.lengths) / len(w.lengths):.0f} tokens on average, "
         f"at most {max(w.lengths)}" for family, w in {w.family: w for w in ragged}.items()))
@@ -108,13 +109,14 @@ def _ratios(results: ModelResults) -> Table:
     table = Table(title="ours: how many times as fast as the best peer of the same precision / of any precision "
                   "(ragged: / as the best of the same precision that pads to the recipe's length)")
     table.add_column("ours")
-    for family in results.families:
+    families = [family for family in results.families if family not in results.left_out]
+    for family in families:
         table.add_column(family, justify="right")
     for entry in results.measured:
         if not entry.variant.ours or not entry.timings:
             continue
         cells = [entry.variant.name]
-        for family in results.families:
+        for family in families:
             ratio = results.ratio(entry, family)
             parts = (ratio.same, ratio.overall, ratio.padded) if ratio else ()
             texts = [f"{part[0]:.2f}x" if part else "-" for part in parts]

@@ -46,6 +46,12 @@ def test_head_sizes(size):
     agrees(*make(num_heads=64 // size))
 
 
+def test_vectors_of_eight(monkeypatch):
+    monkeypatch.setattr("bertpass.machine.describe", lambda: {"instruction_sets": ["avx2", "fma"]})
+    for head in ("tokens", "classification"):
+        agrees(*make(head=head, num_heads=8))
+
+
 def test_every_shape_is_compiled_once():
     checkpoint, engine = make()
     for lengths, padded in (([1], 1), ([40], 40), ([3, 16], None), ([2, 7], 16)):
