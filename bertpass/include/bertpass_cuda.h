@@ -33,7 +33,7 @@ typedef enum {
   BERTPASS_CUDA_BAD_ARGUMENT = 2,  /* a null pointer, an unknown name, an id or length out of range */
   BERTPASS_CUDA_NO_MEMORY = 3,     /* of the host */
   BERTPASS_CUDA_FAILED = 4,        /* anything else */
-  BERTPASS_CUDA_DEVICE = 5         /* no GPU, driver or cuBLASLt, a model that its kernels cannot compute, or a call failed */
+  BERTPASS_CUDA_DEVICE = 5  /* no GPU, driver or cuBLASLt, a model that its kernels cannot compute, or a call of CUDA failed */
 } bertpass_cuda_status;
 
 typedef struct bertpass_cuda_model bertpass_cuda_model;

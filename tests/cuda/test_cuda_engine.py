@@ -135,7 +135,7 @@ def test_without_measuring_nothing_is_written():
 
 
 def test_through_load(tmp_path):
-    pytest.importorskip("bertpass._native", reason="the native engine is not built: python setup.py build_ext --inplace")
+    pytest.importorskip("bertpass._native", reason="build the native engine: python setup.py build_ext --inplace")
     huggingface.write_folder(tmp_path / "tiny", tiny("bert", "none"))
     native = bertpass.load(str(tmp_path / "tiny"), engine="native", dtype="float32", threads=1)
     cuda = bertpass.load(str(tmp_path / "tiny"), engine="cuda", dtype="float32")

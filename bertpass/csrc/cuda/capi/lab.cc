@@ -152,8 +152,8 @@ BP_LAB bertpass_cuda_lab_product(const char* dtype, const char* cublaslt, const 
                                                                     {"gelu_tanh", Epilogue::bias_gelu_tanh}});
     Lab lab;
     Gemm gemm(cublaslt, type, nullptr);
-    const int product = gemm.add({columns, depth, kind, residual != nullptr}, lab.give(weight, bytes_of(type, columns * depth)),
-                                 lab.give(bias, bytes_of(type, columns)));
+    const int product = gemm.add({columns, depth, kind, residual != nullptr},
+                                 lab.give(weight, bytes_of(type, columns * depth)), lab.give(bias, bytes_of(type, columns)));
     const void* const from = lab.give(x, bytes_of(type, rows * depth));
     const void* const added = lab.give(residual, bytes_of(type, rows * columns));
     void* const to = lab.room(bytes_of(type, rows * columns));
@@ -219,8 +219,8 @@ BP_LAB bertpass_cuda_lab_dense(const float* x, const float* weight, const float*
     Lab lab;
     const std::size_t bytes = sizeof(float) * rows * columns;
     void* const to = lab.room(bytes);
-    dense(lab.floats(x, static_cast<std::size_t>(rows) * depth), lab.floats(weight, static_cast<std::size_t>(columns) * depth),
-          lab.floats(bias, columns), rows, depth, columns, native::activation_of(text(activation)), static_cast<float*>(to),
+    dense(lab.floats(x, static_cast<std::size_t>(rows) * depth),
+          lab.floats(weight, static_cast<std::size_t>(columns) * depth), lab.floats(bias, columns), rows, depth, columns, native::activation_of(text(activation)), static_cast<float*>(to),
           lab.stream());
     lab.fetch(out, to, bytes);
   });

@@ -1,4 +1,5 @@
-// 16-bit numbers as their bits, rounded to nearest even: for the host and for the twin. Kernels on a GPU use its instructions.
+// 16-bit numbers as their bits, rounded to nearest even: for the host and for the twin. On a GPU kernels use its
+// instructions.
 #pragma once
 
 #include <cmath>

@@ -10,13 +10,14 @@ void refuse_unless_computable(const ModelConfig& config, const ModelOptions& opt
   if (config.units % config.heads || !attends(static_cast<int>(size)))
     throw CudaError("the CUDA engine has heads of 32, 64, 96 and 128, not of " + std::to_string(size) + instead);
   if (config.units > kMostUnits || config.hidden % 8)
-    throw CudaError("the CUDA engine takes units up to " + std::to_string(kMostUnits) + " and a hidden size that 8 divides, not " +
-                    std::to_string(config.units) + " and " + std::to_string(config.hidden) + instead);
+    throw CudaError("the CUDA engine takes units up to " + std::to_string(kMostUnits) +
+                    " and a hidden size that 8 divides, not " + std::to_string(config.units) + " and " + std::to_string(config.hidden) + instead);
   const std::string capability = std::to_string(device.major) + "." + std::to_string(device.minor);
   if (device.major * 10 + device.minor < 75)
     throw CudaError(device.name + " has compute capability " + capability + " and the CUDA engine needs 7.5.");
   if (options.dtype == Dtype::bfloat16 && device.major < 8)
-    throw CudaError(device.name + " has no units for bfloat16 (compute capability " + capability + "); use dtype='float16'.");
+    throw CudaError(device.name + " has no units for bfloat16 (compute capability " + capability +
+                    "); use dtype='float16'.");
 }
 
 }  // namespace

@@ -22,7 +22,8 @@ struct Relu {
 
 // A thread has eight numbers; the last blocks of a bucket may have nothing to do.
 template <class T, class Function>
-BP_KERNEL(kThreads) activation_kernel(const Batch* batch, T* x, int columns) {
+BP_KERNEL(kThreads)
+activation_kernel(const Batch* batch, T* x, int columns) {
   const std::int64_t at = (static_cast<std::int64_t>(block_x()) * kThreads + thread()) * 8;
   if (at >= static_cast<std::int64_t>(batch->tokens) * columns) return;
   float y[8];

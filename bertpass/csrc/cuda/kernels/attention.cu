@@ -34,7 +34,8 @@ BP_DEVICE void copy_rows(T* to, const T* from, std::int64_t stride, int count, i
 }
 
 template <class T, int kSize>
-BP_KERNEL(kThreads) attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads, float scale, T* out) {
+BP_KERNEL(kThreads)
+attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads, float scale, T* out) {
   using L = Layout<kSize>;
   if (block_x() >= batch->tiles) return;
   const Tile tile = tiles[block_x()];

@@ -16,7 +16,8 @@ template <int kSize>
 constexpr int kBytes = 4 * (2 * kKeys * (kSize + 1) + kThreads);  // keys, values, a weight for each thread
 
 template <int kSize>
-BP_KERNEL(kThreads) plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, int heads, float scale, float* out) {
+BP_KERNEL(kThreads)
+plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, int heads, float scale, float* out) {
   constexpr int kStride = kSize + 1;  // lanes that read a column touch all banks
   if (block_x() >= batch->tiles) return;
   const Tile tile = tiles[block_x()];

@@ -17,7 +17,8 @@ BP_DEVICE int packed_at(const std::int32_t* offsets, int at, int length) {
 }
 
 template <class T>
-BP_KERNEL(kThreads) unpack_kernel(const std::int32_t* offsets, const T* states, int rows, int length, int units, float* out) {
+BP_KERNEL(kThreads)
+unpack_kernel(const std::int32_t* offsets, const T* states, int rows, int length, int units, float* out) {
   const int at = block_x() * kWarps + warp();
   if (at >= rows) return;
   const int token = packed_at(offsets, at, length);
@@ -41,7 +42,8 @@ BP_DEVICE float block_sum(float value) {
 }
 
 template <class T>
-BP_KERNEL(kThreads) pool_kernel(const std::int32_t* offsets, const T* states, int units, bool mean, bool normalize, float* out) {
+BP_KERNEL(kThreads)
+pool_kernel(const std::int32_t* offsets, const T* states, int units, bool mean, bool normalize, float* out) {
   const int start = offsets[block_x()], length = offsets[block_x() + 1] - start;
   const int tokens = mean ? length : 1;
   float* const to = out + static_cast<std::int64_t>(block_x()) * units;
@@ -74,8 +76,9 @@ BP_KERNEL(kThreads) pool_kernel(const std::int32_t* offsets, const T* states, in
 }
 
 template <class T, int kGroups>
-BP_KERNEL(kThreads) token_logits_kernel(const std::int32_t* offsets, const T* states, const float* weight, const float* bias, int rows, int length,
-                                        int units, int columns, float* out) {
+BP_KERNEL(kThreads)
+token_logits_kernel(const std::int32_t* offsets, const T* states, const float* weight, const float* bias, int rows,
+                    int length, int units, int columns, float* out) {
   const int at = block_x() * kWarps + warp();
   if (at >= rows) return;
   const int token = packed_at(offsets, at, length);
@@ -102,8 +105,9 @@ BP_KERNEL(kThreads) token_logits_kernel(const std::int32_t* offsets, const T* st
 }
 
 // A warp has one column of kDenseRows rows.
-BP_KERNEL(kThreads) dense_kernel(const float* x, const float* weight, const float* bias, int rows, int depth, int columns, Activation activation,
-                                 float* out) {
+BP_KERNEL(kThreads)
+dense_kernel(const float* x, const float* weight, const float* bias, int rows, int depth, int columns,
+             Activation activation, float* out) {
   const int column = block_x() * kWarps + warp(), first = block_y() * kDenseRows;
   if (column >= columns) return;
   float sums[kDenseRows] = {};

@@ -14,7 +14,8 @@ BP_DEVICE int row_of_warp() { return block_x() * (threads() / kWarp) + warp(); }
 BP_DEVICE int clamped(int value, int count) { return value < 0 ? 0 : value < count ? value : count - 1; }
 
 template <class T, int kGroups>
-BP_KERNEL(kMostThreads) embed_kernel(const Batch* batch, const std::int32_t* offsets, Tables tables, Norm norm, int units, T* out) {
+BP_KERNEL(kMostThreads)
+embed_kernel(const Batch* batch, const std::int32_t* offsets, Tables tables, Norm norm, int units, T* out) {
   const Batch b = *batch;
   const int token = row_of_warp();
   if (token >= b.tokens) return;
@@ -38,7 +39,8 @@ BP_KERNEL(kMostThreads) embed_kernel(const Batch* batch, const std::int32_t* off
 }
 
 template <class T, int kGroups>
-BP_KERNEL(kMostThreads) norm_kernel(const Batch* batch, const T* x, Norm norm, int units, T* out) {
+BP_KERNEL(kMostThreads)
+norm_kernel(const Batch* batch, const T* x, Norm norm, int units, T* out) {
   const int token = row_of_warp();
   if (token >= batch->tokens) return;
   const std::int64_t start = static_cast<std::int64_t>(token) * units;
