@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+OTHER_BUILDS = ("cuda", "faces")  # folders of bertpass/csrc that setup.py leaves to scripts of their own
 COMPILER = """#!/bin/sh
 echo call >> "$CALLS"
 while [ "$1" != -o ]; do shift; done
@@ -55,7 +56,7 @@ def touch(path: Path) -> None:
 
 def test_builds_every_file_and_only_what_changed(tree: Path) -> None:
     native = tree / "bertpass" / "csrc"
-    sources = len(list(native.rglob("*.cc")))
+    sources = sum(1 for file in native.rglob("*.cc") if file.relative_to(native).parts[0] not in OTHER_BUILDS)
     done = build(tree)
     assert done.returncode == 0, done.stderr
     assert calls(tree) == sources + 4, "each source once, four links"
