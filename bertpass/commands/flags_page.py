@@ -48,7 +48,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
             ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions),
             ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions),
-            ("bertpass demo-serve", DemoServeOptions), ("bertpass new-model", NewModelOptions), ("bertpass env", EnvOptions))
+            ("bertpass demo-serve", DemoServeOptions), ("bertpass new-model", NewModelOptions),
+            ("bertpass env", EnvOptions))
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "

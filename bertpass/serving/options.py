@@ -58,8 +58,8 @@ class ServeOptions:
                                  "queue_timeout", group="limits", least=0.001)
     auto_truncate: bool = _flag(False, "cut texts that are too long unless a request says otherwise", "auto_truncate",
                                 group="limits")
-    max_batch_tokens: int = _flag(16384, "tokens that are computed together", "max_batch_tokens", group="batching",
-                                  least=1)
+    max_batch_tokens: int = _flag(2048, "tokens that are computed together: more gain little on a CPU, and whatever "
+                                  "comes meanwhile waits for them", "max_batch_tokens", group="batching", least=1)
     max_wait: float = _flag(0.0, "milliseconds that an idle instance waits for a batch to fill", "max_wait",
                             group="batching", least=0, most=1000)
     instances: int | None = flag(None, "engine processes, each on cores of its own (default: one for each group of "

@@ -22,6 +22,9 @@ CLASSIFIER = ("classification", "multilabel", "regression", "ranking")
 
 Work = Callable[[], Any]
 
+#: batches of tokens whose states one answer may hold
+ANSWER_BATCHES = 8
+
 
 def listed(state: State, inputs: str | Sequence[str], name: str = "inputs") -> list[str]:
     """Texts as a list; EmptyInput where there are none or one is empty, TooLarge where there are too many."""
@@ -40,8 +43,8 @@ def refuse_many(state: State, count: int, name: str) -> None:
 
 
 def refuse_large_outputs(state: State, tokens: int) -> None:
-    """TooLarge where an answer would have the states of more tokens than a batch may have: thousands of bytes each."""
-    most = state.options.max_batch_tokens
+    """TooLarge where an answer would have the states of more tokens than some batches have: thousands of bytes each."""
+    most = ANSWER_BATCHES * state.options.max_batch_tokens
     if tokens > most:
         raise TooLarge(f"the answer would hold the states of {tokens} tokens and the server gives {most} at a time; "
                        "send less.")

@@ -109,7 +109,7 @@ def answers():
     """The answers of one server to all wrong bodies, in their order."""
     async def ask():
         async with serving("embedding", "classification", "none", "qa", max_client_batch_size=8,
-                           max_batch_tokens=200) as client:
+                           max_batch_tokens=25) as client:
             return [await client.post(path, content=json.dumps(body), headers={"content-type": "application/json"})
                     for path, body, _, _ in WRONG]
     return asyncio.run(ask())

@@ -141,7 +141,7 @@ def test_the_keyboard_is_enough(tab):
 def test_the_plots_move(tab, url):
     for _ in range(3):
         httpx.post(url + "/embed", json={"inputs": "abc"})
-    tab.wait_for_function("document.querySelector('#plots path').getAttribute('d').length > 0", timeout=10_000)
+    tab.wait_for_selector("#plots path[d^=M]", state="attached", timeout=10_000)
     assert tab.inner_text("#state") == "ready, engine processes: 1"
     label = tab.get_attribute("#plots svg", "aria-label")
     assert re.fullmatch(r"Requests a second over the last minute; now answered [\d.]+, failed [\d.]+", label)
