@@ -115,8 +115,8 @@ def compile_device_model(folder: Path) -> list[Path]:
                *(SOURCES / "capi" / f"{name}.cc" for name in ("mapped_file", "safetensors"))]
     objects = [folder / f"{source.stem}.o" for source in sources]
     for source, out in zip(sources, objects, strict=True):
-        run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{nlohmann_json.get_include()}", "-c", str(source),
-             "-o", str(out)])
+        sys.stderr.write(run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{nlohmann_json.get_include()}", "-c",
+                              str(source), "-o", str(out)]))
     return objects
 
 

@@ -99,6 +99,9 @@ def read(path: str | os.PathLike[str]) -> PackedCheckpoint:
         The file is missing, damaged, another safetensors file or of another version.
     """
     tensors, metadata = safetensors_file.read(path)
+    if metadata.get("format") == UNPACKED_FORMAT:
+        raise ModelError(f"{path} is an unpacked model, which the operators for GPUs take; for the native engine write "
+                         "one with bertpass pack without --unpacked.")
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{path} is a safetensors file, but no packed model; give the folder that it belongs to, or a "
                          "file that bertpass pack wrote.")
