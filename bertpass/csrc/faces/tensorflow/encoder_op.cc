@@ -1,18 +1,18 @@
 // TensorFlow's operator BertpassEncoder. On a CPU it computes with libbertpass.so (bertpass/include/bertpass.h) and
 // takes a file of `bertpass pack`; on a GPU with libbertpass_cuda.so on TensorFlow's stream, and takes one of
 // `bertpass pack --unpacked`. scripts/build_tensorflow.py builds it for the TensorFlow that is installed.
+#include <absl/status/status.h>
 #include <bertpass.h>
+#include <tensorflow/core/framework/op.h>
+#include <tensorflow/core/framework/op_kernel.h>
+#include <tensorflow/core/framework/shape_inference.h>
+#include <xla/stream_executor/stream.h>
 
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "faces/device_model.h"
-#include "tensorflow/core/framework/common_shape_fns.h"
-#include "tensorflow/core/framework/op.h"
-#include "tensorflow/core/framework/op_kernel.h"
-#include "tensorflow/core/framework/shape_inference.h"
-#include "xla/stream_executor/stream.h"
 
 namespace tf = tensorflow;
 
@@ -35,7 +35,7 @@ REGISTER_OP("BertpassEncoder")
       tf::shape_inference::DimensionHandle rows;
       TF_RETURN_IF_ERROR(context->Merge(context->Dim(ids, 0), context->Dim(lengths, 0), &rows));
       for (int i = 0; i < context->num_outputs(); ++i) context->set_output(i, context->UnknownShape());
-      return tf::OkStatus();
+      return absl::OkStatus();
     })
     .Doc(R"doc(
 Run a BERT-type model without computing its padding.
@@ -51,17 +51,17 @@ threads: On a CPU: threads of one call, 0 for those of the processors.
 dtype: On a GPU: precision of weights and activations.
 )doc");
 
-tf::Status refuse(int status, const std::string& sentence) {
+absl::Status refuse(int status, const std::string& sentence) {
   switch (status) {
     case BERTPASS_BAD_MODEL:
     case BERTPASS_BAD_ARGUMENT:
-      return tf::errors::InvalidArgument(sentence);
+      return absl::InvalidArgumentError(sentence);
     case BERTPASS_NO_MEMORY:
-      return tf::errors::ResourceExhausted(sentence);
+      return absl::ResourceExhaustedError(sentence);
     case BERTPASS_CUDA_DEVICE:
-      return tf::errors::FailedPrecondition(sentence);
+      return absl::FailedPreconditionError(sentence);
     default:
-      return tf::errors::Internal(sentence);
+      return absl::InternalError(sentence);
   }
 }
 
@@ -83,24 +83,25 @@ class EncoderKernel : public tf::OpKernel {
     return static_cast<int>(context->input(0).dim_size(axis));
   }
 
-  tf::Status check(tf::OpKernelContext* context) const {
+  absl::Status check(tf::OpKernelContext* context) const {
     const tf::TensorShape &ids = context->input(0).shape(), &types = context->input(1).shape(),
                           &lengths = context->input(2).shape();
     if (ids.dims() != 2 || types != ids || lengths.dims() != 1 || lengths.dim_size(0) != ids.dim_size(0))
-      return tf::errors::InvalidArgument(
-          "ids and token_types must have one shape (rows, length) and valid_length (rows), not ", ids.DebugString(),
-          ", ", types.DebugString(), " and ", lengths.DebugString(), ".");
+      return absl::InvalidArgumentError(
+          "ids and token_types must have one shape (rows, length) and valid_length (rows), not " + ids.DebugString() +
+          ", " + types.DebugString() + " and " + lengths.DebugString() + ".");
     if (ids.num_elements() < 1 || ids.num_elements() > INT32_MAX)
-      return tf::errors::InvalidArgument("a batch has at least one row and one token, and less than 2^31 tokens.");
-    return tf::OkStatus();
+      return absl::InvalidArgumentError("a batch has at least one row and one token, and less than 2^31 tokens.");
+    return absl::OkStatus();
   }
 
   template <class Shape>
-  tf::Status allocate(tf::OpKernelContext* context, const std::vector<Shape>& shapes,
+  absl::Status allocate(tf::OpKernelContext* context, const std::vector<Shape>& shapes,
                       std::vector<float*>& places) const {
-    const std::size_t count = shapes.size();
-    if (static_cast<int>(count) != context->num_outputs())
-      return tf::errors::InvalidArgument(file_, " has ", count, " outputs; say so: outputs=", count, ".");
+    if (static_cast<int>(shapes.size()) != context->num_outputs()) {
+      const std::string count = std::to_string(shapes.size());
+      return absl::InvalidArgumentError(file_ + " has " + count + " outputs; say so: outputs=" + count + ".");
+    }
     for (const Shape& shape : shapes) {
       tf::Tensor* out = nullptr;
       tf::TensorShape sizes;
@@ -108,7 +109,7 @@ class EncoderKernel : public tf::OpKernel {
       TF_RETURN_IF_ERROR(context->allocate_output(static_cast<int>(places.size()), sizes, &out));
       places.push_back(out->flat<float>().data());
     }
-    return tf::OkStatus();
+    return absl::OkStatus();
   }
 
   std::string file_;
@@ -117,9 +118,9 @@ class EncoderKernel : public tf::OpKernel {
 class HostEncoder : public EncoderKernel {
  public:
   explicit HostEncoder(tf::OpKernelConstruction* context) : EncoderKernel(context) {
-    tf::int64 threads = 0;
+    std::int64_t threads = 0;
     OP_REQUIRES_OK(context, context->GetAttr("threads", &threads));
-    OP_REQUIRES(context, threads <= INT32_MAX, tf::errors::InvalidArgument("threads must be from 0 to 1024."));
+    OP_REQUIRES(context, threads <= INT32_MAX, absl::InvalidArgumentError("threads must be from 0 to 1024."));
     OP_REQUIRES_OK(context, said(bertpass_load(file_.c_str(), static_cast<int>(threads), nullptr, &model_)));
   }
   ~HostEncoder() override { bertpass_free(model_); }
@@ -138,8 +139,8 @@ class HostEncoder : public EncoderKernel {
   }
 
  private:
-  static tf::Status said(bertpass_status status) {
-    return status == BERTPASS_OK ? tf::OkStatus() : refuse(status, bertpass_error());
+  static absl::Status said(bertpass_status status) {
+    return status == BERTPASS_OK ? absl::OkStatus() : refuse(status, bertpass_error());
   }
   bertpass_model* model_ = nullptr;
 };
@@ -173,10 +174,10 @@ class DeviceEncoder : public EncoderKernel {
 
  private:
   template <class Work>
-  static tf::Status guarded(const Work& work) {
+  static absl::Status guarded(const Work& work) {
     try {
       work();
-      return tf::OkStatus();
+      return absl::OkStatus();
     } catch (const bertpass::faces::FaceError& error) {
       return refuse(error.status, error.what());
     }
