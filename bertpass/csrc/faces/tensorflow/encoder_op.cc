@@ -97,7 +97,7 @@ class EncoderKernel : public tf::OpKernel {
 
   template <class Shape>
   absl::Status allocate(tf::OpKernelContext* context, const std::vector<Shape>& shapes,
-                      std::vector<float*>& places) const {
+                        std::vector<float*>& places) const {
     if (static_cast<int>(shapes.size()) != context->num_outputs()) {
       const std::string count = std::to_string(shapes.size());
       return absl::InvalidArgumentError(file_ + " has " + count + " outputs; say so: outputs=" + count + ".");
