@@ -65,6 +65,11 @@ def toolkit_of(nvcc: Path) -> Path:
                      "pip install 'bertpass[cuda]'.")
 
 
+def compiler() -> list[str]:
+    """The C++ compiler and its flags, of CXX."""
+    return shlex.split(os.environ.get("CXX") or "g++")
+
+
 def run(command: Sequence[str]) -> str:
     """The output of a compiler; BuildError with its own words where it fails."""
     try:
@@ -89,15 +94,30 @@ def compile_gpu(source: Path, out: Path, architectures: Sequence[str], nvcc: Pat
     if source.suffix == ".cu":
         return run([str(nvcc), *FLAGS, "-O3", "-Xcompiler", ",".join(HOST_FLAGS), *code_flags(architectures), *more,
                     "-c", str(source), "-o", str(out)])
-    cxx = shlex.split(os.environ.get("CXX") or "g++")
-    return run([*cxx, *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{toolkit / 'include'}", "-c", str(source), "-o", str(out)])
+    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{toolkit / 'include'}", "-c", str(source), "-o",
+                str(out)])
 
 
 def compile_twin(source: Path, out: Path) -> str:
     """One object file of the twin."""
-    cxx = shlex.split(os.environ.get("CXX") or "g++")
-    return run([*cxx, *FLAGS, "-O2", *HOST_FLAGS, "-Wno-unknown-pragmas", "-DBERTPASS_CUDA_TWIN", "-x", "c++", "-c",
-                str(source), "-o", str(out)])
+    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, "-Wno-unknown-pragmas", "-DBERTPASS_CUDA_TWIN", "-x", "c++",
+                "-c", str(source), "-o", str(out)])
+
+
+def compile_device_model(folder: Path) -> list[Path]:
+    """Object files of a model on a GPU as the operators of other frameworks hold it (csrc/faces)."""
+    try:
+        import nlohmann_json
+    except ImportError as error:
+        raise BuildError("this needs the package nlohmann-json; install it with: pip install nlohmann-json==3.12.0."
+                         ) from error
+    sources = [SOURCES / "faces" / "device_model.cc",
+               *(SOURCES / "capi" / f"{name}.cc" for name in ("mapped_file", "safetensors"))]
+    objects = [folder / f"{source.stem}.o" for source in sources]
+    for source, out in zip(sources, objects, strict=True):
+        sys.stderr.write(run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{nlohmann_json.get_include()}", "-c",
+                              str(source), "-o", str(out)]))
+    return objects
 
 
 def build(out: Path, *, twin: bool = False, architectures: Sequence[str] = ARCHITECTURES, jobs: int = 1) -> None:
@@ -117,7 +137,7 @@ def build(out: Path, *, twin: bool = False, architectures: Sequence[str] = ARCHI
             for said in pool.map(compile_one, objects):
                 sys.stderr.write(said)
         partial = out.with_suffix(".tmp")
-        linker = [*shlex.split(os.environ.get("CXX") or "g++"), "-pthread"]
+        linker = [*compiler(), "-pthread"]
         if nvcc:
             libraries = [f"-L{toolkit}/{name}" for name in ("lib64", "lib")]  # lib: in the packages
             linker = [str(nvcc), "-cudart", "static", "-Xlinker", "--exclude-libs,ALL", "-Xcompiler", "-pthread",

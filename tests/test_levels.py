@@ -105,9 +105,18 @@ def test_cuda_includes_go_down(folder):
             assert included in allowed or included.rpartition("/")[0] in allowed, f"{file.name} includes {included}"
 
 
+def test_the_faces_stand_on_the_c_interfaces():
+    """What they include of ours beside bertpass/include is how a model file is read."""
+    files = [f for f in (PACKAGE / "csrc" / "faces").rglob("*") if f.suffix in (".cc", ".h")]
+    assert files
+    for file in files:
+        for included in re.findall(r'^#include "([^"]+)"', file.read_text(encoding="utf-8"), re.M):
+            assert included.startswith("faces/") or included in ("capi/mapped_file.h", "capi/safetensors.h"), file.name
+
+
 def test_every_native_folder_has_a_level():
     folders = {f.name for f in (PACKAGE / "csrc").iterdir()}
-    assert folders == {"python", "cuda", *(folder for tower in NATIVE for folder in tower)}
+    assert folders == {"python", "cuda", "faces", *(folder for tower in NATIVE for folder in tower)}
     assert {f.name for f in (PACKAGE / "csrc" / "cuda").iterdir()} == set(CUDA)
 
 

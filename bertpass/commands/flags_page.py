@@ -62,7 +62,8 @@ VARIABLES = (
     ("BERTPASS_CUDA", "library of the CUDA engine (default: the package's own libbertpass_cuda.so)"),
     ("BERTPASS_CUBLASLT", "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)"),
     ("BERTPASS_CUDA_MEASUREMENTS", "file of the CUDA engine's measured algorithms (default "
-     "~/.cache/bertpass/cuda-algorithms.json)"),
+     "~/.cache/bertpass/cuda-algorithms.json; the operators for TensorFlow and TensorRT measure only where it is set)"),
+    ("TENSORRT_INCLUDE", "folder of TensorRT's headers, for scripts/build_tensorrt.py"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
     (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "

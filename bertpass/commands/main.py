@@ -82,6 +82,7 @@ class PackOptions:
                            "(products: qkv, proj, up, down)")
     calibration_file: str | None = flag(None, "for int8: a text file, one sentence a line, for which weights are "
                                         "rounded best (a hundred sentences are enough)")
+    unpacked: bool = flag(False, "float32 weights for a GPU: for the TensorFlow operator and the TensorRT plugin")
     vocab: str | None = flag(None, "vocabulary for a .params file")
     num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
     allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
@@ -91,6 +92,9 @@ class PackOptions:
             raise UsageError(f"{self.output or 'the output'}: give a file name that ends in .safetensors.")
         if self.calibration_file is not None and self.dtype != "int8":
             raise UsageError("--calibration_file is for --dtype int8: nothing else is calibrated.")
+        if self.unpacked and (self.keep or self.calibration_file is not None):
+            raise UsageError("--unpacked writes float32 weights, whose precision is chosen where they are loaded: "
+                             "leave --keep and --calibration_file out.")
 
 
 def _need(options: OptimizeOptions | ConvertOptions) -> None:
@@ -163,7 +167,10 @@ def pack(argv: Sequence[str] | None = None) -> int:
         plan = ",".join((options.dtype, *options.keep))
         if options.calibration_file is not None:
             checkpoint = _calibrated(checkpoint, plan, options.calibration_file)
-        packed.write(options.output, checkpoint, plan, machine.threads())
+        if options.unpacked:
+            packed.write_unpacked(options.output, checkpoint)
+        else:
+            packed.write(options.output, checkpoint, plan, machine.threads())
         for note in checkpoint.notes:
             print(f"note: {note}", file=sys.stderr)
         print(f"wrote {options.output}, {os.path.getsize(options.output) / 2**20:.1f} MiB")

@@ -5,6 +5,9 @@ the tables, norms and the head are float32 arrays by the names of :mod:`bertpass
 (uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
 config, head, labels, max_length, dtype (a precision plan), special_tokens and source. ``bertpass/csrc/capi`` reads the
 same file.
+
+An unpacked model (:func:`write_unpacked`) has all arrays in float32 instead: for GPUs, whose layout is another one.
+``bertpass/csrc/faces`` reads it for TensorFlow and TensorRT.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ from bertpass.text.tokenizer import Tokenizer
 
 FORMAT = "bertpass packed model"
 VERSION = "2"
+UNPACKED_FORMAT = "bertpass unpacked model"
+UNPACKED_VERSION = "1"
 SUFFIX = ".safetensors"
 LAYERS, TOKENIZER = "layers", "tokenizer.json"
 _CELLS = ".transformer_cells."
@@ -43,22 +48,46 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, thre
     """
     from bertpass import _native  # here, because reading needs no code of the engine
 
+    config, wanted, arrays = _network(checkpoint)
+    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"])
+              for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
+    layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
+    tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
+    description = _description(config, checkpoint) | {"dtype": dtype}
+    if checkpoint.tokenizer is not None:
+        tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
+        description["special_tokens"] = checkpoint.tokenizer.special
+    _write(path, tensors, FORMAT, VERSION, description)
+
+
+def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
+    """Write a checkpoint's network in float32, for the CUDA engine's operators; the file appears whole or not.
+
+    ModelError where the weights do not fit the network, or the file cannot be written.
+    """
+    config, _, arrays = _network(checkpoint)
+    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
+    _write(path, floats, UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
+
+
+def _network(checkpoint: Checkpoint) -> tuple[EncoderConfig, dict[str, parameters.Shape], dict[str, np.ndarray]]:
+    """What is run of a checkpoint: configuration, shapes by name, and its arrays, which have these shapes."""
     config = parameters.network_config(checkpoint.config, checkpoint.head)
     wanted = parameters.shapes(config, checkpoint.head)
     arrays = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
     parameters.check(arrays, wanted, checkpoint.source or "the checkpoint")
-    arrays |= parameters.factors_of(checkpoint.params)
-    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
-    layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
-    tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
-    model: dict[str, Any] = {
-        "config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
-        "max_length": checkpoint.max_length, "dtype": dtype, "source": checkpoint.source, "special_tokens": None}
-    if checkpoint.tokenizer is not None:
-        tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
-        model["special_tokens"] = checkpoint.tokenizer.special
-    safetensors_file.write(path, tensors, {"format": FORMAT, "format_version": VERSION, "model": json.dumps(model),
-                                           "created_by": f"bertpass {__version__}"})
+    return config, wanted, arrays
+
+
+def _description(config: EncoderConfig, checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
+            "max_length": checkpoint.max_length, "source": checkpoint.source, "special_tokens": None}
+
+
+def _write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], file_format: str, version: str,
+           description: Mapping[str, Any]) -> None:
+    safetensors_file.write(path, tensors, {"format": file_format, "format_version": version,
+                                           "model": json.dumps(description), "created_by": f"bertpass {__version__}"})
 
 
 def read(path: str | os.PathLike[str]) -> PackedCheckpoint:
@@ -70,6 +99,9 @@ def read(path: str | os.PathLike[str]) -> PackedCheckpoint:
         The file is missing, damaged, another safetensors file or of another version.
     """
     tensors, metadata = safetensors_file.read(path)
+    if metadata.get("format") == UNPACKED_FORMAT:
+        raise ModelError(f"{path} is an unpacked model, which the operators for GPUs take; for the native engine write "
+                         "one with bertpass pack without --unpacked.")
     if metadata.get("format") != FORMAT:
         raise ModelError(f"{path} is a safetensors file, but no packed model; give the folder that it belongs to, or a "
                          "file that bertpass pack wrote.")
