@@ -16,7 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -146,6 +146,24 @@ def build(out: Path, *, twin: bool = False, architectures: Sequence[str] = ARCHI
         partial.replace(out)
 
 
+def told(out: Path, make: Callable[[Path], None]) -> int:
+    """Make a library and say how that went; returns the exit code."""
+    try:
+        make(out)
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 6
+    print(f"built {out}")
+    return 0
+
+
+def command_of_face(description: str, library: Path, make: Callable[[Path], None], argv: Sequence[str] | None) -> int:
+    """The command line of a script that builds one face of the engine; returns the exit code."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--output", type=Path, default=library, help="library to write (default %(default)s)")
+    return told(parser.parse_args(argv).output, make)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
@@ -158,13 +176,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = parser.parse_args(argv)
     if not all(name.rstrip("a").isdigit() and int(name.rstrip("a")) >= 75 for name in options.arch):
         parser.error(f"--arch: compute capabilities are as in 75 or 90a, not {' '.join(options.arch)}")
-    try:
-        build(options.output, twin=options.twin, architectures=options.arch, jobs=max(options.jobs, 1))
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 6
-    print(f"built {options.output}")
-    return 0
+    return told(options.output, lambda out: build(out, twin=options.twin, architectures=options.arch,
+                                                  jobs=max(options.jobs, 1)))
 
 
 if __name__ == "__main__":

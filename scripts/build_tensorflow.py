@@ -8,14 +8,23 @@ one is installed. Environment: CXX names the compiler.
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from build_cuda import FLAGS, HOST_FLAGS, ROOT, SOURCES, BuildError, compile_device_model, compiler, run
+from build_cuda import (
+    FLAGS,
+    HOST_FLAGS,
+    ROOT,
+    SOURCES,
+    BuildError,
+    command_of_face,
+    compile_device_model,
+    compiler,
+    run,
+)
 
 LIBRARY = ROOT / "bertpass" / "libbertpass_tensorflow.so"
 OPERATOR = SOURCES / "faces" / "tensorflow" / "encoder_op.cc"
@@ -48,16 +57,7 @@ def build(out: Path, *, device_form_on_cpu: bool = False) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=LIBRARY, help="library to write (default %(default)s)")
-    options = parser.parse_args(argv)
-    try:
-        build(options.output)
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 6
-    print(f"built {options.output}")
-    return 0
+    return command_of_face(__doc__.partition("\n")[0], LIBRARY, build, argv)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ folder, CXX the compiler, NVCC the nvcc beside which CUDA's headers lie.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tempfile
@@ -21,6 +20,7 @@ from build_cuda import (
     ROOT,
     SOURCES,
     BuildError,
+    command_of_face,
     compile_device_model,
     compiler,
     find_nvcc,
@@ -61,16 +61,7 @@ def build(out: Path) -> None:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--output", type=Path, default=LIBRARY, help="library to write (default %(default)s)")
-    options = parser.parse_args(argv)
-    try:
-        build(options.output)
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 6
-    print(f"built {options.output}")
-    return 0
+    return command_of_face(__doc__.partition("\n")[0], LIBRARY, build, argv)
 
 
 if __name__ == "__main__":
