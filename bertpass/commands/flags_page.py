@@ -63,6 +63,8 @@ VARIABLES = (
     ("BERTPASS_CUBLASLT", "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)"),
     ("BERTPASS_CUDA_MEASUREMENTS", "file of the CUDA engine's measured algorithms (default "
      "~/.cache/bertpass/cuda-algorithms.json; the operators for TensorFlow and TensorRT measure only where it is set)"),
+    ("BERTPASS_TENSORFLOW_PYTHON", "Python of the environment in which the benchmarks run TensorFlow (default: "
+     "that of `make tensorflow`, .venv-tensorflow)"),
     ("TENSORRT_INCLUDE", "folder of TensorRT's headers, for scripts/build_tensorrt.py"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),

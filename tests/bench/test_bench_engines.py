@@ -17,7 +17,7 @@ from bertpass.extras import require
 from bertpass.model import huggingface
 
 EXTRAS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
-          "tvm": ("tvm",)}
+          "tensorflow": ("tensorflow",), "tvm": ("tvm",)}
 BOUND = {"float32": 1e-5, "bfloat16": 1e-1, "int8": 2e-1}
 CASES = [("onnxruntime", "float32"), ("onnxruntime", "int8"), ("openvino", "float32"), ("openvino", "bfloat16"),
          ("torch", "float32"), ("torch", "bfloat16")]
