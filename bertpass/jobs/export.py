@@ -26,7 +26,7 @@ BOUNDS = {"float32": 1e-4, "float16": 5e-2}
 
 @dataclass(frozen=True)
 class Shape:
-    """What is chosen besides the format: of ONNX its operators and precision, of a TVM module the one batch it takes."""
+    """What is chosen besides the format: of ONNX operators and precision, of a TVM module the one batch it takes."""
 
     fused: bool = False
     dtype: str = "float32"

@@ -19,8 +19,8 @@ from bertpass.model import huggingface
 EXTRAS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
           "tensorflow": ("tensorflow",), "tvm": ("tvm",)}
 BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1, "int8": 2e-1}
-CASES = [("onnxruntime", "float32"), ("onnxruntime", "float16"), ("onnxruntime", "int8"), ("openvino", "float32"), ("openvino", "bfloat16"),
-         ("torch", "float32"), ("torch", "bfloat16")]
+CASES = [("onnxruntime", "float32"), ("onnxruntime", "float16"), ("onnxruntime", "int8"), ("openvino", "float32"),
+         ("openvino", "bfloat16"), ("torch", "float32"), ("torch", "bfloat16")]
 LENGTHS = [9, 1, 4, 12]
 
 
@@ -84,7 +84,7 @@ def test_onnxruntime_devices(monkeypatch):
         make("onnxruntime", checkpoint, device="cuda", dtype="int8")
     module = importlib.import_module(ENGINES["onnxruntime"])
     if "CUDAExecutionProvider" not in runtime.get_available_providers():
-        with pytest.raises(DeviceError, match="cannot use cuda here, it has .*CPUExecutionProvider"):
+        with pytest.raises(DeviceError, match=r"cannot use cuda here, it has .*CPUExecutionProvider"):
             module.from_checkpoint(checkpoint, device="cuda", threads=1)
     # a build for GPUs where CUDA does not start: a session goes on with the CPU alone
     monkeypatch.setattr(runtime, "get_available_providers", lambda: list(module.DEVICES.values()))
