@@ -68,8 +68,8 @@ lint: setup $(VENV)/lint.stamp ## ruff, mypy, hadolint
 	@$(BIN)/mypy
 	@$(BIN)/hadolint container/Dockerfile
 
-bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (10 minutes; BENCH="--minutes 30", BENCH=--quick)
-	@$(BIN)/python -m bertpass.bench cpu --minutes 10 $(BENCH)
+bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (9 minutes; BENCH="--minutes 30", BENCH=--quick)
+	@$(BIN)/python -m bertpass.bench cpu --minutes 9 $(BENCH)
 
 tensorflow: $(VENV)/base.stamp ## TensorFlow for `make bench`, in an environment of its own, .venv-tensorflow (240 MB of wheels)
 	@test -x .venv-tensorflow/bin/python || "$(PYTHON)" -m venv .venv-tensorflow

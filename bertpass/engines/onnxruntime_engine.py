@@ -68,7 +68,7 @@ class ONNXRuntimeEngine(Engine):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if not fusions:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        model = onnx.to_onnx(checkpoint, fused=fusions)
+        model = onnx.to_onnx(checkpoint, fused=fusions, check=False)
         if dtype == "float16":
             model = onnx.to_float16(model)
         content = _quantized(model) if dtype == "int8" else model.SerializeToString()
