@@ -34,8 +34,8 @@ class TensorFlowEngine(Engine):
         :func:`bertpass.machine.threads`.
     mode
         "graph": one graph for all shapes, its weights constants, so that TensorFlow fuses products with what follows
-        them; "xla": compiled once for each shape that comes (seconds each), in which ids past the vocabulary are taken
-        as the last.
+        them; making it takes many times their memory (BERT-base: 7.7 GiB for a moment). "xla": compiled once for each
+        shape that comes (seconds each); there ids past the vocabulary are taken as the last.
 
     Raises
     ------
