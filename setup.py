@@ -122,7 +122,7 @@ class NativeBuild(build_ext):
         folders = header_folders()
         self.compiler_command = shlex.split(os.environ.get("CXX") or "g++")
         flags = COMPILE + [f"-I{folder}" for folder in folders] + shlex.split(os.environ.get("CXXFLAGS", ""))
-        self.objects = Path(self.build_temp) / "bertpass"
+        self.objects = ROOT / "build" / "objects"  # not build_temp, which pip makes anew for each editable installation
         self.objects.mkdir(parents=True, exist_ok=True)
         # Another compiler, flag or interpreter makes every object old, as does a changed header.
         stamp = self.objects / "command"

@@ -16,6 +16,7 @@ from bertpass.bench.timing import shown
 WIDTH, LINE = 420, 22  # of a panel, and of a bar, in SVG units, which are pixels on a wide screen
 VALUES = 58  # space right of bars
 GAP = 12.5  # between the baselines of labels
+NEAR = 9.0  # between a label's middle and that of a mark which it passes
 LETTER, BOLD = 6.1, 6.9  # width of a letter of a label, about
 MARKS = {"circle": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "square": "M-3.6,-3.6h7.2v7.2h-7.2z",
          "up": "M0,-4.6l4.4,8h-8.8z", "diamond": "M0,-5l5,5l-5,5l-5,-5z", "down": "M0,4.6l4.4,-8h-8.8z"}
@@ -170,40 +171,47 @@ def lines(title: str, series: Sequence[Series], x_unit: str, y_unit: str, *, joi
         parts.append(f'<path class="grid" d="M{left},{y.place(value):.1f}H{WIDTH - right:.1f}"/>')
         parts.append(_text(left - 5, y.place(value) + 4, f"{value:g}", "", "end"))
     parts.append(_text((left + WIDTH - right) / 2, height - 8, x_unit, "", "middle"))
-    parts.append(f'<text class="" text-anchor="middle" transform="translate(9,{height / 2 - 6}) rotate(-90)">'
+    parts.append(f'<text class="" text-anchor="middle" transform="translate(11.5,{height / 2 - 6}) rotate(-90)">'
                  f"{escape(y_unit)}</text>")
     ends: list[tuple[float, float, Series]] = []
+    marks: list[tuple[float, float]] = []
     for one in series:
         places = [(x.place(a.value), y.place(b.value)) for a, b in one.points]
         if joined:
             parts.append(f'<polyline class="line s-{one.colour}" points="'
                          + " ".join(f"{a:.1f},{b:.1f}" for a, b in places) + '"/>')
+        marks += places
         for (a, b), (_, number) in zip(places, one.points, strict=True):
             parts.append(f'<path class="c-{one.colour}" transform="translate({a:.1f},{b:.1f})" '
                          f'd="{MARKS[SHAPES.get(one.colour, "circle")]}" {number.attributes}>'
                          f"<title>{escape(f'{one.label}: {number.text} {y_unit}')}</title></path>")
         ends.append((*max(places), one))
-    for (a, b, one), shifted in zip(ends, _apart(ends, height - 50), strict=True):
+    for (a, b, one), shifted in zip(ends, _apart(ends, marks, height - 50), strict=True):
         if abs(shifted - b) > 6:
             parts.append(f'<path class="grid" d="M{a + 4:.1f},{b:.1f}L{a + 8:.1f},{shifted:.1f}"/>')
         parts.append(_text(a + 9, shifted + 4, one.label))
     return "".join(parts) + "</svg>"
 
 
-def _apart(ends: Sequence[tuple[float, float, Series]], bottom: float) -> list[float]:
-    """Heights of labels beside their points: moved down until none covers another, then up to be above ``bottom``."""
+def _apart(ends: Sequence[tuple[float, float, Series]], marks: Sequence[tuple[float, float]], bottom: float,
+           ) -> list[float]:
+    """Heights of labels beside their points: moved down until none covers another or a mark, then up to be above
+    ``bottom``."""
     def beside(n: int, m: int) -> bool:
         left, right = sorted((ends[n], ends[m]), key=lambda end: end[0])
         return left[0] + LETTER * len(left[2].label) + 6 < right[0]
+
+    def covered(n: int) -> list[float]:
+        begin, end = ends[n][0] + 5, ends[n][0] + 13 + LETTER * len(ends[n][2].label)
+        return [y for x, y in marks if begin < x < end]
 
     heights = [end[1] for end in ends]
     for way in (1, -1):
         placed: list[int] = []
         for n in sorted(range(len(ends)), key=lambda n: way * heights[n]):
             heights[n] = heights[n] if way > 0 else min(heights[n], bottom)
-            for m in placed:  # from the first on, so that a label passes all that it covers
-                if not beside(n, m) and abs(heights[n] - heights[m]) < GAP:
-                    heights[n] = heights[m] + way * GAP
+            obstacles = [(heights[m], GAP) for m in placed if not beside(n, m)] + [(y, NEAR) for y in covered(n)]
+            while near := [(y, gap) for y, gap in obstacles if abs(heights[n] - y) < gap - 1e-6]:
+                heights[n] = near[0][0] + way * near[0][1]  # always further on that way, past all that it would cover
             placed.append(n)
-            placed.sort(key=lambda m: way * heights[m])
     return heights

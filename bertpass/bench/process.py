@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from bertpass.bench import environments
 from bertpass.bench.variants import Variant
+from bertpass.errors import UsageError
 from bertpass.placement.binding import placed
 
 #: seconds until a worker that does not answer is ended
@@ -45,14 +46,18 @@ class Worker:
     def __init__(self, variant: Variant, model: str, *, threads: int, cpus: Sequence[int], log: Path,
                  memory: Sequence[int] = ()) -> None:
         self.variant, self.model, self.log = variant, model, log
+        try:
+            python = environments.python_of(variant.engine)
+        except UsageError as error:
+            raise WorkerError(str(error)) from error
         ours, theirs = socket.socketpair()
         environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
                        **variant.environment}
-        root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))
+        this = str(environments.ROOT)  # this very package, wherever the person stands
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [this, os.environ.get("PYTHONPATH")]))
         with theirs, log.open("ab") as output, placed(cpus, memory):
             self._process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
+                [python, "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()])
         self._connection = Connection(ours.detach())
         try:

@@ -55,6 +55,10 @@ def show(results: ModelResults, peaks: Mapping[str, float], threads: int, consol
         if entry.failure:
             console.print(f"  {entry.variant.name}: {entry.failure}", markup=False, highlight=False)
     console.print(f"  {_agreement(results)}", markup=False, highlight=False)
+    nodes = {m.variant.name: sum(m.about["operators"].values()) for m in results.measured if m.about.get("operators")}
+    if nodes:
+        console.print("  nodes of the graph: " + ", ".join(f"{name} {count}" for name, count in nodes.items()) + ".",
+                      markup=False, highlight=False)
     for family, seconds in results.left_out.items():
         console.print(f"  {family}: left out, needs {seconds:.0f} seconds at least; --minutes says how long a run may "
                       "take.", markup=False, highlight=False)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bertpass import _core
+from bertpass.bench import environments
 from bertpass.engines import native
 from bertpass.errors import UsageError, unknown
 
@@ -26,7 +27,8 @@ class Variant:
 
     ``precision`` is its class, within which it is compared ("float32", "bfloat16", "int8"); ``options`` go to the
     engine's ``from_checkpoint``; ``calibrated`` ones get batches of real text as well; ``ours`` is false for a peer;
-    ``slow_start`` marks what builds something for every shape; ``environment`` has variables of its process.
+    ``slow_start`` marks what builds something for every shape; ``optional`` ones are left out of runs with a budget
+    too; ``environment`` has variables of its process.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Variant:
     ours: bool = False
     calibrated: bool = False
     slow_start: bool = False
+    optional: bool = False
     environment: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -59,6 +62,7 @@ def known() -> list[Variant]:
         Variant("openvino-int8", "openvino", "int8", {"dtype": "int8"}, calibrated=True),
         Variant("onnxruntime-float32", "onnxruntime", "float32", {"dtype": "float32"}),
         Variant("onnxruntime-unfused", "onnxruntime", "float32", {"fusions": False}),
+        Variant("onnxruntime-float16", "onnxruntime", "float16", {"dtype": "float16"}, optional=True),
         Variant("onnxruntime-int8", "onnxruntime", "int8", {"dtype": "int8"}),
         Variant("torch-float32", "torch", "float32", {"dtype": "float32"}),
         Variant("torch-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16"}),
@@ -67,10 +71,19 @@ def known() -> list[Variant]:
         Variant("torch-compile-float32", "torch", "float32", {"dtype": "float32", "mode": "compile"}, slow_start=True),
         Variant("torch-compile-bfloat16", "torch", "bfloat16", {"dtype": "bfloat16", "mode": "compile"},
                 slow_start=True),
+        Variant("tensorflow-float32", "tensorflow", "float32", {"dtype": "float32"}),
+        Variant("tensorflow-xla-float32", "tensorflow", "float32", {"dtype": "float32", "mode": "xla"},
+                slow_start=True),
         Variant("tvm-float32", "tvm", "float32", {"dtype": "float32"}),
         Variant("mxnet-plain", "mxnet", "float32", {"passes": "none"}),
         Variant("mxnet-fusions", "mxnet", "float32", {"passes": "mkldnn"}),
     ]
+
+
+def usual(budget: bool) -> list[Variant]:
+    """What runs where nobody chooses: all but what has no environment and, with a ``budget`` of time, what compiles
+    something for every shape or is optional."""
+    return [v for v in known() if environments.provided(v.engine) and not (budget and (v.slow_start or v.optional))]
 
 
 #: its outputs are what the others' are compared with

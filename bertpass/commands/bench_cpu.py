@@ -25,7 +25,8 @@ class CpuOptions:
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths "
                              "(default: minilm bert_12_768_12; with --quick minilm)")
     engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
-                              "all; with --quick or --minutes those that compile nothing)")
+                              "all, tensorflow where it has its environment; without --quick and --minutes also "
+                              "onnxruntime-float16 and what compiles for each shape)")
     shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
                              "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
@@ -50,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.extras import require
 
         wanted = variants.chosen(options.engines) if options.engines else \
-            [v for v in variants.known() if not (v.slow_start and (options.quick or options.minutes))]
+            variants.usual(budget=options.quick or options.minutes is not None)
         families = options.shapes or (QUICK_SHAPES if options.quick else list(workloads.SHAPES))
         batches = [w for family in dict.fromkeys(families) for w in workloads.of_family(family)]
         threads = options.threads or machine.threads()

@@ -22,6 +22,8 @@ class ExportOptions:
                        ".pt (TorchScript), .so (TVM, of one shape)", positional=True)
     fused: bool = flag(False, "ONNX with the encoder in ONNX Runtime's own operators (com.microsoft), which nothing "
                        "else runs")
+    dtype: str = flag("float32", "of weights and activations, for .onnx; inputs and outputs stay as they are",
+                      choices=("float32", "float16"))
     batch_size: int = flag(1, "rows of every batch, for .so", least=1)
     sequence_length: int = flag(128, "tokens of every row, for .so; shorter texts are padded", least=1)
     vocab: str | None = flag(None, "vocabulary for a .params file")
@@ -39,11 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         export.format_of(Path(options.output))
         if options.fused and not options.output.endswith(".onnx"):
             raise UsageError(f"{options.output}: --fused is for ONNX files, whose ending is .onnx.")
+        if options.dtype != "float32" and not options.output.endswith(".onnx"):
+            raise UsageError(f"{options.output}: --dtype {options.dtype} is for ONNX files, whose ending is .onnx.")
         check_output_folder("output", Path(options.output).parent)
         checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
                                      allow_pickle=options.allow_pickle)
         found = export.export(checkpoint, options.output,
-                              export.Shape(options.fused, options.batch_size, options.sequence_length))
+                              export.Shape(options.fused, options.dtype, options.batch_size, options.sequence_length))
         for note in checkpoint.notes:
             print(f"note: {note}", file=sys.stderr)
         size = sum(os.path.getsize(file) for file in found.files) / 2**20

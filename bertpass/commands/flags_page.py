@@ -28,6 +28,7 @@ from bertpass.commands.main import PackOptions
 from bertpass.commands.new_model import NewModelOptions
 from bertpass.commands.plan import PlanOptions
 from bertpass.commands.reproduce import ReproduceOptions
+from bertpass.commands.tune import TuneOptions
 from bertpass.jobs.classify import ClassifierOptions
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.low_precision_options import TableOptions
@@ -47,7 +48,8 @@ COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", Cl
             ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
             ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
             ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions),
-            ("bertpass export", ExportOptions), ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions),
+            ("bertpass export", ExportOptions), ("bertpass tune", TuneOptions),
+            ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions),
             ("bertpass demo-serve", DemoServeOptions), ("bertpass new-model", NewModelOptions),
             ("bertpass env", EnvOptions))
 
@@ -63,6 +65,10 @@ VARIABLES = (
     ("BERTPASS_CUBLASLT", "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)"),
     ("BERTPASS_CUDA_MEASUREMENTS", "file of the CUDA engine's measured algorithms (default "
      "~/.cache/bertpass/cuda-algorithms.json; the operators for TensorFlow and TensorRT measure only where it is set)"),
+    ("BERTPASS_TENSORFLOW_PYTHON", "Python of the environment in which the benchmarks run TensorFlow (default: "
+     "that of `make tensorflow`, .venv-tensorflow)"),
+    ("BERTPASS_TVM_RECORDS", "where `bertpass tune` keeps schedules and the TVM engine looks for them (default "
+     "~/.cache/bertpass/tvm-records.json)"),
     ("TENSORRT_INCLUDE", "folder of TensorRT's headers, for scripts/build_tensorrt.py"),
     ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
     ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),

@@ -26,6 +26,7 @@ COMMANDS = {
     "optimize": ("main", "optimize", "apply graph passes to an exported model"),
     "convert": ("main", "convert", "write a checkpoint in another format"),
     "export": ("export", "main", "write a model as a file for ONNX Runtime, OpenVINO, PyTorch or TVM"),
+    "tune": ("tune", "main", "the fastest schedules of the TVM engine's kernels on this machine"),
     "pack": ("main", "pack", "write a model as one file for the native engine"),
     "bench": ("bench", "main", "every graph pass against plain MXNet; cpu, scaling, routing: engines; report: a page"),
     "compare": ("compare", "main", "two result files of one bench, engine by engine"),

@@ -18,6 +18,7 @@ ENGINES = {
     "native": "bertpass.engines.native",
     "onnxruntime": "bertpass.engines.onnxruntime_engine",
     "openvino": "bertpass.engines.openvino_engine",
+    "tensorflow": "bertpass.engines.tensorflow_engine",
     "torch": "bertpass.engines.torch_engine",
     "tvm": "bertpass.engines.tvm_engine",
 }
@@ -36,7 +37,7 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: 
         Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
     engine
         What computes: "mxnet"; "native", our own engine for CPUs, and "cuda", our own for NVIDIA GPUs, which need no
-        MXNet; "onnxruntime", "openvino", "torch" or "tvm" on the CPU, each an extra of that name.
+        MXNet; "onnxruntime", "openvino", "tensorflow", "torch" or "tvm" on the CPU, each an extra of that name.
     vocab, num_heads, allow_pickle
         See :func:`bertpass.model.checkpoint.load_checkpoint`.
     **options

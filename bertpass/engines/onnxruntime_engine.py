@@ -1,9 +1,10 @@
-"""ONNX Runtime as an engine: our ONNX graph in its fused operators, in float32 or with int8 products."""
+"""ONNX Runtime as an engine: our ONNX graph in its fused operators, in float32, float16 or with int8 products."""
 
 from __future__ import annotations
 
 import logging
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,54 +12,71 @@ import numpy as np
 
 from bertpass import machine
 from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.errors import DeviceError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import onnx
 from bertpass.model.record import Checkpoint
 
-DTYPES = ("float32", "int8")
-OPTIONS = ("dtype", "threads", "fusions")
+DTYPES = ("float32", "float16", "int8")
+DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
+OPTIONS = ("dtype", "threads", "fusions", "device")
 EXTRA = "onnxruntime"
 
 
 class ONNXRuntimeEngine(Engine):
-    """Runs a checkpoint's network in ONNX Runtime on the CPU; several Python threads may call it at once.
+    """Runs a checkpoint's network in ONNX Runtime; several Python threads may call it at once.
 
     Parameters
     ----------
     dtype
-        "float32", or "int8": weights quantised per column, activations at each call (quantize_dynamic).
+        "float32"; "float16", of weights and activations, for which ONNX Runtime has few kernels on a CPU: there it
+        computes in float32 and rounds in between; or "int8", on a CPU: weights quantised per column, activations at
+        each call (quantize_dynamic).
     threads
         For one forward; ``None`` takes :func:`bertpass.machine.threads`. They do not spin after a call.
     fusions
         Without them the portable graph runs operator by operator as it was written, in float32: what a fusion is
         worth.
+    device
+        "cpu", or "cuda", which the package onnxruntime-gpu brings.
 
     Raises
     ------
     MissingDependencyError
         onnxruntime or onnx is not installed.
     UsageError
-        ``dtype`` or ``threads`` cannot be used.
+        ``dtype``, ``threads`` or ``device`` cannot be used.
+    DeviceError
+        This ONNX Runtime has no CUDA, or CUDA does not start.
     """
 
     name = "onnxruntime"
 
     def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                 fusions: bool = True) -> None:
+                 fusions: bool = True, device: str = "cpu") -> None:
         check_dtype(self.name, dtype, DTYPES if fusions else DTYPES[:1])
         threads = check_threads(threads)
+        if device not in DEVICES:
+            raise UsageError(unknown("device of the onnxruntime engine", str(device), DEVICES))
+        if device != "cpu" and dtype == "int8":
+            raise UsageError("int8 of the onnxruntime engine is for the CPU; on a GPU take float16.")
         runtime = require("onnxruntime", EXTRA)
+        _check_provider(runtime.get_available_providers(), device)
         options = runtime.SessionOptions()
         options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
         options.log_severity_level = 3
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if not fusions:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        model = onnx.to_onnx(checkpoint, fused=fusions)
-        content = model.SerializeToString() if dtype == "float32" else _quantized(model)
-        self._session: Any = runtime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        model = onnx.to_onnx(checkpoint, fused=fusions, check=False)
+        if dtype == "float16":
+            model = onnx.to_float16(model)
+        content = _quantized(model) if dtype == "int8" else model.SerializeToString()
+        self._session: Any = runtime.InferenceSession(content, options, providers=list(dict.fromkeys(
+            [DEVICES[device], DEVICES["cpu"]])))
+        _check_provider(self._session.get_providers(), device)  # it goes on without what does not start
         self._inputs = [value.name for value in self._session.get_inputs()]
-        self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": "cpu", "dtype": dtype,
+        self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": device, "dtype": dtype,
                        "threads": threads, "opset": onnx.OPSET, "operators": onnx.operators(model)}
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
@@ -70,6 +88,13 @@ class ONNXRuntimeEngine(Engine):
 
     def close(self) -> None:
         self._session = None
+
+
+def _check_provider(providers: Sequence[str], device: str) -> None:
+    if DEVICES[device] not in providers:
+        raise DeviceError(f"ONNX Runtime cannot use {device} here, it has {', '.join(providers)}: onnxruntime-gpu in "
+                          "place of onnxruntime, an NVIDIA driver and the CUDA that it was built for are needed; or "
+                          "take device='cpu'.")
 
 
 def _quantized(model: Any) -> bytes:
@@ -93,6 +118,6 @@ def _not_the_advice(record: logging.LogRecord) -> bool:
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    fusions: bool = True) -> ONNXRuntimeEngine:
+                    fusions: bool = True, device: str = "cpu") -> ONNXRuntimeEngine:
     """An engine on a checkpoint's network; see :class:`ONNXRuntimeEngine`."""
-    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads, fusions=fusions)
+    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads, fusions=fusions, device=device)

@@ -48,8 +48,8 @@ class TVMEngine(Engine):
     def __init__(self, checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> None:
         check_dtype(self.name, dtype, DTYPES)
         threads = check_threads(threads)
-        tvm = _tvm(threads)
-        self._network = Network(tvm, checkpoint)
+        tvm = start(threads)
+        self._network = Network(tvm, checkpoint, threads)
         self._weights = [tvm.runtime.tensor(array) for array in self._network.weights.values()]
         self._network.weights.clear()  # TVM has its own copies
         self._tvm, self._lock = tvm, threading.Lock()
@@ -68,7 +68,10 @@ class TVMEngine(Engine):
             return [output.numpy() for output in self._compiled[shape](*arrays, *self._weights)]
 
     def describe(self) -> dict[str, Any]:
-        return {**self._about, "shapes": [list(shape) for shape in self._compiled]}
+        """Engine, versions, threads; the shapes that were compiled, and how many of their kernels have a schedule that
+        was recorded (:mod:`bertpass.engines.tvm_records`)."""
+        return {**self._about, "shapes": [list(shape) for shape in self._compiled],
+                "recorded_schedules": len(self._network.recorded)}
 
     def close(self) -> None:
         self._compiled.clear()
@@ -87,13 +90,14 @@ def save(path: Path, checkpoint: Checkpoint, batch: int, length: int) -> list[Pa
     UsageError
         The network has widths that the kernels do not take.
     """
-    tvm = _tvm(machine.threads())
-    network = Network(tvm, checkpoint)
+    threads = machine.threads()
+    tvm = start(threads)
+    network = Network(tvm, checkpoint, threads)
     tvm.compile(network.whole(batch, length), network.target).export_library(str(path))
     return [path]
 
 
-def _tvm(threads: int) -> Any:
+def start(threads: int) -> Any:
     """TVM, told before it starts its pool how many threads to take and that others say where they run."""
     os.environ["TVM_NUM_THREADS"] = str(threads)
     os.environ.setdefault("TVM_BIND_THREADS", "0")

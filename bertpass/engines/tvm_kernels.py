@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 LOWEST = -87.0  # exp of less is no normal float32
+MOST_BYTES = 1024  # of an array that TVM puts on the stack, where LLVM can promote it to registers
 
 
 class Kernels:
     """Makes kernels for a processor whose vectors have ``lanes`` floats.
 
-    A tile of a matrix product is ``tile`` x ``columns`` sums, which stay in registers: TVM puts arrays of at most 1 KiB
-    on the stack, where LLVM can promote them, and takes larger ones from its workspace.
+    A tile of a matrix product is ``tile`` x ``columns`` sums, which stay in registers; arrays of more than
+    :data:`MOST_BYTES` TVM would take from its workspace. Keywords of a kernel are its schedule, which changes its speed
+    alone; see :mod:`bertpass.engines.tvm_records`.
     """
 
     def __init__(self, tvm: Any, lanes: int) -> None:
@@ -67,11 +69,14 @@ class Kernels:
 
     # Kernels: functions of tensors, the last argument is the output
 
-    def dense(self, shape: Sequence[int], panels: int, activation: str = "none", skip: bool = False) -> Any:
+    def dense(self, shape: Sequence[int], panels: int, activation: str = "none", skip: bool = False, *,
+              tile: int = 0, chunk: int = 0) -> Any:
         """activation(x W + bias) [+ skip]: (rows, panels x columns), and so is skip.
 
         x has ``shape`` (rows, depth), or (batch, sequence, heads, size), which lies the same in memory; W is packed as
-        (panels, depth, columns).
+        (panels, depth, columns). Schedule: ``tile`` rows at once; every panel passes over ``chunk`` rows before any
+        passes over the next ones. Both divide the rows, ``tile`` also ``chunk``; 0 are the most that fit a tile, and
+        all rows.
         """
         te, columns, act = self._te, self.columns, self._activation(activation)
         flat = len(shape) == 2
@@ -94,13 +99,15 @@ class Kernels:
         out = te.compute((rows, panels * columns), finished, name="out")
         plan = _Plan(self._tvm, self.lanes, [x, weight, bias, *skipped, out])
         m, n = plan.loops("out")
-        tile = next(size for size in range(self.tile, 0, -1) if rows % size == 0)
-        (block, row), (panel, column) = plan.split(m, tile), plan.split(n, columns)
-        plan.order(panel, block, row, column)
+        chunk = chunk or rows
+        tile = tile or next(size for size in range(self.tile, 0, -1) if chunk % size == 0)
+        (chunks, part), (panel, column) = plan.split(m, chunk), plan.split(n, columns)
+        block, row = plan.split(part, tile)
+        plan.order(chunks, panel, block, row, column)
         plan.vectors(column)
         plan.inside("product", block)
         plan.sums("product", registers=True)
-        return plan.kernel(parallel=[panel])
+        return plan.kernel(parallel=[chunks, panel])
 
     def norm(self, rows: int, units: int, epsilon: float) -> Any:
         """Layer normalisation of each row of x (rows, units) with gamma and beta."""
@@ -158,10 +165,11 @@ class Kernels:
             plan.vectors(plan.loops("summed")[-1])
         return plan.kernel(parallel=[m])
 
-    def attention(self, batch: int, padded: int, heads: int, size: int) -> Any:
+    def attention(self, batch: int, padded: int, heads: int, size: int, *, tile: int = 0, width: int = 0) -> Any:
         """softmax(Q K^T / sqrt(size)) V over the first ``lengths`` keys: (batch, padded, heads, size).
 
-        Its input is (batch x padded, 3 x heads x size): queries, keys, values, each head by head.
+        Its input is (batch x padded, 3 x heads x size): queries, keys, values, each head by head. Schedule: ``tile``
+        queries at once, and ``width`` columns of what they mix, a part of ``size``; 0 are those of a matrix product.
         """
         te, tir, f, lanes = self._te, self._tir, self._float, self.lanes
         units, scale = heads * size, size ** -0.5
@@ -195,8 +203,8 @@ class Kernels:
                          name="out")
         plan = _Plan(self._tvm, lanes, [qkv, lengths, out])
         b, i, h, c = plan.loops("out")
-        (block, row) = plan.split(i, self.tile)
-        (part_of_size, column) = plan.split(c, self.columns if size % self.columns == 0 else lanes)
+        (block, row) = plan.split(i, tile or self.tile)
+        (part_of_size, column) = plan.split(c, width or (self.columns if size % self.columns == 0 else lanes))
         plan.order(b, h, block, part_of_size, row, column)
         plan.vectors(column)
         plan.inside("mixed", part_of_size)

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
+from bertpass.engines import tvm_records
 from bertpass.engines.tvm_kernels import Kernels
 from bertpass.errors import UsageError
 from bertpass.model import parameters
@@ -16,9 +17,12 @@ from bertpass.model.record import Checkpoint
 
 
 class Network:
-    """A checkpoint's weights as the kernels read them, and the Relax program of any shape."""
+    """A checkpoint's weights as the kernels read them, and the Relax program of any shape.
 
-    def __init__(self, tvm: Any, checkpoint: Checkpoint) -> None:
+    Kernels have the schedules that were recorded for this processor and ``threads``.
+    """
+
+    def __init__(self, tvm: Any, checkpoint: Checkpoint, threads: int) -> None:
         self.config = parameters.network_config(checkpoint.config, checkpoint.head)
         self.head = checkpoint.head
         wanted = parameters.shapes(self.config, self.head)
@@ -27,6 +31,8 @@ class Network:
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)
         _check(self.config, self.kernels)
+        self.records = tvm_records.here(self.kernels.lanes, threads)
+        self.recorded: set[tuple[str, tuple[Any, ...]]] = set()  # kernels in use that have a record
         self.target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
         self.weights = _packed(self.config, {name: np.asarray(a, np.float32) for name, a in given.items()},
                                self.kernels.columns)
@@ -47,6 +53,13 @@ class Network:
 
     def module(self, batch: int, length: int) -> Any:
         """The program for one shape: (ids, token types, valid length, weights ...) -> a tuple of the outputs."""
+        return self._built(batch, length)[0]
+
+    def calls(self, batch: int, length: int) -> list[tuple[str, tuple[Any, ...]]]:
+        """The different kernels of the program for one shape, by name, with their arguments."""
+        return self._built(batch, length)[1]
+
+    def _built(self, batch: int, length: int) -> tuple[Any, list[tuple[str, tuple[Any, ...]]]]:
         relax = self._tvm.relax
         builder = relax.BlockBuilder()
         ids, types, lengths = inputs = [relax.Var(name, relax.TensorType(shape, "int32")) for name, shape in (
@@ -54,11 +67,12 @@ class Network:
         weights = {name: relax.Var(_word(name), relax.TensorType(shape, "float32"))
                    for name, shape in self.shapes.items()}
         with builder.function("main", [*inputs, *weights.values()]):
+            program = _Program(self, builder, weights)
             with builder.dataflow():
-                outputs = _Program(self, builder, weights).outputs(ids, types, lengths, batch, length)
+                outputs = program.outputs(ids, types, lengths, batch, length)
                 found = builder.emit_output(relax.Tuple(outputs))
             builder.emit_func_output(found)
-        return builder.get()
+        return builder.get(), list(program.functions)
 
     def whole(self, batch: int, length: int) -> Any:
         """The program with its weights in it: (ids, token types, valid length) -> a tuple of the outputs."""
@@ -77,7 +91,7 @@ class _Program:
     def __init__(self, network: Network, builder: Any, weights: Mapping[str, Any]) -> None:
         self._network, self._builder, self._weights = network, builder, weights
         self._relax, self._kernels = network._tvm.relax, network.kernels
-        self._functions: dict[tuple[Any, ...], Any] = {}
+        self.functions: dict[tuple[str, tuple[Any, ...]], Any] = {}
 
     def outputs(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> list[Any]:
         config, head, root = self._network.config, self._network.head, self._network.config.root
@@ -146,11 +160,15 @@ class _Program:
 
     def _call(self, kernel: str, arguments: tuple[Any, ...], inputs: list[Any], shape: tuple[int, ...]) -> Any:
         """A kernel of :class:`Kernels`, made once for the same arguments."""
-        key = (kernel, *arguments)
-        if key not in self._functions:
-            self._functions[key] = self._builder.add_func(getattr(self._kernels, kernel)(*arguments), kernel)
+        key = (kernel, arguments)
+        if key not in self.functions:
+            schedule = self._network.records.schedule(kernel, arguments)
+            if schedule is not None:
+                self._network.recorded.add(key)
+            function = getattr(self._kernels, kernel)(*arguments, **(schedule or {}))
+            self.functions[key] = self._builder.add_func(function, kernel)
         out = self._relax.TensorType(shape, "float32")
-        return self._builder.emit(self._relax.call_tir(self._functions[key], inputs, out_ty=out))
+        return self._builder.emit(self._relax.call_tir(self.functions[key], inputs, out_ty=out))
 
 
 def _check(config: EncoderConfig, kernels: Kernels) -> None:

@@ -20,15 +20,16 @@ from bertpass.errors import MissingDependencyError, ModelError, UsageError
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
 
-#: largest absolute difference of any output from the native engine's
-BOUND = 1e-4
+#: largest absolute difference of any output from the native engine's in float32, by the file's precision
+BOUNDS = {"float32": 1e-4, "float16": 5e-2}
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What is chosen besides the format: ONNX Runtime's operators, and the one batch that a TVM module takes."""
+    """What is chosen besides the format: of ONNX operators and precision, of a TVM module the one batch it takes."""
 
     fused: bool = False
+    dtype: str = "float32"
     batch: int = 1
     length: int = 128
 
@@ -74,6 +75,8 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
     form = format_of(path)
     if shape.fused and form is not FORMATS[".onnx"]:
         raise UsageError(f"{output}: --fused is for ONNX files, whose ending is .onnx.")
+    if shape.dtype != "float32" and form is not FORMATS[".onnx"]:
+        raise UsageError(f"{output}: --dtype {shape.dtype} is for ONNX files, whose ending is .onnx.")
     if form.fixed and shape.length > checkpoint.config.max_length:
         raise UsageError(f"--sequence_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
     batches = [models.check_batch(checkpoint)]
@@ -87,9 +90,10 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
                 difference, unchecked = _difference(form.run(files[0], batches), checkpoint, batches), ""
             except MissingDependencyError as error:
                 difference, unchecked = None, str(error)
-            if difference is not None and not difference <= BOUND:  # not: NaN
+            bound = BOUNDS[shape.dtype]
+            if difference is not None and not difference <= bound:  # not: NaN
                 raise ModelError(f"{output}: the file's outputs differ by {difference:.1e} from the native engine's, "
-                                 f"more than {BOUND:g}; it was not kept.")
+                                 f"more than {bound:g}; it was not kept.")
             for file in files:
                 os.replace(file, path.parent / file.name)
     except OSError as error:
@@ -133,8 +137,11 @@ def _save_onnx(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[P
     from bertpass.model import onnx
 
     model = onnx.to_onnx(checkpoint, shape.fused)
+    if shape.dtype == "float16":
+        model = onnx.to_float16(model)
     onnx.write(path, model)
-    return [path], f"ONNX, opset {onnx.OPSET}" + (" and com.microsoft" if shape.fused else ""), onnx.operators(model)
+    what = f"ONNX, opset {onnx.OPSET}{' and com.microsoft' if shape.fused else ''}, {shape.dtype}"
+    return [path], what, onnx.operators(model)
 
 
 def _run_onnx(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:

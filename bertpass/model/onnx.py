@@ -31,13 +31,15 @@ MOST_BYTES = 2**31 - 1  # of one protocol buffer
 _NORM_EPS = 1e-24  # under the root: the smallest length is 1e-12, as in bertpass/model/nets.py
 
 
-def to_onnx(checkpoint: Checkpoint, fused: bool = False) -> Any:
-    """The checkpoint's network as an ``onnx.ModelProto`` of opset :data:`OPSET`, checked by onnx.checker.
+def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> Any:
+    """The checkpoint's network as an ``onnx.ModelProto`` of opset :data:`OPSET`.
 
     Parameters
     ----------
     fused
         With the encoder in operators of ONNX Runtime, which read ``token_types`` and ``valid_length`` as they are.
+    check
+        By onnx.checker, which takes longer than everything else here.
 
     Raises
     ------
@@ -65,8 +67,26 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False) -> Any:
     sets = {"": OPSET, **({onnx_fused.DOMAIN: onnx_fused.VERSION} if fused else {})}
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid(*one) for one in sets.items()],
                                    ir_version=IR_VERSION, producer_name="bertpass")
-    onnx.checker.check_model(model, full_check=True)
+    if check:
+        onnx.checker.check_model(model, full_check=True)
     return model
+
+
+def to_float16(model: Any) -> Any:
+    """A model of :func:`to_onnx` with weights and activations in float16, its inputs and outputs as before.
+
+    By onnxruntime.transformers.float16, checked by onnx.checker. Sums over tokens stay in float32.
+
+    Raises
+    ------
+    MissingDependencyError
+        The package onnxruntime is not installed.
+    """
+    convert = require("onnxruntime.transformers.float16", "onnxruntime")
+    small = convert.convert_float_to_float16(model, keep_io_types=True, disable_shape_infer=True,
+                                             op_block_list=[*convert.DEFAULT_OP_BLOCK_LIST, "ReduceSum"])
+    require("onnx", "onnx").checker.check_model(small)
+    return small
 
 
 def operators(model: Any) -> dict[str, int]:

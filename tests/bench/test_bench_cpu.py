@@ -8,7 +8,7 @@ import signal
 import pytest
 from rich.console import Console
 
-from bertpass.bench import ceiling, cpu, report, variants, workloads
+from bertpass.bench import ceiling, cpu, environments, report, variants, workloads
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench, bench_cpu
 from bertpass.errors import BertpassError, UsageError
@@ -183,6 +183,16 @@ def test_no_engine_left(folder, tmp_path, capsys, monkeypatch):
     assert bench_cpu.main(["--models", folder, "--engines", "native", "--shapes", "1x5", "--output",
                            str(tmp_path)]) == 1
     assert "no engine could be measured" in capsys.readouterr().err
+
+
+def test_what_runs_by_default(monkeypatch):
+    for provided in (True, False):
+        monkeypatch.setattr(environments, "provided", lambda engine, there=provided: there or engine != "tensorflow")
+        every, few = ({v.name for v in variants.usual(budget)} for budget in (False, True))
+        assert ("tensorflow-float32" in every) == ("tensorflow-float32" in few) == provided
+        assert every >= few | {"onnxruntime-float16", "torch-compile-float32"}
+        assert not few & {"onnxruntime-float16", "torch-compile-float32", "tensorflow-xla-float32"}
+        assert few >= {"native-float32", "onnxruntime-float32", "onnxruntime-unfused", "mxnet-plain", "tvm-float32"}
 
 
 def test_revision():

@@ -1,7 +1,7 @@
 """The peers as engines: every family and head against float64 in NumPy, and their errors.
 
-Relative L2 errors measured on these tiny models: float32 2e-6, bfloat16 6e-2 (OpenVINO, one regression output; token
-states 1e-2), int8 1.2e-1 (ONNX Runtime, one regression output; token states 3e-2).
+Relative L2 errors measured on these tiny models: float32 2e-6, float16 2e-3, bfloat16 6e-2 (OpenVINO, one regression
+output; token states 1e-2), int8 1.2e-1 (ONNX Runtime, one regression output; token states 3e-2).
 """
 
 import importlib
@@ -17,10 +17,10 @@ from bertpass.extras import require
 from bertpass.model import huggingface
 
 EXTRAS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
-          "tvm": ("tvm",)}
-BOUND = {"float32": 1e-5, "bfloat16": 1e-1, "int8": 2e-1}
-CASES = [("onnxruntime", "float32"), ("onnxruntime", "int8"), ("openvino", "float32"), ("openvino", "bfloat16"),
-         ("torch", "float32"), ("torch", "bfloat16")]
+          "tensorflow": ("tensorflow",), "tvm": ("tvm",)}
+BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-1, "int8": 2e-1}
+CASES = [("onnxruntime", "float32"), ("onnxruntime", "float16"), ("onnxruntime", "int8"), ("openvino", "float32"),
+         ("openvino", "bfloat16"), ("torch", "float32"), ("torch", "bfloat16")]
 LENGTHS = [9, 1, 4, 12]
 
 
@@ -73,6 +73,26 @@ def test_onnxruntime_runs_its_own_operators():
                                                        "SkipLayerNormalization", "MatMul", "Softmax")}
     assert found == {"EmbedLayerNormalization": 1, "Attention": layers, "BiasGelu": layers,
                      "SkipLayerNormalization": 2 * layers, "MatMul": 3 * layers, "Softmax": None}
+
+
+def test_onnxruntime_devices(monkeypatch):
+    checkpoint = reference.tiny("bert", "none")
+    runtime = pytest.importorskip("onnxruntime", reason="pip install 'bertpass[onnxruntime]' to test this engine")
+    with pytest.raises(UsageError, match=r"device of the onnxruntime engine 'gpu'\. Did you mean 'cpu'"):
+        make("onnxruntime", checkpoint, device="gpu")
+    with pytest.raises(UsageError, match="int8 of the onnxruntime engine is for the CPU"):
+        make("onnxruntime", checkpoint, device="cuda", dtype="int8")
+    module = importlib.import_module(ENGINES["onnxruntime"])
+    if "CUDAExecutionProvider" not in runtime.get_available_providers():
+        with pytest.raises(DeviceError, match=r"cannot use cuda here, it has .*CPUExecutionProvider"):
+            module.from_checkpoint(checkpoint, device="cuda", threads=1)
+    # a build for GPUs where CUDA does not start: a session goes on with the CPU alone
+    monkeypatch.setattr(runtime, "get_available_providers", lambda: list(module.DEVICES.values()))
+    real = runtime.InferenceSession
+    monkeypatch.setattr(runtime, "InferenceSession", lambda content, options, providers: real(
+        content, options, providers=providers[1:]))
+    with pytest.raises(DeviceError, match="cannot use cuda here, it has CPUExecutionProvider"):
+        module.from_checkpoint(checkpoint, device="cuda", threads=1)
 
 
 def test_openvino_int8():

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import reference
 
-from bertpass.bench import process, timing, workloads
+from bertpass.bench import environments, timing, workloads
 from bertpass.bench.process import Worker, WorkerError
 from bertpass.bench.quiet import Others
 from bertpass.bench.variants import Variant
@@ -135,6 +135,6 @@ def test_layouts_take_turns_and_slow_starters_skip_the_groups(start, folder, mon
 
 
 def test_last_words_of_a_worker_that_ends_by_itself(start, monkeypatch):
-    monkeypatch.setattr(process.sys, "executable", "/bin/false")
+    monkeypatch.setattr(environments.sys, "executable", "/bin/false")
     with pytest.raises(WorkerError, match="ended with exit code 1"):
         start()

@@ -168,6 +168,21 @@ def test_labels_do_not_cover_each_other():
     assert len(heights) == 4 and min(b - a for a, b in itertools.pairwise(heights)) >= 12
 
 
+def test_labels_do_not_cover_marks():
+    def point(x, y):
+        return charts.Shown("", x, "a", ()), charts.Shown("", y, "a", ())
+
+    series = [charts.Series("long name of an engine", "native", [point(1.0, 5.0)]),
+              charts.Series("far", "native", [point(2.0, 5.05), point(100.0, 5.0)]),
+              charts.Series("low", "native", [point(1.0, 0.01)])]
+    svg = charts.lines("t", series, "x", "y", joined=False)
+    marks = [(float(x), float(y)) for x, y in re.findall(r'translate\(([\d.]+),([\d.]+)\)"\s*d=', svg)]
+    labels = re.findall(r'<text x="([\d.]+)" y="([\d.]+)" class="" text-anchor="start" >([a-z ]+)<', svg)
+    assert (len(marks), len(labels)) == (4, 3)
+    for x, y, name in ((float(x), float(y) - 4, name) for x, y, name in labels):
+        assert not [m for m in marks if x < m[0] < x + charts.LETTER * len(name) and abs(m[1] - y) < 8]
+
+
 def test_markdown_has_the_same_figures(tmp_path):
     files = content.written(tmp_path, cpu=content.cpu(), finetuning=content.finetuning())
     assert bench.main(["report", *files, "--output", str(tmp_path / "r.md"), "--title", "My page"]) == 0

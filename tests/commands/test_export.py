@@ -25,6 +25,7 @@ def batch(model):
 
 @pytest.mark.parametrize(("file", "flags", "packages"), [
     ("model.onnx", [], ("onnx", "onnxruntime")), ("fused.onnx", ["--fused"], ("onnx", "onnxruntime")),
+    ("half.onnx", ["--fused", "--dtype", "float16"], ("onnx", "onnxruntime")),
     ("model.xml", [], ("onnx", "openvino")), ("model.pt", [], ("torch",))])
 def test_a_classifier(file, flags, packages, sst, tmp_path, capsys):
     for package in packages:
@@ -38,12 +39,15 @@ def test_a_classifier(file, flags, packages, sst, tmp_path, capsys):
         assert " 2 Attention" in out and "1 EmbedLayerNormalization" in out and "opset 20 and com.microsoft" in out
     model = bertpass.load(str(sst / "bundle"), engine="native", dtype="float32")
     ((found,),) = export.format_of(target).run(target, [batch(model)])
-    assert np.abs(found - model.engine.forward(*batch(model))[0]).max() <= 1e-4
+    difference, half = np.abs(found - model.engine.forward(*batch(model))[0]).max(), "float16" in flags
+    assert found.dtype == np.float32 and (1e-6 < difference <= 1e-2 if half else difference <= 1e-4)
+    assert not half or "com.microsoft, float16" in out
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [
     (["minilm", "model"], 2, "its ending says what to write: .onnx (ONNX)"),
     (["minilm", "model.pt", "--fused"], 2, "--fused is for ONNX files"),
+    (["minilm", "model.pt", "--dtype", "float16"], 2, "--dtype float16 is for ONNX files"),
     (["minilmm", "{tmp}/model.onnx"], 4, "Did you mean 'minilm'"),
     (["minilm", "/dev/null/x/model.onnx"], 2, "--output"),
     (["minilm"], 2, "required"),

@@ -1,0 +1,43 @@
+"""The Python of an engine's worker: another one where the engine's packages clash with MXNet's or the others'."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from pathlib import Path
+
+from bertpass.errors import UsageError
+
+#: engine -> variable that names the Python of its environment
+APART = {"tensorflow": "BERTPASS_TENSORFLOW_PYTHON"}
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def python_of(engine: str) -> str:
+    """The program that runs an engine's worker.
+
+    For an engine of :data:`APART` what its variable names, else that of the environment ``.venv-ENGINE`` beside the
+    package, which ``make ENGINE`` makes, and this one where there is none; for every other engine this one. It has to
+    be of this Python's version, for which the native modules were built.
+
+    Raises
+    ------
+    UsageError
+        The variable names no program.
+    """
+    if engine not in APART:
+        return sys.executable
+    named = os.environ.get(APART[engine])
+    if named:
+        if not shutil.which(named):
+            raise UsageError(f"{APART[engine]}={named}: there is no such program; name the Python of an environment "
+                             f"with {engine}, or take it back for the one of `make {engine}`.")
+        return named
+    own = ROOT / f".venv-{engine}" / "bin" / "python"
+    return str(own) if own.exists() else sys.executable
+
+
+def provided(engine: str) -> bool:
+    """Whether somebody has given the engine what it needs: for one of :data:`APART` its environment."""
+    return engine not in APART or python_of(engine) != sys.executable
