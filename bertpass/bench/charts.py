@@ -1,6 +1,6 @@
-"""Charts as SVG text: bars, lines and points. Colours come from the page's style sheet, so dark and light both work.
+"""What a chart of a report shows, and where on it; ``svg.py`` and ``png.py`` draw it, ``contents.py`` makes it.
 
-Each mark has the number's value, formula and sources as data attributes and a title for pointers and screen readers.
+All places and sizes are in units of which a chart is :data:`WIDTH` wide, pixels on a wide screen; y grows downwards.
 """
 
 from __future__ import annotations
@@ -8,19 +8,29 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from html import escape
 
 from bertpass.bench.result_files import Number
 from bertpass.bench.timing import shown
 
-WIDTH, LINE = 420, 22  # of a panel, and of a bar, in SVG units, which are pixels on a wide screen
+WIDTH, LINE = 420, 22  # of a chart, and of a bar
+TITLE = 14  # baseline of the title
+TOP = 24  # of the first bar
 VALUES = 58  # space right of bars
 GAP = 12.5  # between the baselines of labels
 NEAR = 9.0  # between a label's middle and that of a mark which it passes
 LETTER, BOLD = 6.1, 6.9  # width of a letter of a label, about
-MARKS = {"circle": "M-4,0a4,4 0 1,0 8,0a4,4 0 1,0 -8,0", "square": "M-3.6,-3.6h7.2v7.2h-7.2z",
-         "up": "M0,-4.6l4.4,8h-8.8z", "diamond": "M0,-5l5,5l-5,5l-5,-5z", "down": "M0,4.6l4.4,-8h-8.8z"}
 SHAPES = {"native": "circle", "openvino": "square", "onnxruntime": "up", "torch": "diamond", "mxnet": "down"}
+SAVED, LOST = "saved", "lost"  # colours of the steps of a waterfall
+
+#: M. Okabe, K. Ito: Color Universal Design; the dark ones are the same hues, lighter
+LIGHT = {"ink": "#1b1f24", "soft": "#57606a", "paper": "#ffffff", "card": "#f6f8fa", "rule": "#d0d7de",
+         "native": "#d55e00", "openvino": "#0072b2", "onnxruntime": "#56b4e9", "torch": "#cc79a7", "mxnet": "#8a8f96",
+         "other": "#009e73", SAVED: "#009e73", LOST: "#e69f00"}
+DARK = {"ink": "#e6edf3", "soft": "#a3adb8", "paper": "#0f1318", "card": "#181d24", "rule": "#3a424c",
+        "native": "#f5802b", "openvino": "#3d9fe0", "onnxruntime": "#8fd0f7", "torch": "#e09ac0", "mxnet": "#9aa1a9",
+        "other": "#2cc296", SAVED: "#2cc296", LOST: "#f2c14e"}
 
 
 @dataclass(frozen=True)
@@ -51,9 +61,20 @@ def ratio(over: Number, under: Number) -> Shown:
     return Shown(f"{value:.2f}x", value, "a / b", (over.place, under.place))
 
 
+def scientific(number: Number) -> Shown:
+    """For errors."""
+    return as_it_is(number, f"{number.value:.1e}" if number.value else "0")
+
+
+def colour_of(engine: str) -> str:
+    """The name of an engine's colour and mark: the word before the first hyphen, where it has one of its own."""
+    word = engine.partition("-")[0]
+    return word if word in SHAPES else {"ours": "native", "control": "torch"}.get(word, "other")
+
+
 @dataclass(frozen=True)
 class Bar:
-    """A bar with its spread, from ``low`` to ``high``, where it is known."""
+    """A bar from ``begin`` on, with its spread, from ``low`` to ``high``, where it is known."""
 
     label: str
     number: Shown
@@ -61,6 +82,66 @@ class Bar:
     strong: bool = False
     low: float | None = None
     high: float | None = None
+    begin: float = 0.0
+
+    @property
+    def end(self) -> float:
+        return self.begin + self.number.value
+
+
+@dataclass(frozen=True)
+class BarChart:
+    """Horizontal bars in the given order; ``mark`` draws a line at a value, such as a baseline's 1.
+
+    With ``steps`` each bar is joined to the next one's begin.
+    """
+
+    title: str
+    items: Sequence[Bar]
+    unit: str
+    mark: float | None = None
+    steps: bool = False
+
+    @property
+    def heading(self) -> str:
+        return f"{self.title}, {self.unit}"
+
+    @property
+    def numbers(self) -> list[Shown]:
+        return [item.number for item in self.items]
+
+    @property
+    def left(self) -> float:
+        """Where zero is."""
+        return 10 + BOLD * max([len(item.label) for item in self.items], default=0)
+
+    @property
+    def height(self) -> float:
+        return 40 + LINE * len(self.items)
+
+    @cached_property
+    def scale(self) -> float:
+        """Units for one of the numbers' units."""
+        most = max([max(item.begin, item.high or item.end) for item in self.items] + [self.mark or 0])
+        return (WIDTH - self.left - VALUES) / most
+
+    def place(self, value: float) -> float:
+        return self.left + self.scale * value
+
+    def span(self, item: Bar) -> tuple[float, float]:
+        """Left side and width of a bar, which is visible however short it is."""
+        begin, end = sorted((self.place(item.begin), self.place(item.end)))
+        return begin, max(end - begin, 0.5)
+
+    def behind(self, item: Bar) -> float:
+        """Where a bar's number begins: behind its spread, and behind the mark where this would cross the number."""
+        begin, width = self.span(item)
+        end = begin + width
+        if item.low is not None and item.high is not None:
+            end = max(end, self.place(item.high))
+        if self.mark is not None and end < self.place(self.mark) < end + VALUES:
+            end = self.place(self.mark)
+        return end + 5
 
 
 @dataclass(frozen=True)
@@ -70,53 +151,6 @@ class Series:
     label: str
     colour: str
     points: Sequence[tuple[Shown, Shown]]
-
-
-def scientific(number: Number) -> Shown:
-    """For errors."""
-    return as_it_is(number, f"{number.value:.1e}" if number.value else "0")
-
-
-def colour_of(engine: str) -> str:
-    """The class of an engine's colour and mark: the word before the first hyphen, where it has one of its own."""
-    word = engine.partition("-")[0]
-    return word if word in SHAPES else {"ours": "native", "control": "torch"}.get(word, "other")
-
-
-def _open(height: float, title: str) -> str:
-    return (f'<svg viewBox="0 0 {WIDTH} {height:.0f}" role="img" aria-label="{escape(title)}">'
-            f'<text class="title" x="0" y="14">{escape(title)}</text>')
-
-
-def _text(x: float, y: float, text: str, css: str = "", anchor: str = "start", more: str = "") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" class="{css}" text-anchor="{anchor}" {more}>{escape(text)}</text>'
-
-
-def bars(title: str, items: Sequence[Bar], unit: str, mark: float | None = None) -> str:
-    """Horizontal bars from zero, in the given order; ``mark`` draws a line at a value, such as a baseline's 1."""
-    left = 10 + BOLD * max([len(item.label) for item in items], default=0)
-    room, height = WIDTH - left - VALUES, 40 + LINE * len(items)
-    widest = max([item.high or item.number.value for item in items] + [mark or 0])
-    parts = [_open(height, f"{title}, {unit}")]
-    for place, item in enumerate(items):
-        top, length = 24 + LINE * place, room * item.number.value / widest
-        parts.append(_text(left - 6, top + 13, item.label, "strong" if item.strong else "", "end"))
-        parts.append(f'<rect x="{left:.1f}" y="{top + 2}" width="{max(length, 0.5):.1f}" height="{LINE - 6}" '
-                     f'class="bar c-{item.colour}" {item.number.attributes}>'
-                     f'<title>{escape(f"{item.label}: {item.number.text} {unit}")}</title></rect>')
-        end = length
-        if item.low is not None and item.high is not None:
-            end = max(length, room * item.high / widest)
-            parts.append(f'<path class="whisker" d="M{left + room * item.low / widest:.1f},{top + LINE / 2 - 1}'
-                         f'H{left + room * item.high / widest:.1f}"/>')
-        if mark is not None and end < room * mark / widest < end + VALUES:
-            end = room * mark / widest  # the line would cross the number
-        parts.append(_text(left + end + 5, top + 13, item.number.text, "strong" if item.strong else "", "start",
-                           item.number.attributes))
-    if mark is not None:
-        x = left + room * mark / widest
-        parts.append(f'<path class="mark" d="M{x:.1f},22V{height - 14}"/>')
-    return "".join(parts) + "</svg>"
 
 
 class _Axis:
@@ -129,7 +163,6 @@ class _Axis:
             self.low, self.high = low / 1.15, high * 1.15
         else:
             self.low, self.high = 0.0, high * 1.08
-        self.values = values
 
     def place(self, value: float) -> float:
         low, high = (math.log(self.low), math.log(self.high)) if self.log else (self.low, self.high)
@@ -151,58 +184,82 @@ class _Axis:
         return found
 
 
-def lines(title: str, series: Sequence[Series], x_unit: str, y_unit: str, *, joined: bool = True, log_x: bool = True,
-          ) -> str:
+@dataclass(frozen=True)
+class LineChart:
     """Points with a direct label each series, joined by lines if asked for.
 
     With ``joined`` x has the values of the points as its ticks (lengths, batches) and y is logarithmic; without, x is
     logarithmic and y begins at 0.
     """
-    height, left = max(280, 110 + int(GAP * len(series))) + 60 * (not joined), 44
-    xs, ys = ([point[n].value for one in series for point in one.points] for n in (0, 1))
-    right = 12 + LETTER * max(len(one.label) for one in series)
-    x = _Axis(xs, left + 8, WIDTH - right, log_x)
-    y = _Axis(ys, height - 42, 30, joined)
-    parts = [_open(height, title)]
-    for value in sorted(set(xs)) if joined else x.ticks()[::-2][::-1]:  # every second power of ten has room
-        parts.append(f'<path class="grid" d="M{x.place(value):.1f},30V{height - 42}"/>')
-        parts.append(_text(x.place(value), height - 27, f"{value:g}", "", "middle"))
-    for value in y.ticks():
-        parts.append(f'<path class="grid" d="M{left},{y.place(value):.1f}H{WIDTH - right:.1f}"/>')
-        parts.append(_text(left - 5, y.place(value) + 4, f"{value:g}", "", "end"))
-    parts.append(_text((left + WIDTH - right) / 2, height - 8, x_unit, "", "middle"))
-    parts.append(f'<text class="" text-anchor="middle" transform="translate(11.5,{height / 2 - 6}) rotate(-90)">'
-                 f"{escape(y_unit)}</text>")
-    ends: list[tuple[float, float, Series]] = []
-    marks: list[tuple[float, float]] = []
-    for one in series:
-        places = [(x.place(a.value), y.place(b.value)) for a, b in one.points]
-        if joined:
-            parts.append(f'<polyline class="line s-{one.colour}" points="'
-                         + " ".join(f"{a:.1f},{b:.1f}" for a, b in places) + '"/>')
-        marks += places
-        for (a, b), (_, number) in zip(places, one.points, strict=True):
-            parts.append(f'<path class="c-{one.colour}" transform="translate({a:.1f},{b:.1f})" '
-                         f'd="{MARKS[SHAPES.get(one.colour, "circle")]}" {number.attributes}>'
-                         f"<title>{escape(f'{one.label}: {number.text} {y_unit}')}</title></path>")
-        ends.append((*max(places), one))
-    for (a, b, one), shifted in zip(ends, _apart(ends, marks, height - 50), strict=True):
-        if abs(shifted - b) > 6:
-            parts.append(f'<path class="grid" d="M{a + 4:.1f},{b:.1f}L{a + 8:.1f},{shifted:.1f}"/>')
-        parts.append(_text(a + 9, shifted + 4, one.label))
-    return "".join(parts) + "</svg>"
+
+    title: str
+    series: Sequence[Series]
+    x_unit: str
+    y_unit: str
+    joined: bool = True
+
+    left = 44
+    top = 30
+
+    @property
+    def heading(self) -> str:
+        return self.title
+
+    @property
+    def numbers(self) -> list[Shown]:
+        return [y for one in self.series for _, y in one.points]
+
+    @property
+    def height(self) -> float:
+        return max(280, 110 + int(GAP * len(self.series))) + 60 * (not self.joined)
+
+    @property
+    def bottom(self) -> float:
+        """Where the x axis is."""
+        return self.height - 42
+
+    @property
+    def right(self) -> float:
+        """Where lines end and the room for labels begins."""
+        return WIDTH - 12 - LETTER * max(len(one.label) for one in self.series)
+
+    @cached_property
+    def x(self) -> _Axis:
+        return _Axis([a.value for one in self.series for a, _ in one.points], self.left + 8, self.right, True)
+
+    @cached_property
+    def y(self) -> _Axis:
+        return _Axis([b.value for one in self.series for _, b in one.points], self.bottom, self.top, self.joined)
+
+    def x_ticks(self) -> list[float]:
+        if self.joined:
+            return sorted({a.value for one in self.series for a, _ in one.points})
+        return self.x.ticks()[::-2][::-1]  # every second power of ten has room
+
+    def places(self, one: Series) -> list[tuple[float, float]]:
+        return [(self.x.place(a.value), self.y.place(b.value)) for a, b in one.points]
+
+    def labels(self) -> list[tuple[float, float, float]]:
+        """Of each series' label: x and y of the point that it names, and the height of its own middle."""
+        ends = [max(self.places(one)) for one in self.series]
+        marks = [place for one in self.series for place in self.places(one)]
+        heights = _apart(ends, [LETTER * len(one.label) for one in self.series], marks, self.height - 50)
+        return [(x, y, height) for (x, y), height in zip(ends, heights, strict=True)]
 
 
-def _apart(ends: Sequence[tuple[float, float, Series]], marks: Sequence[tuple[float, float]], bottom: float,
-           ) -> list[float]:
+Chart = BarChart | LineChart
+
+
+def _apart(ends: Sequence[tuple[float, float]], widths: Sequence[float], marks: Sequence[tuple[float, float]],
+           bottom: float) -> list[float]:
     """Heights of labels beside their points: moved down until none covers another or a mark, then up to be above
     ``bottom``."""
     def beside(n: int, m: int) -> bool:
-        left, right = sorted((ends[n], ends[m]), key=lambda end: end[0])
-        return left[0] + LETTER * len(left[2].label) + 6 < right[0]
+        left, right = sorted((n, m), key=lambda k: ends[k][0])
+        return ends[left][0] + widths[left] + 6 < ends[right][0]
 
     def covered(n: int) -> list[float]:
-        begin, end = ends[n][0] + 5, ends[n][0] + 13 + LETTER * len(ends[n][2].label)
+        begin, end = ends[n][0] + 5, ends[n][0] + 13 + widths[n]
         return [y for x, y in marks if begin < x < end]
 
     heights = [end[1] for end in ends]

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from bertpass.commands.run import guarded
-from bertpass.errors import UsageError
+from bertpass.errors import MissingDependencyError, UsageError
 from bertpass.options import check_output_folder, flag, parse
+
+if TYPE_CHECKING:
+    from bertpass.bench.charts import Chart
 
 SUFFIXES = (".html", ".md")
 
@@ -18,7 +22,8 @@ class ReportOptions:
     """Words and flags of python -m bertpass.bench report."""
 
     results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True)
-    output: str = flag("report.html", "page to write: .html, complete in itself, or .md, the tables alone")
+    output: str = flag("report.html", "page to write: .html, complete in itself, with its charts as PNG "
+                       "files in a folder beside it, or .md, the tables alone")
     title: str = flag("Measured with bertpass", "title of the page")
     baseline: str | None = flag(None, "engine that the speed-ups are over (default: mxnet-plain, no pass or the first "
                                 "other engine in float32)")
@@ -46,10 +51,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_output_folder("output", output.parent)
         if output.is_dir():
             raise UsageError(f"--output {output}: it is a folder; name a file.")
-        from bertpass.bench import cost, page, prices, result_files
+        pictures = output.with_name(f"{output.stem}-charts") if output.suffix == ".html" else None
+        if pictures is not None:
+            check_output_folder("output", pictures)
+        from bertpass.bench import contents, cost, page, prices, result_files
 
         files = [result_files.read(Path(file)) for file in options.results]
-        found = page.sections(files, options.baseline)
+        found = contents.sections(files, options.baseline)
         listed = None
         if options.machine:
             listed = prices.read(Path(options.prices)) if options.prices else prices.read()
@@ -59,10 +67,24 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UsageError("--machine: only files of bench cpu and scaling have costs; leave it out.")
             owned = cost.owners(options.machine, [path.name for path in priced], listed)
             offers = cost.offers([m for path in priced for m in cost.read(path)], owned, listed, extrapolate=False)
-            found += page.costs(offers, files, listed)
+            found += contents.costs(offers, files, listed)
         text = page.markdown(options.title, found, files) if output.suffix == ".md" else \
             page.html(options.title, found, files, listed)
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(text, encoding="utf-8")
         print(f"wrote {output}")
+        if pictures is not None:
+            _write(pictures, page.pictures(found))
     return guarded(job)
+
+
+def _write(folder: Path, charts: Sequence[tuple[Chart, str]]) -> None:
+    """The charts as PNG files; without matplotlib a line says what to install."""
+    from bertpass.bench import png
+
+    try:
+        count = len(png.write(folder, charts))
+    except MissingDependencyError as error:
+        print(f"no PNG files of the charts: {error}")
+    else:
+        print(f"wrote {folder}: {count} charts as PNG files")
