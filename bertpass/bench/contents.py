@@ -91,8 +91,9 @@ def _latency(points: Sequence[Point], where: str) -> Section:
     ordered = sorted(points, key=lambda p: p.middle.value)
     charts = [BarChart(f"Latency, {work}", [_bar(p, as_it_is(p.middle, "~" * p.noisy + shown(p.middle.value)))
                                         for p in ordered if p.workload == work], "ms") for work in works]
-    return Section(f"Latency: {where}", "Milliseconds of one batch: the median; the thin line in a bar, in the table "
-                   "the parentheses, is its spread; ~ marks a noisy figure. Shorter is better.", charts,
+    return Section(f"Latency: {where}", "Milliseconds of one batch (rows x tokens): the median; the thin line in a "
+                   "bar, in the table the parentheses, is its spread; ~ marks a noisy figure. Shorter is better.",
+                   charts,
                    [Table("Latency in milliseconds by batch x sequence length", ["engine", *works], rows)])
 
 
@@ -171,9 +172,9 @@ def _waterfall(points: Sequence[Point], where: str) -> list[Section]:
         [f"{label} ({engine})", *(column[n] if n < len(column) else "not measured" for column in columns)]
         for n, (engine, label) in enumerate(waterfall.LADDER.items()) if n < max(map(len, columns))]
     return [Section(
-        f"Waterfall of the optimisations: {where}", "Median milliseconds of one batch: plain MXNet's, what each step "
-        "adds to it (below zero: saves), and what is left. Each step changes one thing of the step before; ~ where the "
-        "spreads of the two overlap. What bfloat16 and int8 cost in error stands with the speed-ups.",
+        f"Waterfall of the optimisations: {where}", "Median milliseconds of one batch (rows x tokens): plain MXNet's, "
+        "what each step adds to it (below zero: saves), and what is left. Each step changes one thing of the one before; ~ "
+        "where the spreads of the two overlap. What bfloat16 and int8 cost in error stands with the speed-ups.",
         [waterfall.chart(f"Waterfall, {name}", steps) for name, steps in zip(names, ladder.values(), strict=True)],
         [Table("Milliseconds after each step (change by the step, times as fast as before it)", ["step", *names],
                rows)])]
@@ -199,7 +200,7 @@ def _speedup(points: Sequence[Point], where: str, baseline: str | None, remark: 
     charts = [BarChart(f"Speed-up, {work}", [Bar(_name(p), r, colour_of(p.engine), p.ours) for p, r in pairs
                                          if p.workload == work], f"times {baseline}", 1.0) for work in works]
     found = [Section(f"Speed-up over {baseline}: {where}", f"The median of {baseline} over the median of each, on the "
-                     f"same batch and the same cores. The dashed line is the baseline.{remark}", charts,
+                     f"same batch (rows x tokens) and the same cores. The dashed line is the baseline.{remark}", charts,
                      [Table(f"Times as fast as {baseline}, and error against float32", ["engine", "error", *works],
                             rows)])]
     scatter = []

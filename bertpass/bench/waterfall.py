@@ -15,7 +15,7 @@ from bertpass.bench.result_files import Point
 from bertpass.bench.timing import shown
 
 #: engine -> what is new in it; a step whose engine was not measured is left out, and so are all after it
-LADDER = {"mxnet-plain": "plain MXNet", "mxnet-encoder-float32": "all passes (native_encoder)",
+LADDER = {"mxnet-plain": "plain MXNet", "mxnet-encoder-float32": "with native_encoder",
           "native-float32": "without MXNet around it", "native-bfloat16": "in bfloat16", "native-int8": "in int8"}
 LEAST = 3  # engines
 
