@@ -13,9 +13,11 @@ import pytest
 import reference
 
 from bertpass import _core, passes
-from bertpass.errors import PassError
+from bertpass.engines import mxnet_engine
+from bertpass.errors import DeviceError, MissingDependencyError, PassError
 from bertpass.model.export import graph_of
-from bertpass.passes.library import LIBRARY
+from bertpass.mx import mx
+from bertpass.passes.library import LIBRARY, symbol_of
 
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2}  # a head size that the CUDA engine has
 BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-2}
@@ -154,6 +156,42 @@ def test_heads_keep_their_names():
         text, _, report = passes.optimize_graph(symbol, params, "native_encoder", device="gpu")
         _core.verify(text, before=_core.canonical(symbol))
         assert report.dtype == dtype and report.passes[0].rewrites == 1
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_mxnet_takes_the_graph(dtype):
+    """Types and shapes are inferred and the library gives the same as without MXNet; a CPU refuses to compute it."""
+    symbol, params = graph_of(reference.tiny(head="qa", **SIZES), dtype)
+    text, arrays, _ = passes.optimize_graph(symbol, params, "native_encoder", device="gpu")
+    same, others, _ = passes.optimize_graph(symbol, params, "native_encoder", device="gpu", library=LIBRARY)
+    assert text == same and arrays.keys() == others.keys()
+    assert all(array.tobytes() == others[name].tobytes() for name, array in arrays.items())
+    arrays = {name[4:]: mx.nd.array(array, dtype=array.dtype) for name, array in arrays.items()}
+    inputs = {"data0": mx.nd.ones((2, 7), dtype="int32"), "data1": mx.nd.zeros((2, 7), dtype="int32"),
+              "data2": mx.nd.array([7, 2])}
+    graph = symbol_of(text)
+    known = {**arrays, **inputs}
+    assert graph.infer_shape(**{name: array.shape for name, array in known.items()})[1] == [(2, 7, 2)]
+    assert graph.infer_type(**{name: array.dtype for name, array in known.items()})[1] == [np.dtype(dtype).type]
+    outputs = graph.get_internals()
+    encoder = outputs[next(name for name in outputs.list_outputs() if "_transpose1" in name and "_weights" not in name)]
+    with pytest.raises(mx.base.MXNetError, match="weights for a GPU here and runs on a CPU"):
+        mx.nd.CachedOp(encoder)(*(known[name] for name in encoder.list_inputs())).wait_to_read()
+
+
+def test_the_engine_refuses_the_form_of_the_other_device(monkeypatch, twin, tmp_path):
+    symbol, params = graph_of(reference.tiny(**SIZES))
+    text, arrays, _ = passes.optimize_graph(symbol, params, "native_encoder", device="gpu")
+    with pytest.raises(DeviceError, match="put in for GPUs"):
+        mxnet_engine.MXNetEngine(text, arrays, ["data0", "data1", "data2"])
+    with pytest.raises(DeviceError, match="put in for CPUs"):
+        mxnet_engine._encoder_device([{}], 0)
+    monkeypatch.setenv("BERTPASS_CUBLASLT", str(twin))
+    monkeypatch.setenv("BERTPASS_CUDA", str(tmp_path / "none.so"))
+    with pytest.raises(MissingDependencyError, match="make cuda"):
+        mxnet_engine._encoder_device([{"form": "unpacked"}], 0)
+    monkeypatch.setenv("BERTPASS_CUDA", str(twin))
+    assert mxnet_engine._encoder_device([{"form": "unpacked"}], 0) == {"cuda_engine": str(twin)}
 
 
 @pytest.mark.parametrize("sizes", [{"num_heads": 4}, {"hidden_size": 44}, {"units": 2112, "num_heads": 33}])
