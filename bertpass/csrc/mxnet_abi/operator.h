@@ -15,10 +15,10 @@ using Attributes = std::map<std::string, std::string>;
 
 inline constexpr int kUnknownType = -1;
 
-// One call on dense arrays, in the memory of the device that it is for. For a gradient the inputs are the gradients of the outputs, then the
-// inputs, then the outputs, and the outputs are the gradients of the inputs. MXNet does not tell an operator of a
-// library that it is to add to what is there: the outputs are always written over, so a graph has to have an operator
-// of MXNet's own (identity) where gradients are added up.
+// One call on dense arrays, in the memory of the device that it is for. For a gradient the inputs are the gradients of the
+// outputs, then the inputs, then the outputs, and the outputs are the gradients of the inputs. MXNet does not tell an
+// operator of a library that it is to add to what is there: the outputs are always written over, so a graph has to have an
+// operator of MXNet's own (identity) where gradients are added up.
 struct Call {
   const Attributes& attributes;
   const std::int64_t* const* shapes;  // of the inputs

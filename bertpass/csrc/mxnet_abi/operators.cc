@@ -129,8 +129,8 @@ BERTPASS_EXPORT int _opCallFCompute(
     const std::int64_t** in_shapes, int*, void** in_data, int* in_types, std::size_t*, const char**, int*, int,
     const std::int64_t**, int*, void** out_data, int*, std::size_t*, const char**, int* out_devices, int,
     void* (*)(void*, int), void*, void* (*)(void*, int), void*, void* stream,
-    void (*)(void*, int, int, int, void**, std::int64_t**, std::int64_t**), void*, int*, int*, void**, void**, void**, void**, std::int64_t*, std::int64_t*, std::int64_t*, std::int64_t*,
-    void*, void*) {
+    void (*)(void*, int, int, int, void**, std::int64_t**, std::int64_t**), void*, int*, int*, void**, void**, void**,
+    void**, std::int64_t*, std::int64_t*, std::int64_t*, std::int64_t*, void*, void*) {
   const Attributes attributes = attributes_of(keys, values, count);
   const Call call{attributes, in_shapes, in_data, in_types, out_data, out_devices[0], stream};
   for (const Registered& entry : entries) {
