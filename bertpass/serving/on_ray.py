@@ -143,8 +143,11 @@ def serve(options: ServeOptions) -> None:
         ray_serve.start(http_options={"host": options.host, "port": options.port})
         scaling: dict[str, Any] = {"num_replicas": options.replicas}
         if options.max_replicas is not None:
-            scaling = {"autoscaling_config": {"min_replicas": options.replicas, "max_replicas": options.max_replicas,
-                                              "target_ongoing_requests": options.ongoing_requests}}
+            scaling = {"autoscaling_config": {
+                "min_replicas": options.replicas, "max_replicas": options.max_replicas,
+                "target_ongoing_requests": options.ongoing_requests, "upscale_delay_s": options.scale_up_delay,
+                "downscale_delay_s": options.scale_down_delay,
+                "look_back_period_s": max(1.0, min(30.0, options.scale_up_delay, options.scale_down_delay))}}
         replicas = ray_serve.deployment(
             Replica, name="replicas", ray_actor_options={"num_cpus": cores}, health_check_period_s=2,
             max_ongoing_requests=options.max_concurrent_requests, max_queued_requests=options.max_concurrent_requests,

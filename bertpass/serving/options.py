@@ -95,6 +95,10 @@ class ServeOptions:
                                      "max_replicas", group="Ray", least=1)
     ongoing_requests: float = _flag(16.0, "requests in progress on a replica above which another is added",
                                     "ongoing_requests", group="Ray", least=0.1)
+    scale_up_delay: float = _flag(30.0, "seconds that they have to be above it before a replica is added",
+                                  "scale_up_delay", group="Ray", least=0)
+    scale_down_delay: float = _flag(600.0, "seconds that they have to be below it before one is removed",
+                                    "scale_down_delay", group="Ray", least=0)
 
     def __post_init__(self) -> None:
         check(self)

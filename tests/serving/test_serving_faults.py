@@ -140,7 +140,7 @@ def test_a_real_server_drains_and_openai_talks_to_it():
 
 
 def test_what_was_sent_before_sigterm_is_answered():
-    """The server stands still while requests come, on connections that it knows and on new ones, and then the signal."""
+    """The server stands still while requests come, on connections that it knows and new ones, and then the signal."""
     body = b'{"inputs": "abc"}'
     words = (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
              % (len(body), body))
