@@ -113,6 +113,6 @@ def test_replicas_come_under_load_and_go_after_it(two_cores):
                 await asyncio.sleep(0.5)
             assert (await client.post("/embed", json={"inputs": "abc"})).status_code == 200
 
-    with replicas("embedding@100", "--replicas", 1, "--max_replicas", 2, "--ongoing_requests", 2,
-                  "--scale_up_delay", 1, "--scale_down_delay", 2) as url:
+    with replicas("embedding@10", "--queue_timeout", 60, "--replicas", 1, "--max_replicas", 2, "--ongoing_requests", 2,
+                  "--scale_up_delay", 1, "--scale_down_delay", 10) as url:
         asyncio.run(job(url))
