@@ -165,6 +165,8 @@ def sources(*folders):
 
 
 ENCODER = sources("kernels", "ops", "layer", "encoder")
+# What a forward on a GPU needs; the rest of that folder is built by scripts for the framework that is installed.
+FACES = [f"bertpass/csrc/faces/{name}.cc" for name in ("cuda_library", "device_model")]
 
 
 def exports(folder):
@@ -186,7 +188,7 @@ setup(
                   extra_link_args=["-s", *THREADS]),
         Extension(C_LIBRARY, [*ENCODER, *sources("model", "capi")], depends=[exports("capi")],
                   extra_link_args=["-s", *THREADS, "-Wl,-soname,libbertpass.so", version_script("capi")]),
-        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "training", "mxnet_abi")],
+        Extension(LIBRARY, [*ENCODER, *sources("graph", "passes", "training", "mxnet_abi"), *FACES],
                   depends=[exports("mxnet_abi")],
                   extra_link_args=["-s", version_script("mxnet_abi"), *THREADS, "-ldl"]),
     ],

@@ -150,7 +150,7 @@ def terminated(options: FaultOptions) -> str:
     before = Counter(reply.outcome for reply in load.replies if reply.sent < when[0])
     after = Counter("not accepted" if str(reply.outcome).endswith("Error") else reply.outcome
                     for reply in load.replies if reply.sent >= when[0])
-    return expect(set(before) <= {200, 503} and set(after) <= {200, 503, "not accepted"} and code == 0,
+    return expect(set(before) == {200} and set(after) <= {200, 503, "not accepted"} and code == 0,
                   f"sent before: {counted(before)}; after: {counted(after)}; exit code {code}")
 
 

@@ -104,6 +104,11 @@ def has_nvidia_driver() -> bool:
     return True
 
 
+def cuda_engine() -> Path:
+    """Where the CUDA engine is, or would be once it is built: ``BERTPASS_CUDA``, else the package's own library."""
+    return Path(os.environ.get("BERTPASS_CUDA") or Path(__file__).with_name("libbertpass_cuda.so"))
+
+
 def _cpuinfo() -> dict[str, str]:
     out: dict[str, str] = {}
     try:

@@ -111,7 +111,7 @@ def compile_device_model(folder: Path) -> list[Path]:
     except ImportError as error:
         raise BuildError("this needs the package nlohmann-json; install it with: pip install nlohmann-json==3.12.0."
                          ) from error
-    sources = [SOURCES / "faces" / "device_model.cc",
+    sources = [*sorted((SOURCES / "faces").glob("*.cc")),
                *(SOURCES / "capi" / f"{name}.cc" for name in ("mapped_file", "safetensors"))]
     objects = [folder / f"{source.stem}.o" for source in sources]
     for source, out in zip(sources, objects, strict=True):

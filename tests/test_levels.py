@@ -84,7 +84,7 @@ CUDA = ["twin", "device", "kernels", "gemm", "layer", "encoder", "capi"]
 @pytest.mark.parametrize("folder", sorted({folder for tower in NATIVE for folder in tower}))
 def test_includes_go_down(folder):
     tower = next(t for t in NATIVE if folder in t)
-    allowed = tower[:tower.index(folder) + 1]
+    allowed = [*tower[:tower.index(folder) + 1], *(["faces"] if folder == "mxnet_abi" else [])]  # a GPU's forward
     files = [f for f in (PACKAGE / "csrc" / folder).iterdir() if f.suffix in (".cc", ".h")]
     assert files
     for file in files:

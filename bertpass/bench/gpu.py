@@ -50,6 +50,14 @@ def case_of(name: str) -> Case:
     return Case(name, lengths, length)
 
 
+def batch_of(config: EncoderConfig, case: Case) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Random ids and token types, int32 (rows, length), and the lengths; always the same ones."""
+    source, shape = np.random.default_rng(SEED), (len(case.lengths), case.length)
+    return (source.integers(0, config.vocab_size, shape).astype(np.int32),
+            source.integers(0, max(config.token_type_vocab_size, 1), shape).astype(np.int32),
+            np.array(case.lengths, np.int32))
+
+
 class Clock:
     """Times of calls on a device of PyTorch, in milliseconds."""
 
@@ -122,7 +130,7 @@ class Bench:
         self.torch: Any = require("torch", "torch")
         if device == "cuda" and not self.torch.cuda.is_available():
             raise DeviceError("PyTorch sees no GPU here; install its CUDA build, and check nvidia-smi.")
-        self._checkpoint, self._device = checkpoint, device
+        self._checkpoint, self.device = checkpoint, device
         self.ours = CudaEngine(checkpoint, dtype=dtype)
         self.clock = Clock(self.torch, device)
         self._exact = self._network("float32")
@@ -130,31 +138,29 @@ class Bench:
 
     def _network(self, dtype: str) -> Any:
         made: Any = network(self.torch, self._checkpoint, getattr(self.torch, dtype))
-        return made.to(self._device)
+        return made.to(self.device)
 
     def inputs(self, case: Case) -> tuple[Any, Any, np.ndarray]:
         """ids and token types on the device, and the lengths."""
-        source = np.random.default_rng(SEED)
-        shape = (len(case.lengths), case.length)
-        config = self._checkpoint.config
-        ids = source.integers(0, config.vocab_size, shape).astype(np.int32)
-        types = source.integers(0, max(config.token_type_vocab_size, 1), shape).astype(np.int32)
-        made = (self.torch.from_numpy(array).to(self._device) for array in (ids, types))
-        return next(made), next(made), np.array(case.lengths, np.int32)
+        ids, types, lengths = batch_of(self._checkpoint.config, case)
+        return self.torch.from_numpy(ids).to(self.device), self.torch.from_numpy(types).to(self.device), lengths
 
     def errors(self, case: Case) -> dict[str, float]:
         """Relative L2 distance of token states from PyTorch's in float32, "ours" and "eager"'s, PyTorch's in our type;
         infinite where one is not finite."""
         ids, types, lengths = self.inputs(case)
-        outputs = [self.torch.full((*ids.shape, self._checkpoint.config.units), float("nan"), device=self._device)]
+        outputs = [self.torch.full((*ids.shape, self._checkpoint.config.units), float("nan"), device=self.device)]
         found = self.ours.forward_device(ids, lengths, types, outputs)[0]
         with self.torch.no_grad():
             arguments = self._for_peers(ids, types, lengths)
             wanted, eager = self._exact(*arguments)[0], self._eager(*arguments)[0]
         self.clock.wait()
-        distances = {name: float((states.float() - wanted).norm() / wanted.norm())
-                     for name, states in (("ours", found), ("eager", eager))}
-        return {name: value if np.isfinite(value) else float("inf") for name, value in distances.items()}
+        return {"ours": _distance(found, wanted), "eager": _distance(eager, wanted)}
+
+    def error_of(self, case: Case, states: Any) -> float:
+        """The same of a peer's states."""
+        with self.torch.no_grad():
+            return _distance(states, self._exact(*self._for_peers(*self.inputs(case)))[0])
 
     def time_ours(self, case: Case, seconds: float, cold: bool = False) -> dict[str, float]:
         """A forward from ids on the device to float32 states on the device, captured graphs replayed."""
@@ -166,7 +172,7 @@ class Bench:
         """PyTorch's fused operators with scaled_dot_product_attention, on a GPU captured as a CUDA graph."""
         arguments = self._for_peers(*self.inputs(case))
         with self.torch.no_grad():
-            if self._device == "cpu":
+            if self.device == "cpu":
                 return self.clock.measure(lambda: self._eager(*arguments), seconds, cold)
             side = self.torch.cuda.Stream()
             side.wait_stream(self.torch.cuda.current_stream())
@@ -188,8 +194,13 @@ class Bench:
             return self.clock.measure(lambda: compiled(*arguments), seconds, cold)
 
     def _for_peers(self, ids: Any, types: Any, lengths: np.ndarray) -> tuple[Any, Any, Any, bool]:
-        on_device = self.torch.from_numpy(lengths.astype(np.int64)).to(self._device)
+        on_device = self.torch.from_numpy(lengths.astype(np.int64)).to(self.device)
         return ids.long(), types.long(), on_device, bool((lengths < ids.shape[1]).any())
+
+
+def _distance(states: Any, wanted: Any) -> float:
+    value = float((states.float() - wanted).norm() / wanted.norm())
+    return value if np.isfinite(value) else float("inf")
 
 
 def row(config: EncoderConfig, case: Case, times: Mapping[str, Mapping[str, float]],

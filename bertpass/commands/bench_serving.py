@@ -40,7 +40,8 @@ class ServingOptions:
     texts: str | None = flag(None, "file of texts (default: sentences that come along, of --lengths)")
     lengths: str = flag("sst", "their lengths", choices=tuple(DISTRIBUTIONS))
     loads: list[float] = flag([0.5, 0.8, 1.2], "requests a second, as shares of the capacity")
-    queue_timeout: float = flag(1.0, "seconds that a request may wait in our queue", least=0.01)
+    queue_timeout: float = flag(1.0, "--queue_timeout of our servers: seconds within which what they take is answered",
+                               least=0.01)
     bounds: list[float] = flag([50.0], "latencies in ms (p99) at which the rates of all servers are compared")
     steps: int = flag(6, "bisections for each of these", least=1, most=20)
     seconds: float = flag(10.0, "of each turn, warm-up included", least=1)

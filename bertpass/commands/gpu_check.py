@@ -110,6 +110,8 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
         if cold:
             rows[-1]["warm_ms"] = bench.time_ours(case, options.seconds)
         say(f"{case.name}: ours {times['ours']['median']:.3f} ms, eager {times['eager']['median']:.3f} ms")
+    result["onnxruntime"] = onnxruntime(options, checkpoint, bench, cases, rows, deadline)
+    result["mxnet"] = mxnet(options, cases, rows, deadline)
     result["compiled"] = compiled(options, bench, cases, rows, deadline)
     result["wrong"], result["seconds"] = wrong, time.monotonic() - start
     path = output_of(options, card)
@@ -119,6 +121,50 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
     print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with cold "
           f"weights\n{gpu.table(rows)}")
     return 1 if wrong else 0
+
+
+def onnxruntime(options: GpuCheckOptions, checkpoint: Any, bench: Any, cases: Sequence[Any],
+                rows: Sequence[dict[str, Any]], deadline: float) -> str:
+    """Adds ONNX Runtime's times and errors to the rows; returns its version, or why there are none or not all."""
+    from bertpass.bench import gpu_peers
+
+    try:
+        peer = gpu_peers.OnnxRuntime(checkpoint, options.dtype, bench.torch, bench.device)
+        for case, one in zip(cases, rows, strict=True):
+            if time.monotonic() > deadline:
+                return f"no time from {case.name} on"
+            inputs = bench.inputs(case)
+            one["error_onnxruntime"] = bench.error_of(case, peer.states(*inputs))
+            one["ms"]["onnxruntime"] = peer.time(bench.clock, inputs, options.seconds, len(case.lengths) == 1)
+            say(f"{case.name}: onnxruntime {one['ms']['onnxruntime']['median']:.3f} ms")
+    except BertpassError as error:
+        say(f"onnxruntime: {error}")
+        return str(error)
+    except Exception as error:  # whatever a peer raises, our own figures are kept
+        say(f"onnxruntime: {type(error).__name__}")
+        return f"{type(error).__name__}: {str(error)[:300]}"
+    return peer.version
+
+
+def mxnet(options: GpuCheckOptions, cases: Sequence[Any], rows: Sequence[dict[str, Any]], deadline: float) -> str:
+    """Adds MXNet's times to the rows; returns its version and what went wrong."""
+    from bertpass.bench import gpu_peers
+
+    found = gpu_peers.mxnet_build()
+    limit = min(gpu_peers.MXNET_LIMIT, deadline - time.monotonic())
+    if found is None or limit < 1:
+        found = "no time" if found else gpu_peers.NOT_INSTALLED
+        say(f"mxnet: {found}")
+        return found
+    by_case = {one["case"]: one for one in rows}
+    for figure in gpu_peers.mxnet_times(options.model, options.dtype, cases, options.seconds, limit):
+        if "error" in figure:
+            found += f"; {figure['error']}"
+            say(f"mxnet: {figure['error']}")
+        else:
+            by_case[figure["case"]]["ms"][figure["name"]] = figure["ms"]
+            say(f"{figure['case']}: {figure['name']} {figure['ms']['median']:.3f} ms")
+    return found
 
 
 def compiled(options: GpuCheckOptions, bench: Any, cases: Sequence[Any], rows: Sequence[dict[str, Any]],

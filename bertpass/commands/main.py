@@ -53,8 +53,8 @@ class OptimizeOptions:
     passes: list[str] = flag(["auto"], "auto, none or names")
     library: str | None = flag(None, "run them inside MXNet through this library")
     device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
-    dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in",
-                      choices=("float32", "bfloat16", "int8"))
+    dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in (float16: on a GPU)",
+                      choices=("float32", "float16", "bfloat16", "int8"))
     keep: list[str] = flag([], "layers, or products of layers, in another precision, as 0=bfloat16 5.down=float32 "
                            "(products: qkv, proj, up, down)")
     check: bool = flag(False, "compare the outputs before and after every pass")

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass import machine
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
 
@@ -58,7 +59,7 @@ def library() -> Library:
     MissingDependencyError
         It is not built, does not load, or belongs to another version of bertpass.
     """
-    path = os.environ.get("BERTPASS_CUDA") or str(Path(__file__).resolve().parents[1] / "libbertpass_cuda.so")
+    path = str(machine.cuda_engine())
     with _lock:
         if path not in _loaded:
             _loaded[path] = Library(path)

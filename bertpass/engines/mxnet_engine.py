@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import _core, _native, machine
+from bertpass.engines import cuda_library
 from bertpass.engines.base import Engine
 from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
@@ -81,10 +82,7 @@ class MXNetEngine(Engine):
         graph = _graph(symbol)
         encoders = [node["attrs"] for node in json.loads(symbol)["nodes"] if node["op"] == _core.ENCODER_OPERATOR]
         if encoders:
-            if gpu is not None:
-                raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export "
-                                  "the model again with --gpu, or leave --gpu out.")
-            self._report["instruction_set"] = _native.selected()
+            self._report.update(_encoder_device(encoders, gpu))
         self.dtype = encoders[0].get("dtype", stored) if encoders else "int8" if quantized_nodes(symbol) else stored
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
@@ -176,6 +174,32 @@ class MXNetEngine(Engine):
             "environment": {name: os.environ[name] for name in watched if name in os.environ},
             **self._report,
         }
+
+
+def _encoder_device(encoders: Sequence[Mapping[str, str]], gpu: int | None) -> dict[str, Any]:
+    """Check that what computes the operators of native_encoder is there, and tell what it is.
+
+    Raises
+    ------
+    DeviceError
+        The weights have the form of the other device.
+    MissingDependencyError
+        They are a GPU's and the CUDA engine is not built.
+    """
+    forms = {attributes.get("form", "packed") for attributes in encoders}
+    if gpu is not None and "packed" in forms:
+        raise DeviceError("the graph holds an encoder that the pass native_encoder put in for CPUs; export the model "
+                          "again with --gpu, or leave --gpu out.")
+    if gpu is None and "unpacked" in forms:
+        raise DeviceError("the graph holds an encoder that the pass native_encoder put in for GPUs; export the model "
+                          "again without --gpu, or give --gpu ID.")
+    if gpu is None:
+        return {"instruction_set": _native.selected()}
+    cuda_library.library()
+    os.environ.setdefault("BERTPASS_CUDA", str(machine.cuda_engine()))  # MXNet's library may lie elsewhere
+    if found := cuda_library.cublaslt():
+        os.environ.setdefault("BERTPASS_CUBLASLT", found)
+    return {"cuda_engine": str(machine.cuda_engine())}
 
 
 def _graph(symbol: str) -> Any:

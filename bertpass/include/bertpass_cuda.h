@@ -76,6 +76,12 @@ typedef struct {
   int64_t sizes[BERTPASS_CUDA_MAX_AXES];
 } bertpass_cuda_shape;
 
+/* Whether the kernels compute a model of these widths; another one is refused when it is loaded. */
+static inline int bertpass_cuda_computes(int32_t units, int32_t hidden, int32_t heads) {
+  const int32_t size = heads > 0 && units % heads == 0 ? units / heads : 0;
+  return (size == 32 || size == 64 || size == 96 || size == 128) && units <= 2048 && hidden > 0 && hidden % 8 == 0;
+}
+
 BERTPASS_CUDA_API int32_t bertpass_cuda_abi(void);
 
 /* What went wrong in this thread's last call that did not return BERTPASS_CUDA_OK: one sentence, UTF-8, valid until this
@@ -110,7 +116,8 @@ BERTPASS_CUDA_API void bertpass_cuda_context_free(bertpass_cuda_context* context
 
 /* Computes one batch on a stream and returns before it is done. One thread at a time for a context.
  *   ids, types  (rows, length) int32, on the device where `on_device`, else on the host; types may be NULL for 0
- *   lengths     (rows) int32, on the host: tokens of each row that are not padding, from 1 to length
+ *   lengths     (rows) int32, on the host: tokens of each row that are not padding, from 1 to length; from 0 where the
+ *               head is "none"
  *   outputs     float32 memory on the device; every element is written, past a row's end states are zero
  *   stream      a cudaStream_t of the model's device; NULL is the default stream
  * Host inputs are copied before it returns. Ids on the device are not checked: one outside of the vocabulary is taken as
@@ -124,6 +131,16 @@ BERTPASS_CUDA_API bertpass_cuda_status bertpass_cuda_forward(bertpass_cuda_conte
 BERTPASS_CUDA_API bertpass_cuda_status bertpass_cuda_forward_host(bertpass_cuda_context* context, const int32_t* ids,
                                                                   const int32_t* types, const int32_t* lengths,
                                                                   int32_t rows, int32_t length, float* const* outputs);
+
+typedef struct {
+  void* to;         /* host memory */
+  const void* from; /* memory of the device */
+  size_t bytes;
+} bertpass_cuda_copy;
+
+/* Copies from the device after what is on the stream, and waits for all of it once. */
+BERTPASS_CUDA_API bertpass_cuda_status bertpass_cuda_fetch(const bertpass_cuda_copy* copies, int32_t count, int32_t device,
+                                                           void* stream);
 
 #ifdef __cplusplus
 }

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertpass import machine
+from bertpass.engines import cuda_library
 from bertpass.errors import UsageError
 from bertpass.jobs import workload as work
 from bertpass.jobs.deploy_options import DeployOptions
@@ -22,6 +23,7 @@ from bertpass.jobs.precision import encoder_dtype
 from bertpass.jobs.predict import collect
 from bertpass.model.plan import base_of, products
 from bertpass.passes import select
+from bertpass.passes.select import NATIVE_ENCODER
 from bertpass.progress import Bar, log
 from bertpass.text.batching import batches
 from bertpass.text.tasks import Task, get_task
@@ -70,6 +72,8 @@ def run(options: DeployOptions) -> dict[str, Any]:
     if task is not None and not options.single and not options.eval_file:
         source = work.read(options, task, None)
     passes = [info.name for info in select(options.pass_names(), "cpu" if options.gpu is None else "gpu")]
+    if options.gpu is not None and NATIVE_ENCODER in passes:
+        cuda_library.library()  # refuses where it is not built
     from bertpass.engines.mxnet_engine import MXNetEngine, check_device  # starts MXNet: only after what needs none
     from bertpass.jobs.deploy_model import export, find
     from bertpass.passes.library import Library

@@ -18,7 +18,7 @@ from bertpass.jobs.measure import Latency, interleaved
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint
-from bertpass.passes import available, optimize
+from bertpass.passes import optimize, select
 
 PLAIN = "no pass"
 ALL = "all passes"
@@ -61,7 +61,7 @@ def compare(checkpoint: Checkpoint, shapes: Sequence[tuple[int, int]], rounds: i
     device = "cpu" if gpu is None else "gpu"
     inputs = parameters.network_config(checkpoint.config, checkpoint.head).input_names
     sets: dict[str, Any] = {PLAIN: "none"}
-    sets.update({info.name: [info.name] for info in available() if device in info.devices})
+    sets.update({info.name: [info.name] for info in select("auto", device)})
     sets[ALL] = "auto"
     engines, rewrites = {}, {}
     with tempfile.TemporaryDirectory() as folder:

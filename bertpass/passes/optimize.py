@@ -74,7 +74,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
         lengths, and report the largest difference; or a dict of inputs by name to run it on
     dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8", or a plan of several
-        (:mod:`bertpass.model.plan`); the parameters that the other passes see stay as they are
+        (:mod:`bertpass.model.plan`), on a GPU "float32", "float16" or "bfloat16", and "float32" means that of the
+        parameters there; the parameters that the other passes see stay as they are
 
     After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 
@@ -90,6 +91,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
                         "add it or leave dtype at float32.")
     text = _core.canonical(symbol)
     arrays, prefixes = _plain(params)
+    half = device == "gpu" and dtype == "float32" and any(array.dtype == np.float16 for array in arrays.values())
+    computed = "float16" if half else dtype  # by native_encoder
     _core.verify(text, params=arrays)
     default_prefix = "arg:" if any(prefixes.values()) else ""
     core_apply = _core_apply(library)
@@ -102,8 +105,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
         if info.name == NATIVE_ENCODER and calibration:
             apply = _core.apply  # MXNet hands a library only the parameters that the graph uses
         started = time.perf_counter()
-        after, added, removed, rewrites = apply(text, arrays, info.name,
-                                                {"dtype": dtype} if info.name == NATIVE_ENCODER else {})
+        options = {"dtype": computed, "device": device} if info.name == NATIVE_ENCODER else {}
+        after, added, removed, rewrites = apply(text, arrays, info.name, options)
         seconds = time.perf_counter() - started
         if info.name == NATIVE_ENCODER and dtype != "float32" and not rewrites:
             raise PassError(f"dtype {dtype}: the pass {NATIVE_ENCODER} finds no encoder in this graph that it can "
@@ -121,7 +124,7 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
         results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
     for name in calibration:
         del arrays[name]
-    report = PassReport(device, None if library is None else str(library), results, dtype)
+    report = PassReport(device, None if library is None else str(library), results, computed)
     return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
 
 

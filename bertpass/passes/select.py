@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bertpass import _core
+from bertpass import _core, machine
 from bertpass.errors import PassError, unknown
 
 DEVICES = ("cpu", "gpu")
@@ -41,27 +41,34 @@ def has_mxnet() -> bool:
     return importlib.util.find_spec("mxnet") is not None
 
 
+def _pays(info: PassInfo, device: str) -> bool:
+    """Whether what computes the graphs of the pass is there."""
+    if info.name == NATIVE_ENCODER and device == "gpu":
+        return machine.cuda_engine().is_file()
+    return info.provided_by == "core" or has_mxnet()
+
+
 def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[PassInfo]:
     """The passes to run.
 
     Parameters
     ----------
-    passes : "auto" for those that ``device`` runs by default (without MXNet's own where MXNet is not installed),
-        "none", a name, several separated by commas, or several in a sequence. Given names run in the order given,
-        except that MXNet's own come last: they hide from the others what they have taken.
+    passes : "auto" for those that ``device`` runs by default (without MXNet's own where MXNet is not installed, and on
+        a GPU without native_encoder where the CUDA engine is not built), "none", a name, several separated by commas,
+        or several in a sequence. Given names run in the order given, except that MXNet's own come last: they hide from
+        the others what they have taken.
     device : "cpu" or "gpu"
 
     Raises
     ------
     PassError
-        A name or the device is unknown, a name is given twice, or native_encoder is asked for on a GPU.
+        A name or the device is unknown, or a name is given twice.
     """
     if device not in DEVICES:
         raise PassError(unknown("device", device, DEVICES))
     known = {info.name: info for info in available()}
     if passes == "auto":
-        return [info for info in known.values()
-                if device in info.devices and (info.provided_by == "core" or has_mxnet())]
+        return [info for info in known.values() if device in info.devices and _pays(info, device)]
     if passes == "none":
         return []
     names = [name.strip() for name in passes.split(",")] if isinstance(passes, str) else list(passes)
@@ -70,6 +77,4 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
             raise PassError(unknown("pass", name, known))
         if names.count(name) > 1:
             raise PassError(f"the pass '{name}' is given twice; name each pass once.")
-        if name == NATIVE_ENCODER and device == "gpu":
-            raise PassError(f"the pass '{name}' is for CPUs; leave it out on a GPU.")
     return sorted((known[name] for name in names), key=lambda info: info.provided_by == "mxnet")

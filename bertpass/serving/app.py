@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
+from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
 
 from bertpass import __version__
@@ -35,7 +36,9 @@ def _routed(state: State) -> FastAPI:
         finally:
             await state.close()
 
-    app = FastAPI(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses())
+    # /docs with its scripts from here, where FastAPI's own asks for them elsewhere
+    app = FastAPIOffline(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses(),
+                         redoc_url=None, static_url="/docs-files")
     for part in (routes, openai, kserve, pipelines):
         app.include_router(part.router(state))
     app.include_router(page.router())

@@ -85,8 +85,8 @@ class Decode(_Body):
 class Parameters(BaseModel):
     """Those of Hugging Face's pipelines that mean something here; others are not looked at."""
 
-    top_k: int | None = Field(None, ge=1, description="of a classifier: so many labels")
-    max_answer_len: int = Field(30, ge=1)
+    top_k: int | None = Field(default=None, ge=1, description="of a classifier: so many labels")
+    max_answer_len: int = Field(default=30, ge=1)
     handle_impossible_answer: bool = False
 
 

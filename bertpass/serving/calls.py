@@ -17,7 +17,8 @@ from bertpass.engines.model import Model
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
 from bertpass.serving.models import Source
-from bertpass.serving.queue import Job, TokenQueue
+from bertpass.serving.queue import TokenQueue
+from bertpass.serving.waiting import Job
 from bertpass.serving.worker import Row
 
 T = TypeVar("T")
@@ -27,9 +28,14 @@ ANSWERED: contextvars.ContextVar[Answered] = contextvars.ContextVar("bertpass_an
 
 @dataclass
 class Call:
-    """One request: what it put into the queue, and where its time went, in seconds."""
+    """One request: what it put into the queue, and where its time went, in seconds.
+
+    ``arrived`` is when its body was there; ``check`` raises Overloaded for rows that cannot be computed in time.
+    """
 
     queue: TokenQueue
+    check: Callable[[int, Sequence[Row]], None]
+    arrived: float
     loop: asyncio.AbstractEventLoop
     tokens: int = 0
     start: float = 0.0
@@ -76,7 +82,9 @@ class Call:
         """Through the queue; called from the thread by way of the loop."""
         if self._over:  # nobody waits any more
             raise asyncio.CancelledError
-        job = self.queue.submit(model, rows)
+        if not self._jobs:  # what was taken once is computed, also where it comes to the queue several times
+            self.check(model, rows)
+        job = self.queue.submit(model, rows, self.arrived)
         self._jobs.append(job)
         self.tokens += sum(len(ids) for ids, _ in rows)
         return await job.future
@@ -84,12 +92,13 @@ class Call:
 
 @dataclass
 class Answered:
-    """What is known of a request when it is over; ``status`` 0 until its answer begins."""
+    """What is known of a request; ``arrived`` is when its body was there, ``status`` 0 until its answer begins."""
 
     method: str
     path: str
     route: str
     start: float = field(default_factory=time.monotonic)
+    arrived: float = 0.0
     status: int = 0
     call: Call | None = None
 

@@ -1,7 +1,11 @@
-"""An engine without weights, for tests of everything around it: outputs that depend on a row's tokens alone."""
+"""An engine without weights, for tests of everything around it: outputs that depend on a row's tokens alone.
+
+A model is named by its kind, as ``embedding``; ``embedding@2000`` takes as long as if it computed 2000 tokens a second.
+"""
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -25,12 +29,15 @@ class DummyEngine(Engine):
 
     name = "dummy"
 
-    def __init__(self, config: EncoderConfig, head: HeadConfig) -> None:
+    def __init__(self, config: EncoderConfig, head: HeadConfig, tokens_a_second: float | None = None) -> None:
+        self._pace = tokens_a_second
         self._per_token, self._normalize = head.per_token, head.normalize
         self._width = {"none": config.units, "embedding": config.units}.get(head.kind, head.num_labels)
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         """See :meth:`Engine.forward`."""
+        if self._pace is not None:
+            time.sleep(int(valid_length.sum()) / self._pace)
         inside = np.arange(input_ids.shape[1]) < valid_length[:, None]
         ids = np.where(inside, input_ids + 7 * token_types, 0)
         phase = ids if self._per_token else ids.sum(axis=1)
@@ -43,11 +50,30 @@ class DummyEngine(Engine):
         return {"engine": self.name}
 
 
-def checkpoint(kind: str) -> Checkpoint:
-    """A model of that kind without weights: 16 units, 64 positions, letters as tokens; ModelError for no kind."""
+def named(path: str) -> tuple[str, float | None]:
+    """Kind and tokens a second of a model's name, the latter None without one.
+
+    Raises
+    ------
+    ModelError
+        There is no such kind, or the pace is no number above 0.
+    """
+    kind, at, words = path.partition("@")
     if kind not in _HEADS:
         raise ModelError(unknown("model of the dummy engine", kind, _HEADS))
+    try:
+        pace = float(words) if at else None
+    except ValueError:
+        pace = 0.0
+    if pace is not None and not pace > 0.0:
+        raise ModelError(f"{path}: write the tokens a second as a number above 0, as in embedding@2000.")
+    return kind, pace
+
+
+def checkpoint(path: str) -> Checkpoint:
+    """A model of that name without weights: 16 units, 64 positions, letters as tokens; errors: :func:`named`."""
+    kind, _ = named(path)
     config = EncoderConfig(num_layers=1, units=16, hidden_size=16, num_heads=1, use_pooler=False, max_length=64,
                            vocab_size=len(_WORDS), dropout=0.0)
     return Checkpoint(config, _HEADS[kind], {}, Tokenizer.from_wordpiece(_WORDS, lower=True),
-                      labels=list(_LABELS[kind]) if kind in _LABELS else None, source=f"dummy {kind}")
+                      labels=list(_LABELS[kind]) if kind in _LABELS else None, source=f"dummy {path}")

@@ -58,9 +58,13 @@ class EngineFailure(RequestFailure):
 
 
 class Overloaded(RequestFailure):
-    """More requests than the server takes, or one that waited too long."""
+    """More requests than the server can answer in time, or one that waited too long; ``retry_after`` is in seconds."""
 
-    http_status, kind, retry_after = 429, "overloaded", 1
+    http_status, kind = 429, "overloaded"
+
+    def __init__(self, text: str, retry_after: int = 1) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
 
 
 class ClientGone(RequestFailure):

@@ -8,6 +8,7 @@ import hmac
 import json
 import logging
 import re
+import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -72,8 +73,10 @@ class Gate:
             if message["type"] == "http.response.start":
                 answered.status = message["status"]
                 spent = f"{1000 * answered.seconds:.3f}".encode()
-                message = {**message, "headers": [*message.get("headers", []), (b"x-request-id", number),
-                                                  (b"x-total-time", spent)]}
+                more = [(b"x-request-id", number), (b"x-total-time", spent)]
+                if self._state.ending:  # the next request on this connection would find it closed
+                    more.append((b"connection", b"close"))
+                message = {**message, "headers": [*message.get("headers", []), *more]}
             await send(message)
 
         if answered.computes:
@@ -85,6 +88,7 @@ class Gate:
             if answered.computes:
                 self._check_room()
                 receive = await whole_body(headers, receive, self._state.options)
+                answered.arrived = time.monotonic()
             await self._app(scope, receive, tell)
         except ClientGone:
             answered.status = ClientGone.http_status
@@ -127,3 +131,4 @@ class Gate:
         if self._active > self._state.options.max_concurrent_requests:
             raise Overloaded(f"{self._state.options.max_concurrent_requests} requests are in progress; try again "
                              "later.")
+        self._state.admission.check()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
 
+from bertpass.serving.admission import Admission
 from bertpass.serving.calls import Call
 from bertpass.serving.pool import Pool
 from bertpass.serving.queue import TokenQueue
@@ -36,13 +37,16 @@ class Metrics:
         self._tokens = Histogram("te_batch_next_tokens", "tokens of a batch", registry=self._registry, buckets=_TOKENS)
         self._size = Gauge("te_queue_size", "rows in the queue", registry=self._registry)
         self._queued_tokens = Gauge("bertpass_queue_tokens", "tokens in the queue", registry=self._registry)
+        self._expected = Gauge("bertpass_expected_wait", "seconds that a small request would wait now",
+                               registry=self._registry)
         self._up = Gauge("bertpass_instances_up", "instances that can compute", registry=self._registry)
 
-    def watch(self, queue: TokenQueue, pool: Pool) -> None:
+    def watch(self, queue: TokenQueue, pool: Pool, admission: Admission) -> None:
         """Read these whenever the metrics are."""
         self._size.set_function(lambda: queue.waiting_rows)
         self._queued_tokens.set_function(lambda: queue.waiting_tokens)
         self._up.set_function(lambda: pool.up)
+        self._expected.set_function(admission.expected)
 
     def batch(self, rows: int, tokens: int) -> None:
         """A batch went to an engine."""

@@ -37,7 +37,7 @@ class Source:
     def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
         """The engine that computes it."""
         if self.engine == "dummy":
-            return dummy.DummyEngine(checkpoint.config, checkpoint.head)
+            return dummy.DummyEngine(checkpoint.config, checkpoint.head, dummy.named(self.path)[1])
         return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
 
 

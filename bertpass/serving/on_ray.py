@@ -15,6 +15,7 @@ import threading
 from typing import Any
 
 from bertpass import machine, placement
+from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.jobs.batch_ray import connect
 from bertpass.placement.claim import Claim
@@ -140,18 +141,11 @@ def serve(options: ServeOptions) -> None:
     cores = options.cores_per_instance or max(1, machine.threads() // options.replicas)
     connect(options.ray_address)
     try:
-        ray_serve.start(http_options={"host": options.host, "port": options.port})
-        scaling: dict[str, Any] = {"num_replicas": options.replicas}
-        if options.max_replicas is not None:
-            scaling = {"autoscaling_config": {"min_replicas": options.replicas, "max_replicas": options.max_replicas,
-                                              "target_ongoing_requests": options.ongoing_requests}}
-        replicas = ray_serve.deployment(
-            Replica, name="replicas", ray_actor_options={"num_cpus": cores}, health_check_period_s=2,
-            max_ongoing_requests=options.max_concurrent_requests, max_queued_requests=options.max_concurrent_requests,
-            graceful_shutdown_timeout_s=options.drain_timeout, **scaling)
-        front = ray_serve.deployment(Front, name="front", ray_actor_options={"num_cpus": 0},
-                                     max_ongoing_requests=100_000)
-        ray_serve.run(front.bind(replicas.bind(options, cores)), name="bertpass", route_prefix="/")
+        try:
+            _deploy(ray_serve, options, cores)
+        except Exception as error:  # of Ray's own types, RuntimeError where a replica does not start, and others
+            raise DeviceError(f"Ray Serve does not start ({' '.join(str(error).split())[:300]}); is the port taken, or "
+                              "the machine too busy?") from error
         log.info("listening at http://%s:%d: %d replicas of %d cores", options.host, options.port, options.replicas,
                  cores)
         ended = threading.Event()
@@ -161,3 +155,21 @@ def serve(options: ServeOptions) -> None:
         ray_serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def _deploy(ray_serve: Any, options: ServeOptions, cores: int) -> None:
+    """Start the replicas, with what stands in front of them, and wait until all are ready."""
+    ray_serve.start(http_options={"host": options.host, "port": options.port})
+    scaling: dict[str, Any] = {"num_replicas": options.replicas}
+    if options.max_replicas is not None:
+        scaling = {"autoscaling_config": {
+            "min_replicas": options.replicas, "max_replicas": options.max_replicas,
+            "target_ongoing_requests": options.ongoing_requests, "upscale_delay_s": options.scale_up_delay,
+            "downscale_delay_s": options.scale_down_delay,
+            "look_back_period_s": max(1.0, min(30.0, options.scale_up_delay, options.scale_down_delay))}}
+    replicas = ray_serve.deployment(
+        Replica, name="replicas", ray_actor_options={"num_cpus": cores}, health_check_period_s=2,
+        max_ongoing_requests=options.max_concurrent_requests, max_queued_requests=options.max_concurrent_requests,
+        graceful_shutdown_timeout_s=options.drain_timeout, **scaling)
+    front = ray_serve.deployment(Front, name="front", ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100_000)
+    ray_serve.run(front.bind(replicas.bind(options, cores)), name="bertpass", route_prefix="/")

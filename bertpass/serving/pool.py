@@ -13,7 +13,9 @@ from typing import Any, TypeVar
 from bertpass.errors import BertpassError, ModelError
 from bertpass.serving.failures import EngineFailure
 from bertpass.serving.instance import Instance, InstanceLost
-from bertpass.serving.queue import Item, TokenQueue
+from bertpass.serving.pace import SHARE, Pace
+from bertpass.serving.queue import TokenQueue
+from bertpass.serving.waiting import Item
 
 log = logging.getLogger("bertpass.serving")
 T = TypeVar("T")
@@ -31,6 +33,8 @@ class Pool:
     ----------
     instances
         Not started yet.
+    pace
+        Is told of every batch.
     timeout
         Seconds that a batch may take before its instance is replaced.
     health_interval
@@ -39,9 +43,9 @@ class Pool:
         Called with (rows, tokens) of every batch.
     """
 
-    def __init__(self, instances: Sequence[Instance], queue: TokenQueue, timeout: float, health_interval: float,
-                 on_batch: Callable[[int, int], None]) -> None:
-        self._instances, self._queue, self._on_batch = list(instances), queue, on_batch
+    def __init__(self, instances: Sequence[Instance], queue: TokenQueue, pace: Pace, timeout: float,
+                 health_interval: float, on_batch: Callable[[int, int], None]) -> None:
+        self._instances, self._queue, self._pace, self._on_batch = list(instances), queue, pace, on_batch
         self._timeout, self._health_interval = timeout, health_interval
         self._threads = ThreadPoolExecutor(len(self._instances), "bertpass-instance")
         self._limits = [math.inf if each.place.longest is None else each.place.longest for each in self._instances]
@@ -55,6 +59,10 @@ class Pool:
     def up(self) -> int:
         """Instances that are loaded, warm, and answered their last forward."""
         return len(self._up)
+
+    def able(self, tokens: float) -> list[int]:
+        """Instances that take rows of so many tokens: of those that are up, or of all while none is."""
+        return [number for number in self._up or range(len(self._instances)) if self._limit(number) >= tokens]
 
     def describe(self) -> list[dict[str, Any]]:
         """Each instance's place and engines."""
@@ -116,25 +124,29 @@ class Pool:
 
     async def _work(self, number: int) -> None:
         """Compute until the instance is lost."""
-        instance = self._instances[number]
+        instance, longest = self._instances[number], SHARE * self._queue.timeout
         while True:
             try:
                 async with asyncio.timeout(self._health_interval):
-                    batch = await self._queue.take(lambda: self._limit(number))
+                    batch = await self._queue.take(lambda: self._limit(number),
+                                                   lambda model: self._pace.batch(number, model, longest))
             except TimeoutError:
                 try:
                     await self._within(self._timeout, instance, instance.probe)
                 except EngineFailure as error:  # it answers, but cannot compute any more
                     raise InstanceLost(f"instance {instance.place.number} fails: {error}") from error
                 continue
-            await self._compute(instance, batch)
+            await self._compute(number, batch)
 
-    async def _compute(self, instance: Instance, batch: list[Item]) -> None:
-        self._on_batch(len(batch), sum(item.tokens for item in batch))
+    async def _compute(self, number: int, batch: list[Item]) -> None:
+        instance, model, tokens = self._instances[number], batch[0].job.model, sum(item.tokens for item in batch)
+        self._on_batch(len(batch), tokens)
         rows = [item.job.rows[item.at] for item in batch]
-        model = batch[0].job.model
+        computed = False
+        self._pace.begin(number, model, tokens)
         try:
             outputs = await self._within(self._timeout, instance, lambda: instance.compute(model, rows))
+            computed = True
         except EngineFailure as error:
             for item in batch:
                 item.job.fail(error)
@@ -145,6 +157,8 @@ class Pool:
                     item.job.fail(EngineFailure("the engine ended twice while it computed this request."))
             self._queue.put_back([item for item in batch if not item.lost])
             raise
+        finally:
+            self._pace.end(number, computed)
         for item, output in zip(batch, outputs, strict=True):
             item.job.deliver(item.at, output)
 

@@ -16,11 +16,9 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
-
-import numpy as np
 
 from bertpass.serving.failures import Overloaded
+from bertpass.serving.waiting import Item, Job, Lane
 from bertpass.serving.worker import Row
 
 #: rows that do not fit a batch and are passed over while it is filled
@@ -29,80 +27,13 @@ PASSED_OVER = 256
 PLACES = 2
 
 
-@dataclass(eq=False)
-class Job:
-    """Rows of one model that a request waits for; ``future`` gets their outputs in their order.
-
-    ``queued`` and ``computing`` are seconds: until its last row was taken, and from then to the last output.
-    """
-
-    model: int
-    rows: Sequence[Row]
-    future: asyncio.Future[list[np.ndarray]]
-    came: float = field(default_factory=time.monotonic)
-    waiting: int = 0
-    queued: float = 0.0
-    computing: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.waiting = self._missing = len(self.rows)
-        self._outputs: list[np.ndarray] = [np.empty(0)] * len(self.rows)
-
-    def deliver(self, at: int, output: np.ndarray) -> None:
-        """Take the output of one row; of the last row that is missing, answer."""
-        self._outputs[at] = output
-        self._missing -= 1
-        if not self._missing and not self.future.done():
-            self.computing = time.monotonic() - self.came - self.queued
-            self.future.set_result(self._outputs)
-
-    def fail(self, error: Exception) -> None:
-        """Answer with an error, unless it is answered or nobody waits any more."""
-        if not self.future.done():
-            self.future.set_exception(error)
-
-
-@dataclass(order=True)
-class Item:
-    """One row in the queue; ``lost`` says that an instance ended while it computed it."""
-
-    tag: float
-    number: int
-    job: Job = field(compare=False)
-    at: int = field(compare=False)
-    lost: bool = field(default=False, compare=False)
-
-    @property
-    def tokens(self) -> int:
-        return len(self.job.rows[self.at][0])
-
-
-@dataclass(eq=False)
-class Lane:
-    """The waiting rows of up to ``most`` tokens that fit no shorter lane, as a heap; ``rows`` and ``tokens`` of them
-    still have somebody who waits for them."""
-
-    most: float
-    heap: list[Item] = field(default_factory=list)
-    rows: int = 0
-    tokens: int = 0
-
-    def count(self, item: Item, sign: int) -> None:
-        """A row came, 1, or went, -1."""
-        self.rows += sign
-        self.tokens += sign * item.tokens
-
-    def forget(self, job: Job) -> None:
-        """Take out the rows of a job."""
-        for item in self.heap:
-            if item.job is job:
-                self.count(item, -1)
-        self.heap = [item for item in self.heap if item.job is not job]
-        heapq.heapify(self.heap)
-
-
 def any_length() -> float:
     """The limit of an instance that takes every row."""
+    return math.inf
+
+
+def any_tokens(model: int) -> float:
+    """The limit of batches whose time does not matter."""
     return math.inf
 
 
@@ -114,7 +45,7 @@ class TokenQueue:
     max_batch_tokens
         Tokens of a batch; a single longer row is a batch of its own.
     timeout
-        Seconds after which a job fails of which a row still waits.
+        Seconds after a request's arrival at which its job fails if a row of it still waits.
     max_wait
         Seconds that :meth:`take` waits for a batch to fill.
     limits
@@ -123,8 +54,10 @@ class TokenQueue:
 
     def __init__(self, max_batch_tokens: int, timeout: float, max_wait: float = 0.0, limits: Iterable[float] = (),
                  ) -> None:
-        self._budget, self._timeout, self._max_wait = max_batch_tokens, timeout, max_wait
-        self._lanes = [Lane(most) for most in sorted({*limits, math.inf})]
+        self.timeout = timeout
+        self._budget, self._max_wait = max_batch_tokens, max_wait
+        self._lanes = [Lane(number, most) for number, most in enumerate(sorted({*limits, math.inf}))]
+        self._several: set[Job] = set()  # jobs of more than one row
         self._numbers = itertools.count()
         self._virtual = 0.0
         self._changed = asyncio.Event()
@@ -135,10 +68,37 @@ class TokenQueue:
 
     @property
     def waiting_tokens(self) -> int:
-        return sum(lane.tokens for lane in self._lanes)
+        return sum(lane.tokens.total() for lane in self._lanes)
 
-    def submit(self, model: int, rows: Sequence[Row]) -> Job:
-        """Put rows into the queue; cancelling the job's future takes those out that still wait."""
+    @property
+    def limits(self) -> list[float]:
+        """Tokens of the longest row of each lane, the shortest first."""
+        return [lane.most for lane in self._lanes]
+
+    def by_lane(self, rows: Sequence[Row]) -> list[int]:
+        """The tokens of rows by the lanes in which they would wait."""
+        found = [0] * len(self._lanes)
+        for ids, _ in rows:
+            found[self._lane(len(ids)).number] += len(ids)
+        return found
+
+    def before(self, rows: Sequence[Row], work: Callable[[int, float], float]) -> list[float]:
+        """How much would go before the last of these rows if they came now, by lanes; ``work(model, tokens)`` says how
+        much tokens are. Of a large job that waits it is only what this order puts before them.
+        """
+        found = [sum(work(model, tokens) for model, tokens in lane.tokens.items()) for lane in self._lanes]
+        tag = self._virtual + sum(len(ids) for ids, _ in rows[:-1])
+        for job in self._several:
+            later = 1.0 - job.share_before(tag)
+            for number, tokens in job.left.items():
+                found[number] -= work(job.model, later * tokens)
+        return found
+
+    def submit(self, model: int, rows: Sequence[Row], arrived: float | None = None) -> Job:
+        """Put rows into the queue; cancelling the job's future takes those out that still wait.
+
+        ``arrived`` is when their request came, of ``time.monotonic``; default: now.
+        """
         loop = asyncio.get_running_loop()
         job = Job(model, rows, loop.create_future())
         if not rows:
@@ -148,7 +108,11 @@ class TokenQueue:
         for at, (ids, _) in enumerate(rows):
             self._put(Item(tag, next(self._numbers), job, at))
             tag += len(ids)
-        timer = loop.call_later(self._timeout, self._expire, job)
+        job.end = tag
+        if len(rows) > 1:
+            self._several.add(job)
+        late = 0.0 if arrived is None else job.came - arrived
+        timer = loop.call_later(max(0.0, self.timeout - late), self._expire, job)
         job.future.add_done_callback(lambda _: self._forget(job, timer))
         return job
 
@@ -160,8 +124,10 @@ class TokenQueue:
                 item.job.waiting += 1
                 self._put(item)
 
-    async def take(self, limit: Callable[[], float] = any_length) -> list[Item]:
-        """Rows of one model, none longer than the limit, as soon as there are some.
+    async def take(self, limit: Callable[[], float] = any_length, most: Callable[[int], float] = any_tokens,
+                   ) -> list[Item]:
+        """Rows of one model, none longer than the limit and together of no more tokens than ``most`` of that model, as
+        soon as there are some.
 
         The limit is asked for again whenever a row came or :meth:`wake` was called. A row that was lost once comes
         alone, so that it can take no others with it.
@@ -171,7 +137,7 @@ class TokenQueue:
                 await self._change()
             if self._max_wait:
                 await self._fill(limit)
-            if batch := self._batch(self._within(limit)):
+            if batch := self._batch(self._within(limit), most):
                 return batch
 
     def wake(self) -> None:
@@ -189,18 +155,18 @@ class TokenQueue:
     async def _fill(self, limit: Callable[[], float]) -> None:
         """Wait for a full batch, but not longer than is allowed."""
         end = asyncio.get_running_loop().time() + self._max_wait
-        while sum(lane.tokens for lane in self._within(limit)) < self._budget:
+        while sum(lane.tokens.total() for lane in self._within(limit)) < self._budget:
             try:
                 async with asyncio.timeout_at(end):
                     await self._change()
             except TimeoutError:
                 return
 
-    def _batch(self, lanes: Sequence[Lane]) -> list[Item]:
+    def _batch(self, lanes: Sequence[Lane], most: Callable[[int], float]) -> list[Item]:
         batch: list[Item] = []
         aside: list[Item] = []
-        tokens = longest = 0
-        while tokens < self._budget and len(aside) < PASSED_OVER:
+        tokens, longest, budget = 0, 0, float(self._budget)
+        while tokens < budget and len(aside) < PASSED_OVER:
             lane = min((lane for lane in lanes if lane.heap), key=lambda lane: lane.heap[0], default=None)
             if lane is None:
                 break
@@ -210,8 +176,9 @@ class TokenQueue:
                 continue
             if not batch:
                 self._virtual = max(self._virtual, item.tag)
+                budget = min(budget, most(item.job.model))
             fits = not batch or not (
-                item.lost or item.job.model != batch[0].job.model or tokens + item.tokens > self._budget
+                item.lost or item.job.model != batch[0].job.model or tokens + item.tokens > budget
                 or (len(batch) + 1) * max(longest, item.tokens) > PLACES * self._budget)
             if not fits:
                 aside.append(item)
@@ -221,30 +188,31 @@ class TokenQueue:
             if item.lost:
                 break
         for item in aside:
-            heapq.heappush(self._lane(item).heap, item)
+            heapq.heappush(self._lane(item.tokens).heap, item)
         now = time.monotonic()
         for item in batch:
-            self._lane(item).count(item, -1)
+            self._lane(item.tokens).count(item, -1)
             item.job.waiting -= 1
             item.job.queued = now - item.job.came
         return batch
 
-    def _lane(self, item: Item) -> Lane:
-        return next(lane for lane in self._lanes if item.tokens <= lane.most)
+    def _lane(self, tokens: int) -> Lane:
+        return next(lane for lane in self._lanes if tokens <= lane.most)
 
     def _put(self, item: Item) -> None:
-        lane = self._lane(item)
+        lane = self._lane(item.tokens)
         heapq.heappush(lane.heap, item)
         lane.count(item, 1)
         self._changed.set()
 
     def _expire(self, job: Job) -> None:
         if job.waiting:
-            job.fail(Overloaded(f"the request waited longer than {self._timeout:g} seconds; try again later."))
+            job.fail(Overloaded(f"the request waited longer than {self.timeout:g} seconds; try again later."))
 
     def _forget(self, job: Job, timer: asyncio.TimerHandle) -> None:
         """Drop what is left of an answered job."""
         timer.cancel()
+        self._several.discard(job)
         if job.waiting:
             for lane in self._lanes:
                 lane.forget(job)

@@ -18,8 +18,13 @@ from bertpass.serving.state import State
 log = logging.getLogger("bertpass.serving")
 
 
+#: Seconds after SIGTERM in which requests are still taken: those that were on their way when it came, in the network,
+#: in the queue of connections, or in a connection's buffer.
+ON_THEIR_WAY = 0.5
+
+
 class Server(uvicorn.Server):
-    """uvicorn's server; at SIGTERM it is not ready any more, finishes the requests in progress, and ends."""
+    """uvicorn's server; at SIGTERM it is not ready any more, answers what was sent before, and ends."""
 
     def __init__(self, config: uvicorn.Config, state: State) -> None:
         super().__init__(config)
@@ -27,8 +32,8 @@ class Server(uvicorn.Server):
         self.error: BertpassError | None = None
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Drain."""
-        self._state.draining = True
+        """End: not ready from now on."""
+        self._state.ending = True
         super().handle_exit(sig, frame)
 
     async def startup(self, sockets: Any = None) -> None:
@@ -38,6 +43,13 @@ class Server(uvicorn.Server):
             for listener in self.servers[0].sockets:
                 log.info("listening at http://%s:%d", *listener.getsockname()[:2])
             self._state.pool.failed.add_done_callback(self._failed)
+
+    async def shutdown(self, sockets: Any = None) -> None:
+        """Take what is on its way, then nothing more; finish it, and end."""
+        if self.error is None:
+            await asyncio.sleep(ON_THEIR_WAY)
+        self._state.draining = True
+        await super().shutdown(sockets)
 
     def _failed(self, failed: asyncio.Future[BertpassError]) -> None:
         if not failed.cancelled():

@@ -15,12 +15,14 @@ from bertpass import placement
 from bertpass.engines import precision
 from bertpass.errors import UsageError, unknown
 from bertpass.placement import binding
+from bertpass.serving.admission import Admission
 from bertpass.serving.calls import ANSWERED, Call, QueuedModel
 from bertpass.serving.failures import ClientGone, NotReady, UnknownModel
 from bertpass.serving.instance import Instance
 from bertpass.serving.metrics import Metrics
 from bertpass.serving.models import sources
 from bertpass.serving.options import ServeOptions
+from bertpass.serving.pace import Pace
 from bertpass.serving.places import places
 from bertpass.serving.pool import Pool
 from bertpass.serving.queue import TokenQueue
@@ -50,24 +52,30 @@ class State:
         self.metrics = Metrics()
         self.tracing = Tracing(exporting(options.otlp_endpoint)) if options.otlp_endpoint is not None else None
         self._routes: list[tuple[re.Pattern[str], str]] = []
+        #: from SIGTERM: not ready any more
+        self.ending = False
+        #: and a little later: no request is taken any more
         self.draining = False
         self.pool: Pool | None = None
 
     @property
     def ready(self) -> bool:
-        """Whether a request would be computed now."""
-        return self.pool is not None and self.pool.up > 0 and not self.draining
+        """Whether clients should send requests here: they are computed now, and the server is not ending."""
+        return self.pool is not None and self.pool.up > 0 and not self.ending
 
     def check_taking(self) -> None:
-        """NotReady before the first warm-up and after SIGTERM; while an instance is started again, requests wait."""
+        """NotReady before the first warm-up and once the server drains; while an instance is started again, requests
+        wait."""
         if self.draining:
             raise NotReady("the server is ending; send the request to another.")
         if self.pool is None or not self.pool.started:
             raise NotReady("the server is starting; try again soon.")
 
     def check_ready(self) -> dict[str, Any]:
-        """What routes answer that tell whether requests are computed now; NotReady where they are not."""
+        """What routes answer that tell whether to send requests; NotReady where not."""
         self.check_taking()
+        if self.ending:
+            raise NotReady("the server is ending; send requests to another.")
         if not self.ready:
             raise NotReady("no instance can compute; one is started again.")
         return {"ready": True}
@@ -85,9 +93,11 @@ class State:
         options = self.options
         self._queue = TokenQueue(options.max_batch_tokens, options.queue_timeout, options.max_wait / 1000,
                                  [place.longest for place in self._places if place.longest is not None])
-        self.pool = Pool([Instance(place, self._sources) for place in self._places], self._queue,
+        pace = Pace([len(place.cpus) for place in self._places])
+        self.pool = Pool([Instance(place, self._sources) for place in self._places], self._queue, pace,
                          options.compute_timeout, options.health_interval, self.metrics.batch)
-        self.metrics.watch(self._queue, self.pool)
+        self.admission = Admission(self._queue, self.pool, pace)
+        self.metrics.watch(self._queue, self.pool, self.admission)
         self._threads = ThreadPoolExecutor(options.max_concurrent_requests, "bertpass-request")
         self.pool.start()
 
@@ -123,7 +133,8 @@ class State:
 
         ClientGone where the client goes away meanwhile: what has not begun is not computed.
         """
-        call = ANSWERED.get().call = Call(self._queue, asyncio.get_running_loop())
+        answered = ANSWERED.get()
+        call = answered.call = Call(self._queue, self.admission.check, answered.arrived, asyncio.get_running_loop())
         work = asyncio.create_task(call.work(self._threads, function))
         gone = asyncio.create_task(_disconnected(request))
         try:

@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 import toy
 
-from bertpass import _core
+from bertpass import _core, machine
 from bertpass.commands import bench, demo, deploy, finetune, main, run
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError
@@ -29,6 +29,10 @@ class Contrary(NativeEngine):
     def forward(self, *batch):
         outputs = super().forward(*batch)
         return outputs if self.describe()["dtype"] == "float32" else [-output for output in outputs]
+
+
+def no_cuda_engine():
+    return not machine.cuda_engine().is_file()
 
 
 def cpu_build():
@@ -217,6 +221,8 @@ TABLE = [
                                                                                              "--passes")),
     Bad("bfloat16 without passes", "deploy", lambda p: ("--dtype", "bfloat16", "--passes", "none"), 7,
         ("bfloat16", "native_encoder", "--dtype float32")),
+    Bad("our encoder on a GPU without the CUDA engine", "deploy", lambda p: ("--gpu", 0, "--passes", "native_encoder"),
+        6, ("the CUDA engine is not built", "make cuda"), needs=no_cuda_engine),
     # passes
     Bad("a pass library that is not there", "deploy", lambda p: ("--custom_pass", p.bad / "nowhere.so"), 5,
         ("--custom_pass", "setup.py build_ext")),

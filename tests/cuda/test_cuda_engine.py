@@ -181,11 +181,30 @@ def test_tensors_that_do_not_fit():  # all are refused before anything is starte
             ((ids[:, ::2], lengths, None, out), "input_ids must be contiguous"),
             ((ids, lengths, types[:, :13].copy(), out), "token_types must have the shape"),
             ((ids, lengths[:2], types, out), "valid_length must have the shape"),
-            ((ids, lengths * 0, types, out), "valid_length must be from 1 to 14, not 0"),
+            ((ids, lengths - 2, types, out), "valid_length must be from 0 to 14, not -1"),
             ((ids, lengths, types, None), "give outputs"),
             ((ids, lengths, types, [out[0][:2]]), "an output must have the shape")):
         with pytest.raises(UsageError, match=what):
             engine.forward_device(*arguments)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+def test_rows_without_tokens(dtype):
+    """Zeros where the states are asked for; a head needs a first token."""
+    checkpoint = tiny()
+    ids, types, lengths = reference.batch(checkpoint.config, LENGTHS, 14)
+    for empty in ([0], [0, 2], range(len(lengths))):
+        fewer = lengths.copy()
+        fewer[list(empty)] = 0
+        engine = CudaEngine(checkpoint, dtype=dtype)
+        wanted = engine.forward(ids, types, lengths)[0]
+        found = engine.forward(ids, types, fewer)[0]
+        for row, length in enumerate(fewer):
+            right = wanted[row] if length else np.zeros_like(found[row])
+            assert np.linalg.norm(found[row] - right) <= BOUND[dtype] * np.linalg.norm(right)
+    engine = CudaEngine(tiny(head="classification"), dtype=dtype)
+    with pytest.raises(UsageError, match="valid_length must be from 1 to 14, not 0"):
+        engine.forward(ids, types, fewer)
 
 
 def test_bad_batches():
@@ -194,7 +213,7 @@ def test_bad_batches():
     ids, types, lengths = reference.batch(checkpoint.config, LENGTHS, 14)
     for arguments, what in (((ids + 61, types, lengths), "input_ids must be from 0 to 60"),
                             ((ids, types + 2, lengths), "token_types must be from 0 to 1"),
-                            ((ids, types, lengths + 3), "valid_length must be from 1 to 14, not 15"),
+                            ((ids, types, lengths + 3), "valid_length must be from 0 to 14, not 15"),
                             ((ids, types[:2], lengths), "must have one shape"),
                             ((np.zeros((1, 131), int), np.zeros((1, 131), int), np.array([131])), "130 positions")):
         with pytest.raises(UsageError, match=what):

@@ -7,7 +7,7 @@ import sys
 import pytest
 from build_cuda import ROOT
 
-from bertpass.bench import gpu
+from bertpass.bench import gpu, gpu_mxnet, gpu_peers
 from bertpass.commands import gpu_check
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig
@@ -49,6 +49,7 @@ def test_all_steps_and_the_file(tmp_path, capsys):
     assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 0
     kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [row["case"] for row in kept["rows"]] == ["1x8", "3x16 half"] and kept["wrong"] == []
+    assert kept["mxnet"] == "not installed" and kept["onnxruntime"]
     assert kept["gpu"] == CARD and kept["versions"]["device"] == "twin of a GPU" and kept["compiled"] == "not asked for"
     for row in kept["rows"]:
         assert row["error"] < 1e-2 and row["ms"]["ours"]["median"] > 0 and row["ms"]["eager"]["calls"] >= 5
@@ -83,6 +84,51 @@ def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
     assert gpu_check.compiled(asked, bench, cases, rows, float("inf")) == "2x8: RuntimeError: no kernel"
     assert rows == [{"ms": {"compiled": figures}}, {"ms": {}}, {"ms": {}}]
     assert gpu_check.compiled(asked, bench, cases, rows, 0.0) == "no time from 1x8 on" and done == ["1x8", "2x8"]
+
+
+@pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float16", 1e-2)])
+def test_onnxruntime(dtype, bound, tmp_path):
+    for package in ("torch", "onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install 'bertpass[reference,onnxruntime]' to test this peer")
+    checkpoint, cases = gpu.random_checkpoint(TINY), [gpu.case_of(name) for name in ("1x8", "3x16 half")]
+    bench = gpu.Bench(checkpoint, "float32", "cpu")
+    rows = [{"ms": {}} for _ in cases]
+    asked = options(tmp_path, dtype=dtype)
+    assert gpu_check.onnxruntime(asked, checkpoint, bench, cases, rows, float("inf")).count(".") == 2
+    assert all(one["error_onnxruntime"] <= bound and one["ms"]["onnxruntime"]["calls"] >= 5 for one in rows)
+    assert gpu_check.onnxruntime(asked, checkpoint, bench, cases, rows, 0.0) == "no time from 1x8 on"
+    asked = options(tmp_path, dtype="bfloat16")
+    assert gpu_check.onnxruntime(asked, checkpoint, bench, cases, rows, float("inf")) == "has no bfloat16"
+
+
+def test_mxnet_in_its_process(monkeypatch):
+    """What the process measures, here on the CPU."""
+    monkeypatch.setattr(gpu_mxnet, "LINES", {"mxnet": "interleave_qkv", "mxnet_encoder": "native_encoder"})
+    cases, told = [gpu.case_of(name) for name in ("1x8", "3x16 half")], []
+    gpu_mxnet.measure(gpu.random_checkpoint(TINY), "float32", cases, 0.01, None, told.append)
+    assert [(one["name"], one["case"]) for one in told] == [
+        (name, case.name) for name in ("mxnet", "mxnet_encoder") for case in cases]
+    assert all(one["ms"]["calls"] >= 5 and one["ms"]["low"] <= one["ms"]["median"] for one in told)
+    gpu_mxnet.measure(gpu.random_checkpoint(TINY), "float16", cases, 0.01, None, told.append)
+    assert "mxnet: float16: MXNet computes float16 on a GPU only" in told[-2]["error"]
+
+
+FIGURE = '{"name": "mxnet", "case": "1x8", "ms": {"median": 2.0}}'
+
+
+@pytest.mark.parametrize(("program", "said"), [
+    ("", "mxnet-cu117 1.9.1"),
+    ("raise RuntimeError('no kernel image')", "mxnet-cu117 1.9.1; ended with 1: RuntimeError: no kernel image"),
+    ("import time; time.sleep(60)", "mxnet-cu117 1.9.1; was ended after 3 seconds")])
+def test_mxnet_as_the_check_sees_it(program, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(gpu_peers, "mxnet_build", lambda: "mxnet-cu117 1.9.1")
+    monkeypatch.setattr(gpu_peers, "MXNET_LIMIT", 3.0)
+    times, program = gpu_peers.mxnet_times, f"print({FIGURE!r}, flush=True); {program}"
+    monkeypatch.setattr(gpu_peers, "mxnet_times", lambda *rest: times(*rest, ["-c", program]))
+    rows = [{"case": "1x8", "ms": {}}]
+    assert gpu_check.mxnet(options(tmp_path), [gpu.case_of("1x8")], rows, float("inf")) == said
+    assert rows[0]["ms"] == {"mxnet": {"median": 2.0}}
+    assert gpu_check.mxnet(options(tmp_path), [gpu.case_of("1x8")], rows, 0.0) == "no time"
 
 
 def test_cases():

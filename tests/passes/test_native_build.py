@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-OTHER_BUILDS = ("cuda", "faces")  # folders of bertpass/csrc that setup.py leaves to scripts of their own
+OTHER_BUILDS = ("cuda", "faces")  # folders of bertpass/csrc that setup.py leaves to scripts of their own, but for
+FACES = 2  # files that the library for MXNet needs
 COMPILER = """#!/bin/sh
 echo call >> "$CALLS"
 while [ "$1" != -o ]; do shift; done
@@ -56,7 +57,7 @@ def touch(path: Path) -> None:
 
 def test_builds_every_file_and_only_what_changed(tree: Path) -> None:
     native = tree / "bertpass" / "csrc"
-    sources = sum(1 for file in native.rglob("*.cc") if file.relative_to(native).parts[0] not in OTHER_BUILDS)
+    sources = sum(1 for file in native.rglob("*.cc") if file.relative_to(native).parts[0] not in OTHER_BUILDS) + FACES
     done = build(tree)
     assert done.returncode == 0, done.stderr
     assert calls(tree) == sources + 4, "each source once, four links"

@@ -203,8 +203,9 @@ def test_refusals() -> None:
     model = build(PARITY["tiny"])
     for words, keywords in (("give one of float32, bfloat16, int8", {"passes": NAME, "dtype": "float8"}),
                             ("not among the passes", {"passes": "remove_noops", "dtype": "bfloat16"}),
-                            ("not among the passes", {"device": "gpu", "dtype": "bfloat16"}),
-                            ("for CPUs", {"passes": NAME, "device": "gpu"})):
+                            ("not among the passes", {"passes": "bias_gelu", "device": "gpu", "dtype": "bfloat16"}),
+                            ("give one of float32, float16, bfloat16",
+                             {"passes": NAME, "device": "gpu", "dtype": "int8"})):
         with pytest.raises(PassError, match=words):
             passes.optimize_graph(model.symbol, model.params, **keywords)
     half = {name: value.astype("float16") for name, value in model.params.items()}

@@ -1,6 +1,9 @@
 """Faults: killed and hung instances, overload, expiry, clients that go away, a real server and SIGTERM."""
 
 import asyncio
+import contextlib
+import http.client
+import json
 import os
 import re
 import signal
@@ -134,6 +137,50 @@ def test_a_real_server_drains_and_openai_talks_to_it():
         assert replies[0].status_code == 200
         assert server.process.wait(60) == 0
         assert "secret" not in server.said()
+
+
+def test_what_was_sent_before_sigterm_is_answered():
+    """The server stands still while requests come, on connections that it knows and new ones, and then the signal."""
+    body = b'{"inputs": "abc"}'
+    words = (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
+             % (len(body), body))
+
+    def answer(connection):
+        """All that comes until the end; of a connection that is kept only the next answer."""
+        reply = http.client.HTTPResponse(connection)
+        reply.begin()
+        return reply.status, reply.getheader("connection"), json.loads(reply.read())
+
+    with Process("embedding", "--port", 0, "--engine", "dummy") as server, contextlib.ExitStack() as stack:
+        address = tuple(server.url().removeprefix("http://").split(":"))
+        known = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(5)]
+        for connection in known:
+            connection.sendall(words)
+        expected = [answer(connection)[2] for connection in known]
+        idle = stack.enter_context(socket.create_connection(address, timeout=60))
+        os.kill(server.process.pid, signal.SIGSTOP)
+        new = [stack.enter_context(socket.create_connection(address, timeout=60)) for _ in range(20)]
+        for connection in (*known, *new):
+            connection.sendall(words)
+        server.process.send_signal(signal.SIGTERM)
+        os.kill(server.process.pid, signal.SIGCONT)
+        for connection in (*known, *new):
+            assert answer(connection) == (200, "close", expected[0])
+        assert idle.recv(1) == b""
+        assert server.process.wait(60) == 0
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(address, timeout=60)
+
+
+def test_an_ending_server_is_not_ready_and_takes_nothing_new(serve):
+    async def job(client):
+        client.state.ending = True
+        assert (await client.get("/ready")).status_code == 503
+        assert (await embed(client)).status_code == 200  # it was on its way
+        client.state.draining = True
+        refused = await embed(client)
+        assert refused.status_code == 503 and refused.headers["retry-after"] == "1"
+    serve(job, "embedding")
 
 
 def test_a_hung_engine_does_not_keep_an_ending_server():

@@ -164,3 +164,8 @@ def test_nothing_is_wider_than_the_screen(browser, url, width):
         tab.wait_for_selector("#fields label")
         ask(tab, "qa", question="what?", context="word " * 50 + "x" * 300)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_the_routes_page_asks_for_nothing_from_elsewhere(tab, url):
+    tab.goto(f"{url}/docs")
+    tab.get_by_text("/embed_all").wait_for()

@@ -1,9 +1,11 @@
 """Replicas on Ray: the same answers, one address, and nothing lost when a replica is killed under load."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import time
+from collections import Counter
 
 import pytest
 from served import Process, httpx
@@ -35,39 +37,82 @@ def test_wrong_command_lines_end_in_a_sentence(capsys, words, sentence):
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.slow
-def test_a_killed_replica_loses_nothing():
-    ray = pytest.importorskip("ray", reason="pip install 'bertpass[ray]' for the test of Ray")
-    with Process("embedding", "--engine", "dummy", "--ray", "--replicas", 2, "--cores_per_instance", 1,
-                 "--port", 18765) as server:
-        end, url = time.monotonic() + 300, "http://127.0.0.1:18765"
+@contextlib.contextmanager
+def replicas(*words):
+    """The address of a server on Ray, which ends with 0 at SIGTERM."""
+    pytest.importorskip("ray", reason="pip install 'bertpass[ray]' for the test of Ray")
+    with Process("--engine", "dummy", "--ray", "--cores_per_instance", 1, "--port", 18765, *words) as server:
+        end = time.monotonic() + 300
         while "listening at" not in "".join(server.lines):
             assert server.process.poll() is None and time.monotonic() < end, "".join(server.lines)
             time.sleep(0.2)
-
-        def places():
-            return {httpx.get(url + "/info", timeout=30).json()["instances"][0]["pid"] for _ in range(20)}
-
-        assert len(places()) == 2
-
-        async def load():
-            async with httpx.AsyncClient(base_url=url, timeout=120) as client:
-                expected = (await client.post("/embed", json={"inputs": "abc"})).json()
-                engine = (await client.get("/info")).json()["instances"][0]["pid"]
-                replica = parent(engine)
-                os.kill(engine, signal.SIGSTOP)  # so that its replica surely holds requests when it is killed
-                replies = asyncio.gather(*(client.post("/embed", json={"inputs": "abc"}) for _ in range(200)))
-                await asyncio.sleep(1)
-                os.kill(replica, signal.SIGKILL)
-                os.kill(engine, signal.SIGCONT)
-                return [(reply.status_code, reply.json() == expected) for reply in await replies]
-
+        yield "http://127.0.0.1:18765"
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(60) == 0
-    assert not ray.is_initialized()
+        assert server.process.wait(120) == 0
+
+
+async def engines(client, times=20):
+    """The engine processes that answer, one of each replica."""
+    found = await asyncio.gather(*(client.get("/info") for _ in range(times)))
+    return {reply.json()["instances"][0]["pid"] for reply in found}
 
 
 def parent(pid):
     """The process that started an engine process: the replica."""
     with open(f"/proc/{pid}/stat", encoding="ascii") as file:
         return int(file.read().rsplit(")", 1)[1].split()[1])
+
+
+@pytest.mark.slow
+def test_a_killed_replica_loses_nothing(two_cores):
+    async def job(url):
+        async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+            before = await engines(client)
+            assert len(before) == 2
+            expected = (await client.post("/embed", json={"inputs": "abc"})).json()
+            engine = before.pop()
+            replica = parent(engine)
+            os.kill(engine, signal.SIGSTOP)  # so that its replica surely holds requests when it is killed
+            replies = asyncio.gather(*(client.post("/embed", json={"inputs": "abc"}) for _ in range(200)))
+            await asyncio.sleep(1)
+            os.kill(replica, signal.SIGKILL)
+            os.kill(engine, signal.SIGCONT)
+            assert [(reply.status_code, reply.json() == expected) for reply in await replies] == [(200, True)] * 200
+            end = time.monotonic() + 300
+            while len(await engines(client)) < 2:  # and another one comes
+                assert time.monotonic() < end, "no replica in the place of the killed one"
+                await asyncio.sleep(0.5)
+
+    with replicas("embedding", "--replicas", 2, "--queue_timeout", 120) as url:
+        asyncio.run(job(url))
+
+
+@pytest.mark.slow
+def test_replicas_come_under_load_and_go_after_it(two_cores):
+    async def job(url):
+        async with httpx.AsyncClient(base_url=url, timeout=300) as client:
+            assert len(await engines(client)) == 1
+            statuses, seen, loaded = Counter(), set(), True
+
+            async def ask():
+                while loaded:
+                    statuses[(await client.post("/embed", json={"inputs": "abc"})).status_code] += 1
+
+            load = [asyncio.create_task(ask()) for _ in range(12)]
+            end = time.monotonic() + 300
+            while len(seen) < 2:
+                assert time.monotonic() < end, f"one replica only: {statuses}"
+                seen |= await engines(client, 8)
+                await asyncio.sleep(0.5)
+            loaded = False
+            await asyncio.gather(*load)
+            assert set(statuses) == {200}
+            end = time.monotonic() + 300
+            while sum(os.path.exists(f"/proc/{pid}") for pid in seen) > 1:
+                assert time.monotonic() < end, "both replicas are still there"
+                await asyncio.sleep(0.5)
+            assert (await client.post("/embed", json={"inputs": "abc"})).status_code == 200
+
+    with replicas("embedding@10", "--queue_timeout", 60, "--replicas", 1, "--max_replicas", 2, "--ongoing_requests", 2,
+                  "--scale_up_delay", 1, "--scale_down_delay", 10) as url:
+        asyncio.run(job(url))

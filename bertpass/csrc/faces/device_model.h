@@ -1,32 +1,13 @@
-// A model on a GPU for operators of other frameworks: a file of `bertpass pack --unpacked`, computed by
-// libbertpass_cuda.so through its C interface (bertpass/include/bertpass_cuda.h), which is opened when the first model
-// is loaded.
+// A model on a GPU for operators of other frameworks, computed by libbertpass_cuda.so.
 #pragma once
 
-#include <bertpass_cuda.h>
-
 #include <cstdint>
-#include <memory>
 #include <mutex>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
+#include "faces/cuda_library.h"
+
 namespace bertpass::faces {
-
-// The text is a sentence.
-struct FaceError : std::runtime_error {
-  FaceError(bertpass_cuda_status status, const std::string& sentence)
-      : std::runtime_error(sentence), status(status) {}
-  bertpass_cuda_status status;
-};
-
-struct DeviceOptions {
-  std::string file;
-  std::string dtype = "float16";
-  int device = 0;
-  bool graphs = true;  // replay captured graphs; not where the caller captures the forward itself
-};
 
 // One batch as bertpass_cuda_forward takes it.
 struct DeviceBatch {
@@ -35,16 +16,14 @@ struct DeviceBatch {
   bool on_device;  // ids and types
 };
 
-class CudaLibrary;
-
 // Safe in several threads at once. All functions throw FaceError.
 class DeviceModel {
  public:
-  // The model that is loaded with these options already, else a new one. Algorithms of matrix products are measured
-  // where BERTPASS_CUDA_MEASUREMENTS names a file to keep them in; BERTPASS_CUBLASLT names libcublasLt.so.
-  static std::shared_ptr<DeviceModel> shared(const DeviceOptions& options);
-
-  explicit DeviceModel(const DeviceOptions& options);
+  // The memory of the tensors and of the configuration's words is not needed afterwards. `measure`, `measurements` and
+  // `cublaslt` of the configuration are set here: algorithms of matrix products are measured where
+  // BERTPASS_CUDA_MEASUREMENTS names a file to keep them in; BERTPASS_CUBLASLT names libcublasLt.so. `graphs`: replay
+  // captured graphs; not where the caller captures the forward itself.
+  DeviceModel(bertpass_cuda_config config, const std::vector<bertpass_cuda_tensor>& tensors, bool graphs);
   ~DeviceModel();
   DeviceModel(const DeviceModel&) = delete;
   DeviceModel& operator=(const DeviceModel&) = delete;
@@ -66,9 +45,9 @@ class DeviceModel {
   Context take(std::int32_t rows, std::int32_t tokens);
 
   const CudaLibrary& library_;
+  const int device_;
   const bool graphs_;
   bertpass_cuda_model* model_ = nullptr;
-  bool twin_ = false;  // its memory is the host's
   std::mutex lock_;
   std::vector<Context> free_;
 };

@@ -4,9 +4,12 @@
 //
 //   host.cc         which MXNet has loaded us, and the version number that it wants to hear
 //   passes.cc       the graph passes
-//   operators.cc    the custom operators of operator.h: encoder.cc has bertpass_encoder, training.cc those of fine-tuning
+//   operators.cc    the custom operators of operator.h: encoder.cc has bertpass_encoder, encoder_gpu.cc its forward on a
+//                   GPU, training.cc the operators of fine-tuning
 //   partitioners.cc subgraph partitioners: none
 #pragma once
+
+#include <cstddef>
 
 #define BERTPASS_EXPORT extern "C" __attribute__((visibility("default")))
 
@@ -14,6 +17,16 @@ namespace bertpass::abi {
 
 inline constexpr int kFail = 0;  // MXReturnValue
 inline constexpr int kSuccess = 1;
+
+// mshadow's type flags, those that are named here.
+inline constexpr int kFloat32 = 0, kFloat64 = 1, kFloat16 = 2, kInt32 = 4, kInt64 = 6;
+
+// Bytes of an element by its type flag: float32, float64, float16, uint8, int32, int8, int64, bool, int16, uint16, uint32,
+// uint64, bfloat16; 0 for another one.
+inline std::size_t item_size(int type) {
+  constexpr std::size_t kSizes[] = {4, 8, 2, 1, 4, 1, 8, 1, 2, 2, 4, 8, 2};
+  return type >= 0 && type < 13 ? kSizes[type] : 0;
+}
 
 // The version of the MXNet that is loaded in this process, as MXGetVersion gives it: 10901 for 1.9.1. 0 if none is.
 int host_version();

@@ -1,13 +1,14 @@
-// The operator bertpass_encoder (passes/encoder_operator.h). It has no state: its weights come in with every call. Safe in
-// several threads at once.
-#include <algorithm>
+// The operator bertpass_encoder (passes/encoder_operator.h) and its forward on a CPU; encoder_gpu.cc has that on a GPU. It
+// has no state: its weights come in with every call. Safe in several threads at once.
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "encoder/encoder.h"
 #include "encoder/inputs.h"
 #include "graph/error.h"
 #include "kernels/select.h"
+#include "mxnet_abi/encoder_inputs.h"
 #include "mxnet_abi/operator.h"
 #include "ops/pool.h"
 #include "ops/processors.h"
@@ -28,31 +29,6 @@ struct Arena {
 native::Pool<Arena>& arenas() {
   static native::Pool<Arena> pool;
   return pool;
-}
-
-// A number that no table and no sequence has stands for all that int32 does not hold.
-template <class T>
-std::int32_t whole(T value) {
-  return value > T(-2147483000) && value < T(2147483000) ? static_cast<std::int32_t>(value) : -1;
-}
-
-template <class T>
-void copy(const void* data, Index count, std::vector<std::int32_t>& out) {
-  const T* from = static_cast<const T*>(data);
-  out.resize(count);
-  std::transform(from, from + count, out.begin(), whole<T>);
-}
-
-void read(const void* data, int type, Index count, std::vector<std::int32_t>& out) {
-  switch (type) {  // mshadow's flags; fractions are cut off, as by MXNet's Cast
-    case 0: return copy<float>(data, count, out);
-    case 1: return copy<double>(data, count, out);
-    case 4: return copy<std::int32_t>(data, count, out);
-    case 6: return copy<std::int64_t>(data, count, out);
-    default:
-      throw PassError(std::string(kEncoderOperator) +
-                      " takes ids and lengths of float32, float64, int32 or int64; cast them before.");
-  }
 }
 
 int inputs(const Attributes& attributes) { return EncoderOperator::read(attributes).inputs(); }
@@ -76,11 +52,14 @@ void types(const Attributes& attributes, int* inputs, int count) {
     need_type(kEncoderOperator, inputs[i], kFloat32);
 }
 
-// Throws for ids or lengths that are out of range and for packed weights of another version.
+// Throws for ids or lengths that are out of range and for weights of another form or version.
 void forward(const Call& call) {
   static const native::Kernels& kernels = native::select_kernels("");
   static const int default_threads = native::default_threads();
   const EncoderOperator op = EncoderOperator::read(call.attributes);
+  if (op.form != EncoderForm::packed)
+    throw PassError(std::string(kEncoderOperator) + " holds weights for a GPU here and runs on a CPU; deploy the model "
+                    "again without --gpu, or run it on a GPU.");
   const native::Team team(op.threads ? static_cast<int>(op.threads) : default_threads);
   const int first = op.data_inputs();
   const auto parameter = [&](int number) { return call.floats(first + number); };
@@ -96,9 +75,9 @@ void forward(const Call& call) {
   const native::Pool<Arena>::Lease lease(arenas());
   Arena& arena = *lease;
   const Index batch = call.shapes[0][0], length = call.shapes[0][1];
-  read(call.inputs[0], call.types[0], batch * length, arena.ids);
-  if (op.token_types) read(call.inputs[1], call.types[1], batch * length, arena.types);
-  read(call.inputs[first - 1], call.types[first - 1], batch, arena.lengths);
+  read_whole(call.inputs[0], call.types[0], batch * length, arena.ids);
+  if (op.token_types) read_whole(call.inputs[1], call.types[1], batch * length, arena.types);
+  read_whole(call.inputs[first - 1], call.types[first - 1], batch, arena.lengths);
   const std::int32_t* token_types = op.token_types ? arena.types.data() : nullptr;
   native::check({arena.ids.data(), token_types, arena.lengths.data(), batch, length},
                 {op.vocabulary, op.token_types, op.positions, 0});
@@ -115,6 +94,6 @@ void backward(const Call&) {
 
 }  // namespace
 
-const Operator kEncoder = {kEncoderOperator, inputs, 1, shapes, types, forward, backward};
+const Operator kEncoder = {kEncoderOperator, inputs, 1, shapes, types, forward, encoder_gpu_forward, backward};
 
 }  // namespace bertpass::abi

@@ -1,7 +1,7 @@
 // The custom operators as MXNet's extension libraries offer them. None has a state.
 //
 // MXNet keeps the pointers that _opRegGet gives only to hand them back: here they are those of the operators' entries,
-// and of one of two tags in them for the forward and the backward function.
+// and of fields in them for the functions.
 #include <algorithm>
 #include <cstdlib>
 #include <new>
@@ -17,15 +17,13 @@ namespace {
 
 struct Registered {
   const Operator* op;
-  const void* forward[1];   // points at the entry
-  const void* backward[1];  // points at this field
+  const void* forward[2] = {};   // for the CPU: the entry; for the GPU: this field
+  const void* backward[2] = {};  // for both: this field
 };
 
-Registered entries[] = {{&kEncoder, {nullptr}, {nullptr}},
-                   {&kTrainAttention, {nullptr}, {nullptr}},
-                   {&kTrainSumNorm, {nullptr}, {nullptr}}};
+Registered entries[] = {{&kEncoder}, {&kTrainAttention}, {&kTrainSumNorm}};
 constexpr int kEntries = sizeof entries / sizeof *entries;
-const char* cpu_only[] = {"cpu"};
+const char* contexts[] = {"cpu", "gpu"};
 
 const Operator& operator_of(const void* entry) { return *static_cast<const Registered*>(entry)->op; }
 
@@ -79,13 +77,14 @@ BERTPASS_EXPORT void _opRegGet(int number, const char** name, int* is_subgraph_o
                                const void** mutate_inputs) {
   Registered& entry = entries[number];
   entry.forward[0] = &entry;
-  entry.backward[0] = &entry.backward;
+  entry.forward[1] = &entry.forward;
+  entry.backward[0] = entry.backward[1] = &entry.backward;
   *name = entry.op->name;
   *is_subgraph_operator = 0;
-  *forward_contexts = *backward_contexts = cpu_only;
+  *forward_contexts = *backward_contexts = contexts;
   *forward = entry.forward;
   *backward = entry.backward;
-  *forward_count = *backward_count = 1;
+  *forward_count = *backward_count = entry.op->gpu_forward ? 2 : 1;
   *state_contexts = nullptr;
   *state = nullptr;
   *state_count = 0;
@@ -128,14 +127,15 @@ BERTPASS_EXPORT int _opCallInferType(const void* entry, const char* const* keys,
 BERTPASS_EXPORT int _opCallFCompute(
     const void* function, const char* const* keys, const char* const* values, int count,
     const std::int64_t** in_shapes, int*, void** in_data, int* in_types, std::size_t*, const char**, int*, int,
-    const std::int64_t**, int*, void** out_data, int*, std::size_t*, const char**, int*, int, void* (*)(void*, int),
-    void*, void* (*)(void*, int), void*, void*, void (*)(void*, int, int, int, void**, std::int64_t**, std::int64_t**),
-    void*, int*, int*, void**, void**, void**, void**, std::int64_t*, std::int64_t*, std::int64_t*, std::int64_t*,
-    void*, void*) {
+    const std::int64_t**, int*, void** out_data, int*, std::size_t*, const char**, int* out_devices, int,
+    void* (*)(void*, int), void*, void* (*)(void*, int), void*, void* stream,
+    void (*)(void*, int, int, int, void**, std::int64_t**, std::int64_t**), void*, int*, int*, void**, void**, void**,
+    void**, std::int64_t*, std::int64_t*, std::int64_t*, std::int64_t*, void*, void*) {
   const Attributes attributes = attributes_of(keys, values, count);
-  const Call call{attributes, in_shapes, in_data, in_types, out_data};
+  const Call call{attributes, in_shapes, in_data, in_types, out_data, out_devices[0], stream};
   for (const Registered& entry : entries) {
     if (function == &entry) entry.op->forward(call);
+    if (function == &entry.forward) entry.op->gpu_forward(call);
     if (function == &entry.backward) entry.op->backward(call);
   }
   return kSuccess;

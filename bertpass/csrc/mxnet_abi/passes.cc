@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "faces/cuda_library.h"
 #include "graph/error.h"
 #include "graph/json.h"
 #include "mxnet_abi/abi.h"
@@ -17,17 +18,13 @@ namespace bertpass::abi {
 namespace {
 
 constexpr const char* kAllPasses = "bertpass";
-constexpr int kFloat32 = 0;  // of mshadow's type flags
 
 // The host's allocator: makes an NDArray for a new argument and gives its memory.
 using Allocate = void (*)(const void* state, const std::int64_t* shape, int dimensions, const char* device,
                           int device_id, int dtype, const char* name, int is_argument, void** data);
 
-// Bytes of an element by mshadow's type flag: float32, float64, float16, uint8, int32, int8, int64, bool, int16, uint16,
-// uint32, uint64, bfloat16.
-std::size_t item_size(int dtype) {
-  static constexpr std::size_t kSizes[] = {4, 8, 2, 1, 4, 1, 8, 1, 2, 2, 4, 8, 2};
-  return dtype >= 0 && dtype < 13 ? kSizes[dtype] : 0;
+Number number_of(int dtype) {
+  return dtype == kFloat32 ? Number::float32 : dtype == kFloat16 ? Number::float16 : Number::other;
 }
 
 // One of the two lists of arrays that the host hands to a pass.
@@ -54,13 +51,17 @@ class HostParameters : public Parameters {
                         "'; give the passes parameters in CPU memory and move them afterwards.");
       tensors_[arrays.names[i]] = {arrays.dtypes[i], size,
                                    Shape(arrays.shapes[i], arrays.shapes[i] + arrays.dimensions[i]), arrays.data[i],
-                                   arrays.dtypes[i] == kFloat32};
+                                   number_of(arrays.dtypes[i])};
     }
   }
 
   const Tensor* find(const std::string& name) const override {
     const auto it = tensors_.find(name);
     return it == tensors_.end() ? nullptr : &it->second;
+  }
+
+  float* allocate_float32(const std::string& name, const Shape& shape) override {
+    return static_cast<float*>(allocate(name, shape, {kFloat32, sizeof(float), {}, nullptr, Number::float32}));
   }
 
   void* allocate(const std::string& name, const Shape& shape, const Tensor& like) override {
@@ -70,7 +71,7 @@ class HostParameters : public Parameters {
     void* data = nullptr;
     allocate_(state_, shape.data(), static_cast<int>(shape.size()), "cpu", 0, like.dtype, name.c_str(), 1, &data);
     if (!data) throw PassError("MXNet could not allocate the new parameter '" + name + "'.");
-    tensors_[name] = {like.dtype, like.itemsize, shape, data, like.is_float32};
+    tensors_[name] = {like.dtype, like.itemsize, shape, data, like.number};
     return data;
   }
 
@@ -86,7 +87,7 @@ std::string& last_report() {
 }
 
 Selection requested(const std::string& name, const std::map<std::string, std::string>& options) {
-  if (name == kAllPasses) return select_passes(options);
+  if (name == kAllPasses) return select_passes(options, faces::CudaLibrary::is_there());
   const Pass& pass = find_pass(name);
   return {{&pass}, options_of(pass, options)};
 }

@@ -131,8 +131,8 @@ void sum_norm_gradient(const Call& call) {
 }  // namespace
 
 const Operator kTrainAttention = {kAttentionName,  attention_inputs, 2,
-                                  attention_shapes, attention_types, attention, attention_gradient};
+                                  attention_shapes, attention_types, attention, nullptr, attention_gradient};
 const Operator kTrainSumNorm = {kSumNormName,   sum_norm_inputs, 1,
-                                sum_norm_shapes, sum_norm_types, sum_norm, sum_norm_gradient};
+                                sum_norm_shapes, sum_norm_types, sum_norm, nullptr, sum_norm_gradient};
 
 }  // namespace bertpass::abi

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "graph/shapes.h"
+#include "passes/half.h"
 #include "passes/join.h"
 
 namespace bertpass {
@@ -42,8 +43,8 @@ struct Norm {
 // One attempt at a match.
 class Matcher {
  public:
-  Matcher(const Graph& graph, const Uses& uses, const Parameters& parameters)
-      : graph_(graph), uses_(uses), parameters_(parameters), region_(graph, uses) {}
+  Matcher(const Graph& graph, const Uses& uses, const Parameters& parameters, bool half)
+      : graph_(graph), uses_(uses), parameters_(parameters), half_(half), region_(graph, uses) {}
 
   std::optional<EncoderMatch> match(std::size_t output) {
     const Node& last = graph_.nodes[output];
@@ -61,6 +62,7 @@ class Matcher {
     std::reverse(found_.weights.begin(), found_.weights.end());
     found_.shape.layers = static_cast<native::Index>(found_.weights.size());
     found_.shape.epsilon = static_cast<float>(*parse_real(found_.epsilon));
+    found_.number = *number_;
     return std::move(found_);
   }
 
@@ -71,10 +73,23 @@ class Matcher {
   }
   Entry through_noops(const Entry& entry) { return region_.through_noops(entry); }
 
-  // The data of a float32 parameter of this shape; null otherwise.
-  const float* parameter(const Entry& entry, const Shape& shape) const {
+  // The values of a parameter of this shape and of the type that all have; null otherwise.
+  const float* parameter(const Entry& entry, const Shape& shape) {
     const Tensor* tensor = node(entry).is_variable() ? parameters_.find(node(entry).name) : nullptr;
-    return tensor && tensor->is_float32 && tensor->shape == shape ? static_cast<const float*>(tensor->data) : nullptr;
+    return tensor && tensor->shape == shape ? values(*tensor) : nullptr;
+  }
+
+  const float* values(const Tensor& tensor) {
+    if (!number_) number_ = tensor.number;
+    if (tensor.number != *number_) return nullptr;
+    if (tensor.number == Number::float32) return static_cast<const float*>(tensor.data);
+    if (tensor.number != Number::float16 || !half_) return nullptr;
+    std::size_t count = 1;
+    for (const std::int64_t size : tensor.shape) count *= static_cast<std::size_t>(size);
+    std::vector<float>& made = found_.converted.emplace_back(count);
+    const auto* from = static_cast<const std::uint16_t*>(tensor.data);
+    std::transform(from, from + count, made.begin(), from_half);
+    return made.data();
   }
 
   // The same for one that goes away.
@@ -90,7 +105,7 @@ class Matcher {
     if (name.size() < ending.size() || name.compare(name.size() - ending.size(), ending.size(), ending) != 0)
       return nullptr;
     const Tensor* tensor = parameters_.find(name.replace(name.size() - ending.size(), ending.size(), native::kFactors));
-    const bool fits = tensor && tensor->is_float32 && tensor->shape == Shape{count};
+    const bool fits = tensor && tensor->number == Number::float32 && tensor->shape == Shape{count};
     return fits ? static_cast<const float*>(tensor->data) : nullptr;
   }
 
@@ -266,8 +281,8 @@ class Matcher {
     if (const auto join = match_join(graph_, uses_, parameters_, dense, slot)) {
       if (join->result != shape || join->heads != heads) return std::nullopt;
       for (std::size_t i = 0; i < 3; ++i) {
-        if (!join->parts[i]->is_float32) return std::nullopt;
-        found[i] = static_cast<const float*>(join->parts[i]->data);
+        found[i] = values(*join->parts[i]);
+        if (!found[i]) return std::nullopt;
       }
       return found;
     }
@@ -276,7 +291,7 @@ class Matcher {
     std::size_t size = shape.size() == 2 ? static_cast<std::size_t>(shape[1]) : 1;
     size *= static_cast<std::size_t>(shape[0] / 3 / heads);  // of one head's part
     for (std::size_t i = 0; i < 3; ++i) {
-      std::vector<float>& part = found_.separated.emplace_back(size * static_cast<std::size_t>(heads));
+      std::vector<float>& part = found_.converted.emplace_back(size * static_cast<std::size_t>(heads));
       for (std::size_t head = 0; head < static_cast<std::size_t>(heads); ++head)
         std::memcpy(part.data() + head * size, joined + (head * 3 + i) * size, size * sizeof(float));
       found[i] = part.data();
@@ -308,14 +323,19 @@ class Matcher {
                                                                                                          : nullptr;
   }
 
-  // The lookup that gives `entry`; its table goes to the parameters. The number of the table's rows, 0 for no match.
+  // The attribute says nothing of the table: a network that is cast keeps "float32" there.
+  bool lookup_type(const std::string& dtype) const { return dtype == "float32" || (half_ && dtype == "float16"); }
+
+  // The lookup that gives `entry`; its values go to the tables. The number of the table's rows, 0 for no match.
   std::int64_t embedding(const Entry& entry, Entry& ids, Entry& table) {
     const Node* found = take(entry, "Embedding", 2);
     const auto rows = found ? integer_attribute(*found, "input_dim") : std::nullopt;
     if (!rows || *rows < 1 || !integer_is(*found, "output_dim", found_.shape.widths.units) ||
-        text_attribute(*found, "dtype", "float32") != "float32" ||
-        !parameter(found->inputs[1], {*rows, found_.shape.widths.units}))
+        !lookup_type(text_attribute(*found, "dtype", "float32")))
       return 0;
+    const float* values = parameter(found->inputs[1], {*rows, found_.shape.widths.units});
+    if (!values) return 0;
+    found_.tables.push_back(values);
     ids = found->inputs[0];
     table = found->inputs[1];
     return *rows;
@@ -325,7 +345,9 @@ class Matcher {
   bool embeddings(const Entry& at) {
     const auto first_norm = norm(at);
     const Shape row = {found_.shape.widths.units};
-    if (!first_norm || !parameter(first_norm->gamma, row) || !parameter(first_norm->beta, row)) return false;
+    const float* gamma = first_norm ? parameter(first_norm->gamma, row) : nullptr;
+    const float* beta = gamma ? parameter(first_norm->beta, row) : nullptr;
+    if (!beta) return false;
     const Node* sum = take(first_norm->input, "broadcast_add", 2);
     const Node* column = sum ? take(sum->inputs[1], "expand_dims", 1) : nullptr;
     if (!column || !integer_is(*column, "axis", 1)) return false;
@@ -350,13 +372,17 @@ class Matcher {
       found_.parameters.push_back(types);
     }
     found_.parameters.insert(found_.parameters.end(), {first_norm->gamma, first_norm->beta});
+    std::swap(found_.tables[0], found_.tables[1]);  // words come first
+    found_.tables.insert(found_.tables.end(), {gamma, beta});
     return true;
   }
 
   const Graph& graph_;
   const Uses& uses_;
   const Parameters& parameters_;
-  Region region_;  // all that the rewrite takes away
+  const bool half_;
+  std::optional<Number> number_;  // of the first parameter, to which all others are held
+  Region region_;                 // all that the rewrite takes away
   EncoderMatch found_;
   std::optional<Entry> range_;  // 0, 1, ... along the sequence, common to all layers and the positions
 };
@@ -364,8 +390,8 @@ class Matcher {
 }  // namespace
 
 std::optional<EncoderMatch> match_encoder(const Graph& graph, const Uses& uses, const Parameters& parameters,
-                                          std::size_t output) {
-  return Matcher(graph, uses, parameters).match(output);
+                                          std::size_t output, bool half) {
+  return Matcher(graph, uses, parameters, half).match(output);
 }
 
 }  // namespace bertpass

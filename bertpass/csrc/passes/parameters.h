@@ -10,14 +10,17 @@
 
 namespace bertpass {
 
+// The element types that passes compute with.
+enum class Number { float32, float16, other };
+
 // A dense array in row-major order in the memory of this machine. `dtype` is the owner's own number for the element
-// type; the passes compare it and hand it back, no more, but those that compute ask for float32.
+// type; the passes compare it and hand it back, no more, but those that compute ask for `number`.
 struct Tensor {
   int dtype = 0;
   std::size_t itemsize = 0;  // bytes of an element
   Shape shape;
   const void* data = nullptr;
-  bool is_float32 = false;
+  Number number = Number::other;
 };
 
 class Parameters {
@@ -30,6 +33,9 @@ class Parameters {
   // Make a new parameter with the element type of `like` and give its memory, to be filled by the caller. The name must
   // not be in use. Throws PassError where the owner cannot allocate it.
   virtual void* allocate(const std::string& name, const Shape& shape, const Tensor& like) = 0;
+
+  // The same in float32, whatever the others are.
+  virtual float* allocate_float32(const std::string& name, const Shape& shape) = 0;
 };
 
 }  // namespace bertpass

@@ -12,7 +12,10 @@ namespace bertpass {
 
 // What a caller may ask of a pass.
 struct PassOptions {
-  std::string dtype = "float32";  // the precision plan (layer/types.h) of the encoder that native_encoder puts in
+  // Of the encoder that native_encoder puts in: on a CPU a precision plan (layer/types.h), float32 where it is empty; on
+  // a GPU float32, float16 or bfloat16, that of the parameters where it is empty.
+  std::string dtype;
+  bool gpu = false;  // the device that the graph is to run on; only native_encoder asks
 };
 
 struct Pass {
@@ -36,7 +39,8 @@ const std::vector<const Pass*>& all_passes();
 // Throws PassError, with the known names and the nearest, for an unknown one.
 const Pass& find_pass(const std::string& name);
 
-// The options of one pass: native_encoder takes "dtype". Throws PassError for any other.
+// The options of one pass: native_encoder takes "dtype" and "device" ("cpu", the default, or "gpu"). Throws PassError for
+// any other.
 PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given);
 
 struct Selection {
@@ -45,9 +49,9 @@ struct Selection {
 };
 
 // The passes to run for options "device" ("cpu", the default, or "gpu"), "passes" (comma-separated names, or "auto", the
-// default: those that the device runs by default) and "dtype" (see PassOptions). Throws PassError for any other option
-// or value, and for native_encoder on a GPU.
-Selection select_passes(const std::map<std::string, std::string>& given);
+// default: those that the device runs by default, native_encoder on a GPU only with `cuda_engine`) and "dtype" (see
+// PassOptions). Throws PassError for any other option or value.
+Selection select_passes(const std::map<std::string, std::string>& given, bool cuda_engine);
 
 struct PassResult {
   std::string name;

@@ -25,6 +25,11 @@ std::size_t edit_distance(const std::string& a, const std::string& b) {
   return row[b.size()];
 }
 
+bool is_gpu(const std::string& device) {
+  if (device != "cpu" && device != "gpu") throw PassError("the option device is '" + device + "'; give cpu or gpu.");
+  return device == "gpu";
+}
+
 }  // namespace
 
 const std::vector<const Pass*>& all_passes() {
@@ -52,19 +57,22 @@ const Pass& find_pass(const std::string& name) {
 PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given) {
   PassOptions options;
   for (const auto& [key, value] : given) {
-    if (&pass != &kNativeEncoder || key != "dtype")
+    if (&pass == &kNativeEncoder && key == "dtype")
+      options.dtype = value;
+    else if (&pass == &kNativeEncoder && key == "device")
+      options.gpu = is_gpu(value);
+    else
       throw PassError("the pass '" + std::string(pass.name) + "' takes no option '" + key + "'.");
-    options.dtype = value;
   }
   return options;
 }
 
-Selection select_passes(const std::map<std::string, std::string>& given) {
-  std::string device = "cpu", names = "auto";
+Selection select_passes(const std::map<std::string, std::string>& given, bool cuda_engine) {
+  std::string names = "auto";
   Selection selection;
   for (const auto& [key, value] : given) {
     if (key == "device")
-      device = value;
+      selection.options.gpu = is_gpu(value);
     else if (key == "passes")
       names = value;
     else if (key == "dtype")
@@ -72,19 +80,14 @@ Selection select_passes(const std::map<std::string, std::string>& given) {
     else
       throw PassError("unknown option '" + key + "' for the passes. Known: device, passes, dtype.");
   }
-  if (device != "cpu" && device != "gpu") throw PassError("the option device is '" + device + "'; give cpu or gpu.");
+  const bool gpu = selection.options.gpu;
   if (names == "auto") {
     for (const Pass* pass : all_passes())
-      if (device == "gpu" ? pass->on_gpu : pass->on_cpu) selection.passes.push_back(pass);
+      if (gpu ? pass->on_gpu && (pass != &kNativeEncoder || cuda_engine) : pass->on_cpu) selection.passes.push_back(pass);
     return selection;
   }
   std::istringstream list(names);
-  for (std::string name; std::getline(list, name, ',');) {
-    const Pass& pass = find_pass(name);
-    if (&pass == &kNativeEncoder && device == "gpu")
-      throw PassError("the pass 'native_encoder' is for CPUs; leave it out on a GPU.");
-    selection.passes.push_back(&pass);
-  }
+  for (std::string name; std::getline(list, name, ',');) selection.passes.push_back(&find_pass(name));
   return selection;
 }
 

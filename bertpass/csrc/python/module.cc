@@ -35,15 +35,27 @@ class NumpyParameters : public Parameters {
   }
 
   void* allocate(const std::string& name, const Shape& shape, const Tensor& like) override {
-    py::array array(dtypes_.at(like.dtype), shape);
-    insert(name, array);
-    added_[py::str(name)] = array;
-    return array.mutable_data();
+    return add(name, py::array(dtypes_.at(like.dtype), shape));
+  }
+
+  float* allocate_float32(const std::string& name, const Shape& shape) override {
+    return static_cast<float*>(add(name, py::array(py::dtype::of<float>(), shape)));
   }
 
   py::dict added() const { return added_; }
 
  private:
+  static Number number_of(const py::dtype& type) {
+    if (type.equal(py::dtype::of<float>())) return Number::float32;
+    return type.equal(py::dtype("float16")) ? Number::float16 : Number::other;
+  }
+
+  void* add(const std::string& name, py::array array) {
+    insert(name, array);
+    added_[py::str(name)] = array;
+    return array.mutable_data();
+  }
+
   void insert(const std::string& name, const py::array& given) {
     // ascontiguousarray gives scalars a dimension; they keep their shape here.
     const py::array array = py::array::ensure(given, py::array::c_style);
@@ -54,7 +66,7 @@ class NumpyParameters : public Parameters {
     if (number == static_cast<int>(dtypes_.size())) dtypes_.push_back(type);
     kept_.push_back(array);
     tensors_[name] = {number, static_cast<std::size_t>(type.itemsize()), shape, array.data(),
-                      type.equal(py::dtype::of<float>())};
+                      number_of(type)};
   }
 
   std::map<std::string, Tensor> tensors_;

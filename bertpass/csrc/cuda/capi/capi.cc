@@ -2,9 +2,11 @@
 #include <bertpass_cuda.h>
 
 #include <cstdio>
+#include <vector>
 
 #include "cuda/capi/guarded.h"
 #include "cuda/encoder/context.h"
+#include "cuda/encoder/fetch.h"
 
 namespace cuda = bertpass::cuda;
 namespace native = bertpass::native;
@@ -140,5 +142,14 @@ bertpass_cuda_status bertpass_cuda_forward_host(bertpass_cuda_context* context, 
                                                 std::int32_t length, float* const* outputs) {
   return guarded({context, ids, lengths, outputs}, [&] {
     context->context.forward_to_host({ids, types, lengths, rows, length, false}, outputs);
+  });
+}
+
+bertpass_cuda_status bertpass_cuda_fetch(const bertpass_cuda_copy* copies, std::int32_t count, std::int32_t device,
+                                         void* stream) {
+  return guarded({copies}, [&] {
+    std::vector<cuda::Copy> all;
+    for (std::int32_t i = 0; i < count; ++i) all.push_back({copies[i].to, copies[i].from, copies[i].bytes});
+    cuda::fetch(all, device, static_cast<cudaStream_t>(stream));
   });
 }

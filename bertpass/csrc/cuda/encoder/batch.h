@@ -12,7 +12,7 @@ namespace bertpass::cuda {
 struct Inputs {
   const std::int32_t* ids = nullptr;      // (sequences, length)
   const std::int32_t* types = nullptr;    // the same, or null
-  const std::int32_t* lengths = nullptr;  // (sequences), from 1 to length
+  const std::int32_t* lengths = nullptr;  // (sequences), from 0 to length
   int sequences = 0, length = 0;
   bool on_device = false;
 };

@@ -94,15 +94,16 @@ void Context::check_inputs(const Inputs& inputs) const {
                              " does not fit into a context for " + std::to_string(limits_.sequences) + " rows and " +
                              std::to_string(limits_.tokens) + " tokens.");
   const ModelConfig& config = model_.config();
+  const int least = config.head == HeadKind::states ? 0 : 1;  // a head needs a row's first token
   if (!inputs.on_device)
     return native::check({inputs.ids, inputs.types, inputs.lengths, inputs.sequences, inputs.length},
-                         {config.vocabulary, config.token_types, config.max_length});
+                         {config.vocabulary, config.token_types, config.max_length, least});
   if (inputs.length > config.max_length)
     throw native::InputError("a sequence of " + std::to_string(inputs.length) + " tokens is longer than the model's " +
                              std::to_string(config.max_length) + " positions.");
   for (int s = 0; s < inputs.sequences; ++s)
-    if (inputs.lengths[s] < 1 || inputs.lengths[s] > inputs.length)
-      throw native::InputError("valid_length must be from 1 to " + std::to_string(inputs.length) + ", not " +
+    if (inputs.lengths[s] < least || inputs.lengths[s] > inputs.length)
+      throw native::InputError("valid_length must be from " + std::to_string(least) + " to " + std::to_string(inputs.length) + ", not " +
                                std::to_string(inputs.lengths[s]) + ".");
 }
 
@@ -114,7 +115,7 @@ Bucket Context::stage(const Inputs& inputs, cudaStream_t stream) {
   check(cudaMemcpyAsync(memory_, host, bytes, cudaMemcpyHostToDevice, stream), "copying the inputs");
   check(cudaEventRecord(slot.copied.get(), stream), "cudaEventRecord");
   slot.used = true;
-  return {bucket_of(batch.tokens), tile_bucket_of(batch.tiles), reinterpret_cast<const Batch*>(memory_),
+  return {bucket_of(std::max(batch.tokens, 1)), tile_bucket_of(batch.tiles), reinterpret_cast<const Batch*>(memory_),
           reinterpret_cast<const std::int32_t*>(memory_ + layout_.offsets),
           reinterpret_cast<const Tile*>(memory_ + layout_.tiles)};
 }

@@ -12,7 +12,7 @@
 #include <string>
 #include <vector>
 
-#include "faces/device_model.h"
+#include "faces/model_file.h"
 
 namespace tf = tensorflow;
 
@@ -153,7 +153,7 @@ class DeviceEncoder : public EncoderKernel {
     OP_REQUIRES_OK(context, context->GetAttr("dtype", &options.dtype));
     options.file = file_;
     if (const auto* device = context->device()->tensorflow_accelerator_device_info()) options.device = device->gpu_id;
-    OP_REQUIRES_OK(context, guarded([&] { model_ = bertpass::faces::DeviceModel::shared(options); }));
+    OP_REQUIRES_OK(context, guarded([&] { model_ = bertpass::faces::shared_model(options); }));
   }
 
   void Compute(tf::OpKernelContext* context) override {

@@ -79,7 +79,7 @@ DeviceOptions options_of(const PluginFieldCollection* fields) {
 
 EncoderPlugin::EncoderPlugin(const DeviceOptions& options)
     : options_(options),
-      model_(DeviceModel::shared(options)),
+      model_(shared_model(options)),
       outputs_(static_cast<std::int32_t>(model_->output_shapes(1, 1).size())) {}
 
 nvinfer1::IPluginCapability* EncoderPlugin::getCapabilityInterface(nvinfer1::PluginCapabilityType type) noexcept {

@@ -1,4 +1,4 @@
-// TensorRT's plugin BertpassEncoder: a model on a GPU (faces/device_model.h) as one layer of an engine.
+// TensorRT's plugin BertpassEncoder: a model on a GPU (faces/model_file.h) as one layer of an engine.
 #pragma once
 
 #include <NvInferRuntime.h>
@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "faces/device_model.h"
+#include "faces/model_file.h"
 
 #if NV_TENSORRT_MAJOR < 10
 #error "the plugin's interface, IPluginV3, came with TensorRT 10"
