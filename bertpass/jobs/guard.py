@@ -22,8 +22,8 @@ class Guarded:
     """What the guard found.
 
     ``kept`` are the parts in higher precision, the worst first; ``full`` and ``low`` the metrics in float32 and of what
-    it settled on; ``drop`` the main metric's, as a share of its range; ``errors`` each part's error alone, empty where
-    nothing had to be kept; ``tried`` the number of parts kept and the drop of each attempt.
+    it settled on; ``drop`` the main metric's, as a share of its range, in the file of the split where it is largest
+    (``metric`` is its name there); ``errors`` each part's error alone, empty where nothing had to be kept; ``tried`` the number of parts kept and the drop of each attempt.
     """
 
     metric: str
@@ -40,9 +40,13 @@ class Guarded:
         return asdict(self)
 
 
-def name_in(metrics: Metrics, metric: str) -> str:
-    """A metric's name where a split has several files, which say theirs behind it; that of the first one."""
-    return next(known for known in metrics if known == metric or known.startswith(f"{metric} ("))
+def worst(full: Metrics, low: Metrics, metric: str) -> tuple[float, str]:
+    """The largest drop of a metric, and what the metric is called there.
+
+    Where a split has several files, each says its name behind the metric's, as in "accuracy (dev_matched)"; every one of
+    them counts.
+    """
+    return max((full[name] - low[name], name) for name in full if name == metric or name.startswith(f"{metric} ("))
 
 
 def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], error_alone: Callable[[str], float],
@@ -55,8 +59,8 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
     evaluate : metrics of the model with the given parts kept
     error_alone : the error of a model with this part alone in low precision
     full : metrics in float32
-    metric, allowed : the metric that has to hold (of several files, which name it "accuracy (dev_matched)", the first
-        one's), and by how much it may drop, as a share of ``span``
+    metric, allowed : the metric that has to hold, in every file of the split, and by how much it may drop, as a share
+        of ``span``
     span : the metric's range: 100 for percentages
 
     Raises
@@ -64,7 +68,6 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
     PrecisionError
         It does not hold even with all parts kept.
     """
-    metric = name_in(full, metric)
     seen: dict[int, Metrics] = {}
     errors: dict[str, float] = {}
     order: list[str] = []
@@ -72,9 +75,10 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
     def drop(count: int) -> float:
         if count not in seen:
             seen[count] = evaluate(order[:count])
+            hit = worst(full, seen[count], metric)[1]
             log.info("%s with %d of %d parts kept in higher precision: %s %.4f, %.4f in float32", name, count,
-                     len(parts), metric, seen[count][metric], full[metric])
-        return (full[metric] - seen[count][metric]) / span
+                     len(parts), hit, seen[count][hit], full[hit])
+        return worst(full, seen[count], metric)[0] / span
 
     count = 0
     if drop(0) > allowed:
@@ -82,7 +86,8 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
         order = sorted(parts, key=lambda part: -errors[part])
         fails, count = 0, len(order)
         if drop(count) > allowed:
-            raise PrecisionError(f"{metric} drops by {drop(0):.4f} in {name} and still by {drop(count):.4f} with every "
+            hit = worst(full, seen[0], metric)[1]
+            raise PrecisionError(f"{hit} drops by {drop(0):.4f} in {name} and still by {drop(count):.4f} with every "
                                  f"part of it kept in higher precision, where --max_metric_drop {allowed:g} is "
                                  "allowed; deploy in a higher --dtype, or allow more.")
         while count - fails > 1:
@@ -93,5 +98,5 @@ def hold(parts: Sequence[str], evaluate: Callable[[Sequence[str]], Metrics], err
                 count = middle
         log.info("kept in higher precision: %s",
                  ", ".join(f"{part} (error alone {errors[part]:.1e})" for part in order[:count]))
-    return Guarded(metric, allowed, full, seen[count], drop(count), order[:count], errors,
+    return Guarded(worst(full, seen[count], metric)[1], allowed, full, seen[count], drop(count), order[:count], errors,
                    [(kept, drop(kept)) for kept in seen])

@@ -20,7 +20,7 @@ from bertpass.jobs import workload as work
 from bertpass.jobs.deploy import judge_of
 from bertpass.jobs.deploy_model import find
 from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.guard import Metrics, name_in
+from bertpass.jobs.guard import Metrics, worst
 from bertpass.jobs.low_precision_options import TableOptions
 from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
@@ -75,14 +75,14 @@ def run(options: TableOptions) -> dict[str, Any]:
     some = load.dataset.encodings[:_STATES]
     exact = _states(NativeEngine(states), some)
     full = judge.metrics(NativeEngine(model))
-    metric = name_in(full, judge.metric)
     lines = [Line("float32", full, 0.0, 0.0)]
     for name, made in variants.items():
         low = judge.metrics(made(model))
         error = float(np.linalg.norm(_states(made(states), some) - exact) / np.linalg.norm(exact))
-        lines.append(Line(name, low, (full[metric] - low[metric]) / judge.span, error))
+        drop, metric = worst(full, low, judge.metric)
+        lines.append(Line(name, low, drop / judge.span, error))
         log.info("%s: %s %.4f, error %.2e", name, metric, low[metric], error)
-    return {"task": task.name, "model": options.model_parameters, "metric": metric, "rows": load.rows,
+    return {"task": task.name, "model": options.model_parameters, "metric": judge.metric, "rows": load.rows,
             "calibration_rows": len(rows), "instruction_set": NativeEngine(states).describe()["instruction_set"],
             "lines": [dataclasses.asdict(line) for line in lines], "machine": machine.describe(),
             "versions": machine.versions(), "command": machine.command()}

@@ -133,6 +133,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
         starting.write_bundle(net, start, folder, task="QA", max_length=options.max_seq_length, metrics=metrics)
 
     began = time.monotonic()
+    answered: tuple[dict[str, float], list[Prediction]] | None = None  # all questions, by the weights that are kept
     result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
     if train_data is not None and train is not None:
         log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
@@ -140,8 +141,9 @@ def run(options: SquadOptions) -> dict[str, Any]:
         few = first_questions(dev_data, dev, options.max_eval_questions or len(dev_data.questions))
 
         def evaluate() -> tuple[dict[str, float], float]:
-            scores = score(*few)[0]
-            return scores, scores["f1"]
+            nonlocal answered
+            answered = score(*few)
+            return answered[0], answered[0]["f1"]
 
         trainer = Trainer(net, options, devices, workers)
         epochs = starting.Epochs(train, options, tokenizer.pad_id)
@@ -151,7 +153,9 @@ def run(options: SquadOptions) -> dict[str, Any]:
                    "train_windows": len(train)}
         if workers.rank:
             return result | {"metrics": best.metrics}
-    scores, found = score(dev_data, dev)
+        if best.epoch + 1 < len(trainer.history) or len(few[0].questions) < len(dev_data.questions):
+            answered = None
+    scores, found = answered or score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,
                "dev_questions": len(dev_data.questions)}
     if train_data is not None:

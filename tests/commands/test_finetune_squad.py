@@ -6,6 +6,8 @@ import pytest
 import toy
 
 from bertpass.commands import finetune
+from bertpass.jobs import predict
+from bertpass.jobs import squad as squad_job
 from bertpass.model.bundle import Bundle
 
 
@@ -79,3 +81,18 @@ def test_long_contexts_are_cut_into_windows(squad, tmp_path):
                      "--model_parameters", squad / "net.params")
     assert finetune.squad(argv) == 0
     assert toy.result(tmp_path / "out", "predictions.json")["far"] == "carl"
+
+
+@pytest.mark.parametrize(("epochs", "f1"), [(1, [50.0]), (2, [50.0, 60.0]), (2, [60.0, 50.0, 60.0])])
+def test_answers_again_only_for_other_weights_than_the_last(encoder, data, tmp_path, monkeypatch, epochs, f1):
+    given, asked = iter(f1), []
+
+    def collect(*args):
+        asked.append(args)
+        return predict.collect(*args)
+
+    monkeypatch.setattr(squad_job, "collect", collect)
+    monkeypatch.setattr(squad_job, "score_answers", lambda data, found: {"f1": next(given)})
+    argv = toy.squad(encoder, tmp_path, "--data_dir", data / "squad", "--epochs", epochs)
+    assert finetune.squad(argv) == 0
+    assert len(asked) == len(f1) and toy.result(tmp_path, "metrics.json")["metrics"] == {"f1": max(f1)}

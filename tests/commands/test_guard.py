@@ -43,6 +43,18 @@ def test_a_drop_that_is_allowed():
     assert guarded(["d", "b"], allowed=0.1001)[0].kept == ["d"]
 
 
+@pytest.mark.parametrize("hurt", ["dev_matched", "dev_mismatched"])
+def test_every_file_of_a_split_counts(hurt):
+    full = {"accuracy (dev_matched)": 0.9, "accuracy (dev_mismatched)": 0.8}
+
+    def evaluate(kept):
+        return {name: value - 0.1 * (hurt in name and "d" not in kept) for name, value in full.items()}
+
+    assert hold(PARTS, evaluate, ERRORS.__getitem__, full, "accuracy", 0.01).kept == ["d"]
+    with pytest.raises(PrecisionError, match=rf"accuracy \({hurt}\) drops by 0.1000"):
+        hold(["a"], evaluate, ERRORS.__getitem__, full, "accuracy", 0.01)
+
+
 def test_refuses_what_does_not_hold():
     with pytest.raises(PrecisionError, match=r"drops by 0.2000 .* still by 0.2000 .* --max_metric_drop 0.01"):
         hold(PARTS, lambda kept: {"f1": 0.6}, ERRORS.__getitem__, {"f1": 0.8}, "f1", 0.01)
