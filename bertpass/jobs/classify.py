@@ -120,13 +120,14 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     Returns
     -------
     dict
-        What metrics.json holds: task, metrics of the best epoch, history, seconds, and the test split's metrics where
+        What metrics.json holds: task, metrics of the best evaluation, history, seconds, and the test split's metrics where
         it has labels.
     """
     options.check()
     splits = read_splits(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
+    from bertpass.jobs.epochs import Epochs
     from bertpass.jobs.trainer import Trainer
     from bertpass.jobs.workers import join
     from bertpass.mx import context
@@ -176,9 +177,9 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
         trainer = Trainer(net, options, devices, workers)
-        epochs = starting.Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result = {"metrics": best.metrics, "epoch": best.epoch + 1, "history": trainer.history,
+        epochs = Epochs(train, options, tokenizer.pad_id)
+        best = trainer.fit(epochs, evaluate, keep)
+        result = {"metrics": best.metrics, "epoch": trainer.history[best.stretch]["epoch"], "history": trainer.history,
                   "samples_per_second": trainer.samples_per_second}
         if workers.rank:
             return result

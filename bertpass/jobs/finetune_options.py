@@ -52,7 +52,10 @@ class FinetuneOptions(LowPrecisionOptions):
     weight_decay: float = flag(0.01, "decay of the weights (none on biases and LayerNorm)", group="training", least=0)
     warmup_ratio: float = flag(0.1, "share of the steps in which the learning rate rises", group="training", least=0,
                                most=1)
-    early_stop: int | None = flag(None, "stop after this many epochs without a better metric", group="training",
+    evaluate_every: int | None = flag(None, "evaluate, and keep a checkpoint, after this many steps each instead of "
+                                      "after every epoch; net.params has the best evaluation's weights",
+                                      group="training", least=1)
+    early_stop: int | None = flag(None, "stop after this many evaluations without a better metric", group="training",
                                   least=1)
     round_to: int = flag(8, "round the length of a batch up to a multiple of this", group="training", least=1)
     seed: int = flag(2, "seed of shuffling, dropout and new weights", group="training", least=0)

@@ -23,7 +23,8 @@ class Guarded:
 
     ``kept`` are the parts in higher precision, the worst first; ``full`` and ``low`` the metrics in float32 and of what
     it settled on; ``drop`` the main metric's, as a share of its range, in the file of the split where it is largest
-    (``metric`` is its name there); ``errors`` each part's error alone, empty where nothing had to be kept; ``tried`` the number of parts kept and the drop of each attempt.
+    (``metric`` is its name there); ``errors`` each part's error alone, empty where nothing had to be kept; ``tried``
+    the number of parts kept and the drop of each attempt.
     """
 
     metric: str
@@ -43,8 +44,8 @@ class Guarded:
 def worst(full: Metrics, low: Metrics, metric: str) -> tuple[float, str]:
     """The largest drop of a metric, and what the metric is called there.
 
-    Where a split has several files, each says its name behind the metric's, as in "accuracy (dev_matched)"; every one of
-    them counts.
+    Where a split has several files, each says its name behind the metric's, as in "accuracy (dev_matched)"; every one
+    of them counts.
     """
     return max((full[name] - low[name], name) for name in full if name == metric or name.startswith(f"{metric} ("))
 

@@ -94,6 +94,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
     train_data, dev_data = read_data(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
+    from bertpass.jobs.epochs import Epochs
     from bertpass.jobs.trainer import Trainer
     from bertpass.jobs.workers import join
     from bertpass.mx import context
@@ -146,14 +147,14 @@ def run(options: SquadOptions) -> dict[str, Any]:
             return answered[0], answered[0]["f1"]
 
         trainer = Trainer(net, options, devices, workers)
-        epochs = starting.Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs.batches, epochs.steps, evaluate, keep)
-        result |= {"epoch": best.epoch + 1, "history": trainer.history,
+        epochs = Epochs(train, options, tokenizer.pad_id)
+        best = trainer.fit(epochs, evaluate, keep)
+        result |= {"epoch": trainer.history[best.stretch]["epoch"], "history": trainer.history,
                    "samples_per_second": trainer.samples_per_second, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
         if workers.rank:
             return result | {"metrics": best.metrics}
-        if best.epoch + 1 < len(trainer.history) or len(few[0].questions) < len(dev_data.questions):
+        if best.stretch + 1 < len(trainer.history) or len(few[0].questions) < len(dev_data.questions):
             answered = None
     scores, found = answered or score(dev_data, dev)
     result |= {"metrics": scores, "seconds": round(time.monotonic() - began, 1), "seed": options.seed,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Dataset, Forward
+from bertpass.jobs.predict import Forward
 from bertpass.model import parameters, params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
@@ -21,7 +20,6 @@ from bertpass.model.export import export_bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
-from bertpass.text.batching import Batches, batches
 from bertpass.text.tokenizer import Tokenizer
 
 
@@ -130,24 +128,6 @@ def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
 
     engine = NativeEngine(dataclasses.replace(start, params={**start.params, **get_parameters(net)}))
     return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
-
-
-@dataclass
-class Epochs:
-    """The training batches of every epoch; ``steps`` batches each."""
-
-    data: Dataset
-    options: FinetuneOptions
-    pad_id: int
-
-    @property
-    def steps(self) -> int:
-        return -(-len(self.data) // self.options.batch_size)
-
-    def batches(self, epoch: int) -> Batches:
-        """Bucketed by length and shuffled; the same for the same seed and epoch."""
-        return batches(self.data.encodings, self.options.batch_size, pad_id=self.pad_id, labels=self.data.labels,
-                       shuffle=True, seed=self.options.seed, epoch=epoch, round_to=self.options.round_to)
 
 
 def write_bundle(net: Network, start: Checkpoint, folder: Path, *, task: str, max_length: int,

@@ -6,7 +6,7 @@ import contextlib
 import math
 import pickle
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import BertpassError, ModelError
+from bertpass.jobs.epochs import Epochs
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
 from bertpass.jobs.losses import loss_for, terms
 from bertpass.jobs.optimizer import NativeBertAdam, norm
@@ -42,9 +43,9 @@ def learning_rate(step: int, total: int, peak: float, warmup_ratio: float) -> fl
 
 @dataclass
 class Best:
-    """The best epoch so far by the task's main metric."""
+    """The best evaluation so far by the task's main metric: the number of the stretch before it, from 0."""
 
-    epoch: int = -1
+    stretch: int = -1
     value: float = -math.inf
     metrics: dict[str, float] = field(default_factory=dict)
 
@@ -115,43 +116,41 @@ class Trainer:
         else:
             self._scale = None
 
-    def fit(self, batches: Callable[[int], Iterable[Batch]], steps_per_epoch: int,
-            evaluate: Callable[[], tuple[dict[str, float], float]],
+    def fit(self, epochs: Epochs, evaluate: Callable[[], tuple[dict[str, float], float]],
             keep: Callable[[dict[str, float]], None] = lambda metrics: None) -> Best:
-        """Train to the end of the options' epochs or steps; returns the best epoch, whose weights the net then holds.
+        """Train to the end; returns the best evaluation, whose weights the net then holds.
 
         Parameters
         ----------
-        batches
-            ``batches(epoch)`` gives that epoch's batches, the same ones for the same epoch.
+        epochs
+            What to train on, in stretches with an evaluation after each.
         evaluate
-            Returns the metrics on the development set and the value that decides which epoch is best.
+            Returns the metrics on the development set and the value that decides which evaluation is best.
             The first of several workers calls it.
         keep
-            Called with the metrics after every epoch that is the best so far, and at the end, when net.params and the
-            network hold its weights.
+            Called with the metrics after every evaluation that is the best so far, and at the end, when net.params and
+            the network hold its weights.
         """
         options = self.options
-        total = options.training_steps or steps_per_epoch * options.epochs
-        epochs = math.ceil(total / steps_per_epoch)
-        first, trained = self._resume() if options.resume else (0, False)
-        if first >= epochs:
-            log.info("the checkpoint in %s is of the last epoch: nothing left to train", self.checkpoint)
+        first, trained = self._resume(epochs) if options.resume else (0, False)
+        if first >= epochs.stretches:
+            log.info("the checkpoint in %s is of the end: nothing left to train", self.checkpoint)
         try:
-            with self.stopping, Bar("fine-tuning", total, "steps", silent=self.workers.rank > 0) as bar:
-                bar.advance(min((first + trained) * steps_per_epoch, total))
-                for epoch in range(first, epochs):
-                    if options.early_stop and epoch - 1 - self.best.epoch >= options.early_stop:
-                        log.info("no better for %d epochs: stopped early", options.early_stop)
+            with self.stopping, Bar("fine-tuning", epochs.total, "steps",
+                                    silent=self.workers.rank > 0) as bar:
+                bar.advance(min((first + trained) * epochs.stride, epochs.total))
+                for number in range(first, epochs.stretches):
+                    if options.early_stop and number - 1 - self.best.stretch >= options.early_stop:
+                        log.info("no better in %d evaluations: stopped early", options.early_stop)
                         break
                     if not trained:
-                        self._epoch(epoch, batches(epoch), steps_per_epoch, total, bar)
-                        self._save(epoch, evaluated=False)  # what takes long is safe, whatever happens next
+                        self._train(number, epochs, bar)
+                        self._save(number, evaluated=False)  # what takes long is safe, whatever happens next
                     trained = False
                     self.stopping.check()
                     metrics, value = evaluate() if self.workers.rank == 0 else ({}, 0.0)
-                    self._after_epoch(epoch, metrics, self.workers.share(value))
-                    if self.best.epoch == epoch and self.workers.rank == 0:
+                    self._evaluated(number, epochs.after(number), metrics, self.workers.share(value))
+                    if self.best.stretch == number and self.workers.rank == 0:
                         keep(metrics)
                     self.stopping.check()
         except KeyboardInterrupt:
@@ -159,21 +158,20 @@ class Trainer:
                 log.info("stopped; the last checkpoint is kept in %s: the same command with --resume goes on from it",
                          self.checkpoint)
             raise
-        if self.best.epoch >= 0 and self.workers.rank == 0:
+        if self.best.stretch >= 0 and self.workers.rank == 0:
             set_parameters(self.net, params_file.read(self.folder / "net.params"))
             keep(self.best.metrics)
         return self.best
 
-    def _epoch(self, epoch: int, batches: Iterable[Batch], steps_per_epoch: int, total: int, bar: Bar) -> None:
-        options = self.options
-        mx.random.seed(options.seed + 1000 * epoch + 1_000_003 * self.workers.rank)
+    def _train(self, number: int, epochs: Epochs, bar: Bar) -> None:
+        """Train on one stretch."""
+        options, total = self.options, epochs.total
+        mx.random.seed(options.seed + 1000 * number + 1_000_003 * self.workers.rank)
         running, seen, start, logged = 0.0, 0, time.monotonic(), time.monotonic()
         note = ""
-        for index, batch in enumerate(batches):
+        for index, batch in enumerate(epochs.stretch(number)):
             self.stopping.check()
-            step = epoch * steps_per_epoch + index
-            if step >= total:
-                break
+            step = number * epochs.stride + index
             rate = learning_rate(step, total, options.lr, options.warmup_ratio)
             value = self._step(batch, rate, step)
             seen += len(batch)
@@ -186,7 +184,7 @@ class Trainer:
                 log.debug("step %d/%d  %s", step + 1, total, note)
         self._rows += seen
         self._seconds += time.monotonic() - start
-        log.info("epoch %d: %s, %.0f s", epoch + 1, note, time.monotonic() - start)
+        log.info("epoch %g: %s, %.0f s", epochs.after(number), note, time.monotonic() - start)
 
     def _step(self, batch: Batch, rate: float, step: int) -> float:
         """One update from one batch, which workers, devices and ``accumulate`` part among them; returns the mean loss
@@ -237,37 +235,37 @@ class Trainer:
         if not math.isfinite(length) and self._scale is None:
             raise TrainingError(f"the gradients are too large for numbers at step {step + 1}: {lower}.")
 
-    def _after_epoch(self, epoch: int, metrics: dict[str, float], value: float) -> None:
-        log.info("epoch %d on dev: %s", epoch + 1, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
-        self.history.append({"epoch": epoch + 1, **metrics})
-        better = value > self.best.value or self.best.epoch < 0
+    def _evaluated(self, number: int, epoch: float, metrics: dict[str, float], value: float) -> None:
+        log.info("epoch %g on dev: %s", epoch, ", ".join(f"{k} {v:.4f}" for k, v in metrics.items()))
+        self.history.append({"epoch": epoch, **metrics})
+        better = value > self.best.value or self.best.stretch < 0
         if better:
-            self.best = Best(epoch, value, metrics)
-        self._save(epoch, evaluated=True, better=better)
+            self.best = Best(number, value, metrics)
+        self._save(number, evaluated=True, better=better)
 
-    def _save(self, epoch: int, *, evaluated: bool, better: bool = False) -> None:
-        """Write a checkpoint that --resume goes on from, and net.params where the epoch is the best so far."""
+    def _save(self, number: int, *, evaluated: bool, better: bool = False) -> None:
+        """Write a checkpoint that --resume goes on from, and net.params where the evaluation is the best so far."""
         if self.workers.rank:
             return
         arrays = get_parameters(self.net)
         with replacing(self.checkpoint, STATE, "a checkpoint") as new:
             params_file.write(new / "net.params", arrays)
             self.trainer.save_states(str(new / "trainer.states"))
-            write_json(new / STATE, {"epoch": epoch, "evaluated": evaluated, "best": vars(self.best),
+            write_json(new / STATE, {"stretch": number, "evaluated": evaluated, "best": vars(self.best),
                                      "history": self.history, "options": self.options.fingerprint()})
             if better:
                 params_file.write(self.folder / "net.params", arrays)
             self._kept = True  # before the swap: a Ctrl-C right after it still finds the promise made
 
-    def _resume(self) -> tuple[int, bool]:
-        """Restore the last checkpoint; returns the epoch to go on with, and whether it is trained but not evaluated."""
+    def _resume(self, epochs: Epochs) -> tuple[int, bool]:
+        """Restore the last checkpoint; returns the stretch to go on with and whether only its evaluation is left."""
         file = self.checkpoint / STATE
         if not file.is_file():
             log.info("--resume: no checkpoint in %s yet, starting at the beginning", self.folder)
             return 0, False
         state = read_object(file, "the state of a checkpoint")
         try:
-            epoch, best, history = int(state["epoch"]), Best(**state["best"]), list(state["history"])
+            number, best, history = int(state["stretch"]), Best(**state["best"]), list(state["history"])
             evaluated = bool(state["evaluated"])
             set_parameters(self.net, params_file.read(self.checkpoint / "net.params"))
             self.trainer.load_states(str(self.checkpoint / "trainer.states"))
@@ -275,8 +273,8 @@ class Trainer:
             raise ModelError(f"the checkpoint {self.checkpoint} is damaged ({type(error).__name__}: {error}): remove "
                              "it to start again.") from error
         self.best, self.history, self._kept = best, history, True
-        log.info("going on %s epoch %d", "after" if evaluated else "with the evaluation of", epoch + 1)
-        return (epoch + 1, False) if evaluated else (epoch, True)
+        log.info("going on %s epoch %g", "after" if evaluated else "with the evaluation of", epochs.after(number))
+        return (number + 1, False) if evaluated else (number, True)
 
 
 def rows_of(batch: Batch, which: slice) -> Batch:

@@ -60,7 +60,7 @@ class Task:
         In the order of the classes; empty for regression, ranking, qa and embedding. Empty for tokens and multilabel:
         those of the training file. ``label_aliases`` maps other spellings.
     metrics, main_metric
-        Names for the functions of :mod:`bertpass.text.metrics`; the main one chooses the best epoch. For qa those of
+        Names for the functions of :mod:`bertpass.text.metrics`; the main one chooses the best weights. For qa those of
         :func:`bertpass.text.squad_metrics.evaluate`.
     submission
         By the name of a test file without its ending: the file of predictions that the benchmark's site expects.

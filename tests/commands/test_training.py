@@ -59,14 +59,14 @@ def interrupt(monkeypatch, epoch):
     """Ctrl-C at the end of an epoch (from 0), before its first checkpoint."""
     from bertpass.jobs.trainer import Trainer
 
-    train = Trainer._epoch
+    train = Trainer._train
 
     def stop(self, number, *rest):
         train(self, number, *rest)
         if number == epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_epoch", stop)
+    monkeypatch.setattr(Trainer, "_train", stop)
 
 
 def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, monkeypatch, capsys):
@@ -101,18 +101,43 @@ def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch
         patch.setattr(starting, "inference", fail)
         with pytest.raises(RuntimeError, match="the evaluation failed"):
             finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2))
-    begun, train = [], Trainer._epoch
+    begun, train = [], Trainer._train
 
     def count(self, number, *rest):
         begun.append(number)
         train(self, number, *rest)
 
-    monkeypatch.setattr(Trainer, "_epoch", count)
+    monkeypatch.setattr(Trainer, "_train", count)
     capsys.readouterr()
     assert finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2, "--resume")) == 0
     assert begun == [1] and "going on with the evaluation of epoch 1" in capsys.readouterr().err
     assert same(weights(whole, "net.params"), weights(cut, "net.params"))
     assert toy.result(whole, "metrics.json")["history"] == toy.result(cut, "metrics.json")["history"]
+
+
+def test_evaluating_within_epochs_changes_no_step(encoder, few, tmp_path, monkeypatch, capsys):
+    """Three steps an epoch; with an evaluation after every two the second stretch has steps of two epochs."""
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert finetune.classifier(toy.classify(encoder, whole, *few, "--epochs", 3)) == 0
+    argv = toy.classify(encoder, parts, *few, "--epochs", 3, "--evaluate_every", 2)
+    with monkeypatch.context() as patch:
+        interrupt(patch, epoch=1)
+        assert finetune.classifier(argv) == 130
+    assert finetune.classifier([*argv, "--resume"]) == 0
+    assert "going on after epoch 0.67" in capsys.readouterr().err
+    assert same(weights(whole, "checkpoint/net.params"), weights(parts, "checkpoint/net.params"))
+    result, without = toy.result(parts, "metrics.json"), toy.result(whole, "metrics.json")
+    assert [row["epoch"] for row in result["history"]] == [0.67, 1.33, 2, 2.67, 3]
+    assert result["history"][2] == without["history"][1] and result["history"][4] == without["history"][2]
+    assert result["epoch"] in [row["epoch"] for row in result["history"] if row["accuracy"] ==
+                               max(row["accuracy"] for row in result["history"])]
+
+
+@pytest.mark.parametrize(("steps", "every", "epochs"), [(4, None, [1, 2]), (4, 3, [1, 1.33]), (2, 5, [0.67])])
+def test_steps_end_the_training_wherever_they_are(encoder, few, tmp_path, steps, every, epochs):
+    words = [] if every is None else ["--evaluate_every", every]
+    assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--training_steps", steps, *words)) == 0
+    assert [row["epoch"] for row in toy.result(tmp_path, "metrics.json")["history"]] == epochs
 
 
 def test_resume_of_a_finished_run_trains_nothing(encoder, few, tmp_path, capsys):
@@ -175,9 +200,9 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
         begun.append(number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_epoch", epoch)
+    monkeypatch.setattr(Trainer, "_train", epoch)
     assert finetune.classifier([*argv, "--resume"]) == 130
-    assert begun == [state["epoch"] + 1]  # an epoch that was trained and not evaluated is evaluated first
+    assert begun == [state["stretch"] + 1]  # an epoch that was trained and not evaluated is evaluated first
 
 
 def test_early_stop(encoder, few, tmp_path, capsys):
