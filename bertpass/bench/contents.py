@@ -174,7 +174,8 @@ def _waterfall(points: Sequence[Point], where: str) -> list[Section]:
     return [Section(
         f"Waterfall of the optimisations: {where}", "Median milliseconds of one batch (rows x tokens): plain MXNet's, "
         "what each step adds to it (below zero: saves), and what is left. Each step changes one thing of the one "
-        "before; ~ where the spreads of the two overlap. What bfloat16 and int8 cost in error stands with the speed-ups.",
+        "before; ~ where the spreads of the two overlap. What bfloat16 and int8 cost in error stands with the "
+        "speed-ups.",
         [waterfall.chart(f"Waterfall, {name}", steps) for name, steps in zip(names, ladder.values(), strict=True)],
         [Table("Milliseconds after each step (change by the step, times as fast as before it)", ["step", *names],
                rows)])]

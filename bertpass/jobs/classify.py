@@ -120,8 +120,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     Returns
     -------
     dict
-        What metrics.json holds: task, metrics of the best evaluation, history, seconds, and the test split's metrics where
-        it has labels.
+        What metrics.json holds: task, metrics of the best evaluation, history, seconds, and the test split's metrics
+        where it has labels.
     """
     options.check()
     splits = read_splits(options)
