@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 from bertpass.errors import BertpassError, ModelError
 from bertpass.serving.failures import EngineFailure
 from bertpass.serving.instance import Instance, InstanceLost
-from bertpass.serving.pace import SHARE, Pace
+from bertpass.serving.pace import BATCH, Pace
 from bertpass.serving.queue import TokenQueue
 from bertpass.serving.waiting import Item
 
@@ -124,7 +124,7 @@ class Pool:
 
     async def _work(self, number: int) -> None:
         """Compute until the instance is lost."""
-        instance, longest = self._instances[number], SHARE * self._queue.timeout
+        instance, longest = self._instances[number], BATCH * self._queue.timeout
         while True:
             try:
                 async with asyncio.timeout(self._health_interval):

@@ -10,7 +10,7 @@ from served import until
 from bertpass.bench.traffic.client import due_times
 from bertpass.serving.admission import Admission
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.pace import SHARE, Pace
+from bertpass.serving.pace import BATCH, Pace
 from bertpass.serving.queue import TokenQueue
 
 
@@ -171,9 +171,9 @@ def test_a_batch_takes_no_longer_than_its_share():
     async def job():
         queue, pace = TokenQueue(1000, 10), paced(Clock())
         for _ in range(10):
-            queue.submit(0, rows(100))
-        batch = await queue.take(most=lambda model: pace.batch(0, model, SHARE * queue.timeout))
-        assert len(batch) == 4
+            queue.submit(0, rows(30))
+        batch = await queue.take(most=lambda model: pace.batch(0, model, BATCH * queue.timeout))
+        assert len(batch) == 3  # of a second in which 100 tokens are computed
         queue.submit(0, rows(900))
         assert len(await queue.take(most=lambda model: 5.0)) == 1  # never nothing
     run(job)
