@@ -6,9 +6,9 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-#: Share of the time-out within which a request has to be expected to be computed. The rest is for HTTP, reading texts and
-#: errors of the estimate, on processors that may be busy with more than the engines; and when an overload ends, half of
-#: the capacity is enough to work off what waits, beside as many new requests, in 0.8 of the time-out.
+#: Share of the time-out within which a request has to be expected to be computed. The rest is for HTTP, reading texts
+#: and errors of the estimate, on processors that may be busy with more than the engines; and when an overload ends,
+#: half of the capacity is enough to work off what waits, beside as many new requests, in 0.8 of the time-out.
 SHARE = 0.4
 #: share of the time-out that a batch may take: whoever comes next waits for it, and all of its rows for its longest
 BATCH = 0.1

@@ -37,7 +37,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, Any]:
     """One fine-tuning: task, model, seed, settings, metrics of ours and of the control in percent."""
     return {"task": run["task"], "model": run["model"], "seed": run["seed"], "settings": run["settings"],
             "train_rows": run.get("train_rows", run.get("train_questions")),
-            "dev_rows": run.get("dev_rows", run.get("dev_questions")),
+            "dev_rows": sum(run["dev_rows"].values()) if "dev_rows" in run else run.get("dev_questions"),
             **{side: _percent(run[side]["metrics"]) for side in ("ours", "control")}}
 
 
