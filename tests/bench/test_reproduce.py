@@ -244,7 +244,8 @@ def test_scores(tmp_path, capsys):
 
     settings = {"training_steps": 120, "epochs": 1, "batch_size": 32}
     runs = [{"task": "SST", "model": "minilm", "seed": seed, "settings": settings, "train_rows": 67349,
-             "dev_rows": {"dev": 872}, "ours": side(accuracy=value), "control": side(accuracy=0.9)} for seed, value in ((1, 0.9), (2, 0.88))]
+             "dev_rows": {"dev": 872}, "ours": side(accuracy=value), "control": side(accuracy=0.9)}
+            for seed, value in ((1, 0.9), (2, 0.88))]
     runs.append({"task": "QA", "model": "minilm", "seed": 1, "settings": settings, "ours": side(exact=50.0, f1=60.0),
                  "control": side(exact=51.0, f1=61.0)})
     (tmp_path / "runs.json").write_text(json.dumps({"runs": runs}))
