@@ -49,7 +49,7 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int = 
     print("2. fine-tuning all-MiniLM-L6-v2")
     options = classify.ClassifierOptions(
         bert_model="minilm", task_name="reviews", train_file=str(data.folder / "train.tsv"),
-        dev_file=str(data.folder / "dev.tsv"), epochs=1, lr=1e-4, max_len=MAX_LENGTH, training_steps=training_steps,
+        dev_file=str(data.folder / "dev.tsv"), epochs=1, lr=5e-5, max_len=MAX_LENGTH, training_steps=training_steps,
         output_dir=str(folder / "model"))
     trained = classify.run(options)
 
