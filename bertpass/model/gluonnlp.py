@@ -45,8 +45,8 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     ----------
     path : the file
     vocab : its vocabulary: a ``.vocab`` file of GluonNLP's, a vocab.txt, or a folder with tokenizer files
-    lower : whether its text is put into lower case; by default, whether the vocabulary's name says "uncased", or else
-        does not say "cased" (only for ``.vocab`` files)
+    lower : whether its text is put into lower case; by default what the vocabulary's name says ("uncased", "cased"), or
+        else whether it holds no upper-case letter (only for ``.vocab`` files)
     family : "bert", "distilbert" or "roberta"; by default from the names, the token types and the vocabulary's size
     num_heads : by default one for 64 units
     config : the whole encoder, instead of what the shapes tell (the number of heads, the activation, the epsilon and
@@ -131,8 +131,8 @@ def read_vocabulary(path: PathLike, lower: bool | None = None) -> Tokenizer:
         return Tokenizer.from_folder(path)
     if path.suffix == ".txt" and path.name == "vocab.txt":
         return Tokenizer.from_folder(path.parent)
-    if lower is None:
-        lower = "uncased" in path.name or "cased" not in path.name
+    if lower is None and "cased" in path.name:
+        lower = "uncased" in path.name
     return Tokenizer.from_gluonnlp_vocab(path, lower)
 
 

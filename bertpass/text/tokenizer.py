@@ -152,10 +152,11 @@ class Tokenizer:
         return made
 
     @classmethod
-    def from_gluonnlp_vocab(cls, path: str | Path, lower: bool = True) -> Tokenizer:
+    def from_gluonnlp_vocab(cls, path: str | Path, lower: bool | None = None) -> Tokenizer:
         """Read GluonNLP's .vocab (JSON) of a BERT model; special tokens are found by its identifiers.
 
-        Words are cut at 200 characters as GluonNLP does.
+        Words are cut at 200 characters as GluonNLP does. By default text is put into lower case where the vocabulary
+        holds no upper-case letter.
 
         Raises
         ------
@@ -167,7 +168,8 @@ class Tokenizer:
         if not any(t.startswith("##") for t in tokens):
             raise ModelError(f"{path} has no '##' pieces, so it is not a BERT vocabulary; for RoBERTa give a folder "
                              "with vocab.json and merges.txt.")
-        return cls.from_wordpiece(tokens, lower, max_word_length=200, special=special, where=str(path))
+        return cls.from_wordpiece(tokens, vocabulary.looks_uncased(tokens) if lower is None else lower,
+                                  max_word_length=200, special=special, where=str(path))
 
     @classmethod
     def _from_json(cls, path: Path, special: Mapping[str, str]) -> Tokenizer:

@@ -98,8 +98,7 @@ def test_net_params_and_net_vocab_are_enough(sst, data, tmp_path):
     for name in ("net.params", "net.vocab"):
         shutil.copy(sst / name, tmp_path / name)
     argv = toy.classify("unused", tmp_path / "out", "--task_name", "SST", "--data_dir", data / "glue",
-                        "--only_inference", "--model_parameters", tmp_path / "net.params", "--vocab",
-                        tmp_path / "net.vocab", "--num_heads", 4)
+                        "--only_inference", "--model_parameters", tmp_path / "net.params", "--num_heads", 4)
     assert finetune.classifier(argv) == 0
     assert toy.result(tmp_path / "out", "metrics.json")["metrics"] == toy.result(sst, "metrics.json")["metrics"]
 

@@ -59,6 +59,14 @@ def test_a_folder_without_a_model(tmp_path):
         load_checkpoint(tmp_path)
 
 
+def test_the_vocabulary_of_the_same_name_beside_params(tmp_path, tiny):
+    checkpoint = tiny()
+    gluonnlp.write(tmp_path / "net.params", checkpoint)
+    assert load_checkpoint(tmp_path / "net.params", num_heads=4).tokenizer is None
+    checkpoint.tokenizer.save_gluonnlp_vocab(tmp_path / "net.vocab")
+    assert load_checkpoint(tmp_path / "net.params", num_heads=4).tokenizer.tokens == checkpoint.tokenizer.tokens
+
+
 def test_published_size_from_the_cache(tmp_path, monkeypatch, tiny):
     """A file under the published name is read with the published configuration, so a tiny one does not fit."""
     monkeypatch.setenv("MXNET_HOME", str(tmp_path))

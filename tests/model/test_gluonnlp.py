@@ -1,6 +1,7 @@
 """GluonNLP's own networks save, ours load: same names, same outputs; and the other way round."""
 
 import hashlib
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 from bertpass.errors import ModelError
 from bertpass.model import gluonnlp, nets, params_file
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
+from bertpass.text.tokenizer import Tokenizer
 
 SIZE = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS, "embed_size": 24}
 NAMES = {"bert": "bert_12_768_12", "distilbert": "distilbert_6_768_12", "roberta": "roberta_12_768_12"}
@@ -137,6 +139,15 @@ def test_vocabulary(tmp_path, tiny, vocab_folder):
         again = gluonnlp.read(tmp_path / "net.params", num_heads=4, vocab=vocab)
         assert again.tokenizer.tokens == checkpoint.tokenizer.tokens and again.tokenizer.lower
     assert not gluonnlp.read_vocabulary(tmp_path / "tiny_uncased.vocab", lower=False).lower
+
+
+def test_case_by_the_words_where_the_name_does_not_say(tmp_path):
+    for words, lower in ((["paris", "##s"], True), (["Paris", "##s"], False)):
+        tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *words]
+        Tokenizer.from_wordpiece(tokens, lower).save_gluonnlp_vocab(tmp_path / "net.vocab")
+        assert gluonnlp.read_vocabulary(tmp_path / "net.vocab").lower == lower
+        shutil.copy(tmp_path / "net.vocab", tmp_path / "wiki_uncased.vocab")
+        assert gluonnlp.read_vocabulary(tmp_path / "wiki_uncased.vocab").lower
 
 
 def spoiled(tmp_path, checkpoint, change):
