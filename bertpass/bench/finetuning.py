@@ -82,7 +82,10 @@ def data_folder(task: Task, root: str, folder: Path, max_dev_rows: int | None) -
     if task.columns is None:  # SQuAD's layout
         questions = find_split(task, root, "train")[0]
         _link(questions, folder / questions.name)
-        _first_questions(dev, folder / "dev-v1.1.json", max_dev_rows)
+        if task.kind == "ranking":  # candidates come from the whole article, and the reader takes 1,000 questions
+            _link(dev, folder / dev.name)
+        else:
+            _first_questions(dev, folder / "dev-v1.1.json", max_dev_rows)
         return folder
     dev_lines = [line for _, line in read_lines(dev)]
     try:

@@ -16,7 +16,7 @@ from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 from bertpass.text.files import read_json
 
-TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "QA"]
+TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "QA", "SQuAD-rerank"]
 
 
 @dataclass

@@ -21,6 +21,7 @@ from bertpass.model import huggingface, params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.options import parse
+from bertpass.text.readers import read_task_file
 
 pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
 pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
@@ -119,6 +120,20 @@ def test_no_training_row_is_among_the_development_rows(data, tmp_path):
     train, dev = ((folder / name).read_text().splitlines() for name in ("train.tsv", "dev.tsv"))
     assert train[0] == dev[0] == "a\tb\tlabel"
     assert sorted(train[1:] + dev[1:]) == sorted(lines) and len(dev) == 11
+
+
+def test_ranking_keeps_whole_articles(tmp_path):
+    """QA's development questions are thinned by paragraph; a paragraph alone has nothing to be ranked with."""
+    paragraphs = [{"context": f"place {p}", "qas": [{"id": f"{p}-{q}", "question": "where?", "answers": [
+        {"text": "place", "answer_start": 0}]} for q in range(4)]} for p in range(6)]
+    (tmp_path / "SQuAD").mkdir()
+    for name in ("train-v1.1.json", "dev-v1.1.json"):
+        (tmp_path / "SQuAD" / name).write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
+    ranking, qa = finetuning.get_task("SQuAD-rerank"), finetuning.get_task("QA")
+    folder = finetuning.data_folder(ranking, str(tmp_path), tmp_path / "ranking", 4)
+    assert len(read_task_file(ranking, folder / "dev-v1.1.json", "dev")) == 24 * 6
+    folder = finetuning.data_folder(qa, str(tmp_path), tmp_path / "qa", 4)
+    assert len(json.loads((folder / "dev-v1.1.json").read_text())["data"][0]["paragraphs"]) == 1
 
 
 def test_the_noise_is_that_of_the_seeds():
