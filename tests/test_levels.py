@@ -19,7 +19,7 @@ LEVELS = {
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
     "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
     "bertpass.serving": 7,
-    "bertpass.bench.__main__": 8, "bertpass.commands": 8,
+    "bertpass.__main__": 8, "bertpass.bench.__main__": 8, "bertpass.commands": 8,
     "deploy": 8, "finetune": 8, "scripts": 8, "benchmarks": 8,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
@@ -128,7 +128,7 @@ def test_the_test_sees_imports_inside_functions():
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
             "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
-            "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py"]
+            "bertpass/__main__.py", "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py"]
 
 
 def run(code: str) -> str:

@@ -1,6 +1,7 @@
 """Schedules of the TVM engine's kernels: records that are found or not, a search whose results change speed alone."""
 
 import dataclasses
+import inspect
 import json
 
 import numpy as np
@@ -18,6 +19,7 @@ from bertpass.jobs import tvm_tuning
 from bertpass.model import huggingface
 
 SIZES = {"units": 64, "num_heads": 2, "hidden_size": 96, "max_length": 128}
+SHIPPED = tvm_records.SHIPPED
 CPU = machine.describe()["cpu"]
 DENSE = Record(CPU, 16, 1, "dense", '[[128, 64], 2, "none", false]', {"tile": 2, "chunk": 64}, 1.0, 2.0, "0")
 ARGUMENTS = ((128, 64), 2, "none", False)
@@ -48,6 +50,18 @@ def test_own_records_are_preferred(own):
     tvm_records.merge(own, [dataclasses.replace(DENSE, schedule={"tile": 4})])
     assert [one.threads for one in tvm_records.read(own)] == [1, 2]
     assert tvm_records.here(16, 1).schedule("dense", ARGUMENTS) == {"tile": 4}
+
+
+def test_shipped_records_are_schedules_of_the_kernels():
+    """Those of MiniLM, BERT-base and DistilBERT, with one thread and two; no path of the machine that measured them."""
+    records = tvm_records.read(SHIPPED)
+    assert {(record.kernel, record.threads) for record in records} == {(k, t) for k in ("dense", "attention")
+                                                                       for t in (1, 2)}
+    for record in records:
+        words = inspect.signature(getattr(Kernels, record.kernel)).parameters
+        assert set(record.schedule) <= {name for name, word in words.items() if word.kind is word.KEYWORD_ONLY}
+        assert record.microseconds <= record.default_microseconds and len(json.loads(record.arguments)) >= 4
+    assert "[1, 128, 12, 64]" in {record.arguments for record in records}
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"format": 2, "records": []}', '{"format": 1, "records": [{}]}',
