@@ -12,6 +12,8 @@ from bertpass.placement import topology
 
 #: load of others, in processors, above which a run counts as noisy
 MOST_LOAD = 0.1
+#: seconds without work after which the threads of a process count as asleep
+REST = 0.01
 
 _STAT = Path("/proc/stat")
 
@@ -41,6 +43,19 @@ def demand(seconds: float = 1.0) -> None:
     if others.load > MOST_LOAD:
         raise DeviceError(f"--strict: other processes keep {others.load:.1f} processors busy; measure when the machine "
                           "is quiet, or leave --strict out.")
+
+
+def rest(most: float = 1.0) -> None:
+    """Wait until the threads of this process sleep, ``most`` seconds at most.
+
+    Pools spin for a while after a call, in case another one comes; that would be taken from the engine that is next.
+    """
+    last = time.monotonic() + most
+    while time.monotonic() < last:
+        used = time.process_time()
+        time.sleep(REST)
+        if time.process_time() - used < REST / 4:
+            return
 
 
 class Others:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from bertpass.bench.process import Worker, WorkerError
-from bertpass.bench.quiet import Others
+from bertpass.bench.quiet import REST, Others
 from bertpass.bench.workloads import Workload
 from bertpass.model.config import EncoderConfig
 
@@ -87,7 +87,7 @@ def plan(seconds: Mapping[Key, float], rounds: int, budget: float) -> tuple[int,
     rounds, and the calls of each turn: uncounted ones and counted ones
     """
     turns = {key: (1 if one < SETTLE else 0, max(1, min(MOST_CALLS, int(TURN / one)))) for key, one in seconds.items()}
-    each = sum(sum(turns[key]) * one + PAUSE for key, one in seconds.items())
+    each = sum(sum(turns[key]) * one + REST + PAUSE for key, one in seconds.items())
     return max(min(rounds, LEAST_ROUNDS), min(rounds, int(budget / max(each, 1e-9)))), turns
 
 

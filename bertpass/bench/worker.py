@@ -1,7 +1,8 @@
 """The process that holds one engine: it waits for a request in a blocking read, so that it disturbs no other one.
 
 Started by :mod:`bertpass.bench.process` as ``python -m bertpass.bench.worker SOCKET``; requests and replies are
-pickled over that socket. A request is ``(command, arguments)``, a reply ``(True, value)`` or ``(False, sentence)``:
+pickled over that socket. A request is ``(command, arguments)``, a reply ``(True, value)`` or ``(False, sentence)``;
+after calls it comes when the engine's threads sleep.
 
 ==========  ================================  =======================================================================
 command     arguments                         value
@@ -33,7 +34,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.bench import models
+from bertpass.bench import models, quiet
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
@@ -85,6 +86,7 @@ class Server:
             spent.append(time.perf_counter() - start)
         before = self._used.get(key, (0.0, 0.0))
         self._used[key] = before[0] + time.process_time() - used, before[1] + sum(spent)
+        quiet.rest()
         return spent
 
     def busy(self, key: str) -> float:
@@ -100,6 +102,7 @@ class Server:
             for batch in batches:
                 engine.forward(*batch)
             calls.append((start, time.monotonic()))
+        quiet.rest()
         return calls
 
     def profile(self, key: str, calls: int) -> dict[str, float]:

@@ -1,6 +1,7 @@
 """Times to ratios and shares, worked out by hand; what a run says about noise."""
 
 import itertools
+import threading
 
 import pytest
 import reference
@@ -120,3 +121,22 @@ def test_load_of_others(tmp_path, monkeypatch):
     others.pause(1.0)
     others.pause(1.0)
     assert others.load == pytest.approx(1.5)
+
+
+def test_rest_waits_for_threads_that_spin():
+    stop = threading.Event()
+
+    def spin():
+        while not stop.is_set():
+            pass
+
+    spinning = threading.Thread(target=spin)
+    spinning.start()
+    try:
+        quiet.rest(most=0.05)  # gives up
+        threading.Timer(0.2, stop.set).start()
+        quiet.rest(most=60)
+        assert stop.is_set()
+    finally:
+        stop.set()
+        spinning.join()
