@@ -186,8 +186,8 @@ def running(plan: Plan, model: str, tell: Callable[[int, str], None]) -> Iterato
 def compare(plan: Plan, model: str, budget: float | None = None) -> ModelResults:
     """Run the plan on one model; parameters and errors as :func:`running`.
 
-    With a ``budget``, in seconds from now and loading included, the small batches come first, each with an equal share
-    of what is left; one that would go over it is left out.
+    With a ``budget``, in seconds from now and loading included, the batches with the least to compute come first
+    (padding not counted), each with an equal share of what is left; one that would go over it is left out.
     """
     end = None if budget is None else time.monotonic() + budget
     families: dict[str, list[Workload]] = {}
@@ -197,7 +197,7 @@ def compare(plan: Plan, model: str, budget: float | None = None) -> ModelResults
             running(plan, model, bar.advance) as run:
         waiting = list(families)
         if end is not None:
-            waiting.sort(key=lambda family: run.work(families[family]))
+            waiting.sort(key=lambda family: flops(run.config, families[family][0].lengths))
         while waiting:
             layouts = families[waiting[0]]
             seconds = plan.seconds * len(layouts)
