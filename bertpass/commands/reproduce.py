@@ -105,8 +105,8 @@ def _run(entries: Sequence[Entry], options: ReproduceOptions, settings: Settings
     failures, lacking = [], []
     for entry in entries:
         try:
-            entry.check()
-            if not options.redraw:
+            if not options.redraw:  # which needs what draws, and nothing of what was measured
+                entry.check()
                 entry.device()
                 _measure(entry, options, settings, cpus, about)
             _write(entry, Path(options.output))
