@@ -40,8 +40,14 @@ def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no
     found = [(best[1], entry.variant) for entry in results.measured
              if (best := entry.best(results.workloads, family)) is not None]
     found.sort(key=lambda pair: pair[0].median, reverse=True)
+    axis.set_title(f"{results.model}: {family}", fontsize=9)
+    if not found:
+        axis.set_axis_off()
+        words = "left out: it would have\ngone over --minutes" if family in results.left_out else "not measured"
+        axis.text(0.5, 0.5, words, ha="center", va="center", fontsize=8, transform=axis.transAxes)
+        return
     ours = min((timed.median for timed, variant in found if variant.ours), default=None)
-    widest = max((timed.high for timed, _ in found), default=1.0)
+    widest = max(timed.high for timed, _ in found)
     for place, (timed, variant) in enumerate(found):
         axis.barh(place, timed.median, color=COLOURS.get(variant.engine, "#009E73"), hatch=HATCHES[variant.precision],
                   edgecolor="#333333", linewidth=0.6)
@@ -53,7 +59,6 @@ def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no
     for label, (_, variant) in zip(axis.get_yticklabels(), found, strict=True):
         label.set_fontweight("bold" if variant.ours else "normal")
     axis.set_xlim(0, 1.3 * widest)
-    axis.set_title(f"{results.model}: {family}", fontsize=9)
     axis.set_xlabel("ms; x: times our fastest", fontsize=7)
     axis.tick_params(axis="x", labelsize=7)
     axis.spines[["top", "right"]].set_visible(False)

@@ -81,6 +81,19 @@ def test_what_goes_over_the_budget_is_left_out(folder, monkeypatch):
     assert "left out" in text and "4x30: left out, needs 1000000000 seconds at least; --minutes" in text
 
 
+def test_the_picture_says_what_was_left_out(folder, monkeypatch):
+    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    from matplotlib.figure import Figure
+
+    from bertpass.bench import plot
+
+    monkeypatch.setattr(cpu.Run, "least", lambda run, work: 1e9 if work[0].family == "4x30" else 0.0)
+    found = cpu.compare(plan(RIGHT, shapes=("4x30", "2x8")), folder, budget=300.0)
+    axis = Figure().subplots()
+    plot._panel(axis, found, "4x30")
+    assert "left out" in axis.texts[0].get_text() and not axis.axison  # words, no empty axes
+
+
 def test_the_least_time_follows_from_the_largest_batch(folder):
     with cpu.running(plan(RIGHT, shapes=("1x8", "2x8", "4x30")), folder, lambda done, note: None) as run:
         small, middle, large = ([w] for w in run.plan.workloads)
