@@ -105,12 +105,14 @@ def same(x):
 
 @dataclass(frozen=True)
 class Precision:
-    """How what the matrix products read is rounded: activations, weights, and queries, keys, values, probabilities."""
+    """How what the matrix products read is rounded: activations, weights, and queries, keys, values, probabilities;
+    ``between`` is what holds the rows of proj and down before their activations are rounded."""
 
     activations: Callable = same
     weights: Callable = same
     attention: Callable = same
     gelu: Callable = ACTIVATIONS["gelu"]
+    between: Callable = same
 
 
 EXACT = Precision()
@@ -121,7 +123,7 @@ def precision(dtype: str, isa: str) -> Precision:
     """What the engine does in a precision with an instruction set."""
     attention = to_bfloat16 if isa in ("avx512_bf16", "amx", "amx_emulated") else same
     return {"float32": EXACT, "bfloat16": BFLOAT16,
-            "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse)}[dtype]
+            "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse, attention)}[dtype]
 
 
 def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable = EXACT):
@@ -149,10 +151,10 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable =
         q, k, v = (qkv.attention(dense(x, f"{cell}.attention_cell.proj_{part}", qkv, s)).astype(np.float64)
                    .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
         mixed = (softmax(q @ k.transpose(0, 2, 1), qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
-        x = norm(x + dense(mixed, f"{cell}.proj", proj), f"{cell}.layer_norm")
+        x = norm(x + dense(proj.between(mixed), f"{cell}.proj", proj), f"{cell}.layer_norm")
         activation = down.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
         inner = activation(dense(x, f"{cell}.ffn.ffn_1", up))
-        x = norm(x + dense(inner, f"{cell}.ffn.ffn_2", down), f"{cell}.ffn.layer_norm")
+        x = norm(x + dense(down.between(inner), f"{cell}.ffn.ffn_2", down), f"{cell}.ffn.layer_norm")
     return x
 
 

@@ -30,7 +30,7 @@ def test_parity(family, head, isa):
     wanted = reference.outputs(checkpoint, *inputs)
     assert largest(NativeEngine(checkpoint, threads=1, isa=isa).forward(*inputs), wanted) <= 1e-5
     # The first bound lets a sum round the other way; the second is wide because these models are tiny and random.
-    for dtype, close, wide in (("bfloat16", 2e-3, 2e-2), ("int8", 5e-3, 6e-2)):
+    for dtype, close, wide in (("bfloat16", 4e-3, 2e-2), ("int8", 1e-2, 6e-2)):
         rounded = reference.outputs(checkpoint, *inputs, low=reference.precision(dtype, isa))
         low = NativeEngine(checkpoint, dtype=dtype, threads=1, isa=isa).forward(*inputs)
         for found, right, exact in zip(low, rounded, wanted, strict=True):
@@ -101,6 +101,21 @@ def test_two_threads_on_work_that_is_worth_it():
     one, two = (NativeEngine(checkpoint, threads=n).forward(*inputs)[0] for n in (1, 2))
     assert np.array_equal(one, two)
     assert largest([two], reference.outputs(checkpoint, *inputs)) <= 2e-5
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_threads_that_take_sequences_of_their_own(isa, dtype):
+    """From 192 tokens a thread on each takes its sequences through all layers; heads of whole panels."""
+    checkpoint = tiny(units=64, hidden_size=96, num_heads=2, max_length=128)
+    lengths = [128, 70, 1, 99, 2, 128, 40]
+    ids, types, lengths = batch(checkpoint.config, lengths, 128)
+    one, two, three = (NativeEngine(checkpoint, dtype=dtype, threads=n, isa=isa) for n in (1, 2, 3))
+    together = one.forward(ids, types, lengths)[0]
+    assert np.array_equal(two.forward(ids, types, lengths)[0], together)
+    assert np.array_equal(three.forward(ids, types, lengths)[0], together)
+    for i, n in enumerate(lengths):
+        assert np.array_equal(two.forward(ids[i:i + 1, :n], types[i:i + 1, :n], lengths[i:i + 1])[0][0], together[i, :n])
 
 
 def test_batches_of_many_tokens():

@@ -7,32 +7,60 @@ namespace bertpass::native {
 namespace {
 
 // Tokens that go through a layer together: enough for its weights to be read once for much work, few enough for what
-// lives within the layer to stay in a shared cache (BERT-base in float32: 24 MB).
-constexpr Index kGroupTokens = 1024;
+// lives within the layer to stay in a second-level cache of 2 MiB.
+constexpr Index kGroupTokens = 512;
+// From so many tokens for each thread on, threads take sequences of their own through all layers and wait for nobody.
+constexpr Index kApartTokens = 192;
+
+constexpr Index kTokens = 16;  // that a thread embeds at once
 
 }  // namespace
 
 void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,
                       Index length, const Ragged& ragged, Workspace& work) const {
-  const Index group = std::min(ragged.tokens(), std::max(kGroupTokens, ragged.longest()));
+  const Index threads = team.threads(), tokens = ragged.tokens();
+  const bool many = threads > 1 && tokens >= threads * kApartTokens, apart = many && ragged.sequences() >= threads;
+  const Index parts = apart ? threads * ((tokens + threads * kGroupTokens - 1) / (threads * kGroupTokens)) : 1;
+  // A part may have half a sequence more than its share at either end. The number of sequences makes no difference
+  // here: memory may not grow for a batch that is in no way larger than those before.
+  const Index longest = ragged.longest();
+  const Index group = std::min(tokens, many ? kGroupTokens + longest : std::max(kGroupTokens, longest));
   const Widths& widths = layers.shape().widths;
-  work.shape(kernels, widths, layers.shape().types, ragged.tokens(), group, ragged.longest(), team.threads());
-  const double amount = 4.0 * static_cast<double>(ragged.tokens() * widths.units);
-  team.loop(ragged.sequences(), amount, [&](Index s, int) {
-    for (Index t = 0; t < ragged.length(s); ++t) {
-      const Index at = s * length + t;
-      tables.sum(kernels, ids[at], t, types ? types[at] : 0, work.stream.floats(ragged.start(s) + t));
+  work.shape(kernels, widths, layers.shape().types, tokens, group, longest, team.threads(), many);
+  // Sequences first to last - 1 through all layers.
+  const auto through = [&](const Team& some, Index first, Index last, const Activations& own) {
+    const Index start = ragged.start(first), rows = ragged.start(last) - start;
+    const Rows low = own.lowered(layers.layers().front().reads(), 0);
+    some.loop((rows + kTokens - 1) / kTokens, 32.0 * static_cast<double>(rows * widths.units), [&](Index block, int) {
+      const Index begin = start + block * kTokens, count = std::min(kTokens, start + rows - begin);
+      Index at[kTokens];  // of each token in the padded batch
+      for (Index i = 0, s = ragged.sequence(begin); i < count; ++i) {
+        while (begin + i >= ragged.start(s + 1)) ++s;
+        at[i] = s * length + begin + i - ragged.start(s);
+        if (i < 2) tables.fetch(ids[at[i]]);
+      }
+      for (Index i = 0; i < count; ++i) {
+        if (i + 2 < count) tables.fetch(ids[at[i + 2]]);
+        const Index row = begin + i;
+        tables.sum(kernels, ids[at[i]], at[i] % length, types ? types[at[i]] : 0, own.stream.floats(row));
+        embedding_norm.apply(kernels, own.stream, row, own.stream, low);
+      }
+    });
+    own.lap(Stage::embedding);
+    for (const Layer& layer : layers.layers()) {
+      for (Index from = first, to; from < last; from = to) {
+        to = std::min(last, ragged.group_end(from, own.group));
+        layer.forward(kernels, some, widths, ragged.offsets(from), to - from, own);
+      }
     }
+  };
+  if (!apart) return through(team, 0, ragged.sequences(), work);
+  const Team alone(1);
+  const double amount = 1e4 * static_cast<double>(tokens * widths.units);
+  team.loop(parts, amount, [&](Index part, int thread) {
+    const Index first = ragged.part_start(part, parts);
+    through(alone, first, ragged.part_start(part + 1, parts), work.of(thread, ragged.start(first)));
   });
-  embedding_norm.apply(kernels, team, work.stream, ragged.tokens(), work.stream,
-                       work.lowered(layers.layers().front().reads(), 0));
-  work.lap(Stage::embedding);
-  for (const Layer& layer : layers.layers()) {
-    for (Index first = 0, last; first < ragged.sequences(); first = last) {
-      last = ragged.group_end(first, kGroupTokens);
-      layer.forward(kernels, team, widths, ragged.offsets(first), last - first, work);
-    }
-  }
 }
 
 void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index length, Index units, float* out) {

@@ -25,8 +25,21 @@ class Ragged {
   Index longest() const { return longest_; }
   Index start(Index sequence) const { return offsets_[sequence]; }
   Index length(Index sequence) const { return offsets_[sequence + 1] - offsets_[sequence]; }
+  // The sequence that a row belongs to.
+  Index sequence(Index row) const {
+    return std::upper_bound(offsets_.begin(), offsets_.end(), row) - offsets_.begin() - 1;
+  }
   // From a sequence on: its first row, the next one's and so on.
   const Index* offsets(Index first) const { return offsets_.data() + first; }
+
+  // The first sequence of part `number` of `parts` that have about as many tokens each.
+  Index part_start(Index number, Index parts) const {
+    const Index wanted = tokens() * number / parts;
+    if (number == parts) return sequences();
+    Index first = 0;
+    while (first < sequences() && (offsets_[first] + offsets_[first + 1]) / 2 < wanted) ++first;
+    return first;
+  }
 
   // The sequence after a group that begins with `first`: as many as have `most` tokens together, at least one.
   Index group_end(Index first, Index most) const {

@@ -7,7 +7,7 @@
 //
 #include "kernels/vectorised.h"  // needs Vector
 //
-#include "kernels/amx_gemm.h"  // needs Tiles and vectorised.h
+#include "kernels/amx_attention.h"  // needs Tiles and vectorised.h
 
 namespace bertpass::native {
 namespace {

@@ -7,6 +7,7 @@
 namespace bertpass::native {
 namespace {
 
+// Tiles 0 and 1 are the sums of the first 16 rows, 2 and 3 of the second; 4 and 5 hold a, 6 and 7 b.
 struct Tiles {
   // Of all tiles: `rows` rows for those that hold a or sums, 16 for those that hold b. Clears them.
   static void configure(Index rows) {
@@ -20,46 +21,32 @@ struct Tiles {
   }
   static void release() { __asm__ volatile("tilerelease" : : : "memory"); }
 
-  // Tiles 0 and 1 are the sums of the first 16 rows, 2 and 3 of the second; 4 and 5 hold a, 6 and 7 b.
+  template <int tile>
   static void clear() {
-    __asm__ volatile("tilezero %%tmm0\n\ttilezero %%tmm1\n\ttilezero %%tmm2\n\ttilezero %%tmm3" : :);
+    __asm__ volatile("tilezero %%tmm%c0" : : "i"(tile));
   }
-  static void load_b(const void* b, Index stride) {
-    const char* p = static_cast<const char*>(b);
-    __asm__ volatile("tileloadd (%0,%2), %%tmm6\n\ttileloadd (%1,%2), %%tmm7"
-                     : : "r"(p), "r"(p + 64), "r"(stride) : "memory");
+  // Rows `stride` bytes apart.
+  template <int tile>
+  static void load(const void* from, Index stride) {
+    __asm__ volatile("tileloadd (%1,%2), %%tmm%c0" : : "i"(tile), "r"(from), "r"(stride) : "memory");
   }
-  template <int half>
-  static void load_a(const void* a, Index stride) {
-    if constexpr (half == 0)
-      __asm__ volatile("tileloaddt1 (%0,%1), %%tmm4" : : "r"(a), "r"(stride) : "memory");
-    else
-      __asm__ volatile("tileloaddt1 (%0,%1), %%tmm5" : : "r"(a), "r"(stride) : "memory");
+  // The same for what is not read again soon: the first-level cache keeps other things.
+  template <int tile>
+  static void stream(const void* from, Index stride) {
+    __asm__ volatile("tileloaddt1 (%1,%2), %%tmm%c0" : : "i"(tile), "r"(from), "r"(stride) : "memory");
   }
-  // Sums of one half of the rows += a b.
-  template <int half>
+  template <int tile>
+  static void store(void* to, Index stride) {
+    __asm__ volatile("tilestored %%tmm%c0, (%1,%2)" : : "i"(tile), "r"(to), "r"(stride) : "memory");
+  }
+  // sums += a b
+  template <int sums, int a, int b>
   static void multiply(const bf16*) {
-    if constexpr (half == 0)
-      __asm__ volatile("tdpbf16ps %%tmm6, %%tmm4, %%tmm0\n\ttdpbf16ps %%tmm7, %%tmm4, %%tmm1" : :);
-    else
-      __asm__ volatile("tdpbf16ps %%tmm6, %%tmm5, %%tmm2\n\ttdpbf16ps %%tmm7, %%tmm5, %%tmm3" : :);
+    __asm__ volatile("tdpbf16ps %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sums), "i"(a), "i"(b));
   }
-  template <int half>
+  template <int sums, int a, int b>
   static void multiply(const std::uint8_t*) {
-    if constexpr (half == 0)
-      __asm__ volatile("tdpbusd %%tmm6, %%tmm4, %%tmm0\n\ttdpbusd %%tmm7, %%tmm4, %%tmm1" : :);
-    else
-      __asm__ volatile("tdpbusd %%tmm6, %%tmm5, %%tmm2\n\ttdpbusd %%tmm7, %%tmm5, %%tmm3" : :);
-  }
-  // The sums of one half: columns 0 to 15 to `left`, 16 to 31 to `right`.
-  template <int half>
-  static void store(void* left, void* right, Index stride) {
-    if constexpr (half == 0)
-      __asm__ volatile("tilestored %%tmm0, (%0,%2)\n\ttilestored %%tmm1, (%1,%2)"
-                       : : "r"(left), "r"(right), "r"(stride) : "memory");
-    else
-      __asm__ volatile("tilestored %%tmm2, (%0,%2)\n\ttilestored %%tmm3, (%1,%2)"
-                       : : "r"(left), "r"(right), "r"(stride) : "memory");
+    __asm__ volatile("tdpbusd %%tmm%c2, %%tmm%c1, %%tmm%c0" : : "i"(sums), "i"(a), "i"(b));
   }
 };
 

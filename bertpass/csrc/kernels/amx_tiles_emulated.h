@@ -33,19 +33,25 @@ struct Tiles {
   }
   static void release() { state().rows = 0; }
 
+  static Index rows_of(int tile) { return tile < 6 ? configured().rows : 16; }
+
+  template <int tile>
   static void clear() {
-    for (int tile = 0; tile < 4; ++tile) configured().tile[tile] = Tile{};
+    configured().tile[tile] = Tile{};
   }
-  static void load(Tile& tile, const void* from, Index stride, Index rows) {
-    for (Index row = 0; row < rows; ++row) std::memcpy(tile.bytes[row], static_cast<const char*>(from) + row * stride, 64);
+  template <int tile>
+  static void load(const void* from, Index stride) {
+    for (Index row = 0; row < rows_of(tile); ++row)
+      std::memcpy(state().tile[tile].bytes[row], static_cast<const char*>(from) + row * stride, 64);
   }
-  static void load_b(const void* b, Index stride) {
-    load(configured().tile[6], b, stride, 16);
-    load(configured().tile[7], static_cast<const char*>(b) + 64, stride, 16);
+  template <int tile>
+  static void stream(const void* from, Index stride) {
+    load<tile>(from, stride);
   }
-  template <int half>
-  static void load_a(const void* a, Index stride) {
-    load(configured().tile[4 + half], a, stride, configured().rows);
+  template <int tile>
+  static void store(void* to, Index stride) {
+    for (Index row = 0; row < rows_of(tile); ++row)
+      std::memcpy(static_cast<char*>(to) + row * stride, state().tile[tile].bytes[row], 64);
   }
 
   template <class T>
@@ -55,38 +61,27 @@ struct Tiles {
     return value;
   }
   template <class Sum, class A, class B, class Value>
-  static void accumulate(int half, const Value& value) {
+  static void accumulate(Tile& sums, const Tile& a, const Tile& b, const Value& value) {
     constexpr Index group = 4 / sizeof(A);
-    State& s = configured();
-    const Tile& a = s.tile[4 + half];
-    for (int right = 0; right < 2; ++right) {
-      Tile& sums = s.tile[2 * half + right];
-      const Tile& b = s.tile[6 + right];
-      for (Index row = 0; row < s.rows; ++row)
-        for (Index k = 0; k < 16; ++k)
-          for (Index column = 0; column < 16; ++column) {
-            Sum sum = get<Sum>(sums, row, column);
-            for (Index i = 0; i < group; ++i)
-              sum += value(get<A>(a, row, k * group + i)) * value(get<B>(b, k, column * group + i));
-            std::memcpy(sums.bytes[row] + column * 4, &sum, sizeof sum);
-          }
-    }
+    for (Index row = 0; row < configured().rows; ++row)
+      for (Index k = 0; k < 16; ++k)
+        for (Index column = 0; column < 16; ++column) {
+          Sum sum = get<Sum>(sums, row, column);
+          for (Index i = 0; i < group; ++i)
+            sum += value(get<A>(a, row, k * group + i)) * value(get<B>(b, k, column * group + i));
+          std::memcpy(sums.bytes[row] + column * 4, &sum, sizeof sum);
+        }
   }
-  template <int half>
+  template <int sums, int a, int b>
   static void multiply(const bf16*) {
-    accumulate<float, bf16, bf16>(half, [](bf16 x) { return widen(x); });
+    Tile* tile = configured().tile;
+    accumulate<float, bf16, bf16>(tile[sums], tile[a], tile[b], [](bf16 x) { return widen(x); });
   }
-  template <int half>
+  template <int sums, int a, int b>
   static void multiply(const std::uint8_t*) {
-    accumulate<std::int32_t, std::uint8_t, std::int8_t>(half, [](auto x) { return std::int32_t{x}; });
-  }
-  template <int half>
-  static void store(void* left, void* right, Index stride) {
-    const State& s = configured();
-    for (Index row = 0; row < s.rows; ++row) {
-      std::memcpy(static_cast<char*>(left) + row * stride, s.tile[2 * half].bytes[row], 64);
-      std::memcpy(static_cast<char*>(right) + row * stride, s.tile[2 * half + 1].bytes[row], 64);
-    }
+    Tile* tile = configured().tile;
+    accumulate<std::int32_t, std::uint8_t, std::int8_t>(tile[sums], tile[a], tile[b],
+                                                        [](auto x) { return std::int32_t{x}; });
   }
 };
 

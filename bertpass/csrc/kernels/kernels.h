@@ -48,12 +48,13 @@ struct Gemm {
   const std::int32_t* column_sums;   // int8: (columns), of b
   const float* row_factors;  // (rows), what the sums are multiplied by before the bias; or null
   const float* bias;         // (columns), or null
-  const float* residual;     // (rows, columns), or null
+  const float* residual;     // (rows, columns), or null; may be out
   Index residual_stride;
   Activation activation;
   void* out;
   Index out_stride;
   bool out_is_bf16;
+  const void* next;  // panels that are read after these, for a kernel that fetches ahead; or null
 };
 
 // Which elements dropout keeps: those whose bits(counter), a number that looks random, are at least `limit`; they are
@@ -73,9 +74,21 @@ struct BertAdam {
   float gradient_scale;
 };
 
+// Attention of one head of one sequence in bfloat16: out = softmax(q k^T) v. qkv: the first row's q, then k and v, of
+// `size` elements each, a multiple of kPanel.
+struct Attend {
+  const bf16* qkv;
+  Index stride, length, size;
+  void* out;
+  Index out_stride;
+  bool out_is_bf16;
+  char* scratch;  // attend_scratch(length, size) bytes, on a cache line
+};
+
 struct Kernels {
   const char* name;
   Index tile;      // rows that the matrix product takes at once
+  Index reread;    // bytes of rows that it may read again for each panel: what fits in a second-level cache
   bool fast_bf16;  // products of bfloat16 are faster than those of float32
   void (*gemm_f32)(const Gemm&);
   void (*gemm_bf16)(const Gemm&);
@@ -94,6 +107,7 @@ struct Kernels {
   // The row in unsigned bytes between its least and its largest element (and zero), once each element is multiplied by
   // its factor, where there are factors.
   RowScale (*quantize)(const float* x, const float* factors, Index columns, std::uint8_t* out);
+  RowScale (*quantize_bf16)(const bf16* x, const float* factors, Index columns, std::uint8_t* out);
   // out = a + b + c, or a + b where c is null.
   void (*add)(const float* a, const float* b, const float* c, Index columns, float* out);
   // The mean over the rows.
@@ -119,6 +133,10 @@ struct Kernels {
   // One step of the weights; mean and square are the averages of gradients and of their squares.
   void (*bert_adam)(const BertAdam& adam, const float* gradient, Index count, float* weights, float* mean,
                     float* square);
+
+  // Attention of whole heads, and the bytes of working memory that it needs; null where products do as well.
+  void (*attend)(const Attend&);
+  Index (*attend_scratch)(Index length, Index size);
 };
 
 // The tables; null where the compiler did not target the instruction set (another processor family).

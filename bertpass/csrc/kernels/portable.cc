@@ -128,8 +128,9 @@ void layer_norm(const float* x, const float* gamma, const float* beta, float eps
   }
 }
 
-RowScale quantize(const float* x, const float* factors, Index columns, std::uint8_t* out) {
-  const auto at = [&](Index j) { return factors ? x[j] * factors[j] : x[j]; };
+template <class T>
+RowScale quantize(const T* x, const float* factors, Index columns, std::uint8_t* out) {
+  const auto at = [&](Index j) { return factors ? value(x[j]) * factors[j] : value(x[j]); };
   float least = 0, most = 0;
   for (Index j = 0; j < columns; ++j) {
     least = at(j) < least ? at(j) : least;
@@ -229,9 +230,10 @@ void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* 
   }
 }
 
-constexpr Kernels kTable = {"portable", 1,         false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-                            pack_words, pack_pair, softmax, layer_norm,     quantize,      add,     mean, normalize,
-                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
+constexpr Kernels kTable = {"portable", 1, 512 * 1024, false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+                            pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
+                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
+                            nullptr, nullptr};
 
 }  // namespace
 

@@ -55,6 +55,14 @@ struct Vector {
     return _mm_cvtss_f32(_mm_max_ss(s, _mm_movehdup_ps(s)));
   }
 
+  // Four vectors: each becomes its largest element or its sum, in all places.
+  static void largest4(V (&x)[4]) {
+    for (V& one : x) one = set(largest(one));
+  }
+  static void sum4(V (&x)[4]) {
+    for (V& one : x) one = set(sum(one));
+  }
+
   static __m128i narrow8(V x) {
     const __m256i bits = _mm256_castps_si256(x);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
@@ -63,6 +71,10 @@ struct Vector {
     const __m256i nan = _mm256_castps_si256(_mm256_cmp_ps(x, x, _CMP_UNORD_Q));
     const __m256i upper = _mm256_srli_epi32(_mm256_blendv_epi8(rounded, quiet, nan), 16);
     return _mm_packus_epi32(_mm256_castsi256_si128(upper), _mm256_extracti128_si256(upper, 1));
+  }
+  static V load_bf16(const bf16* p) {
+    const __m128i halves = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(halves), 16));
   }
   static void store_bf16(bf16* p, V x) { _mm_storeu_si128(reinterpret_cast<__m128i*>(p), narrow8(x)); }
   static void store_bf16(bf16* p, V x, Index n) {
@@ -137,6 +149,11 @@ struct Vector {
       _mm_storeu_si128(reinterpret_cast<__m128i*>(all), bytes);
       std::memcpy(p, all, static_cast<std::size_t>(n));
     }
+  }
+  // x rounded to whole numbers, plus zero, between 0 and 255.
+  static void store_levels(std::uint8_t* p, V x, std::int32_t zero, Index n) {
+    const V u = add(round(x), set(static_cast<float>(zero)));
+    store_bytes(p, min(max(u, Vector::zero()), set(255)), n);
   }
 
   // 8 x 8 words: rows become columns.

@@ -45,6 +45,26 @@ struct Vector {
   static V first(V x, Index n) { return _mm512_maskz_mov_ps(mask(n), x); }  // the others zero
   static float sum(V x) { return _mm512_reduce_add_ps(x); }
   static float largest(V x) { return _mm512_reduce_max_ps(x); }
+  // Four vectors at once: each becomes its largest element or its sum, in all places.
+  template <class Join>
+  static void join4(V (&x)[4], const Join& join) {
+    const V ab = join(_mm512_unpacklo_ps(x[0], x[1]), _mm512_unpackhi_ps(x[0], x[1]));
+    const V cd = join(_mm512_unpacklo_ps(x[2], x[3]), _mm512_unpackhi_ps(x[2], x[3]));
+    const __m512d p = _mm512_castps_pd(ab), q = _mm512_castps_pd(cd);
+    V all = join(_mm512_castpd_ps(_mm512_unpacklo_pd(p, q)), _mm512_castpd_ps(_mm512_unpackhi_pd(p, q)));
+    all = join(all, _mm512_shuffle_f32x4(all, all, 0x4e));
+    all = join(all, _mm512_shuffle_f32x4(all, all, 0xb1));
+    x[0] = _mm512_permute_ps(all, 0x00);
+    x[1] = _mm512_permute_ps(all, 0x55);
+    x[2] = _mm512_permute_ps(all, 0xaa);
+    x[3] = _mm512_permute_ps(all, 0xff);
+  }
+  static void largest4(V (&x)[4]) {
+    join4(x, [](V a, V b) { return max(a, b); });
+  }
+  static void sum4(V (&x)[4]) {
+    join4(x, [](V a, V b) { return add(a, b); });
+  }
 
   static __m256i narrow16(V x) {
 #ifdef __AVX512BF16__
@@ -57,6 +77,10 @@ struct Vector {
     const __m512i chosen = _mm512_mask_or_epi32(rounded, nan, bits, _mm512_set1_epi32(0x400000));
     return _mm512_cvtepi32_epi16(_mm512_srli_epi32(chosen, 16));
 #endif
+  }
+  static V load_bf16(const bf16* p) {
+    const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
   }
   static void store_bf16(bf16* p, V x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow16(x)); }
   static void store_bf16(bf16* p, V x, Index n) { _mm256_mask_storeu_epi16(p, mask(n), narrow16(x)); }
@@ -107,10 +131,14 @@ struct Vector {
   static Weights load_weights(const std::int8_t* p) { return _mm512_loadu_si512(p); }
   static Quads set_quad(std::uint32_t quad) { return _mm512_set1_epi32(static_cast<int>(quad)); }
   static I dot(I sum, Quads x, Weights y) { return _mm512_dpbusd_epi32(sum, x, y); }
-  // Numbers from 0 to 255.
-  static void store_bytes(std::uint8_t* p, V x, Index n) {
-    const __m128i bytes = _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(x));
-    _mm_mask_storeu_epi8(p, n >= width ? 0xffff : mask(n), bytes);
+  // x rounded to whole numbers, plus zero, between 0 and 255.
+  static void store_levels(std::uint8_t* p, V x, std::int32_t zero, Index n) {
+    const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(x), _mm512_set1_epi32(zero));
+    const __m128i bytes = _mm512_cvtusepi32_epi8(_mm512_max_epi32(whole, _mm512_setzero_si512()));
+    if (n >= width)
+      _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+    else
+      _mm_mask_storeu_epi8(p, mask(n), bytes);
   }
 
   // 16 x 16 words: rows become columns.

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/kernels.h"
 
@@ -19,6 +20,12 @@ static_assert(kPanel % kStep == 0);
 constexpr float kNothing = 1e-30f;  // as in portable.cc
 
 V load_some(const float* p, Index n) { return n >= W ? Vector::load(p) : Vector::load(p, n); }
+V load_some(const bf16* p, Index n) {
+  if (n >= W) return Vector::load_bf16(p);
+  alignas(64) bf16 some[W] = {};
+  std::memcpy(some, p, n * sizeof *p);
+  return Vector::load_bf16(some);
+}
 void store_some(float* p, V x, Index n) {
   if (n >= W)
     Vector::store(p, x);
@@ -91,35 +98,102 @@ V activate(V x) {
   return x;
 }
 
-template <Activation activation, class Out>
-void finish(const Gemm& g, const float* sums, Index row, Index rows, Index column) {
-  for (int c = 0; c < kVectors; ++c, column += W) {
-    const Index left = g.columns - column;
+// A vector of sums as numbers; those of bytes from the exact sums.
+inline V numbers(const Gemm&, const float* sums, Index, Index, Index) { return Vector::load(sums); }
+inline V numbers(const Gemm& g, const std::int32_t* sums, Index row, Index column, Index left) {
+  const RowScale scale = g.row_scales[row];
+  const Vector::I totals = Vector::load_whole(g.column_sums + column, left);
+  const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero, totals));
+  return Vector::mul(exact, Vector::mul(Vector::set(scale.scale), load_some(g.column_scales + column, left)));
+}
+
+// One row of the result from the sums of `width` columns; whole: there are as many columns.
+template <Activation activation, class Out, bool whole, Index width = kPanel, class Sum>
+inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* sums, Index row, Index column) {
+#pragma GCC unroll 4
+  for (Index c = 0; c < width; c += W, column += W) {
+    const Index left = whole ? W : g.columns - column;
     if (left <= 0) return;
     const V bias = g.bias ? load_some(g.bias + column, left) : Vector::zero();
-    for (Index r = 0; r < rows; ++r) {
-      V x = Vector::load(sums + r * kStep + c * W);
-      x = g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row + r]), bias) : Vector::add(x, bias);
-      x = activate<activation>(x);
-      if (g.residual) x = Vector::add(x, load_some(g.residual + (row + r) * g.residual_stride + column, left));
-      store_some(static_cast<Out*>(g.out) + (row + r) * g.out_stride + column, x, left);
-    }
+    V x = numbers(g, sums + c, row, column, left);
+    x = g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row]), bias) : Vector::add(x, bias);
+    x = activate<activation>(x);
+    if (g.residual) x = Vector::add(x, load_some(g.residual + row * g.residual_stride + column, left));
+    store_some(static_cast<Out*>(g.out) + row * g.out_stride + column, x, left);
   }
 }
 
-using Finish = void (*)(const Gemm&, const float*, Index, Index, Index);
+// What belongs to the columns of a whole panel, in registers.
+template <class Sum>
+struct PanelColumns {
+  static constexpr Index kParts = kPanel / W;
 
-template <class Out>
-Finish finish_of(Activation activation) {
+  V bias[kParts];
+
+  PanelColumns() = default;
+  PanelColumns(const Gemm& g, Index column) {
+    for (Index part = 0; part < kParts; ++part)
+      bias[part] = g.bias ? Vector::load(g.bias + column + part * W) : Vector::zero();
+  }
+  V numbers(const Gemm& g, const Sum* sums, Index row, Index part) const {
+    const V x = Vector::load(sums);
+    return g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row]), bias[part]) : Vector::add(x, bias[part]);
+  }
+};
+
+template <>
+struct PanelColumns<std::int32_t> {
+  static constexpr Index kParts = kPanel / W;
+
+  V bias[kParts], scales[kParts];
+  Vector::I totals[kParts];
+
+  PanelColumns() = default;
+  PanelColumns(const Gemm& g, Index column) {
+    for (Index part = 0; part < kParts; ++part) {
+      bias[part] = g.bias ? Vector::load(g.bias + column + part * W) : Vector::zero();
+      scales[part] = Vector::load(g.column_scales + column + part * W);
+      totals[part] = Vector::load_whole(g.column_sums + column + part * W, W);
+    }
+  }
+  V numbers(const Gemm& g, const std::int32_t* sums, Index row, Index part) const {
+    const RowScale scale = g.row_scales[row];
+    const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero, totals[part]));
+    const V x = Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales[part]));
+    return g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row]), bias[part]) : Vector::add(x, bias[part]);
+  }
+};
+
+// The same for the rows of a tile, kStep columns.
+template <Activation activation, class Out, class Sum>
+void finish(const Gemm& g, const Sum* sums, Index row, Index rows, Index column) {
+  for (Index r = 0; r < rows; ++r) {
+    if (g.columns - column >= kStep)
+      finish_row<activation, Out, true, kStep>(g, sums + r * kStep, row + r, column);
+    else
+      finish_row<activation, Out, false, kStep>(g, sums + r * kStep, row + r, column);
+  }
+}
+
+template <class Sum>
+using Finish = void (*)(const Gemm&, const Sum*, Index, Index, Index);
+
+template <class Out, class Sum>
+Finish<Sum> finish_to(Activation activation) {
   switch (activation) {
-    case Activation::gelu: return finish<Activation::gelu, Out>;
-    case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out>;
-    case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out>;
-    case Activation::relu: return finish<Activation::relu, Out>;
-    case Activation::tanh: return finish<Activation::tanh, Out>;
+    case Activation::gelu: return finish<Activation::gelu, Out, Sum>;
+    case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out, Sum>;
+    case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out, Sum>;
+    case Activation::relu: return finish<Activation::relu, Out, Sum>;
+    case Activation::tanh: return finish<Activation::tanh, Out, Sum>;
     case Activation::none: break;
   }
-  return finish<Activation::none, Out>;
+  return finish<Activation::none, Out, Sum>;
+}
+
+template <class Sum>
+Finish<Sum> finish_of(const Gemm& g) {
+  return g.out_is_bf16 ? finish_to<bf16, Sum>(g.activation) : finish_to<float, Sum>(g.activation);
 }
 
 // What a product is made of: `group` elements of the depth, side by side, make one step of all sums. Where rows are not
@@ -132,6 +206,7 @@ struct Floats {
   static constexpr Index group = 1;
   static constexpr bool padded = true;
   static V zero() { return Vector::zero(); }
+  static V start(const float* sums) { return Vector::load(sums); }
   static V load(const float* panel) { return Vector::load(panel); }
   static V set(const float* a) { return Vector::set(*a); }
   static V dot(V sum, V x, V b) { return Vector::fma(x, b, sum); }
@@ -146,6 +221,7 @@ struct Halves {
   static constexpr Index group = 2;
   static constexpr bool padded = false;
   static V zero() { return Vector::zero(); }
+  static V start(const float* sums) { return Vector::load(sums); }
   static Vector::Pairs load(const bf16* panel) { return Vector::load_pairs(panel); }
   static Vector::Pairs set(const bf16* a) {
     std::uint32_t pair;
@@ -165,6 +241,7 @@ struct Bytes {  // rows are padded with any bytes: those of the panels are zeros
   static constexpr Index group = 4;
   static constexpr bool padded = true;
   static Vector::I zero() { return Vector::whole_zero(); }
+  static Vector::I start(const std::int32_t* sums) { return Vector::load_whole(sums, W); }
   static Vector::Weights load(const std::int8_t* panel) { return Vector::load_weights(panel); }
   static Vector::Quads set(const std::uint8_t* a) {
     std::uint32_t quad;
@@ -175,100 +252,107 @@ struct Bytes {  // rows are padded with any bytes: those of the panels are zeros
   static void store(std::int32_t* p, Vector::I sum) { Vector::store_whole(p, sum); }
 };
 
-// The sums of R rows and kStep columns: all of them stay in registers over the whole depth.
+// The sums of R rows and kStep columns: all of them stay in registers over the whole depth. They begin with what is in
+// `sums`, or with zero. Memory from `ahead` on is fetched, `pace` bytes for each step.
 template <class P, int R>
 void multiply(const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
-              typename P::Sum* sums, Index sums_stride) {
+              typename P::Sum* sums, Index sums_stride, bool begin = true, const char* ahead = nullptr,
+              Index pace = 0) {
   typename P::Register sum[R][kVectors];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-    for (int c = 0; c < kVectors; ++c) sum[r][c] = P::zero();
+    for (int c = 0; c < kVectors; ++c) sum[r][c] = begin ? P::zero() : P::start(sums + r * sums_stride + c * W);
+  // Every third row has a pointer and the next two are found from it: a pointer for each would not fit in the registers;
+  // the compiler would keep some in vectors, at the cost of an instruction where the sums need the ports.
+  constexpr int kPointers = (R + 2) / 3;
+  const typename P::Left* at[kPointers];
+#pragma GCC unroll 8
+  for (int i = 0; i < kPointers; ++i) at[i] = a + 3 * i * stride;
   // inlined also where it stands twice: a call would move all sums to memory and back
-  const auto step = [&](Index k, auto set) __attribute__((always_inline)) {
+  const auto step = [&](auto set) __attribute__((always_inline)) {
     const auto b0 = P::load(panel), b1 = P::load(panel + P::group * W);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
-      const auto x = set(a + r * stride + k);
+      const auto x = set(at[r / 3] + r % 3 * stride);
       sum[r][0] = P::dot(sum[r][0], x, b0);
       sum[r][1] = P::dot(sum[r][1], x, b1);
     }
+    __builtin_prefetch(ahead);
+    ahead += pace;
     panel += P::group * kPanel;
+#pragma GCC unroll 8
+    for (int i = 0; i < kPointers; ++i) {
+      at[i] += P::group;
+      __asm__("" : "+r"(at[i]));  // it stays a pointer of its own
+    }
   };
   const Index whole = P::padded ? depth : depth / P::group * P::group;
-  for (Index k = 0; k < whole; k += P::group) step(k, [](const typename P::Left* p) { return P::set(p); });
+  for (Index k = 0; k < whole; k += P::group) step([](const typename P::Left* p) { return P::set(p); });
   if constexpr (!P::padded)
-    if (whole < depth) step(whole, [](const typename P::Left* p) { return P::set_rest(p); });
+    if (whole < depth) step([](const typename P::Left* p) { return P::set_rest(p); });
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
     for (int c = 0; c < kVectors; ++c) P::store(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
 // multiply<rows> for the rows that are left, 1 to R.
-template <class P, int R>
+template <class P, int R, class... More>
 void multiply_rest(Index rows, const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
-                   typename P::Sum* sums, Index sums_stride) {
+                   typename P::Sum* sums, Index sums_stride, More... more) {
   if constexpr (R > 0) {
     if (rows == R)
-      multiply<P, R>(a, stride, panel, depth, sums, sums_stride);
+      multiply<P, R>(a, stride, panel, depth, sums, sums_stride, more...);
     else
-      multiply_rest<P, R - 1>(rows, a, stride, panel, depth, sums, sums_stride);
+      multiply_rest<P, R - 1>(rows, a, stride, panel, depth, sums, sums_stride, more...);
   }
 }
 
-// multiply(row, rows, column, sums, stride of the sums) for each tile of at most R rows and kStep columns.
-template <class P, int R, class Body>
-void tiles(const Gemm& g, const Body& body) {
-  const auto* a = static_cast<const typename P::Left*>(g.a);
-  const auto* panels = static_cast<const typename P::Right*>(g.panels);
+constexpr Index kBlockBytes = 24 * 1024;  // of b, kStep columns: they stay in the first-level cache while rows pass by
+constexpr Index kBand = 256;              // rows whose sums wait from one block to the next
+
+// The sums of some rows and kStep columns, block after block of the depth; done(row, rows, sums of kStep columns) where
+// they are complete. in_place: they are in the result itself.
+template <class P, int R, class Done>
+void columns_of(const Gemm& g, Index first, Index rows, Index column, bool in_place, const Done& done) {
+  using Sum = typename P::Sum;
+  constexpr Index most = kBlockBytes / (kStep * 4) * P::group;
   const Index depth = (g.depth + P::group - 1) / P::group * P::group;
-  for (Index column = 0; column < g.columns; column += kStep) {
-    const auto* panel = panels + column / kPanel * kPanel * depth + column % kPanel * P::group;
-    for (Index row = 0; row < g.rows; row += R) {
-      const Index rows = g.rows - row < R ? g.rows - row : R;
-      body(row, rows, column, [&](auto* sums, Index sums_stride) {
-        multiply_rest<P, R>(rows, a + row * g.a_stride, g.a_stride, panel, g.depth, sums, sums_stride);
+  const Index blocks = (depth + most - 1) / most, each = (depth / P::group + blocks - 1) / blocks * P::group;
+  const auto* panel = static_cast<const typename P::Right*>(g.panels) + column / kPanel * kPanel * depth +
+                      column % kPanel * P::group;
+  alignas(64) Sum memory[kBand * kStep];
+  Sum* const sums = in_place ? static_cast<Sum*>(g.out) + first * g.out_stride + column : memory;
+  const Index stride = in_place ? g.out_stride : kStep;
+  const Index pace = kPanel * 4 / ((rows + R - 1) / R) + 1;
+  for (Index from = 0; from < g.depth; from += each) {
+    const Index here = g.depth - from < each ? g.depth - from : each;
+    const auto* b = panel + from * kPanel;
+    const char* ahead = reinterpret_cast<const char*>(b + each * kPanel);
+    for (Index row = 0; row < rows; row += R, ahead += pace * (here / P::group)) {
+      const Index some = rows - row < R ? rows - row : R;
+      Sum* const to = sums + row * stride;
+      multiply_rest<P, R>(some, static_cast<const typename P::Left*>(g.a) + (first + row) * g.a_stride + from,
+                          g.a_stride, b, here, to, stride, from == 0, ahead, pace);
+      if (from + here == g.depth) done(first + row, some, to);
+    }
+  }
+}
+
+template <class P, int R>
+void gemm(const Gemm& g) {
+  using Sum = typename P::Sum;
+  const Finish<Sum> finish = finish_of<Sum>(g);
+  const bool plain = std::is_same_v<Sum, float> && !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 &&
+                     g.activation == Activation::none;
+  for (Index first = 0; first < g.rows; first += kBand) {
+    const Index rows = g.rows - first < kBand ? g.rows - first : kBand;
+    for (Index column = 0; column < g.columns; column += kStep) {
+      const bool in_place = plain && g.columns - column >= kStep;
+      columns_of<P, R>(g, first, rows, column, in_place, [&](Index row, Index here, const Sum* sums) {
+        if (!in_place) finish(g, sums, row, here, column);
       });
     }
   }
-}
-
-template <class P>
-void gemm(const Gemm& g) {
-  const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
-  const bool plain = !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 && g.activation == Activation::none;
-  alignas(64) float sums[kTile * kStep];
-  tiles<P, kTile>(g, [&](Index row, Index rows, Index column, const auto& multiply) {
-    if (plain && g.columns - column >= kStep)
-      return multiply(static_cast<float*>(g.out) + row * g.out_stride + column, g.out_stride);
-    multiply(sums, kStep);
-    finish(g, sums, row, rows, column);
-  });
-}
-
-// Numbers from the exact sums of bytes, both (rows, kStep).
-void dequantize(const Gemm& g, const std::int32_t* sums, Index row, Index rows, Index column, float* values) {
-  for (int c = 0; c < kVectors && column + c * W < g.columns; ++c) {
-    const Index at = column + c * W, left = g.columns - at;
-    const V scales = load_some(g.column_scales + at, left);
-    const Vector::I totals = Vector::load_whole(g.column_sums + at, left);
-    for (Index r = 0; r < rows; ++r) {
-      const RowScale scale = g.row_scales[row + r];
-      const Vector::I sum = Vector::load_whole(sums + r * kStep + c * W, W);
-      const V exact = Vector::to_float(Vector::minus_product(sum, scale.zero, totals));
-      Vector::store(values + r * kStep + c * W, Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales)));
-    }
-  }
-}
-
-void gemm_i8(const Gemm& g) {
-  const Finish finish = g.out_is_bf16 ? finish_of<bf16>(g.activation) : finish_of<float>(g.activation);
-  alignas(64) std::int32_t sums[Vector::quad_rows * kStep];
-  alignas(64) float values[Vector::quad_rows * kStep];
-  tiles<Bytes, Vector::quad_rows>(g, [&](Index row, Index rows, Index column, const auto& multiply) {
-    multiply(sums, kStep);
-    dequantize(g, sums, row, rows, column, values);
-    finish(g, values, row, rows, column);
-  });
 }
 
 // Columns of a panel from rows: word w of row j goes to out[w * kPanel + j]; zeros past `used` rows.
@@ -324,51 +408,77 @@ void softmax(float* x, Index stride, Index rows, Index columns, bf16* low, Index
   }
 }
 
+// The sum of value(column, columns) over a row in vectors: in several chains, since one would wait for itself.
+template <class Value>
+V row_sum(Index columns, const Value& value) {
+  constexpr Index kChains = 4;
+  V sum[kChains];
+  for (Index i = 0; i < kChains; ++i) sum[i] = Vector::zero();
+  Index j = 0;
+  for (; j + kChains * W <= columns; j += kChains * W)
+#pragma GCC unroll 4
+    for (Index i = 0; i < kChains; ++i) sum[i] = Vector::add(sum[i], value(j + i * W, W));
+  for (; j < columns; j += W) sum[0] = Vector::add(sum[0], value(j, columns - j));
+  return Vector::add(Vector::add(sum[0], sum[1]), Vector::add(sum[2], sum[3]));
+}
+
 void layer_norm(const float* x, const float* gamma, const float* beta, float epsilon, Index columns, float* out,
                 bf16* low) {
-  const Index whole = columns / W * W;
-  V total = Vector::zero();
-  for (Index j = 0; j < columns; j += W) total = Vector::add(total, load_some(x + j, columns - j));
-  const float mean = Vector::sum(total) / static_cast<float>(columns);
+  const float mean = Vector::sum(row_sum(columns, [&](Index j, Index n) { return load_some(x + j, n); })) /
+                     static_cast<float>(columns);
   const V centre = Vector::set(mean);
-  V squares = Vector::zero();
-  for (Index j = 0; j < whole; j += W) {
-    const V d = Vector::sub(Vector::load(x + j), centre);
-    squares = Vector::fma(d, d, squares);
-  }
-  float square = Vector::sum(squares);
-  for (Index j = whole; j < columns; ++j) square += (x[j] - mean) * (x[j] - mean);
+  const float square = Vector::sum(row_sum(columns, [&](Index j, Index n) {
+    V d = Vector::sub(load_some(x + j, n), centre);
+    if (n < W) d = Vector::first(d, n);
+    return Vector::mul(d, d);
+  }));
   const V scale = Vector::set(1.0f / __builtin_sqrtf(square / static_cast<float>(columns) + epsilon));
-  for (Index j = 0; j < columns; j += W) {
-    const Index left = columns - j;
+  const auto one = [&](Index j, Index left) __attribute__((always_inline)) {
     const V d = Vector::mul(Vector::sub(load_some(x + j, left), centre), scale);
     const V y = Vector::fma(d, load_some(gamma + j, left), load_some(beta + j, left));
     store_some(out + j, y, left);
     if (low) store_some(low + j, y, left);
-  }
+  };
+  Index j = 0;
+  for (; j + W <= columns; j += W) one(j, W);
+  if (j < columns) one(j, columns - j);
 }
 
-RowScale quantize(const float* x, const float* factors, Index columns, std::uint8_t* out) {
-  const auto at = [&](Index j) {  // zeros past the row
-    const V v = load_some(x + j, columns - j);
-    return factors ? Vector::mul(v, load_some(factors + j, columns - j)) : v;
+template <class T>
+RowScale quantize(const T* x, const float* factors, Index columns, std::uint8_t* out) {
+  const auto at = [&](Index j, Index n) {  // zeros past the row
+    const V v = load_some(x + j, n);
+    return factors ? Vector::mul(v, load_some(factors + j, n)) : v;
   };
-  V low = Vector::zero(), high = Vector::zero();
-  for (Index j = 0; j < columns; j += W) {
-    const V v = at(j);
-    low = Vector::min(v, low);
-    high = Vector::max(v, high);
+  constexpr Index kChains = 4;  // one would wait for itself
+  V low[kChains], high[kChains];
+  for (Index i = 0; i < kChains; ++i) low[i] = high[i] = Vector::zero();
+  Index j = 0;
+  for (; j + kChains * W <= columns; j += kChains * W)
+#pragma GCC unroll 4
+    for (Index i = 0; i < kChains; ++i) {
+      const V v = at(j + i * W, W);
+      low[i] = Vector::min(v, low[i]);
+      high[i] = Vector::max(v, high[i]);
+    }
+  for (; j < columns; j += W) {
+    const V v = at(j, columns - j);
+    low[0] = Vector::min(v, low[0]);
+    high[0] = Vector::max(v, high[0]);
   }
-  const float least = -Vector::largest(Vector::sub(Vector::zero(), low)), range = Vector::largest(high) - least;
+  for (Index i = 1; i < kChains; ++i) {
+    low[0] = Vector::min(low[i], low[0]);
+    high[0] = Vector::max(high[i], high[0]);
+  }
+  const float least = -Vector::largest(Vector::sub(Vector::zero(), low[0])), range = Vector::largest(high[0]) - least;
   const bool finite = range <= 3.4028234663852886e38f;
   const float scale = !finite ? __builtin_nanf("") : range > kNothing ? range / 255 : 1;
   const float zero = finite ? __builtin_nearbyintf(-least * (1 / scale)) : 0;
-  const V factor = Vector::set(1 / scale), offset = Vector::set(zero);
-  for (Index j = 0; j < columns; j += W) {
-    const V u = Vector::add(Vector::round(Vector::mul(at(j), factor)), offset);
-    Vector::store_bytes(out + j, Vector::min(Vector::max(u, Vector::zero()), Vector::set(255)), columns - j);
-  }
-  return {scale, static_cast<std::int32_t>(zero)};
+  const V factor = Vector::set(1 / scale);
+  const auto level = static_cast<std::int32_t>(zero);
+  for (j = 0; j + W <= columns; j += W) Vector::store_levels(out + j, Vector::mul(at(j, W), factor), level, W);
+  if (j < columns) Vector::store_levels(out + j, Vector::mul(at(j, columns - j), factor), level, columns - j);
+  return {scale, level};
 }
 
 void add(const float* a, const float* b, const float* c, Index columns, float* out) {
@@ -411,9 +521,10 @@ namespace bertpass::native {
 namespace {
 
 constexpr Kernels table(const char* name) {
-  return {name,      kTile,   Vector::fast_bf16, gemm<Floats>, gemm<Halves>, gemm_i8,
-          pack_words, pack_pair, softmax, layer_norm, quantize, add, mean, normalize,
-          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam};
+  return {name, kTile, 512 * 1024, Vector::fast_bf16,
+          gemm<Floats, kTile>, gemm<Halves, kTile>, gemm<Bytes, Vector::quad_rows>,
+          pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam, nullptr, nullptr};
 }
 
 }  // namespace

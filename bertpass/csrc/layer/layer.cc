@@ -40,6 +40,13 @@ void pack_attention(Type type, const Widths& widths, const LayerWeights& weights
   Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out, weights.factors);
 }
 
+// Whether threads take heads, each the product for q, k and v and then what attention does with them: these stay in the
+// thread's cache. Not where some threads would have a head more than others.
+bool by_heads(const Kernels& kernels, const Team& team, const Widths& widths, Type products) {
+  return attends_heads(kernels, products, widths.head_size()) &&
+         (widths.heads % team.threads() == 0 || widths.heads >= 8 * team.threads());
+}
+
 }  // namespace
 
 Layer::Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed)
@@ -77,8 +84,27 @@ void Layer::pack(const LayerTypes& types, const Widths& widths, const LayerWeigh
     norm = std::copy(vector, vector + units, norm);
 }
 
+void Layer::attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
+                            Index sequences, const Rows& input, const Activations& work) const {
+  const Index rows = offsets[sequences] - offsets[0], size = widths.head_size(), panels = 3 * size / kPanel;
+  const Index threads = team.threads();
+  const Type products = attention_type(kernels, types_.qkv);
+  const Rows mixed = work.mixed.as({before(kernels, types_.proj)});
+  team.loop(widths.heads, static_cast<double>(rows * 3 * widths.units * widths.units), [&](Index head, int thread) {
+    const Rows qkv = work.head.from(thread * work.group).as({products});
+    const bool last = (head + 1) * threads % widths.heads == 0;
+    qkv_.apply_panels(kernels, input, rows, head * panels, (head + 1) * panels, qkv,
+                      last ? proj_.start(thread, threads) : nullptr);
+    if (thread == 0) work.lap(Stage::qkv);
+    attend_head(kernels, offsets, sequences, size, qkv, mixed.from(0, head * size),
+                work.scratch + thread * work.scratch_of_a_thread);
+    if (thread == 0) work.lap(Stage::attention);
+  });
+  work.lap(Stage::attention);
+}
+
 void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
-                    Index sequences, const Workspace& work) const {
+                    Index sequences, const Activations& work) const {
   const Index first = offsets[0], rows = offsets[sequences] - first;
   const Rows stream = work.stream.from(first);
   // The residual stream as a product reads it; a normalisation has written it so.
@@ -92,25 +118,31 @@ void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widt
     work.lap(Stage::quantize);
     return bytes;
   };
-  const Rows qkv = work.qkv.as({attention_type(kernels, types_.qkv)}), mixed = work.mixed.as({before(types_.proj)});
-  qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv);
-  work.lap(Stage::qkv);
-  attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
-            work.scratch_of_a_thread);
-  work.lap(Stage::attention);
+  const Type products = attention_type(kernels, types_.qkv);
+  const Rows mixed = work.mixed.as({before(kernels, types_.proj)});
+  if (by_heads(kernels, team, widths, products)) {
+    attend_by_heads(kernels, team, widths, offsets, sequences, input(qkv_), work);
+  } else {
+    const Rows qkv = work.qkv.as({products});
+    qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv, &proj_);
+    work.lap(Stage::qkv);
+    attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
+              work.scratch_of_a_thread);
+    work.lap(Stage::attention);
+  }
   // qkv has read what was in `low`
   const Rows heads = ready(mixed, types_.proj, widths.units, work.lowered(proj_.reads(), first));
-  proj_.apply(kernels, team, heads, rows, Activation::none, stream, work.sum);
+  proj_.apply(kernels, team, heads, rows, Activation::none, stream, stream, &up_);
   work.lap(Stage::projection);
-  attention_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(up_.reads(), first));
+  attention_norm_.apply(kernels, team, stream, rows, stream, work.lowered(up_.reads(), first));
   work.lap(Stage::norm);
-  const Rows hidden = work.hidden.as({before(types_.down)});
-  up_.apply(kernels, team, input(up_), rows, activation_, {}, hidden);
+  const Rows hidden = work.hidden.as({before(kernels, types_.down)});
+  up_.apply(kernels, team, input(up_), rows, activation_, {}, hidden, &down_);
   work.lap(Stage::up);
   const Rows inner = ready(hidden, types_.down, widths.hidden, work.hidden_low.as(down_.reads()));
-  down_.apply(kernels, team, inner, rows, Activation::none, stream, work.sum);
+  down_.apply(kernels, team, inner, rows, Activation::none, stream, stream, &next_);
   work.lap(Stage::down);
-  output_norm_.apply(kernels, team, work.sum, rows, stream, work.lowered(next_, first));
+  output_norm_.apply(kernels, team, stream, rows, stream, work.lowered(next_.reads(), first));
   work.lap(Stage::norm);
 }
 

@@ -25,8 +25,8 @@ class Layer {
   // Of what pack() has written to `packed`.
   Layer(const LayerTypes& types, const Widths& widths, Activation activation, float epsilon, const void* packed);
 
-  // What the layer after this one reads, which this one has to write; nothing where there is none.
-  void followed_by(const Layer& next) { next_ = next.reads(); }
+  // Its first product reads what this layer writes; nothing where there is none.
+  void followed_by(const Layer& next) { next_ = next.qkv_; }
   Reads reads() const { return qkv_.reads(); }
 
   static Index bytes(const LayerTypes& types, const Widths& widths);
@@ -35,16 +35,20 @@ class Layer {
   // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
   // to offsets[s + 1] - 1.
   void forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets, Index sequences,
-               const Workspace& work) const;
+               const Activations& work) const;
 
  private:
+  // The products for q, k and v and attention, head after head; the result is in work.mixed.
+  void attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
+                       Index sequences, const Rows& input, const Activations& work) const;
+
   LayerTypes types_;
-  Reads next_;
   Activation activation_;
   Linear qkv_;   // (3 units, units), rows: q, k, v of each head in turn, q already scaled
   Linear proj_;  // (units, units)
   Linear up_;    // (hidden, units)
   Linear down_;  // (units, hidden)
+  Linear next_;  // qkv of the layer after this one; empty where there is none
   Norm attention_norm_, output_norm_;
 };
 

@@ -15,14 +15,16 @@ void widen(Area& area, Index columns, Type type) {
 }  // namespace
 
 void Workspace::shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
-                      Index group, Index longest, int threads) {
-  low = qkv = mixed = hidden = hidden_low = {};
+                      Index rows, Index longest, int threads, bool apart) {
+  group = rows;
+  low = qkv = mixed = hidden = hidden_low = head = {};
   scratch_of_a_thread = 0;
   for (const LayerTypes& layer : types) {
     const Type products = attention_type(kernels, layer.qkv);
     widen(qkv, 3 * widths.units, products);
-    widen(mixed, widths.units, before(layer.proj));
-    widen(hidden, widths.hidden, before(layer.down));
+    if (attends_heads(kernels, products, widths.head_size())) widen(head, 3 * widths.head_size(), products);
+    widen(mixed, widths.units, before(kernels, layer.proj));
+    widen(hidden, widths.hidden, before(kernels, layer.down));
     for (const Type type : {layer.qkv, layer.up})
       if (type != Type::float32) widen(low, widths.units, type);
     if (layer.proj == Type::int8) widen(low, widths.units, Type::int8);
@@ -30,20 +32,21 @@ void Workspace::shape(const Kernels& kernels, const Widths& widths, const std::v
     scratch_of_a_thread =
         std::max(scratch_of_a_thread, attention_scratch(kernels, products, longest, widths.head_size()));
   }
-  stream = sum = Rows{nullptr, stride_of(widths.units, sizeof(float)), Type::float32, nullptr};
+  stream = Rows{nullptr, stride_of(widths.units, sizeof(float)), Type::float32, nullptr};
 
   const auto scales = [](const Area& area, Index rows) {
     return area.row_bytes ? round_up(rows * static_cast<Index>(sizeof(RowScale)), kLine) : 0;
   };
-  const Index row = stream.stride * static_cast<Index>(sizeof(float));
-  const Index sizes[] = {row * tokens,
+  by_thread = apart && group * threads <= tokens;
+  const Index within = by_thread ? group * threads : apart ? tokens : group;
+  const Index sizes[] = {stream.stride * static_cast<Index>(sizeof(float)) * tokens,
                          low.row_bytes * tokens,
                          scales(low, tokens),
-                         row * group,
-                         mixed.row_bytes * group,
-                         std::max(qkv.row_bytes, hidden.row_bytes) * group,
-                         hidden_low.row_bytes * group,
-                         scales(hidden_low, group),
+                         mixed.row_bytes * within,
+                         std::max(qkv.row_bytes, hidden.row_bytes) * within,
+                         hidden_low.row_bytes * within,
+                         scales(hidden_low, within),
+                         head.row_bytes * group * threads,
                          scratch_of_a_thread * threads};
   Index total = 0;
   for (const Index size : sizes) total += size;
@@ -59,11 +62,11 @@ void Workspace::shape(const Kernels& kernels, const Widths& widths, const std::v
   stream.data = take();
   low.data = take();
   low.scales = reinterpret_cast<RowScale*>(take());
-  sum.data = take();
   mixed.data = take();
   qkv.data = hidden.data = take();
   hidden_low.data = take();
   hidden_low.scales = reinterpret_cast<RowScale*>(take());
+  head.data = take();
   scratch = take();
 }
 

@@ -103,7 +103,22 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
 
 }  // namespace
 
+bool attends_heads(const Kernels& kernels, Type type, Index head_size) {
+  return type == Type::bfloat16 && kernels.attend && head_size % kPanel == 0;
+}
+
+void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
+                 const Rows& out, char* scratch) {
+  for (Index s = 0; s < sequences; ++s) {
+    const Index start = offsets[s] - offsets[0], length = offsets[s + 1] - offsets[s];
+    if (length > 0)
+      kernels.attend({qkv.halves(start), qkv.stride, length, head_size, out.row(start), out.stride,
+                      out.type == Type::bfloat16, scratch});
+  }
+}
+
 Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size) {
+  if (attends_heads(kernels, type, head_size)) return round_up(kernels.attend_scratch(longest, head_size), kLine);
   return Scratch(type, query_block(kernels), longest, head_size).bytes;
 }
 
@@ -118,8 +133,13 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
     const Index* at = offsets + task / heads;
     const Index start = at[0] - offsets[0], length = at[1] - at[0];
     if (length == 0) return;
+    const Index head = task % heads;
+    char* const own = scratch + thread * scratch_of_a_thread;
+    if (attends_heads(kernels, qkv.type, head_size))
+      return attend_head(kernels, at, 1, head_size, qkv.from(start, head * 3 * head_size),
+                         out.from(start, head * head_size), own);
     const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
-    one(kernels, qkv, start, length, task % heads, head_size, out, scratch + thread * scratch_of_a_thread);
+    one(kernels, qkv, start, length, head, head_size, out, own);
   });
 }
 

@@ -18,4 +18,11 @@ Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index 
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
                Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread);
 
+// Whether attend_head() can be used: in bfloat16, where the kernels have one for whole heads.
+bool attends_heads(const Kernels& kernels, Type type, Index head_size);
+
+// One head, in the calling thread: a row of qkv holds q, k and v of this head alone, out begins at the head's columns.
+void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
+                 const Rows& out, char* scratch);
+
 }  // namespace bertpass::native

@@ -8,9 +8,11 @@
 namespace bertpass::native {
 namespace {
 
-// Bytes of activations that one task reads again for each panel: with a panel they fit in a second-level cache of 1 MiB
-// (AMD Zen 2 to 5 have 0.5 to 1 MiB, Intel's servers 1 to 2 MiB).
-constexpr Index kActivationBytes = 512 * 1024;
+constexpr Index kMostRows = 512;  // that a task takes at once
+// From so many rows for each thread on, threads share the rows and not the columns: what one writes stays in its cache.
+constexpr Index kLeastRows = 160;
+// Parts of the columns for each thread: a thread that is held up leaves the last one to another.
+constexpr Index kParts = 2;
 
 // Bytes of one number for each column or each element of the depth.
 Index vector_bytes(Index count) { return round_up(count, kPanel) * static_cast<Index>(sizeof(float)); }
@@ -66,36 +68,72 @@ void Linear::pack(Type type, const float* weight, const float* bias, Index colum
                const_cast<float*>(made.scales_), const_cast<std::int32_t*>(made.sums_));
 }
 
+const char* Linear::panel(Index number) const {
+  return static_cast<const char*>(panels_) + number * packed_size(depth_, kPanel, type_) * size_of(type_);
+}
+
+Index Linear::rows_at_once(const Kernels& kernels) const {
+  const Index tile = kernels.tile;
+  return std::max(std::min(kernels.reread / (depth_ * size_of(type_)), kMostRows) / tile, Index{4}) * tile;
+}
+
+Gemm Linear::gemm(Index first, Index last) const {
+  const Index column = first * kPanel;
+  Gemm g{};
+  g.panels = panel(first);
+  g.columns = std::min(last * kPanel, columns_) - column;
+  g.depth = depth_;
+  g.bias = bias_ + column;
+  if (type_ == Type::int8) {
+    g.column_scales = scales_ + column;
+    g.column_sums = sums_ + column;
+  }
+  return g;
+}
+
+void Linear::apply_panels(const Kernels& kernels, const Rows& a, Index rows, Index first, Index last, const Rows& out,
+                          const void* next) const {
+  Gemm g = gemm(first, last);
+  g.a_stride = a.stride;
+  g.out_stride = out.stride;
+  g.out_is_bf16 = out.type == Type::bfloat16;
+  const Index most = rows_at_once(kernels);
+  for (Index row = 0; row < rows; row += most) {
+    g.a = a.row(row);
+    g.rows = std::min(most, rows - row);
+    g.row_scales = a.scales ? a.scales + row : nullptr;
+    g.out = out.row(row);
+    g.next = row + most < rows ? panel(first) : next;
+    gemm_of(kernels, type_)(g);
+  }
+}
+
 void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
-                   const Rows& residual, const Rows& out) const {
-  const Index panels = (columns_ + kPanel - 1) / kPanel;
-  const Index panel_bytes = packed_size(depth_, kPanel, type_) * size_of(type_);
-  const Index fitting = kActivationBytes / (depth_ * size_of(type_)) / kernels.tile * kernels.tile;
-  const Index block = std::max(fitting, 4 * kernels.tile), blocks = (rows + block - 1) / block;
+                   const Rows& residual, const Rows& out, const Linear* next) const {
+  const Index panels = this->panels(), tile = kernels.tile, threads = team.threads(), most = rows_at_once(kernels);
+  const bool by_rows = threads > 1 && rows >= threads * kLeastRows;
+  const Index wanted = by_rows ? round_up((rows + most - 1) / most, threads) : (rows + most - 1) / most;
+  const Index block = round_up((rows + wanted - 1) / wanted, tile), blocks = (rows + block - 1) / block;
+  const Index each = by_rows || threads == 1 ? 1 : std::max<Index>(1, std::min(kParts, panels / threads));
+  const Index ranges = by_rows ? 1 : std::min(panels, threads * each);
   const double work = static_cast<double>(rows) * static_cast<double>(columns_) * static_cast<double>(depth_);
-  const auto gemm = gemm_of(kernels, type_);
-  team.loop(blocks * panels, work, [&](Index task, int) {
-    const Index row = task / panels * block, number = task % panels, column = number * kPanel;
-    Gemm g{};
+  team.loop(blocks * ranges, work, [&](Index task, int) {
+    const Index row = task / ranges * block, range = task % ranges;
+    const Index first = panels * range / ranges, column = first * kPanel;
+    Gemm g = gemm(first, panels * (range + 1) / ranges);
     g.a = a.row(row);
     g.a_stride = a.stride;
-    g.panels = static_cast<const char*>(panels_) + number * panel_bytes;
     g.rows = std::min(block, rows - row);
-    g.columns = std::min(kPanel, columns_ - column);
-    g.depth = depth_;
-    g.bias = bias_ + column;
-    if (type_ == Type::int8) {
-      g.row_scales = a.scales + row;
-      g.column_scales = scales_ + column;
-      g.column_sums = sums_ + column;
-    }
+    g.row_scales = a.scales ? a.scales + row : nullptr;
+    const Linear* const then = row + block < rows && !by_rows ? this : next;
+    if (then && (range + 1) % each == 0) g.next = then->start(range / each, by_rows ? 1 : threads);
     g.residual = residual.data ? residual.floats(row) + column : nullptr;
     g.residual_stride = residual.stride;
     g.activation = activation;
     g.out = out.at(row, column);
     g.out_stride = out.stride;
     g.out_is_bf16 = out.type == Type::bfloat16;
-    gemm(g);
+    gemm_of(kernels, type_)(g);
   });
 }
 

@@ -28,14 +28,27 @@ class Linear {
                    const float* factors = nullptr);
 
   // out = activation(a weight^T + bias) + residual. a is as reads() says and has `rows` rows; out is float32 or
-  // bfloat16; residual is float32 or has no data.
+  // bfloat16; residual is float32 or has no data, and may be out. next: the layer that is applied after this one, whose
+  // first weights are fetched towards the end.
   void apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
-             const Rows& residual, const Rows& out) const;
+             const Rows& residual, const Rows& out, const Linear* next = nullptr) const;
+
+  // The same in the calling thread for the panels first to last - 1, whose columns begin at column 0 of out.
+  void apply_panels(const Kernels& kernels, const Rows& a, Index rows, Index first, Index last, const Rows& out,
+                    const void* next) const;
+  // What a thread reads first of the weights where `threads` share the columns.
+  const void* start(Index thread, Index threads) const { return panel(panels() * thread / threads); }
 
   const float* bias() const { return bias_; }
   Reads reads() const { return {type_, factors_}; }
 
  private:
+  Index panels() const { return (columns_ + kPanel - 1) / kPanel; }
+  const char* panel(Index number) const;
+  Index rows_at_once(const Kernels& kernels) const;
+  // For the panels first to last - 1: all but what depends on the rows.
+  Gemm gemm(Index first, Index last) const;
+
   Type type_ = Type::float32;
   Index columns_ = 0, depth_ = 0;
   const float* bias_ = nullptr;

@@ -17,19 +17,22 @@ void each_row(const Team& team, Index rows, Index columns, const Body& body) {
 
 }  // namespace
 
+void Norm::apply(const Kernels& kernels, const Rows& x, Index row, const Rows& out, const Rows& low) const {
+  const bool halves = low.data && low.type == Type::bfloat16, bytes = low.data && low.type == Type::int8;
+  kernels.layer_norm(x.floats(row), gamma, beta, epsilon, columns, out.floats(row), halves ? low.halves(row) : nullptr);
+  if (bytes) low.scales[row] = kernels.quantize(out.floats(row), low.factors, columns, low.bytes(row));
+}
+
 void Norm::apply(const Kernels& kernels, const Team& team, const Rows& x, Index rows, const Rows& out,
                  const Rows& low) const {
-  const bool halves = low.data && low.type == Type::bfloat16, bytes = low.data && low.type == Type::int8;
-  each_row(team, rows, columns, [&](Index row) {
-    kernels.layer_norm(x.floats(row), gamma, beta, epsilon, columns, out.floats(row),
-                       halves ? low.halves(row) : nullptr);
-    if (bytes) low.scales[row] = kernels.quantize(out.floats(row), low.factors, columns, low.bytes(row));
-  });
+  each_row(team, rows, columns, [&](Index row) { apply(kernels, x, row, out, low); });
 }
 
 void quantize(const Kernels& kernels, const Team& team, const Rows& x, Index rows, Index columns, const Rows& out) {
   each_row(team, rows, columns, [&](Index row) {
-    out.scales[row] = kernels.quantize(x.floats(row), out.factors, columns, out.bytes(row));
+    out.scales[row] = x.type == Type::bfloat16
+                          ? kernels.quantize_bf16(x.halves(row), out.factors, columns, out.bytes(row))
+                          : kernels.quantize(x.floats(row), out.factors, columns, out.bytes(row));
   });
 }
 

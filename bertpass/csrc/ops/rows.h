@@ -39,6 +39,8 @@ struct Rows {
   std::uint8_t* bytes(Index row = 0) const { return static_cast<std::uint8_t*>(data) + row * stride; }
   void* row(Index number) const { return static_cast<char*>(data) + number * stride * size_of(type); }
   void* at(Index number, Index column) const { return static_cast<char*>(row(number)) + column * size_of(type); }
+  // The same matrix from this row and column on, not for bytes.
+  Rows from(Index number, Index column) const { return {at(number, column), stride, type}; }
   // The same matrix from this row on; without data it stays so.
   Rows from(Index number) const {
     return data ? Rows{row(number), stride, type, scales ? scales + number : nullptr, factors} : *this;

@@ -40,24 +40,50 @@ std::chrono::microseconds patience() {
   return std::chrono::microseconds(passive ? 0 : 100);
 }
 
-// One loop, on the stack of its caller.
+// One loop, on the stack of its caller. Each thread has a queue of tasks that follow each other, the same ones in every
+// loop of as many tasks: what it has written stays in its cache. A thread that is done takes from the other queues.
 struct Loop {
-  Index tasks, chunk;
-  int threads;
+  static constexpr int kMostQueues = 32;
+  struct alignas(64) Queue {
+    std::atomic<Index> next;
+    Index end;
+  };
+
+  Index chunk;
+  int threads, count;
   Team::Call call;
   const void* body;
-  std::atomic<Index> next{0};
   std::atomic<int> joined{1};  // threads that have a number; the caller's is 0
+  Queue queues[kMostQueues];
+
+  Loop(Index tasks, int wanted, Team::Call call, const void* body)
+      : chunk(std::max<Index>(1, tasks / (8 * std::max(wanted, 1)))),
+        threads(wanted),
+        count(std::clamp(wanted, 1, kMostQueues)),
+        call(call),
+        body(body) {
+    for (int i = 0; i < count; ++i) {
+      queues[i].next.store(tasks * i / count, std::memory_order_relaxed);
+      queues[i].end = tasks * (i + 1) / count;
+    }
+  }
 
   void work(int thread) {
-    for (;;) {
-      const Index first = next.fetch_add(chunk, std::memory_order_relaxed);
-      if (first >= tasks) return;
-      for (Index task = first; task < std::min(tasks, first + chunk); ++task) call(body, task, thread);
+    for (int i = 0; i < count; ++i) {
+      Queue& queue = queues[(thread + i) % count];
+      for (;;) {
+        if (queue.next.load(std::memory_order_relaxed) >= queue.end) break;
+        const Index first = queue.next.fetch_add(chunk, std::memory_order_relaxed);
+        for (Index task = first; task < std::min(queue.end, first + chunk); ++task) call(body, task, thread);
+        if (first >= queue.end) break;
+      }
     }
   }
   bool wants_help() const {
-    return next.load(std::memory_order_relaxed) < tasks && joined.load(std::memory_order_relaxed) < threads;
+    if (joined.load(std::memory_order_relaxed) >= threads) return false;
+    for (int i = 0; i < count; ++i)
+      if (queues[i].next.load(std::memory_order_relaxed) < queues[i].end) return true;
+    return false;
   }
 };
 
@@ -163,8 +189,11 @@ Team::Team(int threads) : threads_(threads) { pool().load()->grow(threads - 1); 
 void Team::run(Index tasks, double work, Call call, const void* body) const {
   const double worth = std::min({static_cast<double>(threads_), static_cast<double>(tasks), 1 + work / kGrain});
   const int threads = static_cast<int>(worth);
-  Loop loop{tasks, std::max<Index>(1, tasks / (8 * std::max(threads, 1))), threads, call, body};
-  if (threads <= 1) return loop.work(0);
+  if (threads <= 1) {
+    for (Index task = 0; task < tasks; ++task) call(body, task, 0);
+    return;
+  }
+  Loop loop(tasks, threads, call, body);
   pool().load()->grow(threads_ - 1);  // again after fork()
   pool().load()->run(loop);
 }

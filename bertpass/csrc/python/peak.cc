@@ -81,10 +81,12 @@ BERTPASS_LOOP(avx512_halves, BERTPASS_AVX512 ",avx512bf16", __m512, BERTPASS_LOA
 template <class T>
 float tile_loop(const float*) {
   Tiles::configure(16);
-  Tiles::clear();
+  const T* const type = nullptr;
   for (int step = 0; step < kSteps; ++step) {
-    Tiles::multiply<0>(static_cast<const T*>(nullptr));
-    Tiles::multiply<1>(static_cast<const T*>(nullptr));
+    Tiles::multiply<0, 4, 6>(type);
+    Tiles::multiply<1, 4, 7>(type);
+    Tiles::multiply<2, 5, 6>(type);
+    Tiles::multiply<3, 5, 7>(type);
   }
   Tiles::release();
   return 0;
