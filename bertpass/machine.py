@@ -109,6 +109,11 @@ def cuda_engine() -> Path:
     return Path(os.environ.get("BERTPASS_CUDA") or Path(__file__).with_name("libbertpass_cuda.so"))
 
 
+def vendor() -> str:
+    """The maker of the processor as it names itself, "GenuineIntel" or "AuthenticAMD"; empty where nothing tells."""
+    return _cpuinfo().get("vendor_id", "")
+
+
 def _cpuinfo() -> dict[str, str]:
     out: dict[str, str] = {}
     try:

@@ -44,6 +44,11 @@ class Model:
                              "put a tokenizer.json, vocab.txt or .vocab file beside it.")
         return self._tokenizer
 
+    @property
+    def dtype(self) -> str:
+        """The precision that the engine computes in; for "auto" what was chosen. Empty where the engine tells none."""
+        return str(self.engine.describe().get("dtype", ""))
+
     def forward(self, input_ids: Any, token_types: Any = None, valid_length: Any = None) -> list[np.ndarray]:
         """Run one batch of ids; see :meth:`bertpass.engines.base.Engine.forward` for the outputs.
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
-from bertpass import _native
+from bertpass import _native, machine
 from bertpass.engines import precision
 from bertpass.engines.base import Engine, check_threads
 from bertpass.errors import UsageError
@@ -34,8 +34,9 @@ class NativeEngine(Engine):
         scale per output channel, activations with a scale and a zero point per token, attention in bfloat16 or
         float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
         "float16" is computed in bfloat16 where the processor has units for it, else in float32, and a warning says
-        which; "auto" tries the precisions on a dozen sentences and takes the fastest that is near enough, see
-        :func:`bertpass.engines.precision.fastest`. Any precision plan (:mod:`bertpass.model.plan`) is a dtype too.
+        which; "auto" is bfloat16 where that is faster and near enough to float32, else float32, by a rule and not by a
+        clock, see :func:`bertpass.engines.precision.choose`. Any precision plan (:mod:`bertpass.model.plan`) is a dtype
+        too.
     keep
         Layers, or products of layers, that compute in another type than ``dtype``: "LAYER" or "LAYER.PRODUCT" -> type,
         for example ``{"0": "bfloat16", "5.down": "float32"}``.
@@ -45,7 +46,8 @@ class NativeEngine(Engine):
         Instruction set, of ``_native.instruction_sets()``; ``None`` takes the environment's ``BERTPASS_ISA``, else the
         fastest that the processor has.
     max_error
-        For "auto": largest relative error of the token states, default :data:`bertpass.engines.precision.MAX_ERROR`.
+        For "auto": largest relative error of bfloat16's token states, default
+        :data:`bertpass.engines.precision.MAX_ERROR`.
 
     Raises
     ------
@@ -77,8 +79,8 @@ class NativeEngine(Engine):
             self._about["keep"] = kept
         if choice.why:
             self._about |= {"dtype_asked": dtype, "dtype_why": choice.why}
-        if choice.measured:
-            self._about["dtype_measured"] = choice.measured
+        if choice.errors:
+            self._about["dtype_errors"] = choice.errors
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
@@ -120,8 +122,8 @@ class NativeEngine(Engine):
         """Engine, precision, threads, and the instruction set that was chosen; ``keep`` where parts have another
         precision.
 
-        Where the precision was chosen here, ``dtype_asked`` and ``dtype_why`` as well, and for "auto"
-        ``dtype_measured``: precision -> ``error`` and, where it was timed, ``seconds``.
+        Where the precision was chosen here, ``dtype_asked`` and ``dtype_why`` as well, and where "auto" compared one
+        with float32 ``dtype_errors``: precision -> relative error of the token states.
         """
         return dict(self._about)
 
@@ -130,41 +132,68 @@ class NativeEngine(Engine):
         self._model = None
 
 
+def chosen(checkpoint: Checkpoint, dtype: str | None, max_error: float | None = None, threads: int | None = None,
+           ) -> precision.Choice:
+    """The precision that :func:`from_checkpoint` would compute in, and why, so that several processes can be told.
+
+    UsageError, ModelError as there.
+    """
+    if isinstance(checkpoint, PackedCheckpoint):
+        return _packed_choice(checkpoint, dtype)
+    return _choice(_maker(checkpoint, {"threads": check_threads(threads), "isa": ""}), checkpoint, dtype or "auto",
+                   max_error, "")[1]
+
+
 def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options: dict[str, Any],
            ) -> tuple[_native.Model, precision.Choice]:
     """A model with the checkpoint's layers packed here."""
+    make = _maker(checkpoint, options)
+    model, choice = _choice(make, checkpoint, dtype, max_error, options["isa"])
+    model = make(choice.dtype) if model is None else model
+    mapping.release(checkpoint.params.values())  # the layers' arrays are not needed any more
+    return model, choice
+
+
+def _maker(checkpoint: Checkpoint, options: dict[str, Any]) -> Callable[[str], _native.Model]:
+    """What gives a model of the checkpoint in a precision; ModelError where weights are missing or misshapen."""
     config = parameters.network_config(checkpoint.config, checkpoint.head)
     wanted = parameters.shapes(config, checkpoint.head)
     given = {name: array for name, array in checkpoint.params.items() if name in wanted}
     parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-    arrays = {**given, **parameters.factors_of(checkpoint.params)}
-    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(arrays)
+    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats({**given, **parameters.factors_of(
+        checkpoint.params)})
+    return lambda dtype: _native.Model(*arguments, dtype=dtype, **options)
 
-    def make(name: str) -> _native.Model:
-        return _native.Model(*arguments, dtype=name, **options)
 
+def _choice(make: Callable[[str], _native.Model], checkpoint: Checkpoint, dtype: str, max_error: float | None, isa: str,
+            ) -> tuple[_native.Model | None, precision.Choice]:
+    """What a precision that a person may ask for is computed in, and a model in it where one was made on the way."""
     if dtype == "auto":
-        model, choice = precision.fastest(make, checkpoint, max_error or precision.MAX_ERROR)
-        precision.log.info("dtype auto: %s.", choice.why)
-    elif dtype == "float16":
-        choice = precision.float16(_native.selected(options["isa"]))
+        model, choice = precision.choose(make, checkpoint, _native.selected(isa), machine.vendor(),
+                                         max_error or precision.MAX_ERROR)
+        precision.log.info("dtype auto is %s.", choice.why)
+        return model, choice
+    if dtype == "float16":
+        choice = precision.float16(_native.selected(isa))
         precision.say_once(choice.why)
-        model = make(choice.dtype)
-    else:
-        model, choice = make(dtype), precision.Choice(dtype)
-    mapping.release(given.values())  # the layers' arrays are not needed any more
-    return model, choice
+        return None, choice
+    return None, precision.Choice(dtype)
 
 
 def _packed(checkpoint: PackedCheckpoint, dtype: str | None, options: dict[str, Any],
             ) -> tuple[_native.Model, precision.Choice]:
     """A model on the checkpoint's own memory."""
+    choice = _packed_choice(checkpoint, dtype)
+    model = _native.Model(checkpoint.config.to_dict(), checkpoint.head.to_dict(), _floats(checkpoint.params),
+                          packed=checkpoint.layers, **options)
+    return model, choice
+
+
+def _packed_choice(checkpoint: PackedCheckpoint, dtype: str | None) -> precision.Choice:
     if dtype not in (None, checkpoint.dtype):
         raise UsageError(f"{checkpoint.source} is packed in {checkpoint.dtype}; leave dtype out, or pack the model in "
                          f"{dtype} with bertpass pack.")
-    model = _native.Model(checkpoint.config.to_dict(), checkpoint.head.to_dict(), _floats(checkpoint.params),
-                          packed=checkpoint.layers, **options)
-    return model, precision.Choice(checkpoint.dtype)
+    return precision.Choice(checkpoint.dtype)
 
 
 def _floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -1,17 +1,17 @@
-"""Precisions of the native engine: what the names mean on this processor, and the choice of one by measuring."""
+"""Precisions of the native engine: what the names mean on this processor, and the rule by which "auto" chooses one."""
 
 from __future__ import annotations
 
 import functools
 import logging
 import math
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bertpass import machine
 from bertpass.engines.base import check_dtype
 from bertpass.errors import UsageError
 from bertpass.model.plan import base_of
@@ -20,19 +20,17 @@ if TYPE_CHECKING:
     from bertpass import _native
     from bertpass.model.record import Checkpoint
 
-#: what the kernels compute in, in the order in which "auto" tries them
+#: what the kernels compute in
 COMPUTED = ("float32", "bfloat16", "int8")
 #: what a person may ask for
 DTYPES = (*COMPUTED, "float16", "auto")
 #: relative error that "auto" allows by default: that of bfloat16 on real sentences, with some room
 MAX_ERROR = 1e-2
-#: a lower precision has to be faster by this factor: otherwise chance would decide
-GAIN = 1.05
-
 #: instruction sets of the kernels that multiply in this precision; the others widen to float32 first
 _UNITS = {"bfloat16": ("avx512_bf16", "amx"), "int8": ("avx512", "avx512_bf16", "amx")}
-_SECONDS = 0.25  # for the timing of one candidate, once both have run _LEAST times
-_LEAST, _MOST = 2, 7
+#: makers of processors whose AVX512_BF16 does twice the multiplications of float32 in the same time: AMD's since Zen 4.
+#: With Intel's (Cooper Lake, and later ones where tiles may not be used) bfloat16 is slower than float32.
+_FULL_RATE = ("AuthenticAMD",)
 _UNKNOWN = 0.1  # share of unknown tokens from which the sentences tell nothing about a vocabulary
 
 SENTENCES = (
@@ -56,16 +54,21 @@ log = logging.getLogger("bertpass")
 
 @dataclass(frozen=True)
 class Choice:
-    """A precision; where it was chosen here, why, and the error and the seconds of each one that was tried."""
+    """A precision; where it was chosen here, why, and the errors of those that were compared with float32."""
 
     dtype: str
     why: str = ""
-    measured: dict[str, dict[str, float]] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 def has_units(dtype: str, isa: str) -> bool:
     """Whether the kernels of an instruction set multiply in this precision, rather than widen to float32 first."""
     return dtype == "float32" or isa in _UNITS[dtype]
+
+
+def bfloat16_pays(isa: str, vendor: str) -> bool:
+    """Whether kernels of an instruction set multiply bfloat16 faster than float32 on processors of this maker."""
+    return isa == "amx" or (isa == "avx512_bf16" and vendor in _FULL_RATE)
 
 
 def explain(isa: str) -> dict[str, str]:
@@ -76,7 +79,10 @@ def explain(isa: str) -> dict[str, str]:
         return "fast units" if has_units(dtype, isa) else "no units of its own, widened to float32"
 
     told = {dtype: way(dtype) for dtype in COMPUTED}
-    return {**told, "float16": f"computed in {float16(isa).dtype}", "auto": "measured when a model is loaded"}
+    auto = "float32"
+    if bfloat16_pays(isa, machine.vendor()):
+        auto = f"bfloat16 for a model whose token states it changes by at most {MAX_ERROR:g}, else float32"
+    return {**told, "float16": f"computed in {float16(isa).dtype}", "auto": auto}
 
 
 def check(dtype: str, max_error: float | None) -> None:
@@ -106,35 +112,35 @@ def say_once(sentence: str) -> None:
     log.warning("%s.", sentence)
 
 
-def fastest(make: Callable[[str], _native.Model], checkpoint: Checkpoint, max_error: float = MAX_ERROR,
-            candidates: Iterable[str] = COMPUTED[1:]) -> tuple[_native.Model, Choice]:
-    """The model in the fastest precision whose token states are near those of float32, on this machine and now.
+def choose(make: Callable[[str], _native.Model], checkpoint: Checkpoint, isa: str, vendor: str,
+           max_error: float = MAX_ERROR) -> tuple[_native.Model | None, Choice]:
+    """The precision that "auto" is for these kernels, this processor and these weights; and a model in it, where one
+    was made to find out.
 
-    The batch is :data:`SENTENCES`, or as many rows of random ids where the vocabulary does not know English. The error
-    is the Euclidean length of the difference of all token states over the length of float32's. Two models are timed in
-    turns, and the slower one is let go before the next is made.
+    bfloat16 where :func:`bfloat16_pays` and its error is within ``max_error``, else float32. No clock decides: the
+    same model on the same processor has the same precision in every process and at every start. The error is the
+    Euclidean length of the difference of all token states over the length of float32's, on :data:`SENTENCES`, or on
+    as many rows of random ids, always the same, where the vocabulary does not know English.
 
     Parameters
     ----------
     make : gives the model in a precision
-    checkpoint : whose tokenizer and configuration the batch comes from
+    checkpoint : whose tokenizer and configuration the rows come from
+    isa : the kernels' instruction set
+    vendor : :func:`bertpass.machine.vendor`
     """
+    if not bfloat16_pays(isa, vendor):
+        return None, Choice("float32", f"float32: the kernels for {isa} multiply bfloat16 no faster on this processor")
     batch = sentence_batch(checkpoint)
-    dtype, model = "float32", make("float32")
-    exact = model.states(*batch)
-    length = float(np.linalg.norm(exact))
-    measured: dict[str, dict[str, float]] = {"float32": {"error": 0.0}}
-    for name in candidates:
-        other = make(name)
-        error = float(np.linalg.norm(other.states(*batch) - exact)) / length
-        measured[name] = {"error": error}
-        if math.isfinite(error) and error <= max_error:
-            seconds = _in_turns((model, other), batch)
-            measured[dtype]["seconds"], measured[name]["seconds"] = seconds
-            if seconds[0] >= seconds[1] * GAIN:
-                dtype, model = name, other
-        del other
-    return model, Choice(dtype, _reason(dtype, measured, max_error), measured)
+    exact, low = make("float32"), make("bfloat16")
+    states = exact.states(*batch)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        error = float(np.linalg.norm(low.states(*batch) - states) / np.linalg.norm(states))
+    if math.isfinite(error) and error <= max_error:
+        return low, Choice("bfloat16", f"bfloat16: the kernels for {isa} multiply it faster than float32, and its "
+                           f"error of {error:.1e} is within {max_error:g}", {"bfloat16": error})
+    return exact, Choice("float32", f"float32: bfloat16 would be faster, but its error of {error:.1e} is not within "
+                         f"{max_error:g}", {"bfloat16": error})
 
 
 def sentence_batch(checkpoint: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -154,27 +160,3 @@ def sentence_batch(checkpoint: Checkpoint) -> tuple[np.ndarray, np.ndarray, np.n
     for at, row in enumerate(rows):
         ids[at, :len(row)] = row
     return ids, np.zeros_like(ids), lengths
-
-
-def _in_turns(models: tuple[Any, Any], batch: tuple[np.ndarray, ...]) -> tuple[float, float]:
-    """The shortest time of each model for the batch, in seconds; both have run before."""
-    best, began, turns = [math.inf, math.inf], time.perf_counter(), 0
-    while turns < _LEAST or (turns < _MOST and time.perf_counter() - began < _SECONDS):
-        for at, model in enumerate(models):
-            start = time.perf_counter()
-            model.states(*batch)
-            best[at] = min(best[at], time.perf_counter() - start)
-        turns += 1
-    return best[0], best[1]
-
-
-def _reason(chosen: str, measured: dict[str, dict[str, float]], max_error: float) -> str:
-    """One clause a precision: how long a dozen sentences took and how far their token states were off."""
-    told = []
-    for name, figures in measured.items():
-        error = f"error {figures['error']:.1e}" if name != "float32" else "the reference"
-        if "seconds" in figures:
-            told.append(f"{name} {figures['seconds'] * 1e3:.1f} ms, {error}")
-        elif name != "float32":
-            told.append(f"{name} refused, {error}")
-    return f"{chosen} is the fastest within an error of {max_error:g} ({'; '.join(told) or 'nothing else to try'})"

@@ -60,7 +60,8 @@ def _about(app: FastAPI, state: State) -> None:
         return {"version": __version__, "options": state.options.shown(),
                 "models": [{"id": model.name, "source": model.source, "kind": model.head.kind,
                             "family": model.config.family, "units": model.config.units, "labels": model.labels,
-                            "max_input_length": model.max_length} for model in state.models.values()],
+                            "max_input_length": model.max_length, "dtype": model.dtype,
+                            "dtype_why": model.dtype_why} for model in state.models.values()],
                 "instances": state.pool.describe() if state.pool is not None else []}
 
     @app.get("/health")

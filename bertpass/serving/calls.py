@@ -16,7 +16,7 @@ from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
-from bertpass.serving.models import Source
+from bertpass.serving.models import Opened
 from bertpass.serving.queue import TokenQueue
 from bertpass.serving.waiting import Job
 from bertpass.serving.worker import Row
@@ -124,8 +124,8 @@ class QueueEngine(Engine):
 
     name = "queue"
 
-    def __init__(self, number: int, per_token: bool) -> None:
-        self._number, self._per_token = number, per_token
+    def __init__(self, number: int, per_token: bool, dtype: str) -> None:
+        self._number, self._per_token, self._dtype = number, per_token, dtype
 
     def rows(self, rows: Sequence[Row]) -> list[np.ndarray]:
         """The first output of each row, in their order; the queue makes the batches."""
@@ -144,7 +144,7 @@ class QueueEngine(Engine):
         return [out]
 
     def describe(self) -> dict[str, Any]:
-        return {"engine": self.name}
+        return {"engine": self.name, "dtype": self._dtype}
 
 
 class QueuedModel(Model):
@@ -152,13 +152,14 @@ class QueuedModel(Model):
 
     engine: QueueEngine
 
-    def __init__(self, number: int, source: Source) -> None:
-        checkpoint = source.checkpoint()
+    def __init__(self, number: int, opened: Opened) -> None:
+        source, checkpoint = opened.source, opened.checkpoint
         if checkpoint.tokenizer is None:
             raise ModelError(f"{source.path} has no vocabulary, so it cannot be served; name one with --vocab.")
-        super().__init__(QueueEngine(number, checkpoint.head.per_token), checkpoint.config, checkpoint.head,
-                         checkpoint.tokenizer, checkpoint.labels or (), checkpoint.max_length)
+        super().__init__(QueueEngine(number, checkpoint.head.per_token, opened.choice.dtype), checkpoint.config,
+                         checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (), checkpoint.max_length)
         self.name, self.source = source.name, checkpoint.source or source.path
+        self.dtype_why = opened.choice.why
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says."""

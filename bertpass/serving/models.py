@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from bertpass.engines import native
+from bertpass.engines import native, precision
 from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
+from bertpass.model import mapping
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.record import Checkpoint
 from bertpass.serving import dummy
+from bertpass.serving.options import ServeOptions
 
 
 @dataclass(frozen=True)
@@ -41,19 +42,41 @@ class Source:
         return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
 
 
-def sources(words: Sequence[str], engine: str, dtype: str | None, vocab: str | None, allow_pickle: bool,
-            ) -> list[Source]:
-    """The words of a command line, PATH or NAME=PATH, as sources.
+@dataclass(frozen=True)
+class Opened:
+    """A model that was read once for all processes: ``source`` names the precision that ``choice`` explains, so that
+    every instance, and every one that is started again, computes in it."""
+
+    source: Source
+    checkpoint: Checkpoint
+    choice: precision.Choice
+
+
+def opened(source: Source) -> Opened:
+    """Read a model and settle its precision; ModelError where it cannot be read, UsageError for the precision of a
+    packed file."""
+    checkpoint = source.checkpoint()
+    if source.engine == "dummy":
+        return Opened(source, checkpoint, precision.Choice("float32"))
+    choice = native.chosen(checkpoint, source.dtype)
+    mapping.release(checkpoint.params.values())
+    return Opened(replace(source, dtype=choice.dtype), checkpoint, choice)
+
+
+def models_of(options: ServeOptions) -> list[Source]:
+    """The models that the options name, PATH or NAME=PATH.
 
     Raises
     ------
     UsageError
-        No words, or a name twice.
+        None is named, a name is there twice, or the precision is none.
     """
-    if not words:
+    if options.dtype is not None:
+        precision.check(options.dtype, None)
+    if not options.models:
         raise UsageError("name a model to serve, as in: bertpass serve minilm.")
     found: dict[str, Source] = {}
-    for word in words:
+    for word in options.models:
         name, equals, path = word.partition("=")
         if not equals:
             path, name = word, Path(word).name.removesuffix(".safetensors").removesuffix(".params")
@@ -61,5 +84,5 @@ def sources(words: Sequence[str], engine: str, dtype: str | None, vocab: str | N
             raise UsageError(f"{word}: write NAME=PATH, or the path alone.")
         if name in found:
             raise UsageError(f"two models are called {name}; give names: NAME=PATH.")
-        found[name] = Source(name, path, engine, dtype, vocab, allow_pickle)
+        found[name] = Source(name, path, options.engine, options.dtype, options.vocab, options.allow_pickle)
     return list(found.values())

@@ -19,6 +19,7 @@ from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.jobs.batch_ray import connect
 from bertpass.placement.claim import Claim
+from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
 
 log = logging.getLogger("bertpass.serving")
@@ -56,8 +57,8 @@ async def through(app: Any, scope: dict[str, Any], body: bytes) -> Answer:
 class Replica:
     """One whole server without a port; an actor of Ray."""
 
-    def __init__(self, options: ServeOptions, cores: int) -> None:
-        self._options, self._cores = options, cores
+    def __init__(self, options: ServeOptions, sources: list[Source], cores: int) -> None:
+        self._options, self._sources, self._cores = options, sources, cores
         self._state: Any = None
         self._starting = asyncio.Lock()
 
@@ -72,7 +73,7 @@ class Replica:
             self._claim = Claim(placement.here().cores, self._cores)
             if self._claim.cpus:
                 os.sched_setaffinity(0, self._claim.cpus)  # the engine processes are placed inside these
-            state = State(self._options)
+            state = State(self._options, self._sources)
             self._app = create_app(state)
             await state.start()
             assert state.pool is not None
@@ -136,13 +137,16 @@ def serve(options: ServeOptions) -> None:
     ------
     MissingDependencyError, DeviceError
         Ray is not installed, or does not start.
+    UsageError, ModelError
+        A model cannot be served.
     """
     ray, ray_serve = require("ray", "ray"), require("ray.serve", "ray")
     cores = options.cores_per_instance or max(1, machine.threads() // options.replicas)
+    sources = [opened(source).source for source in models_of(options)]  # one precision for all replicas
     connect(options.ray_address)
     try:
         try:
-            _deploy(ray_serve, options, cores)
+            _deploy(ray_serve, options, sources, cores)
         except Exception as error:  # of Ray's own types, RuntimeError where a replica does not start, and others
             raise DeviceError(f"Ray Serve does not start ({' '.join(str(error).split())[:300]}); is the port taken, or "
                               "the machine too busy?") from error
@@ -157,7 +161,7 @@ def serve(options: ServeOptions) -> None:
         ray.shutdown()
 
 
-def _deploy(ray_serve: Any, options: ServeOptions, cores: int) -> None:
+def _deploy(ray_serve: Any, options: ServeOptions, sources: list[Source], cores: int) -> None:
     """Start the replicas, with what stands in front of them, and wait until all are ready."""
     ray_serve.start(http_options={"host": options.host, "port": options.port})
     scaling: dict[str, Any] = {"num_replicas": options.replicas}
@@ -172,4 +176,4 @@ def _deploy(ray_serve: Any, options: ServeOptions, cores: int) -> None:
         max_ongoing_requests=options.max_concurrent_requests, max_queued_requests=options.max_concurrent_requests,
         graceful_shutdown_timeout_s=options.drain_timeout, **scaling)
     front = ray_serve.deployment(Front, name="front", ray_actor_options={"num_cpus": 0}, max_ongoing_requests=100_000)
-    ray_serve.run(front.bind(replicas.bind(options, cores)), name="bertpass", route_prefix="/")
+    ray_serve.run(front.bind(replicas.bind(options, sources, cores)), name="bertpass", route_prefix="/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,7 +12,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bertpass import placement
-from bertpass.engines import precision
 from bertpass.errors import UsageError, unknown
 from bertpass.placement import binding
 from bertpass.serving.admission import Admission
@@ -20,7 +19,7 @@ from bertpass.serving.calls import ANSWERED, Call, QueuedModel
 from bertpass.serving.failures import ClientGone, NotReady, UnknownModel
 from bertpass.serving.instance import Instance
 from bertpass.serving.metrics import Metrics
-from bertpass.serving.models import sources
+from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.pace import Pace
 from bertpass.serving.places import places
@@ -34,18 +33,22 @@ T = TypeVar("T")
 class State:
     """Models, queue, instances, metrics and the threads that read texts.
 
+    Parameters
+    ----------
+    sources
+        The models, where their precision was settled elsewhere (default: those that the options name).
+
     Raises
     ------
     UsageError, ModelError
         A model cannot be served, or there are not enough cores.
     """
 
-    def __init__(self, options: ServeOptions) -> None:
+    def __init__(self, options: ServeOptions, sources: Sequence[Source] | None = None) -> None:
         self.options = options
-        if options.dtype is not None:
-            precision.check(options.dtype, None)
-        self._sources = sources(options.models, options.engine, options.dtype, options.vocab, options.allow_pickle)
-        self.models = {source.name: QueuedModel(number, source) for number, source in enumerate(self._sources)}
+        models = [opened(source) for source in (models_of(options) if sources is None else sources)]
+        self._sources = [model.source for model in models]
+        self.models = {model.source.name: QueuedModel(number, model) for number, model in enumerate(models)}
         topology, self.not_bound = binding.bindable(placement.here())
         longest = max(model.config.max_length for model in self.models.values())
         self._places = places(topology, options, longest)

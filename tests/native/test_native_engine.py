@@ -181,11 +181,11 @@ def test_minilm_on_real_sentences():
         assert np.abs(model.encode(SENTENCES[:2]) - wanted[:2]).max() <= 2e-6, isa
 
 
-def test_load_measures_unless_told(tmp_path):
+def test_load_chooses_unless_told(tmp_path):
     huggingface.write_folder(tmp_path / "folder", with_words("none"))
-    assert "dtype_measured" in bertpass.load(tmp_path / "folder", engine="native", threads=1).engine.describe()
+    assert bertpass.load(tmp_path / "folder", engine="native", threads=1).engine.describe()["dtype_asked"] == "auto"
     told = bertpass.load(tmp_path / "folder", engine="native", dtype="float32", threads=1).engine.describe()
-    assert told["dtype"] == "float32" and "dtype_measured" not in told
+    assert told["dtype"] == "float32" and "dtype_why" not in told
 
 
 def test_where_no_thread_can_be_started_the_caller_works_alone(tmp_path):

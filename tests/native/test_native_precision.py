@@ -1,88 +1,123 @@
 """Precisions that are chosen: float16 and "auto"."""
 
-import gc
 import logging
 import time
-import weakref
-from typing import ClassVar
 
 import numpy as np
 import pytest
 from reference import batch, tiny
 
-from bertpass import _native
-from bertpass.engines import precision
+import bertpass
+from bertpass import _native, machine
+from bertpass.engines import native, precision
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import UsageError
+from bertpass.model import huggingface, packed
 from bertpass.text.tokenizer import Tokenizer
 
 SETS = _native.instruction_sets()
 
 
+AMD, INTEL = "AuthenticAMD", "GenuineIntel"
+
+
 class Fake:
-    """A model with an error and a duration of its own."""
+    """A model whose token states have an error of their own; it notes that it was made."""
 
-    alive: ClassVar[weakref.WeakSet] = weakref.WeakSet()
-    most: ClassVar[int] = 0
-
-    def __init__(self, error, milliseconds):
-        self.error, self.milliseconds = error, milliseconds
-        Fake.alive.add(self)
-        Fake.most = max(Fake.most, len(Fake.alive))
+    def __init__(self, error):
+        self.error = error
 
     def states(self, ids, types, lengths):
-        time.sleep(self.milliseconds / 1e3)
         return np.full((*ids.shape, 4), 1 + self.error)
 
 
-@pytest.mark.parametrize(("models", "bound", "taken"), [
-    ({"float32": (0, 8), "bfloat16": (5e-3, 2), "int8": (2e-2, 1)}, 1e-2, "bfloat16"),
-    ({"float32": (0, 8), "bfloat16": (5e-3, 3), "int8": (2e-2, 1)}, 3e-2, "int8"),
-    ({"float32": (0, 3), "bfloat16": (5e-3, 8), "int8": (2e-2, 9)}, 3e-2, "float32"),
-    ({"float32": (0, 8), "bfloat16": (5e-3, 1), "int8": (2e-2, 5)}, 3e-2, "bfloat16"),
-    ({"float32": (0, 3), "bfloat16": (np.nan, 1), "int8": (np.inf, 1)}, 1e-2, "float32"),
-])
-def test_the_fastest_that_is_near_enough(models, bound, taken):
-    Fake.most = 0
-    model, choice = precision.fastest(lambda dtype: Fake(*models[dtype]), tiny(), bound, ["bfloat16", "int8"])
-    assert choice.dtype == taken and (model.error, model.milliseconds) == models[taken]
-    assert choice.why.startswith(f"{taken} is the fastest within an error of {bound:g} (")
-    for name, (error, milliseconds) in models.items():
-        assert name in choice.why
-        assert choice.measured[name]["error"] == pytest.approx(error, nan_ok=True)
-        if error <= bound and name in choice.measured and "seconds" in choice.measured[name]:
-            assert choice.measured[name]["seconds"] >= milliseconds / 1e3
-        else:
-            assert "seconds" not in choice.measured[name]
-    assert Fake.most == 2
-    del model
-    gc.collect()
-    assert not Fake.alive
+def choose(isa, vendor, error=5e-3, max_error=1e-2):
+    """What the rule gives, and the precisions in which a model was made for it."""
+    made = []
+
+    def make(dtype):
+        made.append(dtype)
+        return Fake({"float32": 0, "bfloat16": error}[dtype])
+    model, choice = precision.choose(make, tiny(), isa, vendor, max_error)
+    assert model is None or model.error == (error if choice.dtype == "bfloat16" else 0)
+    return choice, made
 
 
-def test_a_tie_stays_with_float32():
-    _, choice = precision.fastest(lambda dtype: Fake(0, 20), tiny())
-    assert choice.dtype == "float32"
+@pytest.mark.parametrize(("isa", "vendor", "taken"), [
+    ("amx", INTEL, "bfloat16"), ("avx512_bf16", AMD, "bfloat16"),
+    ("avx512_bf16", INTEL, "float32"), ("avx512_bf16", "", "float32"), ("avx512_bf16", "HygonGenuine", "float32"),
+    ("avx512", INTEL, "float32"), ("avx512", AMD, "float32"), ("avx2", AMD, "float32"), ("avx2", INTEL, "float32"),
+    ("portable", AMD, "float32"), ("portable", "", "float32")])
+def test_the_rule_is_one_of_processor_and_kernels(isa, vendor, taken):
+    choice, made = choose(isa, vendor)
+    assert choice.dtype == taken and choice.why.startswith(f"{taken}: ") and isa in choice.why
+    assert made == (["float32", "bfloat16"] if taken == "bfloat16" else [])  # nothing is made to find out in vain
+
+
+@pytest.mark.parametrize(("error", "bound", "taken"), [
+    (5e-3, 1e-2, "bfloat16"), (2e-2, 1e-2, "float32"), (2e-2, 3e-2, "bfloat16"), (np.nan, 1e-2, "float32"),
+    (np.inf, 0.9, "float32")])
+def test_the_error_has_to_be_within_the_bound(error, bound, taken):
+    choice, _ = choose("amx", INTEL, error, bound)
+    assert choice.dtype == taken and f"within {bound:g}" in choice.why
+    assert choice.errors["bfloat16"] == pytest.approx(error, nan_ok=True)
+
+
+def test_no_clock_decides(monkeypatch):
+    """A choice by measuring would differ from start to start: there is no clock to be read on the way."""
+    def read(*_):
+        raise AssertionError("a clock was read")
+    for name in ("perf_counter", "perf_counter_ns", "monotonic", "monotonic_ns", "process_time", "thread_time"):
+        monkeypatch.setattr(time, name, read)
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda isa, vendor: True)
+    told = [NativeEngine(tiny(), dtype="auto", threads=threads).describe() for threads in (1, 1, 2)]
+    assert told[0]["dtype"] == "bfloat16" and told[0]["dtype_errors"] == told[1]["dtype_errors"]
+    assert told[0]["dtype_errors"] == told[2]["dtype_errors"]
 
 
 @pytest.mark.parametrize("isa", SETS)
-def test_auto_on_a_real_model(isa, caplog):
+def test_auto_on_a_real_model(isa, caplog, monkeypatch):
     checkpoint = tiny(units=64, hidden_size=256, num_heads=4, max_length=64)
+    pays = precision.bfloat16_pays(isa, machine.vendor())
+    told = NativeEngine(checkpoint, dtype="auto", threads=1, isa=isa).describe()
+    assert told["dtype"] == ("bfloat16" if pays else "float32") and told["dtype_asked"] == "auto"
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda isa, vendor: True)
     with caplog.at_level(logging.INFO, logger="bertpass"):
-        engine = NativeEngine(checkpoint, dtype="auto", threads=1, isa=isa, max_error=0.9)
+        engine = NativeEngine(checkpoint, dtype="auto", threads=1, isa=isa)
     told = engine.describe()
-    assert told["dtype"] in DTYPES and told["dtype_asked"] == "auto"
-    assert caplog.messages == [f"dtype auto: {told['dtype_why']}."]
+    assert told["dtype"] == "bfloat16" and caplog.messages == [f"dtype auto is {told['dtype_why']}."]
     inputs = precision.sentence_batch(checkpoint)
     exact = NativeEngine(checkpoint, threads=1, isa=isa).forward(*inputs)[0]
-    for name in DTYPES:
-        other = NativeEngine(checkpoint, dtype=name, threads=1, isa=isa).forward(*inputs)[0]
-        error = np.linalg.norm(other - exact) / np.linalg.norm(exact)
-        assert told["dtype_measured"][name]["error"] == pytest.approx(error, rel=1e-3)
-        if told["dtype"] == name:
-            assert np.array_equal(engine.forward(*inputs)[0], other)
-    strict = NativeEngine(checkpoint, dtype="auto", threads=1, isa=isa, max_error=1e-7).describe()
-    assert strict["dtype"] == "float32" and "refused" in strict["dtype_why"]
+    low = NativeEngine(checkpoint, dtype="bfloat16", threads=1, isa=isa).forward(*inputs)[0]
+    error = np.linalg.norm(low - exact) / np.linalg.norm(exact)
+    assert told["dtype_errors"] == {"bfloat16": pytest.approx(error, rel=1e-3)}
+    assert np.array_equal(engine.forward(*inputs)[0], low)
+    strict = NativeEngine(checkpoint, dtype="auto", threads=1, isa=isa, max_error=1e-7)
+    assert strict.describe()["dtype"] == "float32" and "not within 1e-07" in strict.describe()["dtype_why"]
+    assert np.array_equal(strict.forward(*inputs)[0], exact)
+
+
+def test_what_is_chosen_for_other_processes_is_what_an_engine_takes(monkeypatch, tmp_path):
+    for pays in (False, True):
+        monkeypatch.setattr(precision, "bfloat16_pays", lambda isa, vendor, pays=pays: pays)
+        for asked in (None, "auto", "float16", "int8", "float32"):
+            told = native.from_checkpoint(tiny(), dtype=asked, threads=1).describe()
+            assert native.chosen(tiny(), asked).dtype == told["dtype"]
+    packed.write(tmp_path / "tiny.safetensors", tiny(), "int8")
+    checkpoint = packed.read(tmp_path / "tiny.safetensors")
+    assert native.chosen(checkpoint, None).dtype == "int8"
+    with pytest.raises(UsageError, match="is packed in int8"):
+        native.chosen(checkpoint, "float32")
+
+
+def test_a_model_tells_its_precision(tmp_path, monkeypatch):
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda isa, vendor: True)
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "film"]
+    checkpoint = tiny(vocab_size=len(words))
+    checkpoint.tokenizer = Tokenizer.from_wordpiece(words, lower=True)
+    huggingface.write_folder(tmp_path / "folder", checkpoint)
+    assert bertpass.load(tmp_path / "folder", engine="native", threads=1).dtype == "bfloat16"
+    assert bertpass.load(tmp_path / "folder", engine="native", threads=1, dtype="float32").dtype == "float32"
 
 
 @pytest.mark.parametrize("isa", SETS)

@@ -1,7 +1,9 @@
 """A tiny model with random non-zero biases on the native engine, served and beside bertpass.load."""
 
 import asyncio
+import os
 import shutil
+import signal
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ import served
 
 import bertpass
 from bertpass.commands.serve import main
+from bertpass.engines import precision
 from bertpass.model import huggingface, packed, parameters
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import EncoderConfig, HeadConfig
@@ -56,13 +59,33 @@ def test_served_results_are_those_of_load_whatever_the_neighbours(serve, folder)
     serve(job, str(folder), engine="native", dtype="float32", cores_per_instance=1, instances=1, max_batch_tokens=100)
 
 
+@pytest.mark.parametrize("pays", [False, True])
+def test_one_precision_for_all_instances_and_every_restart(serve, folder, two_cores, monkeypatch, pays):
+    """The server's process has a rule of its own here, which the engine processes do not know: they are told."""
+    monkeypatch.setattr(precision, "bfloat16_pays", lambda isa, vendor: pays)
+    dtype = "bfloat16" if pays else "float32"
+
+    async def job(client):
+        await served.until(lambda: client.state.pool.up == 2, "both instances")
+        told = (await client.get("/info")).json()
+        assert [each["engines"][0]["dtype"] for each in told["instances"]] == [dtype] * 2
+        (model,) = told["models"]
+        assert model["dtype"] == dtype and model["dtype_why"].startswith(f"{dtype}: ")
+        first = told["instances"][0]["pid"]
+        os.kill(first, signal.SIGKILL)
+        await served.until(lambda: client.state.pool.up == 2 and served.pids(client)[0] not in (first, None), "again")
+        told = (await client.get("/info")).json()
+        assert told["instances"][0]["engines"][0]["dtype"] == dtype
+    serve(job, str(folder), engine="native", instances=2)
+
+
 def test_a_packed_file_and_an_engine_that_refuses_it(folder, tmp_path):
     file = tmp_path / "tiny.safetensors"
     packed.write(file, load_checkpoint(folder), "float32", 1)
     with served.Process(file, "--port", 0) as server:
         assert served.httpx.get(server.url() + "/info").json()["instances"][0]["engines"][0]["dtype"] == "float32"
     with served.Process(file, "--port", 0, "--dtype", "int8") as server:
-        assert server.process.wait(60) == 4
+        assert server.process.wait(60) == 2
         assert f"error: {file} is packed in float32" in server.said() and "Traceback" not in server.said()
 
 
