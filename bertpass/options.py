@@ -17,21 +17,36 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from bertpass import progress
 from bertpass.errors import UsageError, nearest
+from bertpass.words import Parser, Word, usage
 
 T = TypeVar("T")
 
 
 def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[str] | None = None,
          aliases: Sequence[str] = (), least: float | None = None, most: float | None = None, positional: bool = False,
-         **argparse_options: Any) -> Any:
+         required: bool = False, rare: bool = False, **argparse_options: Any) -> Any:
     """A dataclass field that is also a command-line flag.
 
-    ``least`` and ``most`` bound a number; ``aliases`` are further spellings such as ``--uncased``. With ``positional``
-    it is a word of the command line, which has to be given, in the order of the fields; a list is any number of words.
+    Parameters
+    ----------
+    default
+        Value without the flag; of one that is ``required`` the value that counts as not given.
+    help
+        What it means, as words that can be read alone.
+    group
+        Heading under which ``--help`` shows it; ``rare`` ones stand together at the end.
+    choices, least, most
+        Allowed values; bounds of a number.
+    aliases
+        Further spellings, such as ``--uncased``. Dashes and underscores are the same everywhere and need none.
+    positional
+        A word of the command line, in the order of the fields; it has to be given. A list is any number of words, none
+        too unless it is ``required``. Its ``aliases`` are flags that give it as well and that ``--help`` leaves out.
     """
     meta = {"help": help, "group": group, "choices": choices, "aliases": aliases, "least": least, "most": most,
-            "positional": positional, "argparse": argparse_options}
+            "positional": positional, "required": required, "rare": rare, "argparse": argparse_options}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=meta)
     return dataclasses.field(default=default, metadata=meta)
@@ -43,13 +58,18 @@ def gpu_flag(group: str = "device") -> Any:
                 metavar="ID", least=0)
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> typing.NoReturn:
-        known = [s for a in self._actions for s in a.option_strings]
-        hint = ""
-        if message.startswith("unrecognized arguments: "):
-            hint = nearest(message.split(": ", 1)[1].split()[0].split("=")[0], known)
-        raise UsageError(f"{message}.{hint} --help lists the flags.")
+def overwrite_flag() -> Any:
+    """``--overwrite``, for :func:`check_new`."""
+    return flag(False, "replace the output if it is there already", group="output")
+
+
+def check_new(output: str | os.PathLike[str], overwrite: bool, holds: Sequence[str] = ("config.json", "bundle.json"),
+              ) -> None:
+    """Refuse to replace a file, or a folder that ``holds`` one of these, unless ``--overwrite`` was given."""
+    there = [output] if os.path.isfile(output) else [os.path.join(output, name) for name in holds
+                                                     if os.path.exists(os.path.join(output, name))]
+    if there and not overwrite:
+        raise UsageError(f"{there[0]} is there already; name another output, or give --overwrite to replace it.")
 
 
 def scalar(annotation: Any) -> Any:
@@ -62,47 +82,66 @@ def scalar(annotation: Any) -> Any:
 
 def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     """A flag for a page: its spellings, its default as text, its help with the allowed values."""
-    default = field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+    default, meta = _default(field), field.metadata
     shown = " ".join(map(str, default)) if isinstance(default, list) else "off" if default is False else default
-    choices = f" ({', '.join(field.metadata['choices'])})" if field.metadata["choices"] else ""
-    names = [field.name.upper()] if field.metadata["positional"] else ["--" + field.name, *field.metadata["aliases"]]
-    return names, "" if shown is None else str(shown), \
-        field.metadata["help"] + choices
+    choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
+    names = [field.name.upper()] if meta["positional"] else ["--" + field.name, *_aliases(field)]
+    needed = meta["required"] or (meta["positional"] and not isinstance(default, list))
+    return names, "needed" if needed else "" if shown is None else str(shown), meta["help"] + choices
 
 
-def parser_for(cls: type, description: str, epilog: str = "") -> argparse.ArgumentParser:
-    """An argument parser with one flag for each field of the dataclass ``cls``."""
-    parser = _Parser(description=description, epilog=epilog, allow_abbrev=False,
-                     formatter_class=argparse.RawDescriptionHelpFormatter)
-    groups: dict[str, Any] = {}
+def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
+    """An argument parser with one flag for each field of the dataclass ``cls``; its ``parse_args`` names all that is
+    missing at once."""
     hints = typing.get_type_hints(cls)
-    for field in dataclasses.fields(cls):
-        meta = field.metadata
-        group = groups.setdefault(meta["group"], None) or parser.add_argument_group(meta["group"])
-        groups[meta["group"]] = group
-        default = field.default
-        if field.default_factory is not dataclasses.MISSING:
-            default = field.default_factory()
-        names = ["--" + field.name, *meta["aliases"]]
-        text = meta["help"].replace("%", "%%")
+    fields = dataclasses.fields(cls)
+    words = [Word(f.name, typing.get_origin(hints[f.name]) is list, f.metadata["required"], scalar(hints[f.name]),
+                  _help(f), f.metadata["argparse"].get("metavar")) for f in fields if f.metadata["positional"]]
+    needed = {f.name: _default(f) for f in fields if f.metadata["required"] and not f.metadata["positional"]}
+    parser = Parser(words, needed, description=description, epilog=epilog, usage=usage(words, needed, cls))
+    groups: dict[str, Any] = {}
+    for field in sorted(fields, key=lambda f: (not f.metadata["required"], f.metadata["rare"])):
+        meta, kind = field.metadata, scalar(hints[field.name])
         if meta["positional"]:
-            several = typing.get_origin(hints[field.name]) is list
-            many: dict[str, Any] = {"nargs": "*", "default": default} if several else {}
-            group.add_argument(field.name, metavar=field.name.upper(), type=scalar(hints[field.name]), help=text,
-                               **many)
+            if meta["aliases"]:
+                parser.add_argument(*meta["aliases"], dest=field.name, type=kind, default=argparse.SUPPRESS,
+                                    help=argparse.SUPPRESS)
             continue
-        if hints[field.name] is bool:
-            group.add_argument(*names, action="store_true", default=default, help=text, dest=field.name)
+        title = "needed" if meta["required"] else "rarely needed" if meta["rare"] else meta["group"]
+        if title not in groups:
+            groups[title] = parser.add_argument_group(title)
+        names, text = ["--" + field.name, *_aliases(field)], _help(field)
+        if kind is bool:
+            groups[title].add_argument(*names, action="store_true", default=_default(field), help=text, dest=field.name)
             continue
         extra = dict(meta["argparse"])
         if typing.get_origin(hints[field.name]) is list:
             extra.setdefault("nargs", "*")
-        if default not in (None, "", []):
-            text += f" (default: {default})"
-        kind = scalar(hints[field.name])
-        group.add_argument(*names, type=kind, default=default, help=text, dest=field.name,
-                           metavar=extra.pop("metavar", None) or kind.__name__.upper(), **extra)
+        groups[title].add_argument(*names, type=kind, default=_default(field), help=text, dest=field.name,
+                                   metavar=extra.pop("metavar", None) or _METAVARS.get(kind, "NAME"), **extra)
+    parser.add_general([field.name for field in fields])
     return parser
+
+
+_METAVARS = {int: "N", float: "X"}
+
+
+def _default(field: dataclasses.Field) -> Any:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+
+def _aliases(field: dataclasses.Field) -> list[str]:
+    """Spellings that differ in more than dashes and underscores."""
+    return [a for a in field.metadata["aliases"] if a.replace("-", "_") != "__" + field.name]
+
+
+def _help(field: dataclasses.Field) -> str:
+    """The help of a flag with its allowed values and its default."""
+    meta, default = field.metadata, _default(field)
+    told = ["one of: " + ", ".join(meta["choices"])] if meta["choices"] else []
+    if default not in (None, "", [], False) and not meta["positional"]:
+        told.append(f"default: {' '.join(map(str, default)) if isinstance(default, list) else default}")
+    return str(meta["help"] + (f" ({'; '.join(told)})" if told else "")).replace("%", "%%")
 
 
 def check(options: Any) -> None:
@@ -111,15 +150,16 @@ def check(options: Any) -> None:
         value, meta = getattr(options, field.name), field.metadata
         if value is None:
             continue
+        name = field.name.upper() if meta["positional"] else f"--{field.name}"
         if meta.get("choices") and value not in meta["choices"]:
-            raise UsageError(f"--{field.name} {value}: not one of {', '.join(meta['choices'])}."
+            raise UsageError(f"{name} {value}: not one of {', '.join(meta['choices'])}."
                              + nearest(str(value), meta["choices"]))
         if isinstance(value, float) and not math.isfinite(value):
-            raise UsageError(f"--{field.name} {value}: must be a finite number.")
+            raise UsageError(f"{name} {value}: must be a finite number.")
         for bound, wrong, word in (("least", lambda v, b: v < b, "at least"), ("most", lambda v, b: v > b, "at most")):
             limit = meta.get(bound)
             if limit is not None and wrong(value, limit):
-                raise UsageError(f"--{field.name} {value}: must be {word} {limit:g}.")
+                raise UsageError(f"{name} {value}: must be {word} {limit:g}.")
 
 
 def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
@@ -135,7 +175,15 @@ def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
 
 def parse(cls: type[T], argv: Sequence[str] | None, description: str, epilog: str = "") -> T:
     """Parse ``argv`` (``None``: the process's own) into the dataclass ``cls`` and check the values."""
-    values = vars(parser_for(cls, description, epilog).parse_args(argv))
+    return made(cls, parser_for(cls, description, epilog).parse_args(argv))
+
+
+def made(cls: type[T], namespace: argparse.Namespace) -> T:
+    """The options that a parser's values are, checked; --quiet and --verbose are acted upon."""
+    values = vars(namespace)
+    names = {field.name for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    general = {key: values.pop(key) for key in set(values) - names}
+    progress.set_level(quiet=general.get("quiet", False), verbose=general.get("verbose", False))
     options = cls(**values)
     check(options)
     return options

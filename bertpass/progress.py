@@ -11,30 +11,53 @@ import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 T = TypeVar("T")
 EVERY = 15.0
 
 log = logging.getLogger("bertpass")
+_level = logging.INFO
+
+
+def set_level(quiet: bool = False, verbose: bool = False) -> None:
+    """What standard error gets from here on: warnings only, everything, or the usual messages."""
+    global _level
+    _level = logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO
+
+
+def level() -> int:
+    """What standard error gets, as a level of :mod:`logging`."""
+    return _level
+
+
+def note(text: str) -> None:
+    """A remark on standard error, unless --quiet was given."""
+    if _level <= logging.INFO:
+        print(f"note: {text}", file=sys.stderr)
 
 
 def start_logging(file: Path | None = None, verbose: bool = True) -> None:
-    """Send the messages of ``bertpass`` to standard error and, with times, to ``file`` as well."""
-    log.setLevel(logging.INFO)
+    """Send the messages of ``bertpass`` to standard error and, with times, to ``file`` as well.
+
+    --quiet and --verbose change what standard error gets, not what the file gets.
+    """
+    log.setLevel(min(_level, logging.INFO))
     for handler in list(log.handlers):
         log.removeHandler(handler)
         handler.close()
     if verbose:
         stream = logging.StreamHandler(sys.stderr)
+        stream.setLevel(_level)
         stream.setFormatter(logging.Formatter("%(message)s"))
         log.addHandler(stream)
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
         handler = logging.FileHandler(file, encoding="utf-8")
+        handler.setLevel(logging.INFO)
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         log.addHandler(handler)
     log.propagate = False
@@ -58,8 +81,20 @@ class Bar:
 
     def __enter__(self) -> Bar:
         self.start = self._told = time.monotonic()
+        if self.silent or _level > logging.INFO or not sys.stderr.isatty():
+            return self
+        from rich.console import Console  # on use: it takes longer than a short command
+        from rich.progress import (
+            BarColumn,
+            MofNCompleteColumn,
+            Progress,
+            TextColumn,
+            TimeElapsedColumn,
+            TimeRemainingColumn,
+        )
+
         console = Console(stderr=True)
-        if console.is_terminal and not self.silent:
+        if console.is_terminal:
             self._live = Progress(
                 TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(self.unit),
                 TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from bertpass import extras
 from bertpass.errors import UsageError, nearest, unknown
-from bertpass.options import check, parser_for, scalar
+from bertpass.options import made, parser_for, scalar
 
 T = TypeVar("T")
 
@@ -37,14 +37,12 @@ def parse(cls: type[T], argv: Sequence[str], prefix: str, environment: Mapping[s
     parser = parser_for(cls, description, epilog)
     hints = typing.get_type_hints(cls)
     for name in (name for name, kind in hints.items() if kind is bool):
-        parser.add_argument(f"--no_{name}", f"--no-{name.replace('_', '-')}", action="store_false", dest=name,
-                            default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+        parser.add_argument(f"--no_{name}", action="store_false", dest=name, default=argparse.SUPPRESS,
+                            help=argparse.SUPPRESS)
     variables = from_environment(cls, prefix, environment)
     file = parser.parse_known_args(argv)[0].config or variables.get("config")
     parser.set_defaults(**{**(from_file(cls, file, extra) if file is not None else {}), **variables})
-    options = cls(**vars(parser.parse_args(argv)))
-    check(options)
-    return options
+    return made(cls, parser.parse_args(argv))
 
 
 def from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> dict[str, Any]:

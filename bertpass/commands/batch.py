@@ -26,18 +26,16 @@ class BatchOptions:
     dtype: str = flag("float32", "precision", group="model", choices=("float32", "bfloat16", "int8"))
     vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
     column: str = flag("text", "column of the texts; rows without one get null", group="data")
-    pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data",
-                                   aliases=("--pair-column",))
+    pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
     keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
-    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000,
-                          aliases=("--part-rows",))
+    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000)
     ray: bool = flag(False, "compute on Ray (pip install 'bertpass[ray]'); every node has to see the files",
                      group="Ray")
     ray_address: str | None = flag(None, "address of a running cluster, auto for the one of this machine (default: "
-                                   "Ray is started here)", group="Ray", aliases=("--ray-address",))
-    workers: int | None = flag(None, "processes on Ray (default: as many as there are cores here)", group="Ray",
+                                   "Ray is started here)", group="Ray")
+    workers: int | None = flag(None, "processes on Ray (default: as many as this machine has cores)", group="Ray",
                               least=1)
-    cores_per_worker: int = flag(1, "cores of each", group="Ray", least=1, aliases=("--cores-per-worker",))
+    cores_per_worker: int = flag(1, "cores of each worker", group="Ray", least=1)
 
     def __post_init__(self) -> None:
         if not self.ray and (self.ray_address or self.workers):

@@ -1,100 +1,47 @@
-"""Benchmarks: ``cpu``, every engine on the same weights; ``passes``, every graph pass against plain MXNet;
-``report``, their files as one page; words such as ``engine=native``, a sweep of ``cpu`` in Hydra's way;
-``finetuning``, fine-tuning beside a PyTorch control; ``scaling``, cores and instances; ``routing``, requests by length.
-``precision``, what low precision costs a fine-tuned model; ``serving``, the server under load, beside others.
+"""``bertpass bench WHAT`` and ``python -m bertpass.bench WHAT``: finds the bench that the word names.
 
-``python -m bertpass.bench``, ``bertpass bench`` and scripts/bench_passes.py all come here; without a name the passes
-are meant.
+Words such as ``engine=native`` are a sweep of ``cpu`` in Hydra's way; flags without a word are those of ``passes``.
 """
 
 from __future__ import annotations
 
-import json
-import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 
-from bertpass import machine
-from bertpass.commands import (
-    bench_cpu,
-    bench_finetuning,
-    bench_precision,
-    bench_report,
-    bench_routing,
-    bench_scaling,
-    bench_serving,
-    bench_sweep,
-)
-from bertpass.commands.demo import LIBRARY
+from bertpass.commands import bench_sweep
 from bertpass.commands.run import guarded
-from bertpass.errors import PassError, UsageError
-from bertpass.options import check_output_folder, flag, gpu_flag, parse
-from bertpass.progress import start_logging
+from bertpass.commands.table import BENCHES
+from bertpass.errors import UsageError, unknown
 
-#: name -> comparison; without one of these names the passes are meant
-OTHERS = {"cpu": bench_cpu.main, "finetuning": bench_finetuning.main, "precision": bench_precision.main,
-          "report": bench_report.main, "routing": bench_routing.main, "scaling": bench_scaling.main,
-          "serving": bench_serving.main}
+HELP = """usage: bertpass bench WHAT [flags]; bertpass bench WHAT --help lists the flags
 
+{benches}
+  {sweep:<21}a sweep of cpu in Hydra's words, as engine=native batch_size=1,8 --multirun
 
-@dataclass
-class BenchOptions:
-    """Flags of scripts/bench_passes.py."""
-
-    bert_model: str = flag("bert_12_768_12", "a published size (random weights: speed does not depend on them), minilm "
-                           "or a path")
-    shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length")
-    rounds: int = flag(15, "interleaved rounds", least=3)
-    library: str | None = flag(None, "library of graph passes, by default the one that is built here")
-    gpu: int | None = gpu_flag()
-    output: str | None = flag(None, "write the figures to this JSON file")
-
-    def sizes(self) -> list[tuple[int, int]]:
-        """The shapes as numbers."""
-        found = [re.fullmatch(r"([1-9]\d{0,4})x([1-9]\d{0,3})", shape) for shape in self.shapes]
-        if not found or None in found:
-            raise UsageError(f"--shapes {' '.join(self.shapes)}: write batch x sequence length as in 1x128 8x128.")
-        return [(int(m[1]), int(m[2])) for m in found if m is not None]
+Flags without WHAT are those of passes: bertpass bench --shapes 1x128.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the comparison that the first word names; returns the exit code."""
     words = list(sys.argv[1:] if argv is None else argv)
-    if words and words[0] in OTHERS:
-        return OTHERS[words[0]](words[1:])
-    if bench_sweep.is_meant(words):
-        return bench_sweep.main(words)
-    if words[:1] == ["passes"]:
-        del words[0]
 
-    def job() -> None:
-        options = parse(BenchOptions, words, "Measure every graph pass against plain MXNet (cpu --help: "
-                        "every engine; finetuning, scaling, routing likewise).")
-        sizes = options.sizes()
-        library = options.library or str(LIBRARY)
-        if not Path(library).is_file():
-            raise PassError(f"--library {library}: no such file; run make build.")
-        if options.output:
-            check_output_folder("output", Path(options.output).parent)
-        start_logging()
-        from bertpass.bench.models import checkpoint_for_speed
-        from bertpass.engines.mxnet_engine import check_device
-        from bertpass.jobs import pass_table
-
-        check_device(options.gpu, "float32")
-        checkpoint = checkpoint_for_speed(options.bert_model)
-        longest = max(length for _, length in sizes)
-        if longest > checkpoint.config.max_length:
-            raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "
-                             "positions.")
-        variants, _ = pass_table.compare(checkpoint, sizes, options.rounds, library=library, gpu=options.gpu)
-        pass_table.show(variants, f"{options.bert_model}, float32, {machine.threads()} threads, medians of "
-                        f"{options.rounds} interleaved rounds")
-        if options.output:
-            content = {"command": machine.command(), "model": checkpoint.source, "threads": machine.threads(),
-                       "machine": machine.describe(), "variants": [v.to_dict() for v in variants]}
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    def job() -> int:
+        if words and words[0] in ("-h", "--help", "help"):
+            if words[1:2] and words[1] in BENCHES:
+                return _run(words[1], ["--help"])
+            benches = "\n".join(f"  {name:<21}{bench.what}" for name, bench in BENCHES.items())
+            print(HELP.format(benches=benches, sweep="NAME=VALUE ..."), end="")
+            return 0
+        if bench_sweep.is_meant(words):
+            return bench_sweep.main(words)
+        if not words or words[0].startswith("-"):
+            return _run("passes", words)
+        return _run(words[0], words[1:])
     return guarded(job)
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if name not in BENCHES:
+        raise UsageError(unknown("bench", name, BENCHES))
+    return BENCHES[name].run(f"bertpass bench {name}", words)

@@ -30,11 +30,12 @@ class CpuOptions:
     shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
                              "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
-    seconds: float = flag(45.0, "for the rounds of one layout of a batch: slow ones get fewer rounds, 3 at least",
+    seconds: float = flag(45.0, "seconds for the rounds of one layout of a batch: slow engines get fewer rounds, at "
+                          "least 3",
                           least=1)
-    minutes: float | None = flag(None, "for everything, loading included: the small batches come first, and what would "
-                                 "go over is left out and marked", least=0.1)
-    threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
+    minutes: float | None = flag(None, "minutes for everything, loading included: small batches come first, and what "
+                                 "would go over is left out and marked", least=0.1)
+    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)
     output: str = flag("bench_output", "folder for cpu.json and cpu.png")
     quick: bool = flag(False, "MiniLM, three batches, 5 rounds: about three minutes")

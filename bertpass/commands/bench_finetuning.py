@@ -23,21 +23,22 @@ TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "
 class FinetuningOptions:
     """Flags of python -m bertpass.bench finetuning."""
 
-    data_dir: str | None = flag(None, "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data")
+    data_dir: str = flag("", "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data",
+                                required=True)
     tasks: list[str] = flag(TASKS, "tasks, one after the other", group="data")
     max_dev_rows: int | None = flag(2000, "development rows (questions for QA) at most, drawn from longer files; 0: "
                                     "all", group="data", least=0)
     bert_model: str = flag("minilm", "model to start from", group="model")
     chinese_model: str | None = flag(None, "model for XNLI, LCQMC and ChnSentiCorp", group="model")
-    seeds: list[int] = flag([2], "of the head, the order of the rows and dropout", group="training")
+    seeds: list[int] = flag([2], "seeds of the head, the order of the rows and dropout", group="training")
     training_steps: int = flag(360, "steps of each task; 0: --epochs", group="training", least=0)
     epochs: int = flag(1, "passes over the training data where --training_steps is 0", group="training", least=1)
-    batch_size: int = flag(16, "sequences a step", group="training", least=1)
+    batch_size: int = flag(16, "sequences per step", group="training", least=1)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
     optimizer: str = flag("bertadam", "optimiser of both", group="training", choices=("bertadam", "adam"))
     max_len: int = flag(128, "longest sequence in tokens", group="training", least=4)
     max_seq_length: int = flag(256, "longest window in tokens (QA)", group="training", least=16)
-    threads: int | None = flag(None, "of each side (default: OMP_NUM_THREADS, else all processors)", least=1)
+    threads: int | None = flag(None, "threads of each side (default: OMP_NUM_THREADS, else all processors)", least=1)
     output: str = flag("bench_output/finetuning", "folder for finetuning.json, .md and .png; results that are there "
                        "already are kept", group="output")
 
@@ -57,10 +58,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         import os
 
-        options = parse(FinetuningOptions, argv, "Fine-tune each task beside a PyTorch control of the same start, data "
+        options = parse(FinetuningOptions, argv, "Fine-tune each task next to a PyTorch control of the same start, "
+                        "data "
                         "and steps.")
-        if options.data_dir is None:
-            raise UsageError("name the folder that holds the tasks' folders with --data_dir.")
         check_output_folder("output", options.output)
         for package in ("torch", "transformers"):
             if importlib.util.find_spec(package) is None:

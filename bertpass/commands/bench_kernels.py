@@ -27,10 +27,10 @@ class KernelOptions:
     """Flags of benchmarks/kernels.py."""
 
     models: list[str] = flag(["minilm", "bert_12_768_12"], "published sizes whose shapes are taken")
-    dtypes: list[str] = flag([], "of the linear layers and attention (default: float32 bfloat16 int8)")
+    dtypes: list[str] = flag([], "precisions of the linear layers and attention (default: float32 bfloat16 int8)")
     isa: list[str] = flag([], "instruction sets (default: the fastest here; all: every one that is here)")
-    only: str | None = flag(None, "a word that the kernel's name must have, such as attention")
-    threads: int | None = flag(None, "for each kernel (default: OMP_NUM_THREADS, else all processors)", least=1,
+    only: str | None = flag(None, "measure only kernels whose name holds this word, such as attention")
+    threads: int | None = flag(None, "threads of each kernel (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)
     output: str | None = flag(None, "write the figures to this JSON file")
 

@@ -21,9 +21,10 @@ SUFFIXES = (".html", ".md")
 class ReportOptions:
     """Words and flags of python -m bertpass.bench report."""
 
-    results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True)
+    results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True,
+                              required=True)
     output: str = flag("report.html", "page to write: .html, complete in itself, with its charts as PNG "
-                       "files in a folder beside it, or .md, the tables alone")
+                       "files in a folder next to it, or .md, the tables alone")
     title: str = flag("Measured with bertpass", "title of the page")
     baseline: str | None = flag(None, "engine that the speed-ups are over (default: mxnet-plain, no pass or the first "
                                 "other engine in float32)")
@@ -32,8 +33,6 @@ class ReportOptions:
                               "FILE=NAME for each file; draws the costs")
 
     def __post_init__(self) -> None:
-        if not self.results:
-            raise UsageError("name the result files, as in: python -m bertpass.bench report bench_output/cpu.json.")
         if Path(self.output).suffix not in SUFFIXES:
             raise UsageError(f"--output {self.output}: give a name that ends in {' or '.join(SUFFIXES)}.")
         names = [Path(file).name for file in self.results]

@@ -29,7 +29,8 @@ class ScalingOptions:
                                 "as there are cores)")
     cores: list[int] = flag([], "numbers of cores of a single instance (default: 1 2 4 ... all)")
     rounds: int = flag(9, "interleaved rounds at most", least=3)
-    seconds: float = flag(60.0, "for the rounds of one shape: fewer rounds where they take longer, 3 at least", least=1)
+    seconds: float = flag(60.0, "seconds for the rounds of one shape: slow engines get fewer rounds, at least 3",
+                          least=1)
     output: str = flag("bench_output", "folder for scaling.json and scaling.png")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 

@@ -32,19 +32,20 @@ class ServingOptions:
     """Flags of python -m bertpass.bench serving."""
 
     model: str = flag("minilm", "model for embeddings, as bertpass serve takes it")
-    serve: list[str] = flag(["dtype=float32", "dtype=auto"], "flags of a server of ours each, NAME=VALUE divided by "
+    serve: list[str] = flag(["dtype=float32", "dtype=auto"], "flags of a server of ours each, NAME=VALUE separated by "
                             "commas; the first is the one that is measured at all loads")
     peer: list[str] = flag([], "other servers, each 'NAME: COMMAND' with {port}: POST /embed, /v1/embeddings or "
                            "/embeddings; see benchmarks/plain_server.py")
     peer_model: str = flag("model", "what requests to others call the model")
     texts: str | None = flag(None, "file of texts (default: sentences that come along, of --lengths)")
-    lengths: str = flag("sst", "their lengths", choices=tuple(DISTRIBUTIONS))
+    lengths: str = flag("sst", "lengths of the texts that come along", choices=tuple(DISTRIBUTIONS))
     loads: list[float] = flag([0.5, 0.8, 1.2], "requests a second, as shares of the capacity")
-    queue_timeout: float = flag(1.0, "--queue_timeout of our servers: seconds within which what they take is answered",
+    queue_timeout: float = flag(1.0, "--queue_timeout of our servers: seconds within which an accepted request is "
+                                "answered",
                                least=0.01)
     bounds: list[float] = flag([50.0], "latencies in ms (p99) at which the rates of all servers are compared")
-    steps: int = flag(6, "bisections for each of these", least=1, most=20)
-    seconds: float = flag(10.0, "of each turn, warm-up included", least=1)
+    steps: int = flag(6, "bisections for each of --bounds", least=1, most=20)
+    seconds: float = flag(10.0, "seconds of each turn, warm-up included", least=1)
     warmup: float = flag(2.0, "seconds of a turn that do not count", least=0)
     in_flight: int = flag(64, "requests in flight while the capacity is measured", least=1)
     output: str = flag("bench_output", "folder for serving.json and the servers' logs")

@@ -24,7 +24,7 @@ class CompareOptions:
     first: str = flag("", "file that bench cpu, scaling, passes or finetuning wrote", positional=True)
     second: str = flag("", "file of the same bench, measured later or elsewhere", positional=True)
     fail_above: float | None = flag(None, "end with exit code 1 where the second is slower by more than this ratio and "
-                                    "the spreads do not overlap", aliases=("--fail-above",), least=1)
+                                    "the spreads do not overlap", least=1)
     output: str | None = flag(None, "write the comparison to this Markdown file")
 
 

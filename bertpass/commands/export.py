@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertpass import progress
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
-from bertpass.options import check_output_folder, flag, parse
+from bertpass.options import check_new, check_output_folder, flag, overwrite_flag, parse
 
 
 @dataclass
@@ -18,23 +18,28 @@ class ExportOptions:
     """Words and flags of bertpass export."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
-    output: str = flag("", "the file to write; its ending says what: .onnx, .xml (OpenVINO IR, with a .bin beside it), "
+    output: str = flag("", "the file to write; its ending says what: .onnx, .xml (OpenVINO IR, with a .bin next to "
+                       "it), "
                        ".pt (TorchScript), .so (TVM, of one shape)", positional=True)
     fused: bool = flag(False, "ONNX with the encoder in ONNX Runtime's own operators (com.microsoft), which nothing "
                        "else runs")
-    dtype: str = flag("float32", "of weights and activations, for .onnx; inputs and outputs stay as they are",
+    dtype: str = flag("float32", "precision of weights and activations in an .onnx file; inputs and outputs stay "
+                      "float32",
                       choices=("float32", "float16"))
-    batch_size: int = flag(1, "rows of every batch, for .so", least=1)
-    sequence_length: int = flag(128, "tokens of every row, for .so; shorter texts are padded", least=1)
-    vocab: str | None = flag(None, "vocabulary for a .params file")
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)")
+    batch_size: int = flag(1, "rows of every batch in a .so file", least=1)
+    sequence_length: int = flag(128, "tokens of every row in a .so file; shorter texts are padded", least=1)
+    overwrite: bool = overwrite_flag()
+    vocab: str | None = flag(None, "vocabulary file for a .params file", rare=True)
+    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1,
+                                 rare=True)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", rare=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     def job() -> None:
-        options = parse(ExportOptions, argv, "Write a model as a file for another runtime, and compare its outputs.")
+        options = parse(ExportOptions, argv, "Write a model as a file for another runtime, run it there and compare "
+                        "its outputs.")
         from bertpass.jobs import export
         from bertpass.model.checkpoint import load_checkpoint
 
@@ -44,19 +49,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.dtype != "float32" and not options.output.endswith(".onnx"):
             raise UsageError(f"{options.output}: --dtype {options.dtype} is for ONNX files, whose ending is .onnx.")
         check_output_folder("output", Path(options.output).parent)
+        check_new(options.output, options.overwrite)
         checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
                                      allow_pickle=options.allow_pickle)
         found = export.export(checkpoint, options.output,
                               export.Shape(options.fused, options.dtype, options.batch_size, options.sequence_length))
         for note in checkpoint.notes:
-            print(f"note: {note}", file=sys.stderr)
+            progress.note(note)
         size = sum(os.path.getsize(file) for file in found.files) / 2**20
         print(f"wrote {' and '.join(map(str, found.files))}, {size:.1f} MiB: {found.what}")
         if found.operators:
             counts = ", ".join(f"{count} {op}" for op, count in found.operators.items())
             print(f"  {sum(found.operators.values())} nodes: {counts}")
         if found.unchecked:
-            print(f"note: not run: {found.unchecked}", file=sys.stderr)
+            progress.note(f"not run: {found.unchecked}")
         else:
             print(f"  largest difference from the native engine in float32: {found.difference:.1e}")
     return guarded(job)

@@ -6,52 +6,13 @@ import dataclasses
 from typing import Any
 
 from bertpass import errors
-from bertpass.commands.batch import BatchOptions
-from bertpass.commands.bench import BenchOptions
-from bertpass.commands.bench_cpu import CpuOptions
-from bertpass.commands.bench_finetuning import FinetuningOptions
-from bertpass.commands.bench_kernels import KernelOptions
-from bertpass.commands.bench_report import ReportOptions
-from bertpass.commands.bench_routing import RoutingOptions
-from bertpass.commands.bench_scaling import ScalingOptions
-from bertpass.commands.bench_serving import ServingOptions
 from bertpass.commands.bench_sweep import SweepOptions
-from bertpass.commands.compare import CompareOptions
-from bertpass.commands.demo import DemoOptions
-from bertpass.commands.demo_serve import DemoServeOptions
-from bertpass.commands.env import EnvOptions
-from bertpass.commands.export import ExportOptions
 from bertpass.commands.gpu_check import GpuCheckOptions
-from bertpass.commands.launch import LaunchOptions
-from bertpass.commands.load import LoadOptions
-from bertpass.commands.main import PackOptions
-from bertpass.commands.new_model import NewModelOptions
-from bertpass.commands.plan import PlanOptions
-from bertpass.commands.reproduce import ReproduceOptions
-from bertpass.commands.tune import TuneOptions
-from bertpass.jobs.classify import ClassifierOptions
-from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.low_precision_options import TableOptions
-from bertpass.jobs.squad import SquadOptions
+from bertpass.commands.table import BENCHES, COMMANDS, Command
+from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.options import spelled
-from bertpass.serving.options import PREFIX, ServeOptions
-
-COMMANDS = (("deploy.py", DeployOptions), ("finetune/finetune_classifier.py", ClassifierOptions),
-            ("finetune/finetune_squad.py", SquadOptions), ("scripts/demo.py", DemoOptions),
-            ("scripts/bench_passes.py", BenchOptions), ("python -m bertpass.bench cpu", CpuOptions),
-            ("python -m bertpass.bench finetuning", FinetuningOptions),
-            ("python -m bertpass.bench precision", TableOptions),
-            ("python -m bertpass.bench scaling", ScalingOptions), ("python -m bertpass.bench routing", RoutingOptions),
-            ("python -m bertpass.bench serving", ServingOptions), ("bertpass load", LoadOptions),
-            ("python -m bertpass.bench report", ReportOptions), ("bertpass compare", CompareOptions),
-            ("bertpass bench NAME=VALUE ... (Hydra)", SweepOptions),
-            ("scripts/launch.py", LaunchOptions), ("bertpass plan", PlanOptions),
-            ("benchmarks/kernels.py", KernelOptions), ("scripts/reproduce.py", ReproduceOptions),
-            ("scripts/gpu_check.py", GpuCheckOptions), ("bertpass pack", PackOptions),
-            ("bertpass export", ExportOptions), ("bertpass tune", TuneOptions),
-            ("bertpass serve", ServeOptions), ("bertpass batch", BatchOptions),
-            ("bertpass demo-serve", DemoServeOptions), ("bertpass new-model", NewModelOptions),
-            ("bertpass env", EnvOptions))
+from bertpass.serving.options import PREFIX
 
 VARIABLES = (
     ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "
@@ -82,10 +43,18 @@ VARIABLES = (
 
 INTRODUCTION = """# Flags, exit codes, environment variables
 
-Made by `scripts/write_flags.py`; do not edit. `--gpu` alone means device 0 and `--gpu N` device N, in every command.
-Published flags keep their meaning; where a published flag did the opposite of its name (`--uncased` turned lower-casing
-off), it now does what it says.
+Made by `scripts/write_flags.py`; do not edit. `bertpass COMMAND --help` shows the same.
+
+- Words in capitals stand without a flag; those that are *needed* have to be given.
+- Dashes and underscores are the same: `--allow-pickle` is `--allow_pickle`.
+- Every command has `--help`, `--quiet` (warnings and errors only) and `--verbose` (more messages, tracebacks).
+- `--gpu` alone means device 0 and `--gpu N` device N, in every command.
+- Published flags keep their meaning. Where a published flag did the opposite of its name (`--uncased` turned
+  lower-casing off), it now does what it says.
 """
+
+#: flags that several commands have in the same words: heading, dataclass
+SHARED = (("Flags of low precision", LowPrecisionOptions), ("Flags of both fine-tuning commands", FinetuneOptions))
 
 
 def _types() -> list[type[errors.BertpassError]]:
@@ -97,17 +66,48 @@ def _row(cells: Any) -> str:
     return "| " + " | ".join(str(c).replace("|", "\\|") for c in cells) + " |"
 
 
+def sections() -> dict[str, type]:
+    """Heading -> options of every section about flags, in the order of the page."""
+    found = {_heading(f"bertpass {name}", command): command.options_class() for name, command in COMMANDS.items()
+             if name != "bench"}
+    found |= {f"bertpass bench {name}": bench.options_class() for name, bench in BENCHES.items()}
+    return {**found, "bertpass bench NAME=VALUE ... (Hydra)": SweepOptions, "scripts/gpu_check.py": GpuCheckOptions,
+            **dict(SHARED)}
+
+
+def _heading(name: str, command: Command) -> str:
+    return f"{name} ({command.published})" if command.published else name
+
+
+def _link(heading: str) -> str:
+    anchor = "".join(c for c in heading.lower().replace(" ", "-") if c.isalnum() or c in "-_")
+    return f"[{heading}](#{anchor})"
+
+
+def _flags(options: type) -> list[str]:
+    """The table of a dataclass, usual flags first; a line names the shared flags that it has as well."""
+    shared = [(heading, cls) for heading, cls in SHARED if issubclass(options, cls) and options is not cls]
+    elsewhere = [(field.name, spelled(field)) for _, cls in shared for field in dataclasses.fields(cls)]
+    fields = [field for field in dataclasses.fields(options) if (field.name, spelled(field)) not in elsewhere]
+    lines = [_row(("flag", "default", "meaning")), "|---|---|---|"]
+    for field in sorted(fields, key=lambda f: (not f.metadata["positional"], not f.metadata["required"],
+                                               f.metadata["rare"])):
+        names, default, help_text = spelled(field)
+        if options is SweepOptions:
+            names = [field.name + "="]
+        rare = " (rarely needed)" if field.metadata["rare"] else ""
+        lines.append(_row((" ".join(f"`{n}`" for n in names), default, help_text + rare)))
+    also = ["", f"Also: {', '.join(_link(heading) for heading, _ in shared)}."] if shared else []
+    return [*lines, *also, ""]
+
+
 def page() -> str:
     """The whole page."""
-    lines = [INTRODUCTION]
-    for name, options in COMMANDS:
-        lines += [f"## {name}", "", _row(("flag", "default", "meaning")), "|---|---|---|"]
-        for field in dataclasses.fields(options):
-            names, default, help_text = spelled(field)
-            if options is SweepOptions:
-                names = [field.name + "="]
-            lines.append(_row((" ".join(f"`{n}`" for n in names), default, help_text)))
-        lines.append("")
+    known = sections()
+    lines = [INTRODUCTION, "## Contents", "", *(f"- {_link(heading)}" for heading in known),
+             "- [Exit codes](#exit-codes)", "- [Environment variables](#environment-variables)", ""]
+    for heading, options in known.items():
+        lines += [f"## {heading}", "", *_flags(options)]
     lines += ["## Exit codes", "", _row(("code", "error", "meaning")), "|---|---|---|", _row((0, "", "done"))]
     for kind in _types():
         lines.append(_row((kind.exit_code, kind.__name__, (kind.__doc__ or "").split("\n")[0])))

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from rich.console import Console
 from rich.table import Table
@@ -33,35 +34,34 @@ are, {threads} its threads, {cpus} its processors, {longest} its entry of --leng
 class LaunchOptions:
     """Flags of bertpass launch and scripts/launch.py."""
 
-    instances: int | None = flag(None, "how many; alone, all cores are divided among them", group="instances", least=1,
+    USAGE_END: ClassVar[str] = "-- COMMAND ..."
+
+    instances: int | None = flag(None, "number of instances; alone, all cores are divided among them",
+                                 group="instances", least=1,
                                  most=4096)
-    cores_per_instance: int | None = flag(None, "cores of each; without --instances as many as fit without crossing a "
-                                          "NUMA node", group="instances", aliases=("--cores-per-instance",), least=1)
+    cores_per_instance: int | None = flag(None, "cores of each instance; without --instances as many as fit without "
+                                          "crossing a "
+                                          "NUMA node", group="instances", least=1)
     sizes: list[str] = flag([], "cores of each instance, such as 8,16,24", group="instances")
-    lengths: list[str] = flag([], "for each instance the longest sequence that will be sent to it, such as 32,384,512",
+    lengths: list[str] = flag([], "longest sequence that will be sent to each instance, such as 32,384,512",
                               group="instances")
-    threads_per_core: int = flag(1, "hardware threads to take of each core", group="instances",
-                                 aliases=("--threads-per-core",), least=1, most=8)
+    threads_per_core: int = flag(1, "hardware threads to use on each core", group="instances", least=1, most=8)
     core_type: str = flag("auto", "auto is the performance cores where a processor has several types",
-                          group="instances", aliases=("--core-type",), choices=placement.KINDS)
+                          group="instances", choices=placement.KINDS)
     memory: str = flag("bind", "bind allocates from the NUMA nodes of the instance's cores only", group="memory",
                        choices=("bind", "none"))
     allocator: str = flag("default", "malloc to preload", group="memory", choices=launch_settings.ALLOCATORS)
-    huge_pages: bool = flag(False, "ask the allocator for transparent huge pages", group="memory",
-                            aliases=("--huge-pages",))
+    huge_pages: bool = flag(False, "ask the allocator for transparent huge pages", group="memory")
     wait: str = flag("default", "what OpenMP threads do between two parallel regions: spin or sleep", group="threads",
                      choices=launch_settings.WAITS)
     bind_threads: bool = flag(False, "pin each OpenMP thread to one core; only for programs whose threads are all "
-                              "OpenMP's: others inherit the first one's core", group="threads",
-                              aliases=("--bind-threads",))
+                              "OpenMP's: others inherit the first one's core", group="threads")
     iomp: bool = flag(False, "preload Intel's OpenMP runtime (libiomp5)", group="threads")
     on_failure: str = flag("stop", "when an instance fails, stop the others or keep them", group="running",
-                           aliases=("--on-failure",), choices=("stop", "keep"))
+                           choices=("stop", "keep"))
     grace: float = flag(10.0, "seconds until an instance that was told to end is killed", group="running", least=0)
-    no_prefix: bool = flag(False, "leave out the number before each line of output", group="running",
-                           aliases=("--no-prefix",))
-    dry_run: bool = flag(False, "print the plan and its shell commands, run nothing", group="running",
-                         aliases=("--dry-run",))
+    no_prefix: bool = flag(False, "leave out the number before each line of output", group="running")
+    dry_run: bool = flag(False, "print the plan and its shell commands, run nothing", group="running")
     sysfs: str | None = flag(None, "with --dry_run: plan for the machine of which this is a copy of /sys",
                              group="running")
 

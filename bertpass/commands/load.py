@@ -49,23 +49,25 @@ class LoadOptions:
     batch: int = flag(1, "texts in a request", group="requests", least=1)
     bodies: str | None = flag(None, "file of whole bodies, one JSON a line, in place of --texts", group="requests")
     model: str | None = flag(None, "model that the bodies name", group="requests")
-    api_key: str | None = flag(None, "key of the server", group="requests", aliases=("--api-key",))
+    api_key: str | None = flag(None, "key of the server", group="requests")
     rate: float = flag(50.0, "requests a second", group="load", least=0.01, most=100_000)
     seconds: float = flag(10.0, "how long requests are sent, warm-up included", group="load", least=0.1)
-    warmup: float = flag(1.0, "seconds at the beginning that do not count", group="load", least=0)
+    warmup: float | None = flag(None, "seconds at the beginning that do not count (default: 1, or a quarter of "
+                                "--seconds if that is shorter)", group="load", least=0)
     arrivals: str = flag("poisson", "gaps between requests: random, as from many clients, or equal", group="load",
                          choices=ARRIVALS)
-    in_flight: int | None = flag(None, "keep so many requests in flight instead of sending at --rate: finds the "
-                                 "capacity, but its latencies leave out who would have waited", group="load",
-                                 aliases=("--in-flight",), least=1)
-    timeout: float = flag(30.0, "seconds after which an answer is not waited for", group="load", least=0.01)
-    seed: int = flag(0, "of the texts' order and of the arrivals", group="load", least=0)
+    in_flight: int | None = flag(None, "keep N requests in flight instead of sending at --rate: finds the "
+                                 "capacity; latencies then omit the queueing time", group="load", least=1)
+    timeout: float = flag(30.0, "seconds after which a request counts as failed", group="load", least=0.01)
+    seed: int = flag(0, "seed of the order of the texts and of the times of arrival", group="load", least=0)
     output: str | None = flag(None, "write the figures to this JSON file", group="output")
     plot: str | None = flag(None, "draw them into this file (.png, .svg)", group="output")
 
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in ("http", "https"):
             raise UsageError(f"{self.url or 'the address'}: give the server as http://HOST:PORT.")
+        if self.warmup is None:
+            self.warmup = min(1.0, self.seconds / 4)
         if self.warmup >= self.seconds:
             raise UsageError(f"--warmup {self.warmup:g}: must be shorter than --seconds {self.seconds:g}.")
         if self.bodies and self.texts:
@@ -102,7 +104,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.plot:
             from bertpass.bench.traffic.picture import draw
             Path(options.plot).parent.mkdir(parents=True, exist_ok=True)
-            draw(Path(options.plot), samples, options.warmup, f"{options.target().url}: {_offered(options)}")
+            draw(Path(options.plot), samples, options.warmup or 0.0, f"{options.target().url}: {_offered(options)}")
         if not found["latency_ms"]["max"]:
             raise NoServerError(f"no request was answered with 200: {found['statuses']}.")
     return guarded(job)
@@ -127,7 +129,7 @@ def report(options: LoadOptions, samples: Sequence[Sample]) -> dict[str, Any]:
     """The content of the JSON file."""
     return {"command": machine.command(), "machine": machine.describe(), "url": options.target().url,
             "offered": _offered(options), "texts_a_request": options.batch,
-            **summary(samples, options.warmup, options.seconds), "by_second": by_second(samples)}
+            **summary(samples, options.warmup or 0.0, options.seconds), "by_second": by_second(samples)}
 
 
 def show(found: dict[str, Any]) -> None:

@@ -2,41 +2,40 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertpass import progress
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
-from bertpass.options import check_output_folder, flag, parse
+from bertpass.options import check_new, check_output_folder, flag, overwrite_flag, parse
 
 
 @dataclass
 class NewModelOptions:
     """Flags of bertpass new-model."""
 
+    output: str = flag("", "folder to write, in Hugging Face's layout; fine-tune it with --bert_model FOLDER",
+                       positional=True, aliases=("--output",))
     vocab_from: list[str] = flag([], "text files (plain or .gz, any layout) whose words and characters become the "
-                                 "vocabulary")
-    output: str = flag("", "folder to write, in Hugging Face's layout; fine-tune it with --bert_model FOLDER")
+                                 "vocabulary", required=True, metavar="FILE")
     layers: int = flag(2, "transformer layers", least=1, most=48)
     units: int = flag(128, "width; the feed-forward layers have four times as many", least=8, most=4096)
-    heads: int | None = flag(None, "attention heads (default: one for 64 units)", least=1)
+    heads: int | None = flag(None, "attention heads (default: one per 64 units)", least=1)
     max_length: int = flag(512, "longest sequence in tokens", least=8, most=8192)
-    vocab_size: int = flag(8000, "tokens of the vocabulary at most", least=100, most=200000)
+    vocab_size: int = flag(8000, "largest number of tokens in the vocabulary", least=100, most=200000)
     cased: bool = flag(False, "keep the case of the text")
-    seed: int = flag(0, "of the weights", least=0)
+    overwrite: bool = overwrite_flag()
+    seed: int = flag(0, "seed of the random weights", least=0)
 
     def check(self) -> None:
         """Checks that need no data."""
-        if not self.vocab_from:
-            raise UsageError("--vocab_from is needed: the files that the vocabulary is to be learnt from.")
-        if not self.output:
-            raise UsageError("--output is needed: the folder to write.")
         for name in self.vocab_from:
             if not Path(name).is_file():
                 raise UsageError(f"--vocab_from {name}: no such file.")
         check_output_folder("output", self.output)
+        check_new(self.output, self.overwrite)
 
 
 def _lines(files: Sequence[str]) -> Iterator[str]:
@@ -65,5 +64,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         huggingface.write_folder(options.output, Checkpoint(config, HeadConfig("none"), params, tokenizer))
         count = sum(array.size for array in params.values())
         print(f"wrote {options.output}: {tokenizer.vocab_size} tokens, {count / 1e6:.1f} million parameters")
-        print("note: the weights are random; nothing was pretrained.", file=sys.stderr)
+        progress.note("the weights are random; nothing was pretrained.")
     return guarded(job)

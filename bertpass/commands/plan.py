@@ -21,9 +21,8 @@ WIDTH = 140
 class PlanOptions:
     """Flags of bertpass plan."""
 
-    slo_ms: float | None = flag(None, "milliseconds that a batch may take (90th percentile)", aliases=("--slo-ms",),
-                                least=0)
-    results: list[str] = flag([], "result files of python -m bertpass.bench cpu or scaling")
+    results: list[str] = flag([], "result files of bertpass bench cpu or scaling", positional=True, required=True)
+    slo_ms: float | None = flag(None, "milliseconds that a batch may take (90th percentile)", required=True, least=0)
     prices: str | None = flag(None, "price list (YAML: name, dollars_per_hour, vcpus; default: four published prices)")
     machine: list[str] = flag([], "the machine of the price list on which the results were measured: NAME, or "
                               "FILE=NAME for each file")
@@ -31,15 +30,11 @@ class PlanOptions:
     model: str | None = flag(None, "model, where the results are of several")
     requests: list[str] = flag([], "kinds of requests, such as '128 tokens' or sst (default: all in the results)")
     max_error: float | None = flag(None, "largest relative L2 error of the token states against float32",
-                                   aliases=("--max-error",), least=0)
+                                   least=0)
     top: int = flag(8, "lines of each table", least=1)
     output: str | None = flag(None, "write the offers to this JSON file")
 
     def __post_init__(self) -> None:
-        if self.slo_ms is None:
-            raise UsageError("--slo_ms is needed: the milliseconds that a batch may take.")
-        if not self.results:
-            raise UsageError("--results is needed: files that python -m bertpass.bench cpu or scaling wrote.")
         if not self.machine and not self.extrapolate:
             raise UsageError("say with --machine NAME which machine of the price list the results were measured on, or "
                              "ask with --extrapolate for the others.")

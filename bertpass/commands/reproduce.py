@@ -40,11 +40,12 @@ class ReproduceOptions:
                                   f"with --quick {QUICK_MODEL})")
     minutes: float | None = flag(None, "time budget of each entry: what goes over it is left out and marked (default: "
                                  "the entry's own)", least=0.1)
-    threads: int | None = flag(None, "of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
+    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)
-    price: list[str] = flag([], "further instances for cost, NAME=DOLLARS_PER_HOUR or NAME=DOLLARS_PER_HOUR:PROCESSORS",
+    price: list[str] = flag([], "further instances for the entry cost, NAME=DOLLARS_PER_HOUR or "
+                            "NAME=DOLLARS_PER_HOUR:PROCESSORS",
                             metavar="NAME=DOLLARS")
-    results: list[str] = flag([], "for scores: result files of python -m bertpass.bench finetuning or precision",
+    results: list[str] = flag([], "result files of bertpass bench finetuning or precision, for the entry scores",
                               metavar="FILE")
     resume: bool = flag(False, "go on with the result file that is there: what it holds is not measured again")
     redraw: bool = flag(False, "measure nothing: page and picture again from the result file")

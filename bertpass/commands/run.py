@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import traceback
 from collections.abc import Callable
 
+from bertpass import progress
 from bertpass.errors import BertpassError
 
 INTERRUPTED = 130
@@ -15,12 +17,12 @@ INTERRUPTED = 130
 def guarded(main: Callable[[], int | None]) -> int:
     """Run ``main`` and turn what it raises into one sentence and an exit code.
 
-    BERTPASS_TRACEBACK=1 shows the traceback of our own errors as well, for developers.
+    --verbose and BERTPASS_TRACEBACK=1 show the traceback of our own errors as well.
     """
     try:
         return main() or 0
     except BertpassError as error:
-        if os.environ.get("BERTPASS_TRACEBACK") == "1":
+        if os.environ.get("BERTPASS_TRACEBACK") == "1" or progress.level() == logging.DEBUG:
             traceback.print_exc()
         return _tell(error, error.exit_code)
     except KeyboardInterrupt:

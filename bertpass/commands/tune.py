@@ -21,10 +21,12 @@ class TuneOptions:
     """Words and flags of bertpass tune."""
 
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths",
-                             positional=True)
+                             positional=True, required=True)
     shapes: list[str] = flag(["1x64", "1x128", "1x256"], "batch x sequence length")
-    tuning_minutes: float = flag(5.0, "for each model; schedules that it is too short for are left out", least=0.01)
-    threads: int | None = flag(None, "of TVM (default: OMP_NUM_THREADS, else all processors)", least=1, most=1024)
+    tuning_minutes: float = flag(5.0, "minutes for each model; schedules that do not fit into them are left out",
+                                 least=0.01)
+    threads: int | None = flag(None, "threads of TVM (default: OMP_NUM_THREADS, else all processors)", least=1,
+                               most=1024)
     records: str | None = flag(None, "file to write (default: BERTPASS_TVM_RECORDS, else "
                                "~/.cache/bertpass/tvm-records.json); what it has of other kernels stays")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
@@ -34,8 +36,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     def job() -> None:
         options = parse(TuneOptions, argv, "Measure the schedules of the TVM engine's kernels and keep the fastest.")
-        if not options.models:
-            raise UsageError("name the models to tune for, as in: bertpass tune minilm bert_12_768_12.")
         from bertpass.bench import models, quiet
         from bertpass.commands.bench_scaling import sizes
         from bertpass.engines import tvm_records

@@ -30,17 +30,18 @@ class ClassifierOptions(FinetuneOptions):
 
     task_name: str | None = flag(None, f"task: {', '.join(TRAINED)}; with --train_file a name of your own (default: "
                                  "custom)", group="data")
-    task_kind: str = flag("classification", "of own data: classification; regression for numbers as labels; multilabel "
-                          "for any number of labels a row; ranking for query, passage, relevance; tokens for CoNLL "
-                          "files", group="data", choices=OWN_KINDS)
-    label_separator: str = flag(",", "of own multi-label data: what stands between the labels of a row", group="data")
-    threshold: float = flag(0.5, "of own multi-label data: probability above which a label is given", group="data",
+    task_kind: str = flag("classification", "kind of own data; regression: labels are numbers; multilabel: any number "
+                          "of "
+                          "labels per row; ranking: query, passage, relevance; tokens: CoNLL files", group="data",
+                          choices=OWN_KINDS)
+    label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
+    threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
                             least=0, most=1)
     test_file: str | None = flag(None, "own data without labels to predict after training", group="data")
     no_test: bool = flag(False, "leave out the predictions of the task's test split, which are written where its files "
                          "are there", group="data")
     max_len: int = flag(128, "longest sequence in tokens; longer texts are cut", group="data", least=4, most=8192)
-    dev_batch_size: int = flag(32, "sequences a batch in evaluation", group="training", least=1)
+    dev_batch_size: int = flag(32, "sequences per batch in evaluation", group="training", least=1)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
     only_inference: bool = flag(False, "evaluate --model_parameters, train nothing", group="training")
 

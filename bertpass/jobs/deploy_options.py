@@ -30,24 +30,24 @@ class DeployOptions(LowPrecisionOptions):
                           group="model", least=0, most=0.9)
     task: str | None = flag(None, f"{', '.join(TASKS)}; default: the model's own", group="data")
     data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
-    split: str = flag("dev", "which split to run", group="data", choices=("train", "dev", "test"))
+    split: str = flag("dev", "split of the data to run", group="data", choices=("train", "dev", "test"))
     eval_file: str | None = flag(None, "one own file instead of --data_dir (tsv, csv, jsonl; SQuAD json for QA)",
                                  group="data", aliases=("--dev_file",))
-    test_batch_size: int = flag(128, "sequences a batch", group="data", least=1)
-    seq_length: int = flag(128, "tokens a sequence: every batch is padded to it, longer texts are cut", group="data",
+    test_batch_size: int = flag(128, "sequences per batch", group="data", least=1)
+    seq_length: int = flag(128, "tokens per sequence: every batch is padded to it, longer texts are cut", group="data",
                            least=4, most=8192)
-    label_separator: str = flag(",", "of own multi-label data: what stands between the labels of a row", group="data")
-    threshold: float = flag(0.5, "of own multi-label data: probability above which a label is given", group="data",
+    label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
+    threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
                             least=0, most=1)
     max_iters: int | None = flag(None, "stop after this many batches", group="data", least=1)
     QA_version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="question answering")
-    QA_n_best_size: int = flag(20, "answers kept a question", group="question answering", least=1)
+    QA_n_best_size: int = flag(20, "answers kept per question", group="question answering", least=1)
     QA_max_answer_length: int = flag(30, "longest answer in tokens", group="question answering", least=1)
     QA_doc_stride: int = flag(128, "tokens between the starts of two windows", group="question answering", least=1)
     QA_max_query_length: int = flag(64, "longest question in tokens", group="question answering", least=1)
-    QA_null_score_diff_threshold: float = flag(0.0, "no answer where its score leads by more than this",
+    QA_null_score_diff_threshold: float = flag(0.0, "lead of the score of 'no answer' from which a question gets none",
                                                group="question answering")
-    oov_way: str = flag("avg", "accepted as published; the embedding task gives one pooled vector a text, "
+    oov_way: str = flag("avg", "accepted as published; the embedding task gives one pooled vector per text, "
                         "so how pieces form words does not matter", group="data", choices=("avg", "sum", "last"))
     dtype: str = flag("float32", "precision of the inference; below float32 a CPU computes the encoder alone in it "
                       "(float16 there becomes bfloat16 or float32 and needs --custom_pass)", group="inference",

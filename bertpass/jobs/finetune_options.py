@@ -37,14 +37,15 @@ class FinetuneOptions(LowPrecisionOptions):
                                  least=1)
     uncased: bool = flag(False, "lower-case the text, whatever the vocabulary's own setting is", group="model")
     cased: bool = flag(False, "keep the case of the text, whatever the vocabulary's own setting is", group="model")
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code: only from who you trust)",
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code: only from a source that "
+                              "you trust)",
                               group="model")
     data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
     train_file: str | None = flag(None, "own training data", group="data")
     dev_file: str | None = flag(None, "own development data", group="data")
     epochs: int = flag(3, "passes over the training data", group="training", least=1)
     training_steps: int | None = flag(None, "stop after this many steps instead of --epochs", group="training", least=1)
-    batch_size: int = flag(32, "sequences a step", group="training", least=1)
+    batch_size: int = flag(32, "sequences per step", group="training", least=1)
     accumulate: int = flag(1, "steps whose gradients are added up before one update", group="training", least=1)
     optimizer: str = flag("bertadam", "optimiser", group="training", choices=OPTIMIZERS)
     lr: float = flag(5e-5, "peak learning rate", group="training", least=0)

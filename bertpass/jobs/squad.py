@@ -37,10 +37,11 @@ class SquadOptions(FinetuneOptions):
     doc_stride: int = flag(128, "tokens between the starts of two windows", group="data", least=1)
     max_query_length: int = flag(64, "longest question in tokens", group="data", least=1)
     version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="data")
-    n_best_size: int = flag(20, "answers kept a question", group="data", least=1)
+    n_best_size: int = flag(20, "answers kept per question", group="data", least=1)
     max_answer_length: int = flag(30, "longest answer in tokens", group="data", least=1)
-    null_score_diff_threshold: float = flag(0.0, "no answer where its score leads by more than this", group="data")
-    test_batch_size: int = flag(24, "sequences a batch in evaluation", group="training", least=1)
+    null_score_diff_threshold: float = flag(0.0, "lead of the score of 'no answer' from which a question gets none",
+                                            group="data")
+    test_batch_size: int = flag(24, "sequences per batch in evaluation", group="training", least=1)
     only_predict: bool = flag(False, "answer and score with --model_parameters, train nothing", group="training")
     max_eval_questions: int | None = flag(None, "score only the first questions after each epoch but the last; the "
                                           "final figure is always of all", group="training", least=1)

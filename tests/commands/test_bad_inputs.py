@@ -303,7 +303,7 @@ TABLE = [
         lambda p: ("--output_dir", p.bad / "trained2", "--resume"), 4, ("state.json", "not valid JSON")),
     # the other commands
     Bad("an unknown command", "bertpass", lambda p: ("optimise",), 2, ("'optimise'", "Did you mean 'optimize'")),
-    Bad("no output", "bertpass", lambda p: ("optimize", "--input", "a"), 2, ("--output is needed",)),
+    Bad("no output", "bertpass", lambda p: ("optimize", "--input", "a"), 2, ("OUTPUT is needed",)),
     Bad("an exported model that is not there", "bertpass",
         lambda p: ("optimize", "--input", p.bad / "model", "--output", "new"), 4, ("model-symbol.json",)),
     Bad("a cut symbol file", "bertpass",

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bertpass.commands.flags_page import COMMANDS, page
+from bertpass.commands.flags_page import page
+from bertpass.commands.table import COMMANDS
 from bertpass.options import parser_for
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,8 +28,8 @@ def test_readme_commands_parse(line):
     words = re.findall(r'"[^"]*"|\S+', line)[1:]
     script, argv = words[0], [w.strip('"') for w in words[1:]]
     assert (ROOT / script).is_file()
-    options = dict(COMMANDS)[script]
-    parser_for(options, "").parse_args(argv)
+    (command,) = (c for c in COMMANDS.values() if c.published == script)
+    parser_for(command.options_class(), "").parse_args(argv)
 
 
 @pytest.mark.parametrize("line", [s for s in SHELL if s.startswith("make ")])

@@ -1,0 +1,205 @@
+"""The command line as a newcomer meets it: every command's help, what is missing, spellings, completion."""
+
+import dataclasses
+import re
+import shutil
+import subprocess
+
+import pytest
+
+from bertpass.commands import main as bertpass
+from bertpass.commands.flags_page import page, sections
+from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
+from bertpass.options import flag, parse
+
+EVERY = {**{name: command for name, command in COMMANDS.items() if name != "bench"},
+         **{f"bench {name}": bench for name, bench in BENCHES.items()}}
+
+
+def run(capsys, *words):
+    """(exit code, standard output, standard error) of a command line."""
+    try:
+        code = bertpass.main(list(words))
+    except SystemExit as end:
+        code = end.code or 0
+    told = capsys.readouterr()
+    return code, told.out, told.err
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_help(name, capsys):
+    """It can be typed as its usage line says, shows every flag with its values, and nothing twice."""
+    code, out, err = run(capsys, *name.split(), "--help")
+    assert (code, err) == (0, "")
+    first = out.splitlines()[0]
+    assert first.startswith(f"usage: bertpass {name}")
+    plain = " ".join(out.split())
+    for field in dataclasses.fields(EVERY[name].options_class()):
+        meta = field.metadata
+        shown = meta["argparse"].get("metavar") or field.name.upper() if meta["positional"] else f"--{field.name}"
+        assert shown in plain
+        for value in meta["choices"] or ():
+            assert re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", plain), f"{shown} does not show {value}"
+        if meta["positional"] or meta["required"]:
+            assert shown in out.split("\n\n")[0], "the usage line has what has to be given"
+        assert not re.match(r"(of|for|after|in|their|that|which|who)\b", meta["help"]), f"half a sentence: {shown}"
+    headings = re.findall(r"^(\w[\w ]*):$", out, re.M)
+    assert len(headings) == len(set(headings))
+    assert "--help" in out and "--quiet" in out and "--verbose" in out
+
+
+@pytest.mark.parametrize("words", [("help", "convert"), ("--help", "convert"), ("-h", "convert"), ("convert", "-h")])
+def test_help_of_a_command(words, capsys):
+    assert run(capsys, *words)[1] == run(capsys, "convert", "--help")[1]
+
+
+def test_help_says_where_to_start(capsys):
+    _, out, _ = run(capsys)
+    assert out == run(capsys, "help")[1] == run(capsys, "--help")[1]
+    start = out.index("start here:")
+    assert start < out.index("  embed") < out.index("  serve") < out.index("make a model:")
+    assert all(f"  {name} " in out and command.what in out for name, command in COMMANDS.items())
+    assert "--version" in out
+
+
+@pytest.mark.parametrize("word", ["-V", "--version", "version"])
+def test_version(word, capsys):
+    assert run(capsys, word) == (0, "0.1.0\n", "")
+
+
+@pytest.mark.parametrize(("words", "code", "told"), [
+    (["--verson"], 2, "Did you mean '--version'"), (["serv"], 2, "Did you mean 'serve'"),
+    (["help", "serv"], 2, "Did you mean 'serve'"), (["--quiet"], 2, "bertpass --help lists the commands"),
+    (["bench", "foo"], 2, "unknown bench 'foo'"), (["bench", "scalling"], 2, "Did you mean 'scaling'"),
+    (["bench", "help", "foo"], 0, ""), (["convert", "a", "b", "c"], 2, "unrecognized arguments: c."),
+    (["convert"], 2, "MODEL and OUTPUT are needed: bertpass convert MODEL OUTPUT [flags]."),
+    (["convert", "a"], 2, "OUTPUT is needed"), (["plan"], 2, "RESULTS and --slo_ms are needed"),
+    (["new-model", "x"], 2, "--vocab_from is needed"), (["export"], 2, "MODEL and OUTPUT are needed"),
+    (["pack", "a"], 2, "OUTPUT is needed"), (["batch"], 2, "INPUT and OUTPUT are needed"), (["tune"], 2, "MODELS is"),
+    (["load"], 2, "URL is needed"), (["compare", "a"], 2, "SECOND is needed"), (["info"], 2, "MODEL is needed"),
+    (["bench", "report"], 2, "RESULTS is needed"), (["bench", "finetuning"], 2, "--data_dir is needed"),
+    (["completion"], 2, "SHELL is needed"), (["completion", "tcsh"], 2, "SHELL tcsh: not one of bash, zsh, fish"),
+    (["embed", "minilm"], 2, "give either texts"), (["embed", "minilm", "a", "--file", "x"], 2, "give either texts"),
+    (["embed", "minilm", "a", "--output", "x.csv"], 2, "ends in .npy or .jsonl"),
+    (["convert", "minilm", "x", "--alow-pickle"], 2, "Did you mean '--allow_pickle'"),
+])
+def test_mistakes_are_one_sentence(words, code, told, capsys):
+    found, _, err = run(capsys, *words)
+    assert found == code
+    assert told in err and len(err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("spelling", ["--allow-pickle", "--allow_pickle"])
+@pytest.mark.parametrize("name", [name for name in EVERY if any(
+    field.name == "allow_pickle" for field in dataclasses.fields(EVERY[name].options_class()))])
+def test_dashes_are_underscores(name, spelling, capsys):
+    """The flag is taken: only what else is missing or wrong is told."""
+    err = run(capsys, *name.split(), "/nowhere/model", "/nowhere/x/y.safetensors", spelling, "--nothing")[2]
+    assert "unrecognized arguments: --nothing" in err
+
+
+@dataclasses.dataclass
+class Options:
+    model: str = flag("", "model", positional=True, aliases=("--input",))
+    texts: list[str] = flag([], "texts", positional=True)
+    output: str = flag("", "output", positional=True, aliases=("--output",))
+    max_rows: int = flag(1, "rows", required=True)
+    names: list[str] = flag([], "names")
+    fast_path: bool = flag(False, "fast", rare=True)
+
+
+@pytest.mark.parametrize("argv", [
+    "m t u o --max_rows 3 --fast-path", "--max-rows 3 m t u o --fast_path", "m --max-rows=3 t --fast-path u o",
+    "--input m t u --output o --fast-path --max_rows 3", "--input=m --max_rows 3 t u --fast_path o",
+    "--max_rows 3 --fast-path -- m t u o",
+])
+def test_words_may_stand_anywhere(argv):
+    assert parse(Options, argv.split(), "a test") == Options("m", ["t", "u"], "o", 3, [], True)
+
+
+def test_words_after_two_dashes_are_never_flags():
+    assert parse(Options, ["--max_rows", "3", "--", "m", "--names", "o"], "a test").texts == ["--names"]
+
+
+def test_nothing_is_overwritten_without_a_word(tmp_path, capsys):
+    (tmp_path / "text").write_text("some words and more words\n")
+    words = ["new-model", str(tmp_path / "new"), "--vocab-from", str(tmp_path / "text"), "--layers", "1"]
+    assert run(capsys, *words)[0] == 0
+    kept = (tmp_path / "new" / "config.json").read_bytes()
+    model = str(tmp_path / "new")
+    for again in (words, ["convert", model, model], ["convert", "--input", model, "--output", model]):
+        code, _, err = run(capsys, *again)
+        assert code == 2 and "config.json is there already" in err and "--overwrite" in err
+    (tmp_path / "a.safetensors").write_bytes(b"mine")
+    for other in (["pack", model, str(tmp_path / "a.safetensors")], ["export", model, str(tmp_path / "a.onnx")],
+                  ["optimize", "x", str(tmp_path / "b")], ["embed", model, "t", "--output", str(tmp_path / "a.npy")]):
+        for name in ("a.onnx", "b-symbol.json", "a.npy"):
+            (tmp_path / name).write_bytes(b"mine")
+        code, _, err = run(capsys, *other)
+        assert code == 2 and "is there already" in err
+    assert (tmp_path / "a.safetensors").read_bytes() == b"mine"
+    assert (tmp_path / "new" / "config.json").read_bytes() == kept
+    assert run(capsys, *words, "--overwrite", "--units", "64")[0] == 0
+    assert (tmp_path / "new" / "config.json").read_bytes() != kept
+
+
+def test_quiet_and_verbose(tmp_path, capsys):
+    (tmp_path / "text").write_text("some words and more words\n")
+    words = ["new-model", str(tmp_path / "new"), "--vocab_from", str(tmp_path / "text"), "--layers", "1", "--overwrite"]
+    assert "note: the weights are random" in run(capsys, *words)[2]
+    assert run(capsys, *words, "--quiet")[2] == ""
+    assert "Traceback" in run(capsys, "info", "/nowhere", "--verbose")[2]
+    assert "Traceback" not in run(capsys, "info", "/nowhere")[2], "verbose was for one command"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion(shell, capsys, tmp_path):
+    """Every command and flag is in the script, and the shell, where it is here, reads it."""
+    code, out, _ = run(capsys, "completion", shell)
+    assert code == 0
+    for name, command in EVERY.items():
+        assert name.split()[-1] in out
+        for field in dataclasses.fields(command.options_class()):
+            if not field.metadata["positional"]:
+                assert (f"-l {field.name} " if shell == "fish" else f"--{field.name}") in out
+    if shutil.which(shell):
+        (tmp_path / "script").write_text(out)
+        done = subprocess.run([shell, "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(("line", "found"), [
+    ("bertpass ser", ["serve"]), ("bertpass convert --form", ["--format"]),
+    ("bertpass convert a b --format ", ["huggingface", "gluonnlp", "bundle"]), ("bertpass bench sca", ["scaling"]),
+    ("bertpass bench cpu --roun", ["--rounds"]), ("bertpass completion f", ["fish"]),
+])
+def test_completion_in_bash(line, found, capsys):
+    bash = shutil.which("bash")
+    if bash is None:
+        pytest.skip("there is no bash on this machine; install it")
+    script = run(capsys, "completion", "bash")[1]
+    words = line.split(" ")
+    code = (f"{script}\nCOMP_WORDS=({' '.join(repr(word) for word in words)}); COMP_CWORD={len(words) - 1}; _bertpass\n"
+            'printf "%s\\n" "${COMPREPLY[@]}"')
+    done = subprocess.run([bash, "--norc", "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == found, done.stderr
+
+
+def test_every_command_has_a_section_of_flags():
+    """docs/flags.md is made from the table that runs the commands."""
+    text, known = page(), sections()
+    for name, command in EVERY.items():
+        heading = f"bertpass {name}" + (f" ({command.published})" if command.published else "")
+        assert f"\n## {heading}\n" in text and known[heading] is command.options_class()
+    for anchor in re.findall(r"\]\(#([^)]+)\)", text):
+        headings = [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in re.findall(r"^## (.+)$", text, re.M)]
+        assert anchor in headings
+    assert set(ALIASES.values()) <= set(COMMANDS)
+
+
+def test_a_short_load_has_a_short_warm_up():
+    from bertpass.commands.load import LoadOptions
+
+    words = ["http://127.0.0.1:1", "--seconds"]
+    assert [parse(LoadOptions, [*words, seconds], "").warmup for seconds in ("0.4", "4", "40")] == [0.1, 1, 1]
+    assert parse(LoadOptions, [*words, "4", "--warmup", "0"], "").warmup == 0
