@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertpass.errors import DataError, UsageError
+from bertpass.errors import UsageError
 from bertpass.options import flag
 
 if TYPE_CHECKING:
@@ -72,11 +72,8 @@ def _column(path: Path, column: str) -> Iterator[str]:
     from bertpass.text import own_files
     from bertpass.text.files import check_text
 
-    # the reader knows columns by the names of labelled data; any other column stands in for "text"
-    for where, fields in own_files.rows(path, {column.lower(): "text"}):
-        if "text" not in fields:
-            raise DataError(f"{where}: there is no '{column}'; found {', '.join(fields)}.")
-        yield check_text(fields["text"], where)
+    for where, fields in own_files.rows(path, {column.lower(): column}, column):
+        yield check_text(fields[column], where)
 
 
 def given_texts(texts: Sequence[str], file: str | None, column: str) -> list[str]:

@@ -69,7 +69,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _results(model: Model, texts: Sequence[str], options: PredictOptions) -> list[dict[str, Any]]:
     """One JSON-ready object per text; which keys depends on the head."""
     if model.head.kind == "qa":
-        return [dataclasses.asdict(model.answer(text, options.context or "")) for text in texts]
+        answers = [dataclasses.asdict(model.answer(text, options.context or "")) for text in texts]
+        return [{"answer": found.pop("text"), **found} for found in answers]
     if model.head.kind == "tokens":
         return [{"entities": [dataclasses.asdict(entity) for entity in found]}
                 for found in model.tag(texts, batch_size=options.batch_size)]

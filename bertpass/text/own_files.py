@@ -16,8 +16,11 @@ RANKING = {"query": "text", "passage": "text_pair", "relevance": "label"}  # wha
 EXPECTED = "text[, text_pair], label"
 
 
-def rows(path: Path, names: dict[str, str] | None = None) -> Iterator[tuple[str, dict[str, Any]]]:
+def rows(path: Path, names: dict[str, str] | None = None, needed: str | None = None,
+         ) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (where, fields by name) of each row; ``names`` are other names of known fields.
+
+    ``needed`` is the one field that must be there; by default text, as in data to train with.
 
     The first line of tsv and csv names the columns. tsv has no quoting; csv is quoted as Python's csv module and
     spreadsheets do; jsonl has one object a line.
@@ -33,7 +36,7 @@ def rows(path: Path, names: dict[str, str] | None = None) -> Iterator[tuple[str,
     readers = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
     if ending not in readers:
         raise UsageError(f"{path}: the name has to end in .tsv, .csv or .jsonl (or one of these and .gz).")
-    return readers[ending](path, names or {})
+    return readers[ending](path, names or {}, needed)
 
 
 def _known(name: str, names: dict[str, str]) -> str:
@@ -46,12 +49,12 @@ def count(columns: int) -> str:
     return f"{columns} column{'' if columns == 1 else 's'}"
 
 
-def _tsv(path: Path, names: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tsv(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     lines = ((number, line.split("\t")) for number, line in read_lines(path))
-    yield from _with_header(path, lines, names)
+    yield from _with_header(path, lines, names, needed)
 
 
-def _csv(path: Path, names: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _csv(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     number = 0
 
     def lines() -> Iterator[str]:
@@ -66,17 +69,18 @@ def _csv(path: Path, names: dict[str, str]) -> Iterator[tuple[str, dict[str, Any
         except csv.Error as error:
             raise DataError(f"{path}, line {number}: not csv ({error}); quote cells that hold commas.") from error
 
-    yield from _with_header(path, cells(), names)
+    yield from _with_header(path, cells(), names, needed)
 
 
 def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], names: dict[str, str],
-                 ) -> Iterator[tuple[str, dict[str, Any]]]:
+                 needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     header: list[str] = []
     for number, cells in lines:
         if not header:
             header = [_known(cell, names) for cell in cells]
-            if "text" not in header or len(set(header)) != len(header):
-                raise DataError(f"{path}, line {number}: expected a header line with {EXPECTED}; found "
+            if (needed or "text") not in header or len(set(header)) != len(header):
+                expected = EXPECTED if needed is None else f"the column {needed}"
+                raise DataError(f"{path}, line {number}: expected a header line with {expected}; found "
                                 f"{', '.join(cells)!r:.80}.")
             continue
         if len(cells) != len(header):
@@ -87,7 +91,7 @@ def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], names: dict
         yield f"{path}, line {number}", dict(zip(header, cells, strict=True))
 
 
-def _jsonl(path: Path, names: dict[str, str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _jsonl(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
         if not line:
@@ -97,5 +101,8 @@ def _jsonl(path: Path, names: dict[str, str]) -> Iterator[tuple[str, dict[str, A
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{where}: not a JSON object ({error}).") from error
         if not isinstance(fields, dict):
-            raise DataError(f"{where}: expected a JSON object with {EXPECTED}.")
-        yield where, {_known(name, names): value for name, value in fields.items()}
+            raise DataError(f"{where}: expected a JSON object with {needed or EXPECTED}.")
+        found = {_known(name, names): value for name, value in fields.items()}
+        if needed is not None and needed not in found:
+            raise DataError(f"{where}: there is no '{needed}'; found {', '.join(fields) or 'nothing'}.")
+        yield where, found
