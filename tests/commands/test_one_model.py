@@ -72,7 +72,8 @@ def test_embed_reads_standard_input_without_mxnet(model):
     (["embed", "{model}", "--file", "{folder}/a.jsonl", "--column", "body"], 3, "line 2: there is no 'body'; found x"),
     (["embed", "/nowhere", "a"], 4, "unknown model"), (["embed", "{model}", "a", "--dtype", "fp17"], 2, "fp17"),
     (["embed", "{model}", "a", "--output", "{folder}/a.csv/a.npy"], 2, "is a file, not a folder"),
-    (["predict", "{model}", "a", "--dtype", "float32"], 2, "use: bertpass embed"), (["info", "/nowhere"], 4, "unknown model"),
+    (["predict", "{model}", "a", "--dtype", "float32"], 2, "use: bertpass embed"), (["info", "/nowhere"], 4, "unknown "
+                                                                                    "model"),
 ])
 def test_mistakes_are_one_sentence(words, code, told, model, tmp_path, capsys):
     (tmp_path / "a.csv").write_text("text,label\na,b\n")
