@@ -125,17 +125,38 @@ def _cpuinfo() -> dict[str, str]:
     return out
 
 
+#: vendor, as the processor names itself -> the word for it in :func:`kind`
+VENDORS = {"GenuineIntel": "intel", "AuthenticAMD": "amd", "HygonGenuine": "hygon"}
+#: what of a processor's features decides an encoder's speed, the most first -> the word for it in :func:`kind`
+LEVELS = (("amx_tile", "amx"), ("avx512_bf16", "avx512-bf16"), ("avx512_vnni", "avx512-vnni"), ("avx512f", "avx512"),
+          ("avx_vnni", "avx2-vnni"), ("avx2", "avx2"))
+
+
+def kind(info: dict[str, str] | None = None) -> str:
+    """The kind of host in a word that file names can bear, such as "amd-avx2", "amd-avx512-bf16" or "intel-amx".
+
+    Vendor and the widest feature that matters to an encoder, from ``info``, the fields of ``/proc/cpuinfo`` (default:
+    this machine's). Figures of different kinds are never compared. Outside x86 the second word is the architecture's.
+    """
+    info = _cpuinfo() if info is None else info
+    flags = set(info.get("flags", "").split())
+    vendor = VENDORS.get(info.get("vendor_id", ""), "other")
+    return f"{vendor}-{next((word for flag, word in LEVELS if flag in flags), platform.machine().lower() or 'unknown')}"
+
+
 def describe() -> dict[str, Any]:
-    """Name, processors, caches (bytes), instruction sets and memory of this machine, for result files."""
+    """Kind, name, processors, caches (bytes), instruction sets and memory of this machine, for result files."""
     info = _cpuinfo()
     flags = set(info.get("flags", "").split())
-    sets = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16", "amx_int8")
+    sets = ("avx2", "fma", "avx_vnni", "avx512f", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_bf16",
+            "amx_int8")
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     except (ValueError, OSError):
         memory = 0.0
     quota = cgroup_quota()
     return {
+        "kind": kind(info),
         "cpu": info.get("model name", platform.processor() or "unknown"),
         "cpus_online": os.cpu_count(),
         "cpus_by_affinity": affinity(),

@@ -53,23 +53,25 @@ class Found:
         return self.error <= BOUNDS[self.case.dtype]
 
 
-def cases(models: Sequence[str], dtypes: Sequence[str]) -> Iterator[Case]:
-    """Every kernel at the shapes of the models."""
+def cases(models: Sequence[str], dtypes: Sequence[str], tokens: Sequence[int] = ROWS,
+          lengths: Sequence[int] = LENGTHS) -> Iterator[Case]:
+    """Every kernel at the shapes of the models: linear layers of so many ``tokens``, attention and softmax of so many
+    tokens in a row."""
     for model in models:
         config = named(model)
         units, hidden = config.units, config.hidden_size
-        for rows in ROWS:
+        for rows in tokens:
             for dtype in dtypes:
                 yield _linear(rows, 3 * units, units, "none", dtype)
                 yield _linear(rows, hidden, units, "none", dtype)
                 yield _linear(rows, hidden, units, "gelu" if dtype == "float32" else "gelu_coarse", dtype)
                 yield _linear(rows, units, hidden, "none", dtype)
             yield _layer_norm(rows, units)
-        for length in LENGTHS:
+        for length in lengths:
             for dtype in dtypes:
                 if dtype != "int8":  # its attention computes in bfloat16
                     yield _attention(length, config.num_heads, units // config.num_heads, dtype)
-    for length in LENGTHS:
+    for length in lengths:
         yield _softmax(length)
 
 

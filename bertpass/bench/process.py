@@ -53,11 +53,11 @@ class Worker:
         ours, theirs = socket.socketpair()
         environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
                        **variant.environment}
-        this = str(environments.ROOT)  # this very package, wherever the person stands
+        this = variant.checkout or str(environments.ROOT)  # the package meant, wherever the person stands
         environment["PYTHONPATH"] = os.pathsep.join(filter(None, [this, os.environ.get("PYTHONPATH")]))
         with theirs, log.open("ab") as output, placed(cpus, memory):
             self._process = subprocess.Popen(
-                [python, "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
+                [python, "-P", "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
                 stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()])
         self._connection = Connection(ours.detach())
         try:

@@ -6,7 +6,8 @@ Engines are named by their line of ``bertpass.engines.ENGINES``; nothing here im
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from bertpass import _core
@@ -28,7 +29,8 @@ class Variant:
     ``precision`` is its class, within which it is compared ("float32", "bfloat16", "int8"); ``options`` go to the
     engine's ``from_checkpoint``; ``calibrated`` ones get batches of real text as well; ``ours`` is false for a peer;
     ``slow_start`` marks what builds something for every shape; ``optional`` ones are left out of runs with a budget
-    too; ``environment`` has variables of its process.
+    too; ``environment`` has variables of its process; ``checkout`` is the root of another built checkout of bertpass
+    whose code its process runs, "" for this one.
     """
 
     name: str
@@ -40,6 +42,7 @@ class Variant:
     slow_start: bool = False
     optional: bool = False
     environment: dict[str, str] = field(default_factory=dict)
+    checkout: str = ""
 
     @property
     def bound(self) -> float:
@@ -84,6 +87,21 @@ def usual(budget: bool) -> list[Variant]:
     """What runs where nobody chooses: all but what has no environment and, with a ``budget`` of time, what compiles
     something for every shape or is optional."""
     return [v for v in known() if environments.provided(v.engine) and not (budget and (v.slow_start or v.optional))]
+
+
+def beside(variants: Sequence[Variant], folder: str) -> list[Variant]:
+    """The same, and after each one of our own CPU engine that engine of another checkout, "NAME@FOLDER'S NAME".
+
+    Raises
+    ------
+    UsageError
+        The folder holds no built checkout.
+    """
+    root = Path(folder).resolve()
+    if not any((root / "bertpass").glob("_native*.so")):
+        raise UsageError(f"--beside {folder}: this is no built checkout of bertpass; run `make build` there first.")
+    return [one for v in variants for one in
+            ([v, replace(v, name=f"{v.name}@{root.name}", checkout=str(root))] if v.engine == "native" else [v])]
 
 
 #: its outputs are what the others' are compared with

@@ -28,7 +28,9 @@ class CpuOptions:
                               "all, tensorflow where it has its environment; without --quick and --minutes also "
                               "onnxruntime-float16 and what compiles for each shape)")
     shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
-                             "1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
+                             "1x16 1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
+    beside: str | None = flag(None, "folder of another built checkout of bertpass whose CPU engine is measured as "
+                              "well, such as the state before a change")
     rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
     seconds: float = flag(45.0, "seconds for the rounds of one layout of a batch: slow engines get fewer rounds, at "
                           "least 3",
@@ -53,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         wanted = variants.chosen(options.engines) if options.engines else \
             variants.usual(budget=options.quick or options.minutes is not None)
+        if options.beside:
+            wanted = variants.beside(wanted, options.beside)
         families = options.shapes or (QUICK_SHAPES if options.quick else list(workloads.SHAPES))
         batches = [w for family in dict.fromkeys(families) for w in workloads.of_family(family)]
         threads = options.threads or machine.threads()

@@ -33,14 +33,19 @@ class KernelOptions:
     threads: int | None = flag(None, "threads of each kernel (default: OMP_NUM_THREADS, else all processors)", least=1,
                                most=1024)
     output: str | None = flag(None, "write the figures to this JSON file")
+    keep: str | None = flag(None, "instead of the tables: measure how many times as fast as the portable one each "
+                            "kernel is, and write that to this file, for --against")
+    against: str | None = flag(None, "instead of the tables: measure the kernels of a file of --keep, made on this "
+                               "kind of host; exit code 1 where one lost more than 1.3x against the portable one")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Print the tables; returns the exit code, 1 where a kernel is wrong."""
     def job() -> None:
         options = parse(KernelOptions, argv, "Measure the kernels of the CPU engine.")
-        if options.output:
-            check_output_folder("output", Path(options.output).parent)
+        for name in ("output", "keep"):
+            if getattr(options, name):
+                check_output_folder(name, Path(getattr(options, name)).parent)
         from bertpass import _native
         from bertpass.bench import ceiling, kernels
 
@@ -50,6 +55,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             for value in values:
                 if value not in known:
                     raise UsageError(f"--{name}: {unknown('value', value, known)}")
+        if options.keep or options.against:
+            return _ratios(options, sets)
         threads = options.threads or machine.threads()
         wanted = [case for case in kernels.cases(options.models, options.dtypes or ceiling.PRECISIONS)
                   if options.only is None or options.only in case.kernel]
@@ -80,6 +87,38 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise BertpassError(f"{len(wrong)} kernels differ from their reference by more than their bound, first "
                                 f"{wrong[0]}; run the tests in tests/native.")
     return guarded(job)
+
+
+def _ratios(options: KernelOptions, sets: Sequence[str]) -> None:
+    """Keep the kernels' ratios to the portable ones, or compare them with those of a file."""
+    from bertpass.bench import kernel_ratios
+
+    if options.keep and options.against:
+        raise UsageError("--keep and --against: give one of them; the first writes the file that the second reads.")
+    if options.keep:
+        start_logging()
+        threads = options.threads or 1
+        count = len(kernel_ratios.cases(sets))
+        ratios = kernel_ratios.measure(sets, threads, lambda work: track(list(work), "kernels", count))
+        kernel_ratios.keep(Path(options.keep), ratios, threads)
+        print(f"wrote {len(ratios)} ratios to {options.keep}")
+        return
+    content = kernel_ratios.read(Path(options.against or ""))
+    start_logging()
+    changes = kernel_ratios.against(content, lambda names: track(list(names), "kernels", len(content["ratios"])))
+    table = Table(title=f"times as fast as the portable kernel, {content['threads']} threads: as kept and now; a loss "
+                  f"above {kernel_ratios.TOLERANCE} counts")
+    table.add_column("kernel")
+    for name in ("kept", "now", "loss"):
+        table.add_column(name, justify="right")
+    for one in changes:
+        slower = " SLOWER" if one.loss > kernel_ratios.TOLERANCE else ""
+        table.add_row(one.name, f"{one.kept:.1f}", f"{one.now:.1f}", f"{one.loss:.2f}{slower}")
+    Console(width=None if Console().is_terminal else WIDTH).print(table)
+    lost = [one for one in changes if one.loss > kernel_ratios.TOLERANCE]
+    if lost:
+        raise BertpassError(f"{len(lost)} of {len(changes)} kernels became slower than the portable ones say they may, "
+                            f"first {lost[0].name} ({lost[0].loss:.2f}x); look at what the last change did to it.")
 
 
 def _ceilings(peaks: dict[str, dict[str, float]], reads: dict[str, dict[str, float]], threads: int) -> Table:

@@ -33,7 +33,8 @@ def _page(told: dict[str, Any]) -> str:
     machine, native = told["machine"], told["native"]
     rows = [
         ("bertpass", told["bertpass"]), ("python", f"{machine['python']} on {machine['os']}"),
-        ("processor", machine["cpu"]), ("processors", _processors(machine)),
+        ("processor", machine["cpu"]),
+        ("kind of host", f"{machine['kind']}: result files are kept by it"), ("processors", _processors(machine)),
         ("threads", f"{told['threads']} (from {told['threads_from']})"),
         ("caches", ", ".join(f"{name} {size >> 10:,} KiB" for name, size in machine["caches"].items()) or "not told"),
         ("memory", f"{machine['memory_gib']} GiB"),

@@ -2,6 +2,7 @@
 
 import math
 import os
+import platform
 from pathlib import Path
 
 import pytest
@@ -67,3 +68,16 @@ def test_caches(tmp_path):
                     "index3/level": "3", "index3/type": "Unified", "index3/size": "", "index4/level": "4"})
     assert machine.caches(tmp_path) == {"L1d": 48 * 2**10, "L1i": 32 * 2**10, "L2": 2 * 2**20}
     assert machine.caches(tmp_path / "none") == {}
+
+
+@pytest.mark.parametrize(("vendor", "flags", "expected"), [
+    ("AuthenticAMD", "fpu sse2 avx2 fma", "amd-avx2"),
+    ("AuthenticAMD", "avx2 avx512f avx512_vnni avx512_bf16", "amd-avx512-bf16"),
+    ("GenuineIntel", "avx2 avx512f avx512_vnni avx512_bf16 amx_tile amx_bf16 amx_int8", "intel-amx"),
+    ("GenuineIntel", "avx2 avx512f avx512_vnni", "intel-avx512-vnni"),
+    ("GenuineIntel", "avx2 avx_vnni", "intel-avx2-vnni"),
+    ("GenuineIntel", "avx2 avx512f", "intel-avx512"),
+    ("", "", f"other-{platform.machine().lower()}")])
+def test_kind_of_host(vendor, flags, expected):
+    assert machine.kind({"vendor_id": vendor, "flags": flags}) == expected
+    assert machine.describe()["kind"] == machine.kind()

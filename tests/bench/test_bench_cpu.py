@@ -8,7 +8,7 @@ import signal
 import pytest
 from rich.console import Console
 
-from bertpass.bench import ceiling, cpu, environments, report, variants, workloads
+from bertpass.bench import ceiling, cpu, environments, process, report, variants, workloads
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench, bench_cpu
 from bertpass.errors import BertpassError, UsageError
@@ -210,3 +210,32 @@ def test_what_runs_by_default(monkeypatch):
 
 def test_revision():
     assert (found := report.revision()) is None or len(found.rstrip("+")) == 40
+
+
+OTHER = """import sys
+from multiprocessing.connection import Connection
+connection = Connection(int(sys.argv[1]))
+connection.recv_bytes()
+connection.send((True, {"from": __file__}))
+"""
+
+
+def test_the_engine_of_another_checkout(tmp_path, monkeypatch):
+    """It runs that folder's code wherever the person stands."""
+    root = tmp_path / "before"
+    (root / "bertpass" / "bench").mkdir(parents=True)
+    for name in ("__init__.py", "bench/__init__.py", "_native.so"):
+        (root / "bertpass" / name).touch()
+    (root / "bertpass" / "bench" / "worker.py").write_text(OTHER)
+    both = variants.beside([RIGHT, WRONG, Variant("m", "mxnet", "float32")], str(root))
+    assert [v.name for v in both] == ["native-float32", "native-float32@before", "wrong", "wrong@before", "m"]
+    assert [v.checkout for v in both] == ["", str(root), "", str(root), ""]
+    monkeypatch.chdir(environments.ROOT)
+    worker = process.Worker(both[1], "minilm", threads=1, cpus=sorted(os.sched_getaffinity(0)), log=tmp_path / "log")
+    worker.close()
+    assert worker.about == {"from": str(root / "bertpass" / "bench" / "worker.py")}
+
+
+def test_a_folder_that_is_no_built_checkout(tmp_path, capsys):
+    assert bench_cpu.main(["--beside", str(tmp_path), "--output", str(tmp_path / "out")]) == 2
+    assert "no built checkout" in capsys.readouterr().err

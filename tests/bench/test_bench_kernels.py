@@ -6,8 +6,8 @@ import json
 import numpy as np
 import pytest
 
-from bertpass import _native
-from bertpass.bench import ceiling, kernels
+from bertpass import _native, machine
+from bertpass.bench import ceiling, kernel_ratios, kernels
 from bertpass.commands import bench_kernels
 from bertpass.model.config import named
 
@@ -101,3 +101,61 @@ def test_a_wrong_kernel_is_an_error(monkeypatch, capsys):
 def test_bad_flags(flags, words, capsys):
     assert bench_kernels.main(flags) == 2
     assert words in capsys.readouterr().err
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    monkeypatch.setattr(kernels, "PART", 1e-5)
+    monkeypatch.setattr(kernel_ratios, "PAIRS", 1)
+
+
+def test_ratios_are_kept_and_compared(quick, tmp_path, capsys, monkeypatch):
+    file = tmp_path / "made" / "ratios.json"
+    assert bench_kernels.main(["--keep", str(file)]) == 0
+    kept = json.loads(file.read_text())
+    assert kept["machine"]["kind"] == machine.kind() and kept["threads"] == 1
+    names = list(kept["ratios"])
+    fastest = _native.selected()
+    if fastest != "portable":
+        assert {name.partition(":")[0] for name in names} == {fastest}
+        words = {"linear", "attention", "layer norm", "softmax"}
+        assert {word for name in names for word in words if word in name} == words
+    measured = dict.fromkeys(names, 10.0)
+    kept["ratios"] = dict(measured)
+    file.write_text(json.dumps(kept))
+
+    def ratio(case, isa, threads):
+        calls.append(case)
+        return measured[f"{isa}: {case.kernel}, {case.dtype}, {case.shape}"]
+
+    calls = []
+    monkeypatch.setattr(kernel_ratios, "ratio", ratio)
+    measured[names[0]] = 7.8  # within 1.3
+    capsys.readouterr()
+    assert bench_kernels.main(["--against", str(file)]) == 0 and len(calls) == len(names)
+    assert "SLOWER" not in capsys.readouterr().out
+    measured[names[1]] = 5.0  # half its speed, as it happened once
+    calls.clear()
+    assert bench_kernels.main(["--against", str(file)]) == 1
+    caught = capsys.readouterr()
+    assert caught.out.count("SLOWER") == 1 and f"1 of {len(names)} kernels" in caught.err and "2.00x" in caught.err
+    assert len(calls) == len(names) + kernel_ratios.TRIES - 1
+
+
+@pytest.mark.parametrize(("content", "code", "words"), [
+    (None, 3, "cannot be read"), ("{", 3, "no file of kernels' ratios"), ("[]", 3, "no file of kernels' ratios"),
+    ({"machine": {"kind": "here"}, "threads": 1, "ratios": {}}, 3, "no file of kernels' ratios"),
+    ({"machine": {"kind": "intel-none"}, "threads": 1, "ratios": {"avx2: x": 1.5}}, 2, "it is of intel-none"),
+    ({"machine": {"kind": "here"}, "threads": 1, "ratios": {"avx2: gone": 1.5}}, 1, "no kernel 'avx2: gone'")])
+def test_a_file_of_ratios_that_does_not_serve(tmp_path, capsys, content, code, words):
+    file = tmp_path / "ratios.json"
+    if content is not None:
+        text = content if isinstance(content, str) else json.dumps(content).replace('"here"', f'"{machine.kind()}"')
+        file.write_text(text)
+    assert bench_kernels.main(["--against", str(file)]) == code
+    assert words in capsys.readouterr().err
+
+
+def test_keep_and_against_exclude_each_other(capsys):
+    assert bench_kernels.main(["--against", "a", "--keep", "b"]) == 2
+    assert "give one of them" in capsys.readouterr().err

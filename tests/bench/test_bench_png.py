@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-RESULTS = ROOT / "docs/results/cpu-minilm.json"
+RESULTS = ROOT / "docs/results/amd-avx512-bf16/cpu-minilm.json"
 
 
 def read(file):

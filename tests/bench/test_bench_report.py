@@ -15,6 +15,7 @@ from bertpass.bench import charts, contents, result_files, svg
 from bertpass.commands import bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
+RECORDED = ROOT / "docs/results/amd-avx512-bf16/cpu-minilm.json"
 VOID = ("meta", "link", "br", "img")
 
 
@@ -78,7 +79,7 @@ def written(tmp_path_factory):
     files = content.written(folder, **{"my cpu": content.cpu()}, scaling=content.scaling(), passes=content.passes(),
                             finetuning=content.finetuning())
     output = folder / "new" / "report.html"
-    code = bench.main(["report", *files, str(ROOT / "docs/results/cpu-minilm.json"), "--output", str(output),
+    code = bench.main(["report", *files, str(RECORDED), "--output", str(output),
                        "--machine", "c5.xlarge"])
     assert code == 0
     return files, output.read_text(encoding="utf-8")
@@ -87,8 +88,7 @@ def written(tmp_path_factory):
 def test_every_number_is_that_of_its_file(written):
     files, text = written
     found = Page(text)
-    known = {Path(f).name: json.loads(Path(f).read_text(encoding="utf-8"))
-             for f in [*files, ROOT / "docs/results/cpu-minilm.json"]}
+    known = {Path(f).name: json.loads(Path(f).read_text(encoding="utf-8")) for f in [*files, RECORDED]}
     known["prices"] = json.loads(found.block)["prices"]
     assert len(found.numbers) > 500
     used = set()
