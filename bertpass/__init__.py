@@ -1,10 +1,10 @@
 """bertpass: put BERT-type encoders into production.
 
-``bertpass.load("minilm").encode(["a text"])`` gives sentence vectors; docs/architecture.md names the parts.
+``bertpass.load("minilm").encode(["a text"])`` gives sentence vectors; docs/python.md has the methods of a model.
 """
 
-from __future__ import annotations
-
+import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -14,8 +14,56 @@ if TYPE_CHECKING:
     from bertpass.engines.model import Model
 
 
-def load(path_or_name: str, engine: str = "mxnet", **options: Any) -> Model:
-    """Load a model and the engine that computes it; see :func:`bertpass.engines.load`."""
+def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype: str | None = None,
+         threads: int | None = None, keep: Mapping[str, str] | None = None, max_error: float | None = None,
+         vocab: str | None = None, num_heads: int | None = None, allow_pickle: bool = False, gpu: int | None = None,
+         device: int | None = None, passes: str | list[str] | None = None, **options: Any) -> "Model":
+    """Load a model, ready for texts.
+
+    Parameters
+    ----------
+    path_or_name
+        A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
+        Hugging Face hub id such as "BAAI/bge-small-en-v1.5", or for the native engine a file of ``bertpass pack``.
+    engine
+        What computes: "native" (our own for CPUs), "cuda" (our own for NVIDIA GPUs), "mxnet", "onnxruntime" (or
+        "onnx"), "openvino", "tensorflow", "torch" (or "pytorch"), "tvm"; the last five run on the CPU and are extras
+        of the same names.
+    dtype
+        Precision. native: "auto", "float32", "bfloat16" ("bf16"), "int8", "float16" ("fp16", computed in bfloat16 or
+        float32, with a warning); default "auto", or a packed file's own. mxnet: "float32"; "float16" on a GPU;
+        "bfloat16" and "int8" on a CPU. cuda: "float16" (default), "bfloat16", "float32".
+    threads
+        Of one call, on CPUs (default: OMP_NUM_THREADS, else all usable processors).
+    keep, max_error
+        native: parts in another precision, as in ``{"0": "bfloat16", "5.down": "float32"}``; the relative error that
+        "auto" allows (0.01). See :class:`bertpass.engines.native.NativeEngine`.
+    vocab, num_heads
+        For a ``.params`` file: its vocabulary file, and its attention heads where the head size is not 64.
+    allow_pickle
+        Read pytorch_model.bin files too; a pickle can run code.
+    gpu, passes
+        mxnet: number of the GPU (default: the CPU); "auto", "none" or names of graph passes.
+    device
+        cuda: number of the GPU.
+    **options
+        Further options of the engine, see its class in :mod:`bertpass.engines`.
+
+    Returns
+    -------
+    Model
+        With ``encode``, ``predict``, ``answer``, ``tag``, ``rerank`` and ``forward``; see
+        :class:`bertpass.engines.model.Model`. It can be used from several threads.
+
+    Raises
+    ------
+    UsageError
+        No such engine or option, or a value that the engine does not take.
+    ModelError, DownloadError, MissingDependencyError
+        The model cannot be had; the text says why and what to do.
+    """
     from bertpass import engines  # loaded on use: ``import bertpass`` stays light
 
-    return engines.load(path_or_name, engine, **options)
+    return engines.load(path_or_name, engine, dtype=dtype, threads=threads, keep=keep, max_error=max_error, vocab=vocab,
+                        num_heads=num_heads, allow_pickle=allow_pickle, gpu=gpu, device=device, passes=passes,
+                        **options)

@@ -79,7 +79,9 @@ def nearest(name: str, known: Iterable[str]) -> str:
     return f" Did you mean '{folded[hit[0]]}'?" if hit else ""
 
 
-def unknown(what: str, name: str, known: Iterable[str]) -> str:
-    """One sentence for an unknown name: what it is, what there is, what was probably meant."""
+def unknown(what: str, name: str, known: Iterable[str], meant: str = "") -> str:
+    """One sentence for an unknown name: what it is, what there is, what was probably meant (``meant``, else "
+    "nearest)."""
     known = list(known)
-    return f"unknown {what} '{name}'.{nearest(name, known)} Known: {', '.join(known)}."
+    hint = f" Did you mean '{meant}'?" if meant else nearest(name, known)
+    return f"unknown {what} '{name}'.{hint} Known: {', '.join(known)}."

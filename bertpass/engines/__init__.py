@@ -6,6 +6,7 @@ import importlib
 import os
 from typing import Any
 
+from bertpass.engines import given
 from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.errors import UsageError, unknown
@@ -26,44 +27,34 @@ ENGINES = {
 __all__ = ["ENGINES", "Engine", "Model", "load"]
 
 
-def load(path_or_name: str | os.PathLike[str], engine: str = "mxnet", *, vocab: str | None = None,
+def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, vocab: str | None = None,
          num_heads: int | None = None, allow_pickle: bool = False, **options: Any) -> Model:
-    """Load a model.
-
-    Parameters
-    ----------
-    path_or_name
-        A bundle, a Hugging Face folder, a GluonNLP ``.params`` file, "minilm", a size such as "bert_12_768_12", a
-        Hugging Face hub id, or for the native engine a file that ``bertpass pack`` wrote.
-    engine
-        What computes: "mxnet"; "native", our own engine for CPUs, and "cuda", our own for NVIDIA GPUs, which need no
-        MXNet; "onnxruntime", "openvino", "tensorflow", "torch" or "tvm" on the CPU, each an extra of that name.
-    vocab, num_heads, allow_pickle
-        See :func:`bertpass.model.checkpoint.load_checkpoint`.
-    **options
-        Of the engine; mxnet: ``gpu`` (device number, default the CPU), ``dtype`` ("float32"; "float16" on a GPU;
-        "bfloat16" and "int8" on a CPU, by the pass native_encoder), ``passes`` ("auto", "none" or names). native:
-        ``dtype`` ("auto", "float32", "bfloat16", "int8", "float16"), ``keep`` (what has another precision, as in
-        ``{"0": "bfloat16", "5.down": "float32"}``), ``max_error`` (that "auto" allows), ``threads``
-        (default: as :func:`bertpass.machine.threads` counts them), see
-        :class:`bertpass.engines.native.NativeEngine`. cuda: ``dtype`` ("float16", "bfloat16", "float32"), ``device``
-        (number of the GPU), see :class:`bertpass.engines.cuda.CudaEngine`. The others: see their classes.
-
-    Raises
-    ------
-    UsageError
-        No such engine or option.
-    ModelError, DownloadError, MissingDependencyError
-        The model cannot be had; the text says why and what to do.
-    """
+    """As :func:`bertpass.load`, which has the description; an option of None counts as not given."""
+    if not isinstance(path_or_name, (str, os.PathLike)) or not os.fspath(path_or_name).strip():
+        raise UsageError(f"give the name or the path of a model, as in bertpass.load('minilm'), not {path_or_name!r}.")
+    engine = given.ENGINES.get(engine, engine)
     if engine not in ENGINES:
-        raise UsageError(unknown("engine", engine, ENGINES))
+        raise UsageError(unknown("engine", str(engine), ENGINES))
     module = importlib.import_module(ENGINES[engine])
+    options = {name: value for name, value in options.items() if value is not None}
     for name in options:
         if name not in module.OPTIONS:
-            raise UsageError(unknown(f"option of the {engine} engine", name, module.OPTIONS))
+            raise UsageError(unknown(f"option of the {engine} engine", name, module.OPTIONS) + _elsewhere(name))
+    if isinstance(options.get("dtype"), str):
+        options["dtype"] = given.DTYPES.get(options["dtype"], options["dtype"])
     checkpoint = load_checkpoint(path_or_name, vocab=vocab, num_heads=num_heads, allow_pickle=allow_pickle,
                                  packed=engine == "native")
     made = module.from_checkpoint(checkpoint, **options)
-    return Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
-                 checkpoint.max_length)
+    model = Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
+                  checkpoint.max_length)
+    place = os.fspath(path_or_name)
+    model.source = place
+    model._loading = {"path_or_name": os.path.abspath(place) if os.path.exists(place) else place, "engine": engine,
+                      "vocab": vocab, "num_heads": num_heads, "allow_pickle": allow_pickle, **options}
+    return model
+
+
+def _elsewhere(name: str) -> str:
+    """A hint for an option that another engine has."""
+    engine = {"gpu": "mxnet", "passes": "mxnet", "device": "cuda"}.get(name)
+    return f" engine='{engine}' has it." if engine else ""

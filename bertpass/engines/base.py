@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,8 @@ def check_threads(threads: int | None) -> int:
     """A number of threads, :func:`bertpass.machine.threads` for ``None``; UsageError where it is none."""
     if threads is None:
         return machine.threads()
-    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= 1024:
-        raise UsageError(f"threads must be a whole number from 1 to 1024, not {threads!r}.")
+    most = max(64, 4 * (os.cpu_count() or 1))
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= most:
+        raise UsageError(f"threads must be a whole number from 1 to {most} on this machine, which has "
+                         f"{machine.usable_cpus()} usable processors, not {threads!r}.")
     return threads

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Self, overload
 
 import numpy as np
 
-from bertpass.engines import results
+from bertpass.engines import given, results
 from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked
 from bertpass.errors import UsageError
@@ -28,11 +28,16 @@ class Model:
     tokenizer : :class:`~bertpass.text.tokenizer.Tokenizer`
     labels : label names of a classifier in the order of its logits, else empty
     max_length : longest sequence that is computed, in tokens; longer texts are cut
+    source : the path or name that it was loaded from, empty where it was made in memory
+
+    It is a context manager, which closes the engine, and can be pickled and copied: the copy is loaded again from
+    ``source``.
     """
 
     def __init__(self, engine: Engine, config: EncoderConfig, head: HeadConfig, tokenizer: Tokenizer | None,
                  labels: Sequence[str] = (), max_length: int | None = None) -> None:
         self.engine, self.config, self.head = engine, config, head
+        self.source, self._loading = "", None  # type: str, dict[str, Any] | None
         self._tokenizer = tokenizer
         self.labels = list(labels)
         self.max_length = min(max_length or config.max_length, config.max_length)
@@ -86,6 +91,7 @@ class Model:
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """Compute encoded sequences in batches of similar length; the first output, one row each, in their order."""
+        given.whole_number("batch_size", batch_size)
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
         for batch in batches(encodings, batch_size, pad_id=self.tokenizer.pad_id):
             first = self.engine.forward(batch.input_ids, batch.token_types, batch.valid_length)[0]
@@ -93,16 +99,31 @@ class Model:
                 rows[index] = row[:length] if self.head.per_token else row
         return rows
 
-    def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None) -> np.ndarray:
+    def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None,
+               show_progress_bar: bool = False) -> np.ndarray:
         """Sentence vectors, float32, shape (texts, units), or (units,) for a single string.
 
         An embedding model gives its own pooling; any other model without a classifier gives the mean over its token
-        states. ``normalize`` scales to length 1 (default: as the model says, False where it says nothing).
+        states. An empty text is computed as [CLS] [SEP].
+
+        Parameters
+        ----------
+        texts : one text, or any sequence of texts; longer ones than ``max_length`` are cut
+        batch_size : texts that are computed together, those of similar length
+        normalize : scale to length 1 (default: as the model says, False where it says nothing)
+        show_progress_bar : a bar on standard error; a line every 15 seconds where that is no terminal
+
+        Raises
+        ------
+        UsageError
+            The model gives no embeddings, or an argument is of the wrong type.
         """
-        many = [texts] if isinstance(texts, str) else list(texts)
+        many = given.texts(texts)
+        given.switch("normalize", normalize, (None,))
+        given.switch("show_progress_bar", show_progress_bar, (None,))
         if self.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use {self._use()}.")
-        rows = self.run(self.tokenizer.encode(many, max_length=self.max_length), batch_size)
+        rows = self._run_shown(self.tokenizer.encode(many, max_length=self.max_length), batch_size, show_progress_bar)
         if self.head.kind != "embedding":
             rows = [row.mean(axis=0) for row in rows]
         out = np.stack(rows) if rows else np.zeros((0, self.config.units), np.float32)
@@ -110,8 +131,31 @@ class Model:
             out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out[0] if isinstance(texts, str) else out
 
+    def _run_shown(self, encodings: Sequence[Any], batch_size: int, shown: bool) -> list[np.ndarray]:
+        """As :meth:`run`, under a bar where that is wanted; a row's numbers are the same in any batch."""
+        if not shown:
+            return self.run(encodings, batch_size)
+        from bertpass.progress import Bar
+
+        rows: list[np.ndarray] = []
+        step = 16 * given.whole_number("batch_size", batch_size)
+        with Bar("embedding", len(encodings), "texts") as bar:
+            for start in range(0, len(encodings), step):
+                rows += self.run(encodings[start:start + step], batch_size)
+                bar.advance(len(rows) - start)
+        return rows
+
+    @overload  # a str is a sequence of str too
+    def predict(self, texts: str, pairs: str | None = None, *,  # type: ignore[overload-overlap]
+                batch_size: int = 32,
+                threshold: float = 0.5) -> Prediction: ...
+
+    @overload
+    def predict(self, texts: Sequence[str], pairs: Sequence[str] | None = None, *, batch_size: int = 32,
+                threshold: float = 0.5) -> list[Prediction]: ...
+
     def predict(self, texts: str | Sequence[str], pairs: str | Sequence[str] | None = None, *, batch_size: int = 32,
-                threshold: float = 0.5) -> Any:
+                threshold: float = 0.5) -> Prediction | list[Prediction]:
         """Label and scores of each text (or pair): a :class:`Prediction`, or a list of them for a list of texts.
 
         A multi-label model gives every label whose probability is above ``threshold``.
@@ -119,11 +163,11 @@ class Model:
         if not self.head.has_classifier:
             raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); "
                              + (f"use {self._use()}." if self.head.token_layer else
-                                "fine-tune one with finetune/finetune_classifier.py."))
+                                "fine-tune one with bertpass finetune-classifier."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
-        many = [texts] if isinstance(texts, str) else list(texts)
-        encodings = self.tokenizer.encode(many, pairs=[pairs] if isinstance(pairs, str) else pairs,
+        many = given.texts(texts)
+        encodings = self.tokenizer.encode(many, pairs=None if pairs is None else given.texts(pairs, "pairs"),
                                           max_length=self.max_length)
         out = [results.prediction(self.head, self.labels, row, threshold) for row in self.run(encodings, batch_size)]
         return out[0] if isinstance(texts, str) else out
@@ -132,11 +176,23 @@ class Model:
         """The passages by their relevance to a query, the most relevant first; equal ones in the order given."""
         if self.head.kind != "ranking":
             raise UsageError(f"this model ranks no passages (its head is '{self.head.kind}'); fine-tune one with "
-                             "finetune/finetune_classifier.py --task_name SQuAD-rerank, or --task_kind ranking.")
-        scores = [p.score for p in self.predict([query] * len(passages), list(passages), batch_size=batch_size)]
+                             "bertpass finetune-classifier --task_name SQuAD-rerank, or --task_kind ranking.")
+        if not isinstance(query, str):
+            raise UsageError(f"query must be a text, not {type(query).__name__}.")
+        if isinstance(passages, str):
+            raise UsageError("passages must be a list of texts, not one text.")
+        many = given.texts(passages, "passages", "a list of texts")
+        scores = [p.score for p in self.predict([query] * len(many), many, batch_size=batch_size)]
         return [Ranked(at, scores[at]) for at in sorted(range(len(scores)), key=lambda at: -scores[at])]
 
-    def tag(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *, batch_size: int = 32) -> Any:
+    @overload
+    def tag(self, texts: str, *, batch_size: int = 32) -> list[Entity]: ...  # type: ignore[overload-overlap]
+
+    @overload
+    def tag(self, texts: Sequence[str] | Sequence[Sequence[str]], *, batch_size: int = 32) -> list[list[Entity]]: ...
+
+    def tag(self, texts: str | Sequence[str] | Sequence[Sequence[str]], *,
+            batch_size: int = 32) -> list[Entity] | list[list[Entity]]:
         """The entities of each text: a list of :class:`Entity`, or a list of these for several texts.
 
         A text is a string, or a list of words, whose entities then have the characters of the words joined by spaces.
@@ -145,8 +201,8 @@ class Model:
         """
         if self.head.kind != "tokens":
             raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "
-                             "finetune/finetune_classifier.py --task_kind tokens.")
-        many = [texts] if isinstance(texts, str) else list(texts)
+                             "bertpass finetune-classifier --task_kind tokens.")
+        many = given.texts(texts)
         plain = [text if isinstance(text, str) else " ".join(text) for text in many]
         spans = [tagging.split_words(text) if isinstance(text, str) else tagging.word_spans(text) for text in many]
         words = [[text[start:end] for start, end in places] for text, places in zip(plain, spans, strict=True)]
@@ -172,7 +228,10 @@ class Model:
         """
         if self.head.kind != "qa":
             raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
-                             "finetune/finetune_squad.py.")
+                             "bertpass finetune-squad.")
+        for name, text in (("question", question), ("context", context)):
+            if not isinstance(text, str):
+                raise UsageError(f"{name} must be a text, not {type(text).__name__}.")
         from bertpass.text.squad import Question, best_answers, make_windows  # other models do without
 
         asked = Question("question", question, context, None)
@@ -186,6 +245,34 @@ class Model:
     def close(self) -> None:
         """Give back what the engine holds."""
         self.engine.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        about = self.engine.describe()
+        labels = f", {len(self.labels)} labels" if self.labels else ""
+        return (f"<bertpass.Model {self.source or 'in memory'}: {self.config.family}, {self.config.num_layers} layers "
+                "x "
+                f"{self.config.units}, head {self.head.kind}{labels}, {self.engine.name} engine, "
+                f"{about.get('dtype', 'float32')}>")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickled as what loads it again; UsageError where it was made in memory."""
+        if self._loading is None:
+            raise UsageError("this model was made in memory and cannot be pickled or copied; write it to a folder, and "
+                             "load it from there with bertpass.load.")
+        return _again, (self._loading,)
+
+
+def _again(loading: dict[str, Any]) -> Model:
+    """The model that a pickle stands for."""
+    from bertpass.engines import load
+
+    return load(**loading)
 
 
 def _array(name: str, values: Any) -> np.ndarray:

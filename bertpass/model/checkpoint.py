@@ -12,6 +12,7 @@ from bertpass.errors import MissingDependencyError, ModelError, unknown
 from bertpass.model import parameters
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, needs_pooler
 from bertpass.model.folders import BUNDLE_FILE, HUGGINGFACE_FILE
+from bertpass.model.hub_names import meant
 from bertpass.model.record import Checkpoint
 
 # The readers are imported where they are used: a model needs one of them, and each takes its time.
@@ -87,7 +88,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, classifier=classifier)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)
-    raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES])} Or give the path of a bundle, of a Hugging Face "
+    raise ModelError(f"{unknown('model', name, ['minilm', *NAMED, *ALIASES], meant(name))} Or give the path of a "
+                     "bundle, of a Hugging Face "
                      "folder or of a .params file.")
 
 

@@ -293,7 +293,7 @@ def test_what_is_written_runs_without_bertpass(pair, deployed, on_sst, sst, tmp_
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", PLAIN, prefix, *libraries], cwd=tmp_path,
                           input=json.dumps(inputs), capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    model = bertpass.load(deployed / "SST" / "bundle", passes="none")
+    model = bertpass.load(deployed / "SST" / "bundle", engine="mxnet", passes="none")
     expected = model.forward(ids, valid_length=lengths)[0]
     assert np.abs(np.array(json.loads(done.stdout)) - expected).max() <= 1e-5
 

@@ -89,7 +89,7 @@ def test_tags_like_transformers(tagger, tmp_path):
     huggingface.write_folder(tmp_path / "folder", Bundle.open(tagger / "bundle").checkpoint())
     pipeline = transformers.pipeline("token-classification", str(tmp_path / "folder"), aggregation_strategy="first")
     for path in (tagger / "bundle", tmp_path / "folder"):
-        model = bertpass.load(path)
+        model = bertpass.load(path, dtype="float32")
         for text in ("the film was tall anna , so young bert", "plot film", "so tall young emil rich dora anna the"):
             theirs, ours = pipeline(text), model.tag(text)
             assert [(e.label, e.start, e.end) for e in ours] == \
@@ -153,7 +153,7 @@ def test_learns_several_labels(labeller, kinds_data):
 
 
 def test_several_labels_from_python(labeller, tmp_path):
-    model = bertpass.load(labeller / "bundle")
+    model = bertpass.load(labeller / "bundle", dtype="float32")
     found = model.predict(["so was tall the lovely", "the was", "so was anna very"])
     assert [set(p.labels) for p in found] == [{"manner", "praise"}, set(), {"people"}]
     assert [p.label for p in found] == [found[0].labels[0], None, "people"]
@@ -191,7 +191,7 @@ def test_learns_rankings(ranker):
 
 
 def test_reranks_from_python(ranker, tmp_path):
-    model = bertpass.load(ranker / "bundle")
+    model = bertpass.load(ranker / "bundle", dtype="float32")
     passages = ["the was so bad", "a scene very lovely", "this actor was dull", "so the was good"]
     found = model.rerank("who is it ?", passages)
     assert {r.index for r in found[:2]} == {1, 3} and [r.score for r in found] == sorted(
@@ -206,7 +206,7 @@ def test_reranks_from_python(ranker, tmp_path):
     tokenizer = transformers.AutoTokenizer.from_pretrained(tmp_path / "folder")
     with torch.no_grad():
         logits = theirs(**tokenizer(["who is it ?"] * 4, passages, padding=True, return_tensors="pt")).logits[:, 0]
-    for one in (model, bertpass.load(tmp_path / "folder")):
+    for one in (model, bertpass.load(tmp_path / "folder", dtype="float32")):
         by_place = {r.index: r.score for r in one.rerank("who is it ?", passages)}
         assert [by_place[i] for i in range(4)] == pytest.approx(torch.sigmoid(logits).tolist(), abs=1e-5)
 

@@ -16,17 +16,17 @@ TEXTS = [text for text, _ in toy.rows(20, 11)] + ["good", ""]
 
 @pytest.fixture(scope="module")
 def plain(encoder):
-    return bertpass.load(encoder)
+    return bertpass.load(encoder, engine="mxnet")
 
 
 @pytest.fixture(scope="module")
 def classifier(sst):
-    return bertpass.load(sst / "bundle")
+    return bertpass.load(sst / "bundle", engine="mxnet")
 
 
 @pytest.fixture(scope="module")
 def answerer(squad):
-    return bertpass.load(squad / "bundle")
+    return bertpass.load(squad / "bundle", engine="mxnet")
 
 
 def test_encode_does_not_depend_on_the_batch(plain):
@@ -114,7 +114,9 @@ def test_wrong_uses_end_in_a_sentence(plain, classifier, answerer, call, error, 
 
 
 @pytest.mark.parametrize(("options", "words"), [
-    ({"engine": "mxnett"}, "Did you mean 'mxnet'"), ({"pases": "none"}, "Did you mean 'passes'")])
+    ({"engine": "mxnett"}, "Did you mean 'mxnet'"), ({"engine": "mxnet", "pases": "none"}, "Did you mean 'passes'"),
+    ({"passes": "none"}, "engine='mxnet' has it"), ({"gpu": 0}, "engine='mxnet' has it"),
+    ({"device": 0}, "engine='cuda' has it"), ({"thread": 1}, "Did you mean 'threads'")])
 def test_unknown_engine_or_option(encoder, options, words):
     with pytest.raises(UsageError, match=words):
         bertpass.load(encoder, **options)
@@ -141,7 +143,7 @@ def test_several_threads_at_once(plain):
 
 
 def test_passes_change_nothing(sst):
-    ours, none = bertpass.load(sst / "bundle"), bertpass.load(sst / "bundle", passes="none")
+    ours, none = (bertpass.load(sst / "bundle", engine="mxnet", passes=passes) for passes in ("auto", "none"))
     ids = np.random.default_rng(1).integers(5, 40, (4, 11))
     difference = np.abs(ours.forward(ids, valid_length=[11, 1, 5, 8])[0] - none.forward(
         ids, valid_length=[11, 1, 5, 8])[0]).max()

@@ -94,7 +94,8 @@ def test_describe_and_options():
 
 
 @pytest.mark.parametrize(("options", "error", "words"), [
-    ({"dtype": "bfloat61"}, UsageError, "Did you mean 'bfloat16'"), ({"threads": 0}, UsageError, "from 1 to 1024"),
+    ({"dtype": "bfloat61"}, UsageError, "Did you mean 'bfloat16'"), ({"threads": 0}, UsageError, "whole number from 1 "
+                                                                     "to"),
     ({"threads": True}, UsageError, "threads"), ({"threads": "2"}, UsageError, "threads"),
     ({"isa": "avx9"}, DeviceError, "the instruction set 'avx9' is not known; use one of portable")])
 def test_refused_options(options, error, words):
