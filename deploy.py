@@ -3,7 +3,7 @@
 
 import sys
 
-from bertpass.commands.deploy import main
+from bertpass.commands.main import script
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(script("deploy"))

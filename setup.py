@@ -20,6 +20,11 @@ from pathlib import Path
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
+if sys.version_info[:2] not in ((3, 11), (3, 12)):
+    raise SystemExit(f"error: bertpass needs Python 3.11 or 3.12, and this is {sys.version.split()[0]}; make an "
+                     "environment "
+                     "with one of them, as in: python3.11 -m venv .venv")
+
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
 INCLUDE = ROOT / "bertpass" / "include"
@@ -117,6 +122,13 @@ class NativeBuild(build_ext):
         built = Path(self.get_ext_fullpath(LIBRARY))
         if built.resolve() != (Path.cwd() / built.name).resolve():
             shutil.copy2(built, Path.cwd() / built.name)
+        for extension in self.extensions:  # Python started in this folder takes the package from here
+            made = Path(self.get_ext_fullpath(extension.name))
+            here = ROOT / "bertpass" / made.name
+            if made.resolve() != here.resolve():
+                partial = here.with_suffix(".tmp")
+                shutil.copy2(made, partial)
+                partial.replace(here)
 
     def build_extensions(self):
         folders = header_folders()

@@ -75,7 +75,7 @@ def variants(folder: Path, peers_python: str) -> tuple[list[Variant], dict[str, 
         found = [variant for variant in found if variant.name != "transformers"]
     absent = [module for module in ("onnx", "onnxruntime") if not _there(sys.executable, module)]
     if absent:
-        missing["onnxruntime"] = f"no {', '.join(absent)}; install with: pip install 'bertpass[onnxruntime]'"
+        missing["onnxruntime"] = f"no {', '.join(absent)}; install with: pip install '.[onnxruntime]'"
     else:
         from bertpass.model import onnx
         onnx.write(folder / "model.onnx", onnx.to_onnx(checkpoint))

@@ -67,3 +67,21 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype:
     return engines.load(path_or_name, engine, dtype=dtype, threads=threads, keep=keep, max_error=max_error, vocab=vocab,
                         num_heads=num_heads, allow_pickle=allow_pickle, gpu=gpu, device=device, passes=passes,
                         **options)
+
+
+def __getattr__(name: str) -> Any:
+    """The compiled modules on first use; a sentence where they are not there."""
+    if name not in ("_core", "_native"):
+        raise AttributeError(f"module 'bertpass' has no attribute '{name}'")
+    import importlib
+
+    try:
+        return importlib.import_module(f"bertpass.{name}")
+    except ModuleNotFoundError as error:
+        from bertpass.errors import MissingDependencyError
+
+        folder = os.path.dirname(os.path.abspath(__file__))
+        raise MissingDependencyError(
+            f"the compiled parts of bertpass are not in {folder}, which Python takes because it is in the current "
+            "folder or on the path: build them there with pip install -e . (or make build), or start in another folder "
+            "to use an installed bertpass.") from error

@@ -8,6 +8,11 @@ from typing import Any
 from bertpass.errors import MissingDependencyError
 
 
+def command(extra: str) -> str:
+    """The command that installs an extra; bertpass is in no package index, so it runs where its source is."""
+    return f"pip install '.[{extra}]' in the source folder of bertpass"
+
+
 def require(module: str, extra: str) -> Any:
     """The module of that name, which the extra ``bertpass[extra]`` installs.
 
@@ -21,4 +26,4 @@ def require(module: str, extra: str) -> Any:
     except (ImportError, OSError) as error:  # OSError: a shared library that does not load
         reason = "is not installed" if isinstance(error, ModuleNotFoundError) else f"does not load ({error})"
         raise MissingDependencyError(
-            f"{module.partition('.')[0]} {reason}; install it with: pip install 'bertpass[{extra}]'.") from error
+            f"{module.partition('.')[0]} {reason}; install it with: {command(extra)}.") from error

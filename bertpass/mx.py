@@ -66,6 +66,19 @@ def _preload_cuda() -> None:
                     continue
 
 
+def _why_not(error: ImportError, builds: list[str]) -> str:
+    """Why MXNet cannot be imported, and what to do, by the builds of it that are installed."""
+    if not builds:
+        return (f"MXNet cannot be imported ({error}); install it with: pip install 'mxnet==1.9.1' (or mxnet-cu102, "
+                "mxnet-cu112, mxnet-cu117 for a GPU). Fine-tuning, deploy and the mxnet engine need it; the native "
+                "engine (engine='native', bertpass embed, predict, serve) does not.")
+    if (error.name or "").partition(".")[0] in ("distutils", "pkg_resources", "setuptools"):
+        return (f"MXNet is installed, but it imports {error.name}, which is part of setuptools from Python 3.12 on; "
+                "install that with: pip install setuptools.")
+    return (f"MXNet ({builds[0]}) is installed but cannot be imported ({error}); install what is missing, or all of it "
+            f"again: pip install --force-reinstall '{builds[0]}==1.9.1'.")
+
+
 def _import() -> tuple[Any, Any]:
     builds = [n for n in ("mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117") if _installed(n)]
     if len(builds) > 1:
@@ -82,9 +95,7 @@ def _import() -> tuple[Any, Any]:
             warnings.simplefilter("ignore")
             import mxnet
     except ImportError as error:
-        raise MissingDependencyError(
-            f"MXNet cannot be imported ({error}); install it with: pip install 'mxnet==1.9.1' "
-            "(or mxnet-cu102, mxnet-cu112, mxnet-cu117 for a GPU).") from error
+        raise MissingDependencyError(_why_not(error, builds)) from error
     except OSError as error:
         raise MissingDependencyError(
             f"MXNet is installed but its libraries do not load ({error}); for a GPU build install the matching extra: "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bertpass.commands.finetune import classifier
+from bertpass.commands.main import script
 
 if __name__ == "__main__":
-    sys.exit(classifier())
+    sys.exit(script("finetune-classifier"))

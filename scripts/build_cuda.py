@@ -2,7 +2,7 @@
 """Build the CUDA engine, bertpass/libbertpass_cuda.so, or its twin for the CPU.
 
 Nothing else of bertpass needs either. nvcc is looked for in NVCC, in PATH, in CUDA_HOME, in /usr/local/cuda*/bin and in
-the packages that pip install 'bertpass[cuda]' brings; cuBLASLt is opened when a model is loaded and is not needed here.
+the packages that pip install '.[cuda]' brings; cuBLASLt is opened when a model is loaded and is not needed here.
 The twin is the same source made by g++ (bertpass/csrc/cuda/twin): slow, and what the tests run without a GPU.
 """
 
@@ -51,7 +51,7 @@ def find_nvcc() -> Path:
     for place in places:
         if place and Path(place).is_file():
             return Path(place)
-    raise BuildError("there is no nvcc; install one with: pip install 'bertpass[cuda]', or name it in NVCC.")
+    raise BuildError("there is no nvcc; install one with: pip install '.[cuda]', or name it in NVCC.")
 
 
 def toolkit_of(nvcc: Path) -> Path:
@@ -62,7 +62,7 @@ def toolkit_of(nvcc: Path) -> Path:
         if name.strip() == "TOP" and (Path(value.strip()) / "include" / "cuda_runtime_api.h").is_file():
             return Path(value.strip()).resolve()
     raise BuildError(f"{nvcc} is there, but not the CUDA runtime's headers beside it; install them with: "
-                     "pip install 'bertpass[cuda]'.")
+                     "pip install '.[cuda]'.")
 
 
 def compiler() -> list[str]:

@@ -34,7 +34,7 @@ def build(out: Path, *, device_form_on_cpu: bool = False) -> None:
     ``device_form_on_cpu``: for tests, with the GPU's form for the CPU as well, under the kernel label "device".
     """
     if importlib.util.find_spec("tensorflow") is None:
-        raise BuildError("there is no TensorFlow to build for; install one with: pip install 'bertpass[tensorflow]', "
+        raise BuildError("there is no TensorFlow to build for; install one with: pip install '.[tensorflow]', "
                          "or tensorflow[and-cuda] for a GPU.")
     if not (ROOT / "bertpass" / "libbertpass.so").is_file():
         raise BuildError("bertpass/libbertpass.so is not built; build it with: make build.")

@@ -29,7 +29,7 @@ class BatchOptions:
     pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
     keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
     part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000)
-    ray: bool = flag(False, "compute on Ray (pip install 'bertpass[ray]'); every node has to see the files",
+    ray: bool = flag(False, "compute on Ray (pip install '.[ray]'); every node has to see the files",
                      group="Ray")
     ray_address: str | None = flag(None, "address of a running cluster, auto for the one of this machine (default: "
                                    "Ray is started here)", group="Ray")

@@ -64,7 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_output_folder("output", options.output)
         for package in ("torch", "transformers"):
             if importlib.util.find_spec(package) is None:
-                raise UsageError(f"the control needs {package}; install it with: pip install 'bertpass[reference]'.")
+                raise UsageError(f"the control needs {package}; install it with: pip install '.[reference]'.")
         if options.threads:
             os.environ["OMP_NUM_THREADS"] = str(options.threads)  # both sides' processes inherit it
         from bertpass.bench import finetuning, finetuning_report, report

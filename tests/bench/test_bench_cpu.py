@@ -82,7 +82,7 @@ def test_what_goes_over_the_budget_is_left_out(folder, monkeypatch):
 
 
 def test_the_picture_says_what_was_left_out(folder, monkeypatch):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     from matplotlib.figure import Figure
 
     from bertpass.bench import plot
@@ -105,7 +105,7 @@ def test_the_least_time_follows_from_the_largest_batch(folder):
 
 
 def test_a_missing_extra_leaves_the_others_results(folder, tmp_path, monkeypatch, capsys):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
     package = tmp_path / "path" / "openvino"
     package.mkdir(parents=True)
@@ -113,10 +113,10 @@ def test_a_missing_extra_leaves_the_others_results(folder, tmp_path, monkeypatch
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     assert bench_cpu.main(["--models", folder, "--engines", "native-float32", "openvino-float32", "--shapes", "2x8",
                            "--rounds", "3", "--threads", "1", "--output", str(tmp_path), "--minutes", "5"]) == 0
-    assert "pip install 'bertpass[openvino]'" in " ".join(capsys.readouterr().out.split())
+    assert "pip install '.[openvino]'" in " ".join(capsys.readouterr().out.split())
     native, openvino = json.loads((tmp_path / "cpu.json").read_text())["models"][0]["engines"]
     assert native["timings"]["2x8"]["median_ms"] > 0 and native["agrees"] and native["failure"] is None
-    assert "pip install 'bertpass[openvino]'" in openvino["failure"] and openvino["agrees"] is None
+    assert "pip install '.[openvino]'" in openvino["failure"] and openvino["agrees"] is None
 
 
 def test_the_reference_must_work(folder):
@@ -129,7 +129,7 @@ def test_the_reference_must_work(folder):
 
 def test_the_command(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     code = bench.main(["cpu", "--models", folder, "--engines", "native", "mxnet-plain", "--shapes", "2x8", "1x5",
                        "--rounds", "3", "--threads", "1", "--output", str(tmp_path / "out")])
     out = capsys.readouterr().out
@@ -165,7 +165,7 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     (["--nonsense"], 2, "--nonsense"),
 ])
 def test_bad_flags(flags, code, words, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     if "--output" not in flags:
         flags = [*flags, "--output", str(tmp_path)]
     assert bench_cpu.main(flags) == code
@@ -173,21 +173,21 @@ def test_bad_flags(flags, code, words, tmp_path, capsys):
 
 
 def test_more_tokens_than_positions(folder, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     assert bench_cpu.main(["--models", folder, "--engines", "native", "--shapes", "1x41", "--output",
                            str(tmp_path)]) == 2
     assert "41 tokens are more than the 40 positions" in capsys.readouterr().err
 
 
 def test_strict_refuses_a_busy_machine(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     monkeypatch.setattr("bertpass.bench.quiet.Others.load", 1.5)
     assert bench_cpu.main(["--strict", "--engines", "native", "--output", str(tmp_path)]) == 7
     assert "other processes keep 1.5 processors busy" in capsys.readouterr().err
 
 
 def test_no_engine_left(folder, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
 
     def gone(*arguments, **options):
         return {}

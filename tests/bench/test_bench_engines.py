@@ -26,7 +26,7 @@ LENGTHS = [9, 1, 4, 12]
 
 def make(engine, checkpoint, **options):
     for package in EXTRAS[engine]:
-        pytest.importorskip(package, reason=f"pip install 'bertpass[{engine}]' to test this engine")
+        pytest.importorskip(package, reason=f"pip install '.[{engine}]' to test this engine")
     module = importlib.import_module(ENGINES[engine])
     try:
         return module.from_checkpoint(checkpoint, threads=1, **options)
@@ -77,7 +77,7 @@ def test_onnxruntime_runs_its_own_operators():
 
 def test_onnxruntime_devices(monkeypatch):
     checkpoint = reference.tiny("bert", "none")
-    runtime = pytest.importorskip("onnxruntime", reason="pip install 'bertpass[onnxruntime]' to test this engine")
+    runtime = pytest.importorskip("onnxruntime", reason="pip install '.[onnxruntime]' to test this engine")
     with pytest.raises(UsageError, match=r"device of the onnxruntime engine 'gpu'\. Did you mean 'cpu'"):
         make("onnxruntime", checkpoint, device="gpu")
     with pytest.raises(UsageError, match="int8 of the onnxruntime engine is for the CPU"):
@@ -96,7 +96,7 @@ def test_onnxruntime_devices(monkeypatch):
 
 
 def test_openvino_int8():
-    pytest.importorskip("nncf", reason="pip install 'bertpass[openvino]' to quantise for OpenVINO")
+    pytest.importorskip("nncf", reason="pip install '.[openvino]' to quantise for OpenVINO")
     checkpoint = reference.tiny("bert", "none")
     batches = [reference.batch(checkpoint.config, [length], seed=length) for length in range(4, 20)]
     agrees(make("openvino", checkpoint, dtype="int8", calibration=batches), checkpoint, BOUND["int8"])
@@ -170,7 +170,7 @@ def test_a_package_that_does_not_load_says_why(monkeypatch):
 
 
 def test_through_load(tmp_path):
-    pytest.importorskip("onnxruntime", reason="pip install 'bertpass[onnxruntime]' to test this engine")
+    pytest.importorskip("onnxruntime", reason="pip install '.[onnxruntime]' to test this engine")
     huggingface.write_folder(tmp_path / "tiny", reference.tiny("bert", "none"))
     native = bertpass.load(str(tmp_path / "tiny"), engine="native", dtype="float32", threads=1)
     peer = bertpass.load(str(tmp_path / "tiny"), engine="onnxruntime", threads=1)

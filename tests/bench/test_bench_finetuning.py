@@ -23,8 +23,8 @@ from bertpass.model.config import HeadConfig
 from bertpass.options import parse
 from bertpass.text.readers import read_task_file
 
-pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
-pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
+pytest.importorskip("torch", reason="pip install '.[reference]' to compare with PyTorch")
+pytest.importorskip("transformers", reason="pip install '.[reference]' to compare with transformers")
 
 
 @pytest.fixture(scope="module")

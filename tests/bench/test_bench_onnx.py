@@ -12,8 +12,8 @@ import reference
 from bertpass.errors import MissingDependencyError, ModelError
 from bertpass.model import onnx as written
 
-onnx = pytest.importorskip("onnx", reason="pip install 'bertpass[onnxruntime]' to test the ONNX graph")
-runtime = pytest.importorskip("onnxruntime", reason="pip install 'bertpass[onnxruntime]' to test the ONNX graph")
+onnx = pytest.importorskip("onnx", reason="pip install '.[onnxruntime]' to test the ONNX graph")
+runtime = pytest.importorskip("onnxruntime", reason="pip install '.[onnxruntime]' to test the ONNX graph")
 
 CASES = [(family, head) for family in ("bert", "distilbert", "roberta") for head in reference.HEADS
          if family == "bert" or head != "pooled"]

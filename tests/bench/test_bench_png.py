@@ -12,7 +12,7 @@ import result_content as content
 from bertpass.bench import charts, contents, page, png, result_files, waterfall
 from bertpass.commands import bench
 
-pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
@@ -109,7 +109,7 @@ def test_without_matplotlib_the_page_is_written(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     assert bench.main(["report", *files, "--output", str(tmp_path / "r.html")]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 2 and "pip install 'bertpass[bench]'" in lines[1]
+    assert len(lines) == 2 and "pip install '.[bench]'" in lines[1]
     assert (tmp_path / "r.html").is_file() and not (tmp_path / "r-charts").exists()
 
 

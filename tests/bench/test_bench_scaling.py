@@ -134,7 +134,7 @@ def test_the_reference_must_work(folder):
 
 
 def test_the_command(folder, tmp_path, capsys, monkeypatch):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
     monkeypatch.setattr(scaling, "TURN", 0.01)
     assert bench.main(["scaling", "--models", folder, "--engines", "native-float32", "--shapes", "2x8", "--cores", "1",
@@ -156,6 +156,6 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
 ])
 def test_bad_flags(flags, code, words, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("bertpass.bench.quiet.Others.load", 1.5)
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the benchmark's picture")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     assert bench.main(["scaling", "--models", folder, "--output", str(tmp_path), *flags]) == code
     assert words in capsys.readouterr().err

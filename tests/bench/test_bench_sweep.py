@@ -11,7 +11,7 @@ from bertpass.commands.bench_sweep import SweepOptions
 
 @pytest.fixture
 def hydra():
-    pytest.importorskip("hydra", reason="Hydra's grammar needs it: pip install 'bertpass[hydra]'")
+    pytest.importorskip("hydra", reason="Hydra's grammar needs it: pip install '.[hydra]'")
 
 
 def test_whose_words_they_are():
@@ -61,7 +61,7 @@ def test_bad_words(hydra, words, sentence, tmp_path, capsys):
 def test_without_hydra(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "hydra", None)
     assert bench.main(["model=minilm"]) == 6
-    assert "pip install 'bertpass[hydra]'" in capsys.readouterr().err
+    assert "pip install '.[hydra]'" in capsys.readouterr().err
 
 
 def test_a_sweep_goes_on_where_it_stopped():

@@ -54,7 +54,7 @@ def long_folder(tmp_path_factory):
 @pytest.fixture
 def native_only(monkeypatch):
     """The native engine stands for MXNet, whose processes start slowly."""
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
     plain = Variant(REFERENCE, "native", "float32", {"dtype": "float32"})
     ours = [Variant(v.name, "native", v.precision, {"dtype": v.precision}, ours=True) for v in latency.deployed()]
     for module in (latency, cost):
@@ -93,7 +93,7 @@ def test_code_has_no_published_figure():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_pages_and_pictures_before_anything_is_measured(name, tmp_path):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
     entry, figures = reproduce.entry(name), EVERYTHING[name]
     tables = entry.tables(figures, {})
     assert tables and all(isinstance(t, Table) for t in tables)
@@ -176,7 +176,7 @@ def test_cost(native_only, long_folder, tmp_path):
 
 def test_operators(long_folder, tmp_path, monkeypatch):
     """MXNet's profiler and the native timers, both real."""
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
     monkeypatch.setattr(operators, "QUICK", ("1x40",))
     assert run("operators", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path) == 0
     content = session.read(tmp_path / "operators.json")
@@ -210,7 +210,7 @@ def test_scaling(native_only, long_folder, tmp_path):
 
 def test_gpu_passes(long_folder, tmp_path, monkeypatch, capsys):
     """The lines of a GPU on this CPU: passes and variables of each reach its process; FP16 itself needs the GPU."""
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
     flags = ["gpu_passes", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path]
     monkeypatch.setattr(machine, "has_nvidia_driver", lambda: False)
     assert run(*flags) == 7 and not (tmp_path / "gpu_passes.json").exists()
@@ -240,7 +240,7 @@ def test_what_the_machine_lacks_is_left_out_of_all(native_only, long_folder, tmp
 
 
 def test_scores(tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
 
     def side(**metrics):
         return {"metrics": metrics, "samples_per_second": 1.0}
@@ -326,7 +326,7 @@ def test_onnxruntime_counts_nodes():
     (["onnxruntime", "--bert_model", "minilm", "--output", "{tmp}"], 2, "layers of a published size"),
 ])
 def test_bad_flags(words, code, sentence, tmp_path, capsys):
-    pytest.importorskip("matplotlib", reason="pip install 'bertpass[bench]' for the pictures")
+    pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
     assert run(*(word.format(tmp=tmp_path) for word in words)) == code
     assert sentence in capsys.readouterr().err
 

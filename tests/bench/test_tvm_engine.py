@@ -8,7 +8,7 @@ from bertpass.engines import tvm_engine
 from bertpass.errors import UsageError
 from bertpass.model.config import ACTIVATIONS
 
-pytest.importorskip("tvm", reason="pip install 'bertpass[tvm]' to test this engine")
+pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine")
 
 SIZES = {"units": 64, "num_heads": 2, "hidden_size": 96}
 LENGTHS = [9, 1, 20]

@@ -80,7 +80,7 @@ def test_what_ships_can_be_read(monkeypatch):
 
 
 def test_the_space():
-    kernels = Kernels(pytest.importorskip("tvm", reason="pip install 'bertpass[tvm]' to test this engine"), 16)
+    kernels = Kernels(pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine"), 16)
     dense = tvm_tuning.space(kernels, "dense", ((256, 64), 2, "none", False))
     assert dense[0] == {} and {"tile": 2, "chunk": 128} in dense and {"chunk": 64} in dense and len(dense) == 9
     attention = tvm_tuning.space(kernels, "attention", (1, 48, 2, 32))
@@ -92,7 +92,7 @@ def test_the_space():
 
 
 def test_every_schedule_computes_the_same():
-    tvm = pytest.importorskip("tvm", reason="pip install 'bertpass[tvm]' to test this engine")
+    tvm = pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine")
     network = Network(tvm_engine.start(1), reference.tiny("bert", "none", **SIZES), 1)
     for kernel, arguments in (("dense", ((128, 64), 2, "gelu", True)), ("attention", (1, 48, 2, 32))):
         times, schedules = tvm_tuning._measured(tvm, network, kernel, arguments, 60.0)
@@ -101,7 +101,7 @@ def test_every_schedule_computes_the_same():
 
 
 def test_a_schedule_that_changes_results_is_left_out(monkeypatch):
-    tvm = pytest.importorskip("tvm", reason="pip install 'bertpass[tvm]' to test this engine")
+    tvm = pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine")
     network = Network(tvm_engine.start(1), reference.tiny("bert", "none", **SIZES), 1)
     real = network.kernels.dense
 
@@ -114,7 +114,7 @@ def test_a_schedule_that_changes_results_is_left_out(monkeypatch):
 
 
 def test_the_command_and_what_it_changes(own, tmp_path, capsys):
-    pytest.importorskip("tvm", reason="pip install 'bertpass[tvm]' to test this engine")
+    pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine")
     checkpoint = reference.tiny("bert", "none", **SIZES)
     huggingface.write_folder(tmp_path / "tiny", checkpoint)
     assert main(["tune", str(tmp_path / "tiny"), "--shapes", "1x20", "--tuning_minutes", "0.01", "--threads", "1"]) == 0

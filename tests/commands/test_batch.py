@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-pa = pytest.importorskip("pyarrow", reason="pip install 'bertpass[batch]' for Parquet files")
+pa = pytest.importorskip("pyarrow", reason="pip install '.[batch]' for Parquet files")
 pq = pytest.importorskip("pyarrow.parquet")
 
 import bertpass  # noqa: E402 - after the check that its package is there
@@ -142,7 +142,7 @@ def test_wrong_command_lines_end_in_a_sentence(source, encoder, tmp_path, capsys
 
 
 def test_on_ray_the_file_is_the_same(source, encoder, tmp_path):
-    pytest.importorskip("ray.data", reason="pip install 'bertpass[ray]' for the test of Ray")
+    pytest.importorskip("ray.data", reason="pip install '.[ray]' for the test of Ray")
     here, there = tmp_path / "here.parquet", tmp_path / "there.parquet"
     assert run(source, here, "--model", encoder, "--part_rows", 20) == 0
     assert run(source, there, "--model", encoder, "--part_rows", 20, "--ray", "--workers", 2) == 0

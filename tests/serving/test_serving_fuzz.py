@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, settings
 from served import ROOT, Process
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install "
-                                   "'bertpass[test]'")
+                                   "'.[test]'")
 MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none")
 EXAMPLES = int(os.environ.get("BERTPASS_FUZZ", "8"))
 SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.json")

@@ -52,7 +52,7 @@ def test_a_traceback_stays_with_its_request(form):
 
 def test_spans(serve):
     memory = pytest.importorskip("opentelemetry.sdk.trace.export.in_memory_span_exporter",
-                                 reason="OpenTelemetry is not installed: pip install 'bertpass[otel]'")
+                                 reason="OpenTelemetry is not installed: pip install '.[otel]'")
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
     from bertpass.serving.tracing import Tracing
@@ -85,7 +85,7 @@ def test_spans(serve):
 
 def test_a_collector_that_is_not_there_harms_nothing(serve):
     pytest.importorskip("opentelemetry.exporter.otlp.proto.http",
-                        reason="OpenTelemetry is not installed: pip install 'bertpass[otel]'")
+                        reason="OpenTelemetry is not installed: pip install '.[otel]'")
 
     async def job(client):
         assert (await client.post("/embed", json={"inputs": "a"})).status_code == 200

@@ -49,7 +49,7 @@ def test_every_field_has_a_label():
 
 @pytest.fixture(scope="module")
 def browser():
-    api = pytest.importorskip("playwright.sync_api", reason="pip install 'bertpass[test]' for playwright")
+    api = pytest.importorskip("playwright.sync_api", reason="pip install '.[test]' for playwright")
     program = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if program is None:
         pytest.skip("the page's test needs a browser: apt-get install chromium")

@@ -40,7 +40,7 @@ def test_wrong_command_lines_end_in_a_sentence(capsys, words, sentence):
 @contextlib.contextmanager
 def replicas(*words):
     """The address of a server on Ray, which ends with 0 at SIGTERM."""
-    pytest.importorskip("ray", reason="pip install 'bertpass[ray]' for the test of Ray")
+    pytest.importorskip("ray", reason="pip install '.[ray]' for the test of Ray")
     with Process("--engine", "dummy", "--ray", "--cores_per_instance", 1, "--port", 18765, *words) as server:
         end = time.monotonic() + 300
         while "listening at" not in "".join(server.lines):

@@ -46,7 +46,7 @@ def test_odd_sequences(tags: str, plain: str) -> None:
 def test_iob2_is_stable_and_agrees_with_seqeval(tags: list[str]) -> None:
     plain = to_iob2(tags)
     assert to_iob2(plain) == plain
-    seqeval = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="pip install 'bertpass[ner]'")
+    seqeval = pytest.importorskip("seqeval.metrics.sequence_labeling", reason="pip install '.[ner]'")
     assert entities(tags) == [(first, last + 1, kind) for kind, first, last in seqeval.get_entities(plain)]
 
 
@@ -150,7 +150,7 @@ def test_long_sentences_go_on_in_further_rows(minilm: Tokenizer) -> None:
 
 
 def test_roberta_splits_words_as_after_a_space(roberta_folder: Path) -> None:
-    transformers = pytest.importorskip("transformers", reason="pip install 'bertpass[reference]' for the reference")
+    transformers = pytest.importorskip("transformers", reason="pip install '.[reference]' for the reference")
     theirs = transformers.RobertaTokenizerFast(str(roberta_folder / "vocab.json"), str(roberta_folder / "merges.txt"),
                                                add_prefix_space=True)
     words = ["who", "jumps", "over", "naïve", "dogs?"]
