@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import ModelError
 from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Forward
@@ -75,9 +75,7 @@ def with_case(tokenizer: Tokenizer, lower: bool | None) -> Tokenizer:
     """The tokenizer with or without lower-casing, as it is for None; UsageError where the vocabulary cannot choose."""
     if lower is None or tokenizer.lower == lower:
         return tokenizer
-    if tokenizer.family != "wordpiece":
-        raise UsageError("--uncased and --cased are for WordPiece vocabularies; RoBERTa's always keeps the case.")
-    return Tokenizer.from_wordpiece(tokenizer.tokens, lower, special=tokenizer.special)
+    return tokenizer.with_lower(lower)
 
 
 def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:

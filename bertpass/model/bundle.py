@@ -135,7 +135,7 @@ class Bundle:
         with replacing(path, BUNDLE_FILE, "a bundle") as folder:
             params_file.write(folder / PARAMS_FILE, {f"arg:{name}": array for name, array in arrays.items()})
             (folder / SYMBOL_FILE).write_text(symbol, encoding="utf-8")
-            checkpoint.tokenizer.save(folder)
+            checkpoint.tokenizer.save(folder, checkpoint.max_length, checkpoint.config.max_length)
             write_json(folder / BUNDLE_FILE, content)
         return cls.open(path)
 

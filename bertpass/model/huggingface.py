@@ -136,7 +136,7 @@ def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         write_json(folder / CONFIG, _config_json(checkpoint, arrays))
         tensors.write(folder / tensors.SAFETENSORS, arrays)
         if checkpoint.tokenizer is not None:
-            checkpoint.tokenizer.save(folder)
+            checkpoint.tokenizer.save(folder, checkpoint.max_length, checkpoint.config.max_length)
         if checkpoint.head.kind == "embedding":
             _write_sentence_files(folder, checkpoint)
 
@@ -247,7 +247,9 @@ def _leave(found: Mapping[str, np.ndarray], folder: Path, notes: list[str]) -> N
 
 def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
     if any((folder / name).is_file() for name in TOKENIZER_FILES):
-        return Tokenizer.from_folder(folder)
+        tokenizer = Tokenizer.from_folder(folder)
+        notes += tokenizer.notes
+        return tokenizer
     notes.append(f"the folder has no tokenizer (none of {', '.join(TOKENIZER_FILES)}).")
     return None
 

@@ -3,8 +3,8 @@
 It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them;
 the tables, norms and the head are float32 arrays by the names of :mod:`bertpass.model.parameters`; ``tokenizer.json``
 (uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
-config, head, labels, max_length, dtype (a precision plan), special_tokens and source. ``bertpass/csrc/capi`` reads the
-same file.
+config, head, labels, max_length, dtype (a precision plan), special_tokens, tokenizer_config and source.
+``bertpass/csrc/capi`` reads the same file.
 
 An unpacked model (:func:`write_unpacked`) has all arrays in float32 instead: for GPUs, whose layout is another one.
 ``bertpass/csrc/faces`` reads it for TensorFlow and TensorRT.
@@ -57,6 +57,7 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, thre
     if checkpoint.tokenizer is not None:
         tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
         description["special_tokens"] = checkpoint.tokenizer.special
+        description["tokenizer_config"] = checkpoint.tokenizer.config
     _write(path, tensors, FORMAT, VERSION, description)
 
 
@@ -127,7 +128,8 @@ def _checkpoint(model: Mapping[str, Any], tensors: dict[str, np.ndarray], path: 
         raise ModelError("its labels are not a list of names; pack the model again.")
     tokenizer = None
     if text is not None:
-        tokenizer = Tokenizer.from_json(text.tobytes().decode("utf-8"), dict(special or {}), f"{path}, {TOKENIZER}")
+        tokenizer = Tokenizer.from_json(text.tobytes().decode("utf-8"), dict(special or {}), f"{path}, {TOKENIZER}",
+                                        model.get("tokenizer_config"))
     return PackedCheckpoint(config, head, tensors, tokenizer=tokenizer, labels=labels, max_length=model["max_length"],
                             source=path, layers=layers, dtype=str(model["dtype"]))
 

@@ -1,10 +1,11 @@
 """Text to token ids with the ``tokenizers`` library: WordPiece (BERT, DistilBERT, MiniLM), byte-level BPE (RoBERTa).
 
-The special tokens are put in here and not by the post-processor stored in a tokenizer.json, and so is truncation:
-nothing in a :class:`Tokenizer` changes after it is made, so threads may share one.
+The special tokens around a text are put in here, as the post-processor stored in a tokenizer.json describes them, and
+truncation is done here: nothing in a :class:`Tokenizer` changes after it is made, so threads may share one.
 
-Text is only ever text: "[SEP]" or "</s>" inside a sentence is split like any other characters, as GluonNLP does (and
-transformers with ``split_special_tokens=True``); it never becomes a special token.
+A special token that stands in a text ("[SEP]", a marker such as "[E1]") is that token, as in transformers. A tokenizer
+with ``split_special_tokens`` splits it like any other characters: GluonNLP's vocabularies are read so, because GluonNLP
+does, and "split_special_tokens": true in tokenizer_config.json asks for it, there as in transformers.
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ from typing import Any, Literal
 
 import numpy as np
 import tokenizers
-from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers, processors
+from tokenizers import models, normalizers
 
 from bertpass.errors import DataError, ModelError, UsageError
-from bertpass.text import vocabulary
+from bertpass.text import row_template, tokenizer_files, vocabulary
 from bertpass.text.files import check_text
+from bertpass.text.row_template import Specials
 
 Family = Literal["wordpiece", "bpe"]
+Side = Literal["left", "right"]
 
 
 @dataclass(frozen=True)
@@ -66,16 +69,27 @@ class Tokenizer:
     tokens
         The vocabulary in the order of the ids; ``vocab_size`` is its length.
     lower
-        Whether text is put into lower case (and accents are dropped).
+        Whether text is put into lower case.
     pad_id, cls_id, sep_id, unk_id, mask_id
         Ids of the special tokens; ``mask_id`` is None where the vocabulary has no mask.
+    max_length
+        The longest row that tokenizer_config.json allows (``model_max_length``), or None.
+    truncation_side
+        "right" or "left": the end at which longer texts are cut.
+    notes
+        Sentences on what the files leave open or hold that is not acted on.
     """
 
-    def __init__(self, backend: tokenizers.Tokenizer, special: Mapping[str, str], *, where: str) -> None:
+    def __init__(self, backend: tokenizers.Tokenizer, special: Mapping[str, str], *, where: str,
+                 config: Mapping[str, Any] | None = None, notes: Sequence[str] = ()) -> None:
         self.family: Family = "wordpiece" if isinstance(backend.model, models.WordPiece) else "bpe"
+        self.config = dict(config or {})
+        self.notes = list(notes)
+        self.max_length = tokenizer_files.model_max_length(self.config)
+        self.truncation_side: Side = self.config.get("truncation_side", "right")
         backend.no_padding()  # all-MiniLM's tokenizer.json pads and cuts at 128
         backend.no_truncation()
-        backend.encode_special_tokens = True
+        backend.encode_special_tokens = self.split_special_tokens = bool(self.config.get("split_special_tokens", False))
         self._backend = backend
         vocab = backend.get_vocab(with_added_tokens=True)
         self.vocab_size = max(vocab.values(), default=-1) + 1
@@ -88,6 +102,9 @@ class Tokenizer:
         ids = {kind: vocab[token] for kind, token in self.special.items()}
         self.pad_id, self.cls_id, self.sep_id, self.unk_id = ids["pad"], ids["cls"], ids["sep"], ids["unk"]
         self.mask_id = ids.get("mask")
+        processor = backend.post_processor
+        self._rows = row_template.of(None if processor is None else json.loads(processor.__getstate__()), where)
+        self._types = "token_type_ids" in (self.config.get("model_input_names") or ["token_type_ids"])
 
     @functools.cached_property
     def tokens(self) -> list[str]:
@@ -101,62 +118,40 @@ class Tokenizer:
 
     @classmethod
     def from_folder(cls, path: str | Path) -> Tokenizer:
-        """Read a model folder: tokenizer.json, else vocab.txt, else vocab.json + merges.txt.
+        """Read a model folder as transformers does: tokenizer.json, else vocab.txt, else vocab.json + merges.txt.
 
-        With vocab.txt, lower-casing is what tokenizer_config.json says (``do_lower_case``); without that file a
-        vocabulary that holds any upper-case letter is taken as a cased one.
+        The settings of tokenizer_config.json, special_tokens_map.json and added_tokens.json beside it are acted on
+        (:mod:`bertpass.known_keys.tokenizer`). Where vocab.txt has no ``do_lower_case`` beside it, a vocabulary that
+        holds any upper-case letter is taken as a cased one, which a note says.
 
         Raises
         ------
         ModelError
-            There is none of these files, or one cannot be read.
+            There is none of these files, one cannot be read, or it is a tokenizer that is not computed here.
         """
-        folder = Path(path)
-        config = vocabulary.read_special(folder)
-        if (folder / "tokenizer.json").is_file():
-            return cls._from_json(folder / "tokenizer.json", config)
-        if (folder / "vocab.txt").is_file():
-            tokens = vocabulary.read_vocab_txt(folder / "vocab.txt")
-            lower = vocabulary.read_json_object(folder / "tokenizer_config.json").get("do_lower_case")
-            return cls.from_wordpiece(
-                tokens, vocabulary.looks_uncased(tokens) if lower is None else bool(lower), special=config,
-                where=str(folder / "vocab.txt"))
-        if (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
-            return cls._from_bpe(folder, config)
-        raise ModelError(f"{folder} holds no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
-                         "merges.txt.")
+        found = tokenizer_files.read(Path(path))
+        return cls(found.backend, found.special, where=str(path), config=found.config, notes=found.notes)
 
     @classmethod
     def from_wordpiece(cls, tokens: Sequence[str], lower: bool, *, max_word_length: int = 100,
-                       special: Mapping[str, str] | None = None, where: str = "vocabulary") -> Tokenizer:
+                       special: Mapping[str, str] | None = None, where: str = "vocabulary",
+                       split_special_tokens: bool = False) -> Tokenizer:
         """A BERT tokenizer of a list of tokens in the order of their ids.
 
         ``max_word_length``: longer words become one unknown token (transformers cuts at 100 characters, GluonNLP and
         the original BERT at 200). A token that occurs twice has the later id, as in transformers.
         """
-        unique = vocabulary.by_id({token: at for at, token in enumerate(tokens)}, len(tokens))
-        vocab = {token: at for at, token in enumerate(unique)}
         names = {**vocabulary.BERT_SPECIAL, **(special or {})}
-        model = models.WordPiece(vocab, unk_token=names["unk"], max_input_chars_per_word=max_word_length)
-        backend = tokenizers.Tokenizer(model)
-        backend.normalizer = normalizers.BertNormalizer(
-            clean_text=True, handle_chinese_chars=True, strip_accents=None, lowercase=lower)
-        backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-        backend.decoder = decoders.WordPiece(prefix="##")
-        backend.add_special_tokens([names[k] for k in vocabulary.SPECIAL if names.get(k) in vocab])
-        made = cls(backend, names, where=where)
-        cls_, sep = (names["cls"], made.cls_id), (names["sep"], made.sep_id)
-        backend.post_processor = processors.TemplateProcessing(
-            single=f"{cls_[0]}:0 $A:0 {sep[0]}:0", pair=f"{cls_[0]}:0 $A:0 {sep[0]}:0 $B:1 {sep[0]}:1",
-            special_tokens=[cls_, sep])
-        return made
+        backend = tokenizer_files.wordpiece(tokens, names, lower=lower, max_word_length=max_word_length)
+        return cls(backend, names, where=where,
+                   config={"split_special_tokens": True} if split_special_tokens else None)
 
     @classmethod
     def from_gluonnlp_vocab(cls, path: str | Path, lower: bool | None = None) -> Tokenizer:
         """Read GluonNLP's .vocab (JSON) of a BERT model; special tokens are found by its identifiers.
 
-        Words are cut at 200 characters as GluonNLP does. By default text is put into lower case where the vocabulary
-        holds no upper-case letter.
+        Words are cut at 200 characters and special tokens in a text are split, as GluonNLP does. By default text is put
+        into lower case where the vocabulary holds no upper-case letter.
 
         Raises
         ------
@@ -169,55 +164,38 @@ class Tokenizer:
             raise ModelError(f"{path} has no '##' pieces, so it is not a BERT vocabulary; for RoBERTa give a folder "
                              "with vocab.json and merges.txt.")
         return cls.from_wordpiece(tokens, vocabulary.looks_uncased(tokens) if lower is None else lower,
-                                  max_word_length=200, special=special, where=str(path))
+                                  max_word_length=200, special=special, where=str(path), split_special_tokens=True)
 
     @classmethod
-    def _from_json(cls, path: Path, special: Mapping[str, str]) -> Tokenizer:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path} cannot be read as a tokenizer ({error}).") from error
-        return cls.from_json(text, special, where=str(path))
-
-    @classmethod
-    def from_json(cls, text: str, special: Mapping[str, str], where: str = "tokenizer.json") -> Tokenizer:
-        """A tokenizer of the content of a tokenizer.json, with the special tokens by kind where they have odd names.
+    def from_json(cls, text: str, special: Mapping[str, str], where: str = "tokenizer.json",
+                  config: Mapping[str, Any] | None = None) -> Tokenizer:
+        """A tokenizer of what :meth:`to_json` gives, with its :attr:`special` and its :attr:`config`.
 
         Raises
         ------
         ModelError
             It is damaged, or a tokenizer of another kind.
         """
-        try:
-            backend = tokenizers.Tokenizer.from_str(text)
-        except Exception as error:  # the library raises plain Exception for every fault
-            raise ModelError(f"{where} cannot be read as a tokenizer ({error}).") from error
-        if isinstance(backend.model, models.WordPiece):
-            defaults = {**vocabulary.BERT_SPECIAL, "unk": backend.model.unk_token}
-        elif isinstance(backend.model, models.BPE):
-            defaults = vocabulary.ROBERTA_SPECIAL
-        else:
-            raise ModelError(f"{where} holds a {type(backend.model).__name__} tokenizer; supported are WordPiece "
-                             "(BERT) and byte-level BPE (RoBERTa).")
-        return cls(backend, {**defaults, **special}, where=where)
+        backend = tokenizer_files.parse(text, where)
+        return cls(backend, {**tokenizer_files.defaults(backend), **special}, where=where, config=config)
 
-    @classmethod
-    def _from_bpe(cls, folder: Path, special: Mapping[str, str]) -> Tokenizer:
-        names = {**vocabulary.ROBERTA_SPECIAL, **special}
-        try:
-            model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
-        except Exception as error:  # as above
-            raise ModelError(f"{folder}: vocab.json and merges.txt cannot be read as BPE ({error}).") from error
-        backend = tokenizers.Tokenizer(model)
-        backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-        backend.decoder = decoders.ByteLevel()
-        known = backend.get_vocab()
-        backend.add_special_tokens([AddedToken(names[k], lstrip=k == "mask", normalized=False)
-                                    for k in vocabulary.SPECIAL if names.get(k) in known])
-        made = cls(backend, names, where=str(folder))
-        backend.post_processor = processors.RobertaProcessing(
-            sep=(names["sep"], made.sep_id), cls=(names["cls"], made.cls_id), trim_offsets=True, add_prefix_space=False)
-        return made
+    def with_lower(self, lower: bool) -> Tokenizer:
+        """The same tokenizer with or without putting text into lower case.
+
+        Raises
+        ------
+        UsageError
+            Its normaliser is not BERT's.
+        """
+        backend = tokenizers.Tokenizer.from_str(self.to_json())
+        state = json.loads(backend.normalizer.__getstate__()) if backend.normalizer is not None else {}
+        if self.family != "wordpiece" or state.get("type") != "BertNormalizer":
+            raise UsageError("--uncased and --cased are for BERT's vocabularies; this tokenizer's own settings say "
+                             "what becomes of upper-case letters.")
+        backend.normalizer = normalizers.BertNormalizer(
+            clean_text=state["clean_text"], handle_chinese_chars=state["handle_chinese_chars"],
+            strip_accents=state["strip_accents"], lowercase=lower)
+        return Tokenizer(backend, self.special, where="vocabulary", config=self.config, notes=self.notes)
 
     # -- using it -----------------------------------------------------------------------------------------------------
 
@@ -227,13 +205,19 @@ class Tokenizer:
         Raises
         ------
         DataError
-            A text is not a string or holds a lone surrogate.
+            A text is not a string, holds a lone surrogate, or holds RoBERTa's padding token.
         """
         if isinstance(texts, str):
             raise DataError("expected a list of texts, found one string; put it into a list.")
         checked = [check_text(text, f"text {at + 1}") for at, text in enumerate(texts)]
-        return [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
-                for e in self._backend.encode_batch(checked, add_special_tokens=False)]
+        found = [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
+                 for e in self._backend.encode_batch(checked, add_special_tokens=False)]
+        if self.family == "bpe":  # RoBERTa counts its positions without padding tokens
+            for at, one in enumerate(found):
+                if (one.ids == self.pad_id).any():
+                    raise DataError(f"text {at + 1} holds {self.special['pad']!r}, which is this model's padding and "
+                                    "no part of a text; take it out.")
+        return found
 
     def encode(self, texts: Sequence[str], pairs: Sequence[str] | None = None, max_length: int = 512,
                truncation: bool = True) -> list[Encoding]:
@@ -241,8 +225,8 @@ class Tokenizer:
 
         BERT: [CLS] A [SEP] and [CLS] A [SEP] B [SEP], token types 0 up to the first [SEP] and 1 after it. RoBERTa:
         <s> A </s> and <s> A </s></s> B </s>, token types 0. Rows longer than ``max_length`` (special tokens counted)
-        lose tokens at the end of the longer text, as transformers' fast tokenizers do ("longest_first"); with
-        ``truncation=False`` they stay whole.
+        lose tokens of the longer text at :attr:`truncation_side`, as transformers' fast tokenizers do
+        ("longest_first"); with ``truncation=False`` they stay whole.
 
         Raises
         ------
@@ -256,7 +240,7 @@ class Tokenizer:
             raise UsageError(f"max_length is {max_length}, but {extra} tokens are special; allow at least {extra + 1}.")
         first = self.pieces(texts)
         if pairs is None:
-            return [self.row(_cut(a, max_length - extra) if truncation else a) for a in first]
+            return [self.row(self._cut(a, max_length - extra) if truncation else a) for a in first]
         second = self.pieces(pairs)
         if len(first) != len(second):
             raise DataError(f"{len(first)} texts but {len(second)} second texts; a pair needs both.")
@@ -264,31 +248,57 @@ class Tokenizer:
         for a, b in zip(first, second, strict=True):
             if truncation:
                 lengths = pair_lengths(len(a.ids), len(b.ids), max_length - extra)
-                a, b = _cut(a, lengths[0]), _cut(b, lengths[1])
+                a, b = self._cut(a, lengths[0]), self._cut(b, lengths[1])
             rows.append(self.row(a, b))
         return rows
 
+    def _cut(self, pieces: Pieces, length: int) -> Pieces:
+        if len(pieces.ids) <= length:
+            return pieces
+        kept = slice(length) if self.truncation_side == "right" else slice(len(pieces.ids) - length, None)
+        return Pieces(pieces.ids[kept], pieces.offsets[kept])
+
     def special_count(self, pair: bool) -> int:
         """How many special tokens a row holds."""
-        return (3 if self.family == "wordpiece" else 4) if pair else 2
+        return (self._rows.pair if pair else self._rows.single).count
 
     def row(self, a: Pieces, b: Pieces | None = None) -> Encoding:
         """One row of one or two texts that are already tokens; nothing is cut."""
-        middle = 1 if self.family == "wordpiece" else 2  # separators between two texts
-        size = len(a.ids) + 2 + (0 if b is None else len(b.ids) + middle)
-        ids = np.full(size, self.sep_id, np.int32)
-        ids[0] = self.cls_id
-        types = np.zeros(size, np.int32)
-        offsets = np.zeros((size, 2), np.int32)
-        sequence = np.full(size, -1, np.int32)
-        at = slice(1, 1 + len(a.ids))
-        ids[at], offsets[at], sequence[at] = a.ids, a.offsets, 0
+        form = self._rows.single if b is None else self._rows.pair
+        size = form.count + len(a.ids) + (0 if b is None else len(b.ids))
+        ids, types = np.empty(size, np.int32), np.zeros(size, np.int32)
+        offsets, sequence = np.zeros((size, 2), np.int32), np.full(size, -1, np.int32)
+
+        def special(at: int, tokens: Specials) -> int:
+            for one, kind in tokens:
+                ids[at], types[at] = one, kind
+                at += 1
+            return at
+
+        def text(at: int, number: int, pieces: Pieces) -> int:
+            here = slice(at, at + len(pieces.ids))
+            ids[here], offsets[here], sequence[here] = pieces.ids, pieces.offsets, number
+            types[here] = form.types[number]
+            return here.stop
+
+        at = text(special(0, form.before), 0, a)
         if b is not None:
-            at = slice(at.stop + middle, at.stop + middle + len(b.ids))
-            ids[at], offsets[at], sequence[at] = b.ids, b.offsets, 1
-            if self.family == "wordpiece":
-                types[at.start:] = 1
+            at = text(special(at, form.between), 1, b)
+        special(at, form.after)
+        if not self._types:
+            types[:] = 0
         return Encoding(ids, types, offsets, sequence)
+
+    def words(self, text: str) -> np.ndarray:
+        """Where the words are that the tokenizer splits, before it makes tokens of them: (W, 2) int, in characters."""
+        found = self._backend.encode(check_text(text, "text 1"), add_special_tokens=False)
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for word, (start, end) in zip(found.word_ids, found.offsets, strict=True):
+            if word is not None:
+                first.setdefault(word, start)
+                last[word] = end
+        return np.array([(start, last[word]) for word, start in first.items()], np.int64).reshape(-1, 2)
 
     def decode(self, rows: Sequence[Sequence[int]], skip_special_tokens: bool = True) -> list[str]:
         """The text of each row of ids, as the vocabulary spells it.
@@ -308,28 +318,47 @@ class Tokenizer:
     # -- writing it ---------------------------------------------------------------------------------------------------
 
     def to_json(self) -> str:
-        """The content of a tokenizer.json; :meth:`from_json` with :attr:`special` gives the same tokenizer."""
+        """The content of a tokenizer.json; :meth:`from_json` with special and config gives the same tokenizer."""
         return self._backend.to_str(pretty=False)
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, max_length: int | None = None, positions: int | None = None) -> None:
         """Write tokenizer.json, tokenizer_config.json and vocab.txt (WordPiece) or vocab.json + merges.txt (BPE).
 
-        transformers opens the folder and gives the same ids; so does :meth:`from_folder`.
+        transformers opens the folder and gives the same ids; so does :meth:`from_folder`. Settings that were read are
+        written again. ``max_length`` is the model's longest row, for a tokenizer whose settings have none;
+        ``positions`` are those of the model, which no row may be longer than.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
-        config: dict[str, Any] = {f"{kind}_token": token for kind, token in self.special.items()}
         if self.family == "wordpiece":
             (folder / "vocab.txt").write_bytes("".join(t + "\n" for t in self.tokens).encode("utf-8"))
-            config |= {"tokenizer_class": "BertTokenizer", "do_lower_case": self.lower, "strip_accents": None,
-                       "tokenize_chinese_chars": True}
         else:
             self._backend.model.save(str(folder))
-            config |= {"tokenizer_class": "RobertaTokenizer", "add_prefix_space": False,
-                       "bos_token": self.special["cls"], "eos_token": self.special["sep"]}
-        config["model_max_length"] = 512
-        (folder / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        settings = json.dumps(self._settings(max_length, positions), indent=2, ensure_ascii=False)
+        (folder / "tokenizer_config.json").write_text(settings + "\n", encoding="utf-8")
+
+    def _settings(self, max_length: int | None, positions: int | None) -> dict[str, Any]:
+        """The content of tokenizer_config.json."""
+        names = {f"{kind}_token": token for kind, token in self.special.items()}
+        vocab = self._backend.get_vocab(with_added_tokens=True)
+        config = {**names, **tokenizer_files.plain_names(self.config, vocab)}
+        bert = self.family == "wordpiece"
+        config.setdefault("tokenizer_class", "BertTokenizer" if bert else "RobertaTokenizer")
+        normaliser = tokenizer_files.normaliser_settings(self._backend)
+        config |= normaliser
+        if not normaliser and bert and config["tokenizer_class"] != "PreTrainedTokenizerFast":
+            config["tokenizer_class"] = "PreTrainedTokenizerFast"  # BERT's class would want BERT's normaliser
+        if not bert:
+            config |= tokenizer_files.prefix_settings(self._backend)
+            config = {"bos_token": self.special["cls"], "eos_token": self.special["sep"], **config}
+        length = self.max_length or max_length or positions or 512
+        config["model_max_length"] = min(length, positions or length)
+        config["added_tokens_decoder"] = {
+            str(at): {"content": token.content, "lstrip": token.lstrip, "normalized": token.normalized,
+                      "rstrip": token.rstrip, "single_word": token.single_word, "special": token.special}
+            for at, token in sorted(self._backend.get_added_tokens_decoder().items())}
+        return config
 
     def save_gluonnlp_vocab(self, path: str | Path) -> None:
         """Write GluonNLP's .vocab (JSON), which ``gluonnlp.vocab.BERTVocab.from_json`` reads.
@@ -358,10 +387,6 @@ def pair_lengths(first: int, second: int, budget: int) -> tuple[int, int]:
         short = min(first, second)
         return (short, budget - short) if first <= second else (budget - short, short)
     return (budget - half, half) if first > second else (half, budget - half)
-
-
-def _cut(pieces: Pieces, length: int) -> Pieces:
-    return pieces if len(pieces.ids) <= length else Pieces(pieces.ids[:length], pieces.offsets[:length])
 
 
 def _lowers(backend: tokenizers.Tokenizer) -> bool:

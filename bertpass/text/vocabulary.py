@@ -54,19 +54,6 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_special(folder: Path) -> dict[str, str]:
-    """Special tokens by kind, as tokenizer_config.json and special_tokens_map.json name them (the latter wins)."""
-    found: dict[str, str] = {}
-    for name in ("tokenizer_config.json", "special_tokens_map.json"):
-        content = read_json_object(folder / name)
-        for kind in SPECIAL:
-            token = content.get(f"{kind}_token")
-            token = token.get("content") if isinstance(token, dict) else token
-            if isinstance(token, str):
-                found[kind] = token
-    return found
-
-
 def read_gluonnlp(path: Path) -> tuple[list[str], dict[str, str]]:
     """Read a GluonNLP .vocab: tokens in the order of their ids, and the special tokens by kind.
 

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tokenizer_folders import SPECIAL, TEXTS
 
 from bertpass.text.tokenizer import Tokenizer
 
@@ -42,3 +43,42 @@ def real_data() -> Path:
     if not folder:
         pytest.skip("needs real data: set BERTPASS_DATA to a folder with SST-2/, MRPC/, SQuAD/ and the others")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def vocabulary() -> list[str]:
+    """A cased vocabulary of the texts' characters, with some words."""
+    letters = sorted({c for text in TEXTS for c in text + text.lower() if not c.isspace()})
+    words = [
+        "the",
+        "The",
+        "fox",
+        "blåbær",
+        "Blåbær",
+        "blabær",
+        "blabaer",
+        "森林",
+        "creme",
+        "crème",
+        "мир",
+        "text",
+        "##ing",
+        "<mark>",
+        "[E1]",
+        "z" * 30,
+        "##" + "z" * 29,
+    ]
+    return [*SPECIAL, *dict.fromkeys([*letters, *("##" + c for c in letters), *words])]
+
+
+@pytest.fixture(scope="session")
+def merges(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from tokenizers import ByteLevelBPETokenizer
+
+    folder = tmp_path_factory.mktemp("bpe")
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        TEXTS * 4, vocab_size=500, show_progress=False, special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    )
+    trained.save_model(str(folder))
+    return folder

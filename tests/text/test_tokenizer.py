@@ -54,8 +54,15 @@ def test_empty_texts_are_rows_without_tokens(small: Tokenizer) -> None:
     assert small.encode([]) == []
 
 
-def test_special_tokens_in_text_stay_text(minilm: Tokenizer) -> None:
+def test_special_tokens_in_text_are_tokens(minilm: Tokenizer) -> None:
     (row,) = minilm.encode(["a [SEP] b [CLS]"])
+    assert (row.ids == minilm.sep_id).sum() == 2 and (row.ids == minilm.cls_id).sum() == 2
+    assert row.sequence_ids.tolist() == [-1, 0, 0, 0, 0, -1]
+
+
+def test_special_tokens_in_text_are_split_for_gluonnlp(minilm: Tokenizer, tmp_path: Path) -> None:
+    minilm.save_gluonnlp_vocab(tmp_path / "minilm.vocab")
+    (row,) = Tokenizer.from_gluonnlp_vocab(tmp_path / "minilm.vocab").encode(["a [SEP] b [CLS]"])
     assert (row.ids == minilm.sep_id).sum() == 1 and (row.ids == minilm.cls_id).sum() == 1
 
 

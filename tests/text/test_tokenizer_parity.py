@@ -106,8 +106,7 @@ def test_real_sentences_as_gluonnlp(
 @pytest.fixture(scope="module")
 def hugging_face(minilm_folder: Path) -> Any:
     transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
-    return transformers.BertTokenizerFast(vocab_file=str(minilm_folder / "vocab.txt"), do_lower_case=True,
-                                          split_special_tokens=True)
+    return transformers.BertTokenizerFast(vocab_file=str(minilm_folder / "vocab.txt"), do_lower_case=True)
 
 
 def same(ours: Any, theirs: Any, roberta: bool = False) -> None:
@@ -135,7 +134,7 @@ def test_pairs_are_cut_as_transformers_cuts(
 def test_roberta_as_transformers(roberta_folder: Path, text: str) -> None:
     transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
     theirs = transformers.RobertaTokenizerFast(
-        str(roberta_folder / "vocab.json"), str(roberta_folder / "merges.txt"), split_special_tokens=True)
+        str(roberta_folder / "vocab.json"), str(roberta_folder / "merges.txt"))
     ours = Tokenizer.from_folder(roberta_folder)
     for pairs in (None, ["the lazy dog"], [text]):  # lists: for single texts transformers takes "" as no second text
         row = theirs([text], pairs, truncation="longest_first", max_length=40, return_offsets_mapping=True)
