@@ -50,6 +50,7 @@ REQUIRES = [
     "numpy>=1.23.5,<2",
     "gluonnlp==0.10.0",
     "tokenizers>=0.20,<0.24",
+    "regex>=2023.8",
     "safetensors>=0.5",
     "scipy>=1.10",
     "scikit-learn>=1.3",

@@ -196,8 +196,9 @@ class Model:
         """The entities of each text: a list of :class:`Entity`, or a list of these for several texts.
 
         A text is a string, or a list of words, whose entities then have the characters of the words joined by spaces.
-        Words are what the training data has: here runs of letters and digits, and every other mark for itself. Each
-        takes the tag of its first token; texts longer than the model are tagged in parts.
+        Words are what the training data has: here runs of letters and digits with their marks, ideographs, and every
+        other sign for itself (:func:`bertpass.text.tagging.split_words`). Each takes the tag of its first token; texts
+        longer than the model are tagged in parts.
         """
         if self.head.kind != "tokens":
             raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "
@@ -221,9 +222,11 @@ class Model:
         return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()"}.get(self.head.kind, "predict()")
 
     def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
-               version_2: bool = False, null_score_diff_threshold: float = 0.0) -> Answer:
+               version_2: bool = False, null_score_diff_threshold: float = 0.0,
+               align_to_words: bool = True) -> Answer:
         """The span of ``context`` that answers ``question``; any length of context (windows with a stride).
 
+        It has whole words at its ends, as transformers' pipeline gives it; without ``align_to_words`` whole tokens.
         With ``version_2`` the answer is empty where the score of "no answer" is higher by more than the threshold.
         """
         if self.head.kind != "qa":
@@ -232,7 +235,7 @@ class Model:
         for name, text in (("question", question), ("context", context)):
             if not isinstance(text, str):
                 raise UsageError(f"{name} must be a text, not {type(text).__name__}.")
-        from bertpass.text.squad import Question, best_answers, make_windows  # other models do without
+        from bertpass.text.squad import Question, best_answers, make_windows, whole_words  # other models do without
 
         asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
@@ -240,7 +243,8 @@ class Model:
         logits = self.run(windows)
         best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
                             version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]
-        return Answer(best.text, best.probability, best.start, best.end)
+        chosen = whole_words(best, context, self.tokenizer.words(context)) if align_to_words else best
+        return Answer(chosen.text, chosen.probability, chosen.start, chosen.end)
 
     def close(self) -> None:
         """Give back what the engine holds."""

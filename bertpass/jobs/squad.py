@@ -24,7 +24,7 @@ from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
-from bertpass.text.squad import Prediction, SquadData, read_squad
+from bertpass.text.squad import Prediction, SquadData, named, read_squad
 from bertpass.text.tasks import find_split, get_task
 
 
@@ -37,6 +37,8 @@ class SquadOptions(FinetuneOptions):
     doc_stride: int = flag(128, "tokens between the starts of two windows", group="data", least=1)
     max_query_length: int = flag(64, "longest question in tokens", group="data", least=1)
     version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="data")
+    strict_answers: bool = flag(False, "refuse a file with an answer that does not stand where it says, instead of "
+                                "looking it up or leaving the question out with a count", group="data")
     n_best_size: int = flag(20, "answers kept per question", group="data", least=1)
     max_answer_length: int = flag(30, "longest answer in tokens", group="data", least=1)
     null_score_diff_threshold: float = flag(0.0, "lead of the score of 'no answer' from which a question gets none",
@@ -74,19 +76,31 @@ def read_data(options: SquadOptions) -> tuple[SquadData | None, SquadData]:
         version = "_v2" if options.version_2 else ""
         train_path = None if options.only_predict else str(find_split(task, root, f"train{version}")[0])
         dev_path = str(find_split(task, root, f"dev{version}")[0])
-    dev = read_squad(dev_path)
+    dev = read_squad(dev_path, strict=options.strict_answers)
     if dev.version_2 and not options.version_2:
         raise UsageError(f"{dev_path} is SQuAD 2.0, whose questions may have no answer: add --version_2.")
     if options.only_predict or train_path is None:
         return None, dev
-    train = read_squad(train_path)
-    for path, data, purpose in ((train_path, train, "trained on"),
-                                (dev_path, dev, "scored; --only_predict needs none")):
-        if not data.labelled:
-            raise DataError(f"{path}: some questions have no list of answers, so they cannot be {purpose}.")
+    train = _trainable(train_path, options.strict_answers)
+    if not dev.labelled:
+        raise DataError(f"{dev_path}: {len(dev.unlabelled)} of {len(dev.questions)} questions have no answers, so they "
+                        f"cannot be scored ({named(dev.unlabelled)}); --only_predict needs none.")
     if train.version_2 and not options.version_2:
         raise UsageError(f"{train_path} is SQuAD 2.0, whose questions may have no answer: add --version_2.")
     return train, dev
+
+
+def _trainable(path: str, strict: bool) -> SquadData:
+    """A training file; questions without answers are left out with a note, unless all or ``strict``."""
+    data = read_squad(path, train=True, strict=strict)
+    lacking = set(data.unlabelled)
+    if lacking and (strict or len(lacking) == len(data.questions)):
+        raise DataError(f"{path}: {len(lacking)} of {len(data.questions)} questions have no answers, so they cannot be "
+                        f"trained on ({named(data.unlabelled)}).")
+    if not lacking:
+        return data
+    note = f"{path}: {len(lacking)} questions without answers were left out: {named(data.unlabelled)}."
+    return SquadData(tuple(q for q in data.questions if q.id not in lacking), data.version_2, (*data.notes, note))
 
 
 def run(options: SquadOptions) -> dict[str, Any]:
@@ -114,6 +128,8 @@ def run(options: SquadOptions) -> dict[str, Any]:
     folder = Path(options.output_dir)
     start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
+    for note in (*(() if train_data is None else train_data.notes), *dev_data.notes):
+        log.warning("%s", note)
     if options.only_calibration:
         from bertpass.jobs import low_precision, only_calibration
 

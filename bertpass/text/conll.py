@@ -3,61 +3,120 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from bertpass.errors import DataError
+from bertpass.errors import DataError, UsageError
 from bertpass.text.example import Example
 from bertpass.text.files import read_lines
-from bertpass.text.tagging import is_tag, to_iob2
+from bertpass.text.tagging import OUTSIDE, SCHEMES, UNTYPED, prefixed, to_iob2
 
 _COLUMNS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
+#: the types of CoNLL-2000's chunks, whose tags CoNLL-2003 has before those of entities
+_CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
+
+Row = tuple[int, list[str]]  # line number, cells
 
 
-def read_conll(path: str | Path, need_tags: bool = True) -> list[Example]:
+def read_conll(path: str | Path, need_tags: bool = True, *, word_column: int | None = None,
+               tag_column: int | None = None) -> list[Example]:
     """The sentences of a file, plain or .gz: words from the first column, tags from the last.
 
-    Columns are apart by spaces or tabs, as many in every line; lines that begin with -DOCSTART- are left out. Tags of
-    IOB1, IOB2, IOBES and BILOU become IOB2. Without ``need_tags`` a file whose last column holds no tags (or is the
+    Columns are apart by spaces or tabs, as many in every line; lines that begin with -DOCSTART-, and comments that
+    begin with "#" and have another number of columns, are left out. Tags of any scheme of
+    :mod:`bertpass.text.tagging` become IOB2. Without ``need_tags`` a file whose last column holds no tags (or is the
     only one) is one to predict: its examples have none.
+
+    Parameters
+    ----------
+    word_column, tag_column
+        Which columns hold them, from 1. They have to be given where a file leaves it open: where its first column
+        numbers the words, or another column than the last holds tags too (chunks of CoNLL-2000 do not count).
 
     Raises
     ------
     DataError
-        A line has another number of columns or no tag; the text names the line and what is expected.
+        A line has another number of columns or no tag, or it is open which columns are meant; the text names the line
+        and what is expected.
+    UsageError
+        There is no such column.
     """
     path = Path(path)
-    sentences: list[list[tuple[int, list[str]]]] = [[]]
-    width = 0
-    for number, line in read_lines(path):
-        cells = _COLUMNS.split(line.strip(" \t"))
-        if cells == [""]:
-            sentences.append([])
-        elif cells[0] != _DOCUMENT:
-            width = width or len(cells)
-            if len(cells) != width:
-                raise DataError(f"{path}, line {number}: {len(cells)} columns, expected {width} as in the first line.")
-            sentences[-1].append((number, cells))
-    sentences = [sentence for sentence in sentences if sentence]
-    if not sentences:
+    sentences, width = _sentences(path)
+    rows = [row for sentence in sentences for row in sentence]
+    for name, column in (("--word_column", word_column), ("--tag_column", tag_column)):
+        if column is not None and not 1 <= column <= width:
+            raise UsageError(f"{name} {column}: {path} has {width} column{'' if width == 1 else 's'}.")
+    if word_column is None and width > 2 and _counts(sentences):
+        raise DataError(f"{path}: the first column numbers the words; say which one holds them: --word_column 2.")
+    word, tag = (word_column or 1) - 1, (tag_column or width) - 1
+    spelled = prefixed(cells[tag] for _, cells in rows) if width > 1 else None
+    if spelled is None and need_tags:
+        number, found = _wrong(rows, tag, width)
+        raise DataError(f"{path}, line {number}: {found}, expected a tag such as O, B-PER or I-PER.")
+    if spelled is not None and tag_column is None:
+        others = [at for at in range(word + 1, width - 1) if _are_tags([cells[at] for _, cells in rows])]
+        if others:
+            raise DataError(f"{path}: columns {', '.join(str(at + 1) for at in others)} and {width} hold tags; say "
+                            f"which ones are meant: --tag_column {width}.")
+    return [_example(at, sentence, word, tag, spelled) for at, sentence in enumerate(sentences)]
+
+
+def _sentences(path: Path) -> tuple[list[list[Row]], int]:
+    """The rows of each sentence, and how many columns they have."""
+    lines = [(number, _COLUMNS.split(line.strip(" \t"))) for number, line in read_lines(path)]
+    lines = [(number, cells) for number, cells in lines if cells[0] != _DOCUMENT]
+    filled = [cells for _, cells in lines if cells != [""]]
+    if not filled:
         raise DataError(f"{path} has no words; expected a word and its tag a line, an empty line between sentences.")
-    wrong = next((row for sentence in sentences for row in sentence if width < 2 or not is_tag(row[1][-1])), None)
-    if wrong is not None and need_tags:
-        found = f"the last column holds {wrong[1][-1]!r:.40}" if width > 1 else "there is one column"
-        raise DataError(f"{path}, line {wrong[0]}: {found}, expected a tag such as O, B-PER or I-PER.")
-    made = []
-    for at, sentence in enumerate(sentences):
-        words = tuple(cells[0] for _, cells in sentence)
-        tags = None if wrong is not None else tuple(to_iob2([cells[-1] for _, cells in sentence]))
-        made.append(Example(" ".join(words), None, None, str(at), words=words, tags=tags))
-    return made
+    width = len(next((cells for cells in filled if not cells[0].startswith("#")), filled[0]))
+    found: list[list[Row]] = [[]]
+    for number, cells in lines:
+        if cells == [""]:
+            found.append([])
+        elif len(cells) == width:
+            found[-1].append((number, cells))
+        elif not cells[0].startswith("#"):
+            raise DataError(f"{path}, line {number}: {len(cells)} columns, expected {width} as in the first line.")
+    return [sentence for sentence in found if sentence], width
+
+
+def _counts(sentences: Sequence[Sequence[Row]]) -> bool:
+    """Whether the first column numbers the words of every sentence."""
+    return any(len(sentence) > 1 for sentence in sentences) and any(
+        all(cells[0] == str(at) for sentence in sentences for at, (_, cells) in enumerate(sentence, start))
+        for start in (0, 1))
+
+
+def _are_tags(cells: Sequence[str]) -> bool:
+    """Whether a column holds tags, some of them not "O", and not chunks."""
+    spelled = prefixed(cells)
+    kinds = set() if spelled is None else {spelled(cell)[2:] for cell in cells if cell != OUTSIDE}
+    return bool(kinds - _CHUNKS)
+
+
+def _wrong(rows: Sequence[Row], tag: int, width: int) -> tuple[int, str]:
+    """Line and words for the first cell that is no tag."""
+    if width < 2:
+        return rows[0][0], "there is one column"
+    most = max(SCHEMES, key=lambda scheme: sum(scheme.fullmatch(cells[tag]) is not None for _, cells in rows))
+    number, cells = next(row for row in rows if row[1][tag] != OUTSIDE and not most.fullmatch(row[1][tag]))
+    where = "the last column" if tag == width - 1 else f"column {tag + 1}"
+    return number, f"{where} holds {cells[tag]!r:.40}"
+
+
+def _example(at: int, sentence: Sequence[Row], word: int, tag: int, spelled: Callable[[str], str] | None) -> Example:
+    words = tuple(cells[word] for _, cells in sentence)
+    tags = None if spelled is None else tuple(to_iob2([spelled(cells[tag]) for _, cells in sentence]))
+    return Example(" ".join(words), None, None, str(at), words=words, tags=tags)
 
 
 def write_conll(path: str | Path, examples: Sequence[Example], predicted: Iterable[Sequence[str]]) -> None:
     """Write word, gold tag where the example has one, and predicted tag: the columns that conlleval reads."""
     with Path(path).open("w", encoding="utf-8") as file:
         for example, tags in zip(examples, predicted, strict=False):
-            columns = (example.words, tags) if example.tags is None else (example.words, example.tags, tags)
-            file.writelines(" ".join(cells) + "\n" for cells in zip(*columns, strict=True))
+            columns = [tags] if example.tags is None else [example.tags, tags]
+            plain = [[tag.removesuffix(f"-{UNTYPED}") for tag in column] for column in columns]
+            file.writelines(" ".join(cells) + "\n" for cells in zip(example.words, *plain, strict=True))
             file.write("\n")

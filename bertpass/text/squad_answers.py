@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import numpy as np
 from bertpass.errors import DataError, UsageError
 from bertpass.text.squad_data import Question
 from bertpass.text.squad_windows import Window
+
+_ALIGNED = 12  # so many candidates transformers grows to whole words for one answer
 
 
 @dataclass(frozen=True)
@@ -112,6 +115,31 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
             found += _best_spans(windows[row], start, end, n_best_size, max_answer_length)
         out.append(_choose(question, found, null if version_2 else None, n_best_size, null_score_diff_threshold))
     return out
+
+
+def whole_words(found: Prediction, context: str, words: np.ndarray) -> Candidate:
+    """The answer with whole words at its ends, as transformers' question-answering pipeline gives it by default.
+
+    Each candidate grows to the words that it begins and ends in; the probabilities of candidates that become the same
+    text, in any case, are added up, and the most probable one is the answer. "No answer" stays as it is.
+
+    Parameters
+    ----------
+    words
+        Where the words of ``context`` are, (W, 2), as :meth:`~bertpass.text.tokenizer.Tokenizer.words` gives them.
+    """
+    if not found.text:
+        return next(candidate for candidate in found.n_best if not candidate.text)
+    grown: dict[str, Candidate] = {}
+    for one in [candidate for candidate in found.n_best if candidate.text][:_ALIGNED]:
+        touched = words[(words[:, 0] < one.end) & (words[:, 1] > one.start)]
+        start = int(min(touched[:, 0], default=one.start))
+        end = int(max(touched[:, 1], default=one.end))
+        text = context[start:end]
+        same = grown.get(text.lower())
+        grown[text.lower()] = dataclasses.replace(one, text=text, start=start, end=end) if same is None else \
+            dataclasses.replace(same, probability=same.probability + one.probability)
+    return max(grown.values(), key=lambda candidate: candidate.probability)
 
 
 def _scores(logits: np.ndarray, length: int, question: Question) -> tuple[np.ndarray, np.ndarray]:

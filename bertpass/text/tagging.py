@@ -1,14 +1,15 @@
 """Tags of words: the schemes of named entities, entities from tags, and words to rows of a model's input.
 
-IOB1, IOB2 (BIO) and IOBES (also BILOU) mark the words of an entity in different ways; here all of them become IOB2:
-"B-" and the type at an entity's first word, "I-" at the others, "O" outside (Ramshaw and Marcus 1995; Tjong Kim Sang
-and Veenstra 1999).
+IOB1, IOB2 (BIO), IOBES, BILOU and BMES mark the words of an entity in different ways, before the type or after it
+("B-PER", "PER-B"), or without a type ("B"); here all of them become IOB2: "B-" and the type at an entity's first word,
+"I-" at the others, "O" outside (Ramshaw and Marcus 1995; Tjong Kim Sang and Veenstra 1999). Entities without a type
+have the type "_", as in seqeval.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +19,36 @@ from bertpass.text.tokenizer import Encoding, Pieces, Tokenizer
 
 OUTSIDE = "O"
 _FIRST, _LAST = "BSU", "ESUL"  # prefixes at which an entity begins, and after which none goes on
-_TAG = re.compile(r"([BIESUL])-(.+)")
-_WORD = re.compile(r"\w+|[^\w\s]")
+_TAG = re.compile(r"([BIMESUL])-(.+)")
+_SUFFIXED = re.compile(r"(.+)-([BIMESUL])")
+_BARE = re.compile(r"[BIMESUL]")
+SCHEMES = (_TAG, _SUFFIXED, _BARE)
+UNTYPED = "_"
+# Clusters of UAX 29 (\X), so that a mark goes with what stands before it; characters of format go on with a word.
+_WORD = r"(?:(?=[\p{L}\p{M}\p{N}_])(?!\p{Han})\X\p{Cf}*+)+|(?![\s\p{C}])\X"
 
 
 def is_tag(tag: str) -> bool:
     """Whether a tag is of one of the schemes."""
     return tag == OUTSIDE or _TAG.fullmatch(tag) is not None
+
+
+def prefixed(tags: Iterable[str]) -> Callable[[str], str] | None:
+    """What turns a file's tags into those with the mark before the type: None where they are tags of no scheme.
+
+    Parameters
+    ----------
+    tags
+        All tags of the file: whether "S-I" is a mark and a type or the other way round, the others tell.
+    """
+    kinds = set(tags) - {OUTSIDE}
+    if all(map(is_tag, kinds)):
+        return lambda tag: tag
+    if all(map(_BARE.fullmatch, kinds)):
+        return lambda tag: tag if tag == OUTSIDE else f"{tag}-{UNTYPED}"
+    if all(map(_SUFFIXED.fullmatch, kinds)):
+        return lambda tag: tag if tag == OUTSIDE else _SUFFIXED.sub(r"\2-\1", tag)
+    return None
 
 
 def to_iob2(tags: Sequence[str]) -> list[str]:
@@ -61,8 +85,14 @@ def label_names(tags: Iterable[str]) -> tuple[str, ...]:
 
 
 def split_words(text: str) -> list[tuple[int, int]]:
-    """Where the words of a text are, (start, end) in characters: runs of letters and digits, and every other mark."""
-    return [match.span() for match in _WORD.finditer(text)]
+    """Where the words of a text are, (start, end) in characters.
+
+    A word is a run of letters and digits with all their marks (UAX 29's grapheme clusters: accents, points, vowel
+    signs), an ideograph, or any other cluster but space, such as a punctuation mark or an emoji.
+    """
+    import regex  # here, because most models do without
+
+    return [match.span() for match in regex.finditer(_WORD, text)]
 
 
 def word_spans(words: Sequence[str]) -> list[tuple[int, int]]:

@@ -62,9 +62,10 @@ def test_impossible_questions_make_version_2(tmp_path: Path) -> None:
     (["data", 0, "paragraphs", 0, "qas", 0], [], "expected an object in 'qas'"),
     (["data", 0, "paragraphs", 0, "qas", 0, "question"], None, "question 'a': expected text under 'question'"),
     (["data", 0, "paragraphs", 0, "qas", 1, "id"], "a", "question 'a': this id occurs twice"),
-    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], 8, "does not hold the answer 'the cat'"),
-    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], -38, "does not hold the answer"),
-    (["data", 0, "paragraphs", 0, "qas", 0, "answers", 0, "answer_start"], "9", "expected a whole number"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "answers"], [3], "expected text under 'text'"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "answers"], {"text": ["cat"]}, "as many numbers"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "is_impossible"], "perhaps", "is_impossible is 'perhaps', expected true"),
+    (["data", 0, "paragraphs", 0, "qas", 0, "is_impossible"], 2, "is_impossible is 2"),
 ])
 def test_faults_of_files(tmp_path: Path, path: list, value: Any, words: str) -> None:
     content = copy.deepcopy(FILE)
@@ -85,8 +86,107 @@ def test_not_json(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nested too deeply|not JSON"):
         read_squad(path)
     path.write_text("[1]")
-    with pytest.raises(DataError, match="expected a list under 'data'"):
+    with pytest.raises(DataError, match="article 1: expected a list under 'paragraphs'"):
         read_squad(path)
+    path.write_text("1")
+    with pytest.raises(DataError, match="expected a list under 'data', as in SQuAD's JSON, or a list of rows"):
+        read_squad(path)
+
+
+def changed(folder: Path, **fields: Any) -> Path:
+    """The file with other fields in its first question; None takes one out."""
+    content = copy.deepcopy(FILE)
+    first = content["data"][0]["paragraphs"][0]["qas"][0]
+    first.update(fields)
+    for key in [key for key, value in fields.items() if value is None]:
+        del first[key]
+    return saved(folder, content)
+
+
+@pytest.mark.parametrize("said", [False, "False", "false", "no", "0", 0, None, ""])
+def test_a_flag_as_text_keeps_the_answer(tmp_path: Path, said: Any) -> None:
+    data = read_squad(changed(tmp_path, is_impossible=said))
+    assert data.questions[0].answers == (Answer("the cat", 9),) and not data.version_2
+
+
+@pytest.mark.parametrize("said", [True, "True", "true", "yes", 1, "1"])
+def test_a_flag_as_text_for_no_answer(tmp_path: Path, said: Any) -> None:
+    data = read_squad(changed(tmp_path, is_impossible=said, answers=[]))
+    assert data.questions[0].answers == () and data.version_2
+
+
+@pytest.mark.parametrize("start", [8, 10, 0, -1, 400, "9", 9.0, None, True])
+@pytest.mark.parametrize("train", [True, False])
+def test_an_answer_in_another_place_is_looked_up(tmp_path: Path, start: Any, train: bool) -> None:
+    path = changed(tmp_path, answers=[{"text": "the cat", "answer_start": start}])
+    data = read_squad(path, train=train)
+    assert data.questions[0].answers == (Answer("the cat", 9),) and len(data.questions) == 2
+    assert "1 of 2 questions have an answer that does not stand where the file says" in data.notes[0]
+    assert data.notes[0].endswith("'a'.")
+    with pytest.raises(DataError, match="question 'a': the context does not hold the answer 'the cat' at character"):
+        read_squad(path, train=train, strict=True)
+
+
+@pytest.mark.parametrize(("answer", "why"), [
+    ({"text": "a dog", "answer_start": 9}, "the context does not hold the answer 'a dog' at character 9"),
+    ({"text": "the", "answer_start": -1}, "'the' at character -1, nor in one other place"),  # it stands in two
+    ({"text": "", "answer_start": "x"}, "the answer ''"),
+])
+def test_an_answer_that_is_not_there(tmp_path: Path, answer: dict, why: str) -> None:
+    """The official score compares texts, so it needs no place; training needs one."""
+    path = changed(tmp_path, answers=[answer])
+    scored, trained = read_squad(path), read_squad(path, train=True)
+    assert scored.questions[0].answers == (Answer(answer["text"], -1),) and scored.labelled
+    assert [question.id for question in trained.questions] == ["b"]
+    assert "scored by its text alone: 'a'" in scored.notes[0] and "left out: 'a'" in trained.notes[0]
+    assert why in scored.notes[0] and why in trained.notes[0]
+    with pytest.raises(DataError, match="question 'a': the context does not hold"):
+        read_squad(path, strict=True)
+
+
+@pytest.mark.parametrize("said", [11, 8, 30, 35])
+def test_a_place_next_to_the_one_said(tmp_path: Path, said: int) -> None:
+    data = read_squad(changed(tmp_path, answers=[{"text": "the", "answer_start": said}]))
+    assert data.questions[0].answers == (Answer("the", 9 if said < 20 else CONTEXT.index("the", 10)),)
+
+
+def test_answers_that_are_no_texts_and_contradictions(tmp_path: Path) -> None:
+    path = changed(tmp_path, answers=[{"text": 1990, "answer_start": 20}, {"text": "the cat", "answer_start": 9}])
+    assert read_squad(path, train=True).questions[0].answers == (Answer("the cat", 9),)
+    assert "the answer is 1990, expected text" in read_squad(path).notes[0]
+    path = changed(tmp_path, is_impossible=True)
+    official = read_squad(path)  # the official program takes a question with answers as one that has an answer
+    assert official.questions[0].answers == (Answer("the cat", 9),) and "is_impossible" in official.notes[0]
+    assert [question.id for question in read_squad(path, train=True).questions] == ["b"]
+
+
+def test_a_note_names_ten_ids(tmp_path: Path) -> None:
+    content = copy.deepcopy(FILE)
+    content["data"][0]["paragraphs"][0]["qas"] = [
+        {"id": str(at), "question": "?", "answers": [{"text": "the cat", "answer_start": 0}]} for at in range(12)]
+    note = read_squad(saved(tmp_path, content)).notes[0]
+    assert "12 of 12 questions" in note and "'9', ..." in note and "'10'" not in note
+    content["data"][0]["paragraphs"][0]["qas"] = [
+        {"id": str(at), "question": "?", "answers": [{"text": "no", "answer_start": 0}]} for at in range(12)]
+    with pytest.raises(DataError, match="has no questions that can be trained on: 12 were left out, question '0'"):
+        read_squad(saved(tmp_path, content), train=True)
+
+
+def test_flat_forms(tmp_path: Path) -> None:
+    """As the datasets library writes SQuAD: rows with their context, answers as two lists."""
+    rows = [{"id": "a", "title": "T", "context": CONTEXT, "question": "What did Ève see?",
+             "answers": {"text": ["the cat"], "answer_start": [9]}},
+            {"id": "b", "title": "T", "context": CONTEXT, "question": "When?",
+             "answers": {"text": ["1990"], "answer_start": [20]}}]
+    wanted = read_squad(saved(tmp_path, FILE)).questions
+    assert read_squad(saved(tmp_path, rows)).questions == wanted
+    assert read_squad(saved(tmp_path, {"data": rows})).questions == wanted
+    lines = tmp_path / "dev.jsonl"
+    lines.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert read_squad(lines).questions == wanted
+    lines.write_text('{"id": 1}\n{', encoding="utf-8")
+    with pytest.raises(DataError, match="line 2: not a JSON object"):
+        read_squad(lines)
 
 
 # -- windows ----------------------------------------------------------------------------------------------------------

@@ -55,6 +55,27 @@ def test_labels_of_types() -> None:
     assert label_names([]) == ("O",)
 
 
+@pytest.mark.parametrize("text", [
+    "हिन्दी में एक वाक्य", "தமிழ் மொழி", "שָׁלוֹם עולם", "cafe\u0301 n\u0303andu\u0301", "ไทยไม่มีช่องว่าง มาก",
+    "می‌خواهم بروم",
+    "smile 🙂 👍🏽 👩‍👩‍👧 🇩🇪!", "soft\u00adhyphen zero\u200dwidth", "e\u20dd x\u0301\u0323",
+    "\u1112\u1161\u11ab 한국어",
+    "မြန်မာ ဘာသာ",
+    "አማርኛ ፊደል።", "Tiếng Việt", "1️⃣2 x²", "\u0301a", "a\u2028b\u0085c",
+])
+def test_a_mark_goes_with_what_stands_before_it(text: str) -> None:
+    """BERT's own splitting of words, which knows no scripts, is right for these."""
+    from tokenizers.pre_tokenizers import BertPreTokenizer
+
+    assert split_words(text) == [span for _, span in BertPreTokenizer().pre_tokenize_str(text)]
+
+
+def test_words_without_spaces_between() -> None:
+    text = "张伟\u200f在 人々ひらがな，\u200fשלום \u200b x\x07y"
+    assert [text[a:b] for a, b in split_words(text)] == ["张", "伟", "在", "人", "々", "ひらがな", "，",
+                                                         "שלום", "x", "y"]
+
+
 def test_words_of_a_text() -> None:
     text = "Anna's cat—a “Maine Coon”."
     assert [text[a:b] for a, b in split_words(text)] == \
@@ -118,7 +139,9 @@ def test_written_files_are_read_again(tmp_path: Path) -> None:
     rows = read_conll(tmp_path / "gold.txt")
     write_conll(tmp_path / "out.conll", rows, [["B-LOC", "O"], ["O", "O"], ["B-LOC"]])
     assert (tmp_path / "out.conll").read_text().split("\n")[:3] == ["EU B-ORG B-LOC", "rejects O O", ""]
-    again = read_conll(tmp_path / "out.conll")
+    with pytest.raises(DataError, match="columns 2 and 3 hold tags"):
+        read_conll(tmp_path / "out.conll")
+    again = read_conll(tmp_path / "out.conll", tag_column=3)
     assert [e.words for e in again] == [e.words for e in rows]
     assert [e.tags for e in again] == [("B-LOC", "O"), ("O", "O"), ("B-LOC",)]  # the last column
 
