@@ -76,7 +76,7 @@ class Bar:
 
     def __init__(self, description: str, total: int, unit: str = "", silent: bool = False) -> None:
         self.description, self.total, self.unit, self.silent = description, total, unit, silent
-        self.done = 0
+        self.done = self._before = 0
         self._live: Progress | None = None
 
     def __enter__(self) -> Bar:
@@ -103,6 +103,12 @@ class Bar:
             self._live.start()
         return self
 
+    def begin_at(self, done: int) -> None:
+        """So many steps were done before this run: they do not count in its rate."""
+        self.done = self._before = done
+        if self._live is not None:
+            self._live.reset(self._task, completed=done, start=True)
+
     def advance(self, step: int = 1, note: str = "") -> None:
         """Move by ``step`` and show ``note`` beside the bar."""
         self.done += step
@@ -113,7 +119,7 @@ class Bar:
         if now - self._told >= EVERY:
             self._told = now
             spent = now - self.start
-            left = spent / max(self.done, 1) * max(self.total - self.done, 0)
+            left = spent / max(self.done - self._before, 1) * max(self.total - self.done, 0)
             log.info("%s %d/%d %s  %s, left %s  %s", self.description, self.done, self.total, self.unit,
                      _clock(spent), _clock(left), note)
 

@@ -6,10 +6,15 @@ import logging
 import os
 import sys
 import traceback
+import warnings
 from collections.abc import Callable
+from pathlib import Path
+from typing import TextIO
 
 from bertpass import progress
 from bertpass.errors import BertpassError
+
+_PACKAGE = Path(__file__).resolve().parent.parent
 
 INTERRUPTED = 130
 
@@ -19,6 +24,7 @@ def guarded(main: Callable[[], int | None]) -> int:
 
     --verbose and BERTPASS_TRACEBACK=1 show the traceback of our own errors as well.
     """
+    warnings.showwarning = _warn
     try:
         return main() or 0
     except BertpassError as error:
@@ -33,6 +39,17 @@ def guarded(main: Callable[[], int | None]) -> int:
         return 0
     except OSError as error:  # a full disk, a folder taken away: nothing that we could have known before
         return _tell(error, BertpassError.exit_code)
+
+
+def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
+          line: str | None = None) -> None:
+    """Our own warnings as one line, in the log where there is one; those of libraries as Python shows them."""
+    if category is not UserWarning or not Path(filename).is_relative_to(_PACKAGE):
+        print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
+    elif logging.getLogger("bertpass").handlers:
+        logging.getLogger("bertpass").warning("%s", message)
+    else:
+        print(f"warning: {message}", file=sys.stderr)
 
 
 def _tell(error: Exception, code: int) -> int:

@@ -17,7 +17,7 @@ from bertpass.jobs.predict import Dataset, Forward, collect
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
-from bertpass.text.readers import Example, read_own, read_split, read_task_file
+from bertpass.text.readers import Example, doubts, read_own, read_split, read_task_file, refuse_other_pairs
 from bertpass.text.tasks import TASKS, Kind, Task, find_split, get_task, has_split, own_task, stem
 
 TRAINED = [name for name, task in TASKS.items() if task.kind not in ("qa", "embedding") and "train" in task.files]
@@ -37,6 +37,10 @@ class ClassifierOptions(FinetuneOptions):
     label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
     threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
                             least=0, most=1)
+    word_column: int | None = flag(None, "of own CoNLL files: column of the words, from 1 (default: the first)",
+                                   group="data", least=1)
+    tag_column: int | None = flag(None, "of own CoNLL files: column of the tags, from 1 (default: the last)",
+                                  group="data", least=1)
     test_file: str | None = flag(None, "own data without labels to predict after training", group="data")
     no_test: bool = flag(False, "leave out the predictions of the task's test split, which are written where its files "
                          "are there", group="data")
@@ -104,13 +108,18 @@ def _own_splits(options: ClassifierOptions, labels: Sequence[str] | None) -> Spl
     kind: Kind = options.task_kind  # type: ignore[assignment]  # of OWN_KINDS
     KINDS[kind].check()
     separator = options.label_separator
+    layout: dict[str, Any] = {"separator": separator, "word_column": options.word_column,
+                              "tag_column": options.tag_column}
     train: list[Example] = []
     if options.train_file and not options.only_inference:
-        train, labels = read_own(options.train_file, kind, separator=separator)
-    dev, labels = read_own(options.dev_file or "", kind, labels, separator=separator)
+        train, labels = read_own(options.train_file, kind, **layout)
+    dev, labels = read_own(options.dev_file or "", kind, labels, **layout)
     test = {}
     if options.test_file:
-        test["test_file"] = read_own(options.test_file, kind, labels, need_labels=False, separator=separator)[0]
+        test["test_file"] = read_own(options.test_file, kind, labels, need_labels=False, **layout)[0]
+    first, rows = (options.train_file, train) if train else (options.dev_file, dev)
+    for path, others in ((options.dev_file, dev), (options.test_file, test.get("test_file", []))):
+        refuse_other_pairs(str(first), rows, str(path), others)
     task = own_task(options.task_name or "custom", kind, labels, separator=separator, threshold=options.threshold)
     return Splits(task, train, {"dev": dev}, test)
 
@@ -148,6 +157,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     kind = KINDS[task.kind]
     train = kind.encode(task, splits.train, tokenizer, options.max_len)
     dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
+    if task.labels:
+        log.info("labels: %s", ", ".join(task.labels))
+    for doubt in doubts(task, splits.train):
+        log.warning("%s", doubt)
     log.info("%s: %d training and %s development rows", task.name, len(splits.train),
              " + ".join(str(len(rows)) for rows in splits.dev.values()))
     main = task.main_metric if len(dev) == 1 else f"{task.main_metric} ({next(iter(dev))})"
@@ -184,7 +197,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
                   "samples_per_second": trainer.samples_per_second}
         if workers.rank:
             return result
-    result = {"task": task.name, "model": options.model_parameters or options.bert_model, **result,
+    result = {"task": task.name, "labels": list(task.labels),
+              "model": options.model_parameters or options.bert_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),
               "dev_rows": {name: len(rows) for name, rows in splits.dev.items()}, "seed": options.seed}
     if splits.test:

@@ -111,7 +111,7 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
         prefix = Path(options.exported_model or "")
         for path in (f"{prefix}-symbol.json", f"{prefix}-0000.params"):
             if not Path(path).is_file():
-                raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
+                raise ModelError(f"there is no {path}; {_there(prefix)}.")
         bundle = Bundle.open(prefix.parent / BUNDLE)
         return Found(prefix, bundle.task, bundle)
     checkpoint = _checkpoint(options, task, examples)
@@ -120,6 +120,15 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
     prefix = prefix_of(options, name or checkpoint.head.kind)
     check_own_folder(prefix)
     return Found(prefix, name, checkpoint)
+
+
+def _there(prefix: Path) -> str:
+    """What to do where no exported pair has this prefix: the prefixes near it that have one."""
+    near = [place for place in (prefix, prefix.parent) if place.is_dir()]
+    pairs = sorted(str(graph).removesuffix("-symbol.json") for place in near for inner in (place, *place.iterdir())
+                   if inner.is_dir() and inner.name != BUNDLE for graph in inner.glob("*-symbol.json"))
+    return f"did you mean --exported_model {pairs[0]}" if pairs else \
+        "export the model first (deploy.py without --only_infer)"
 
 
 def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str, rows: Sequence[Any] = (),

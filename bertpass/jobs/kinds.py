@@ -88,7 +88,7 @@ class Regression(Kind):
 
     def spelled(self, task: Task, row: np.ndarray) -> str:
         least, most = task.limits or (-np.inf, np.inf)
-        return f"{min(max(float(row[0]), least), most):.4f}"
+        return f"{min(max(float(row[0]), least), most):.9g}"  # all digits of a float32, so that no two scores tie
 
 
 class MultiLabel(Kind):
@@ -112,7 +112,7 @@ class Ranking(Kind):
         return metrics.ranking(task.metrics, np.stack(outputs)[:, 0], gold, groups)
 
     def spelled(self, task: Task, row: np.ndarray) -> str:
-        return f"{float(sigmoid(row)[0]):.6f}"
+        return repr(float(sigmoid(row)[0]))
 
 
 class Tokens(Kind):

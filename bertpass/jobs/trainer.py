@@ -138,7 +138,7 @@ class Trainer:
         try:
             with self.stopping, Bar("fine-tuning", epochs.total, "steps",
                                     silent=self.workers.rank > 0) as bar:
-                bar.advance(min((first + trained) * epochs.stride, epochs.total))
+                bar.begin_at(min((first + trained) * epochs.stride, epochs.total))
                 for number in range(first, epochs.stretches):
                     if options.early_stop and number - 1 - self.best.stretch >= options.early_stop:
                         log.info("no better in %d evaluations: stopped early", options.early_stop)

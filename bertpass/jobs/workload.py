@@ -82,7 +82,11 @@ def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> So
                                            and not _has_own_header(Path(path))):
             return Source(task, [path], {name: read_task_file(task, path, options.split)})
         kind = "regression" if task.kind == "embedding" else task.kind
-        examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator)
+        examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator,
+                               word_column=options.word_column, tag_column=options.tag_column)
+        if examples and task.columns is not None and (examples[0].text_pair is not None) != task.pair:
+            raise DataError(f"{path} has {'single texts' if task.pair else 'pairs of texts'}, and {task.name} takes "
+                            f"{'pairs (a column text_pair)' if task.pair else 'single texts'}.")
         return Source(task, [path], {name: examples})
     root = options.data_dir or download(task, version_2=options.QA_version_2)
     split = options.split + ("_v2" if task.kind == "qa" and options.QA_version_2 else "")
@@ -129,6 +133,10 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
     def written(folder: Path, out: Outputs) -> None:
         kinds.write(folder, task, split(out), several=len(parts) > 1)
 
+    labelled = sum(example.label is not None or example.tags is not None for example in source.examples)
+    if not all(map(kind.labelled, parts.values())):
+        log.warning("%s: %d of %d rows have labels, so no metric is computed", ", ".join(source.files), labelled,
+                    len(source.examples))
     whole = Dataset([row for data in parts.values() for row in data.encodings],
                     per_token=any(data.per_token for data in parts.values()))
     return Workload(whole, len(source.examples), scored if all(map(kind.labelled, parts.values())) else None, written)
@@ -158,6 +166,8 @@ def answer_options(options: DeployOptions, max_length: int) -> AnswerOptions:
 
 def _questions(path: str, options: DeployOptions) -> SquadData:
     data = read_squad(path)
+    for note in data.notes:
+        log.warning("%s", note)
     if data.version_2 and not options.QA_version_2:
         raise UsageError(f"{path} is SQuAD 2.0, whose questions may have no answer: add --QA_version_2.")
     return data

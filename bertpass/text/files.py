@@ -12,6 +12,9 @@ from typing import Any, BinaryIO
 from bertpass.errors import DataError
 
 _BOM = b"\xef\xbb\xbf"
+_GZIP = b"\x1f\x8b"
+_NO_TEXT = {b"PK\x03\x04": "a zip archive (an .xlsx, perhaps); save it as csv", b"\xff\xfe": "UTF-16",
+            b"\xfe\xff": "UTF-16", b"PAR1": "Parquet; save it as jsonl or csv"}
 
 
 def check_text(text: object, where: str) -> str:
@@ -33,12 +36,17 @@ def check_text(text: object, where: str) -> str:
 
 
 def open_bytes(path: Path) -> BinaryIO:
-    """Open a file for reading bytes; names that end in .gz are unpacked on the way."""
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+    """Open a file for reading bytes; gzip is unpacked on the way, under any name."""
+    if path.suffix.lower() == ".gz":
+        return gzip.open(path, "rb")  # type: ignore[return-value]
+    file = path.open("rb")
+    if file.peek(2)[:2] != _GZIP:
+        return file
+    return gzip.open(file, "rb")  # type: ignore[return-value]
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield (line number from 1, text) of a UTF-8 file, plain or .gz.
+    """Yield (line number from 1, text) of a UTF-8 file, plain or gzip.
 
     Only LF ends a line: U+2028, U+2029, U+0085, a form feed or a lone CR stay part of the text (``str.splitlines``
     would cut at all of them). A CR before the LF and a byte order mark at the start are dropped. Empty lines at the end
@@ -64,6 +72,10 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         try:
             yield number, raw.decode("utf-8")
         except UnicodeDecodeError as error:
+            kind = next((kind for start, kind in _NO_TEXT.items() if number == 1 and raw.startswith(start)), None)
+            if kind is not None:
+                raise DataError(f"{path} is {kind}; convert it with: iconv -f UTF-16 -t UTF-8." if kind == "UTF-16" else
+                                f"{path} is {kind}.") from error
             raise DataError(f"{path}, line {number}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is "
                             "not UTF-8; convert the file with: iconv -f ENCODING -t UTF-8.") from error
 
@@ -76,6 +88,8 @@ def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise DataError(f"no file at {path}.") from error
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise DataError(f"{path} is damaged or not a gzip file ({error}); get it again.") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path} is a folder; name the file in it.") from error
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror or error}).") from error
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -11,6 +12,7 @@ from bertpass.text.example import Label
 from bertpass.text.tasks import Task
 
 SEPARATOR = ","
+_WHOLE = re.compile(r"([+-]?(?:0|[1-9]\d*))\.0+")
 
 
 def read(task: Task, cell: Any, where: str) -> Label:
@@ -25,15 +27,18 @@ def read(task: Task, cell: Any, where: str) -> Label:
 
 
 def names_in(task: Task, cells: Iterable[Any]) -> tuple[str, ...]:
-    """The labels that these cells name, sorted (as numbers if all are whole numbers); none for tasks of numbers."""
+    """The labels that these cells name, sorted (as numbers if all are whole numbers); none for tasks of numbers.
+
+    Where all are numbers, "1.0" is "1": a table with a gap in it has its whole numbers written so.
+    """
     if task.kind == "classification":
-        found = {str(cell) for cell in cells}
+        found = _spellings(str(cell) for cell in cells)
     elif task.kind == "multilabel":
         found = {name for cell in cells for name in _several(task, cell)}
     else:
         return ()
     try:
-        return tuple(sorted(found, key=int))
+        return tuple(sorted(found, key=lambda name: (int(name), name)))  # "1" and "01" are two, in one order
     except ValueError:
         return tuple(sorted(found))
 
@@ -53,7 +58,40 @@ def _one(task: Task, cell: Any, where: str) -> int:
     try:
         return task.label_index(str(cell).strip())
     except KeyError:
+        if are_numbers(task.labels):
+            same = [at for at, label in enumerate(task.labels) if plain(label) == plain(str(cell).strip())]
+            if same:
+                return same[0]
         raise _unknown(cell, task.labels, where) from None
+
+
+def plain(label: str) -> str:
+    """A whole number without the ".0" that some programs put behind it; any other label as it is."""
+    match = _WHOLE.fullmatch(label)
+    return label if match is None else str(int(match[1]))
+
+
+def _spellings(found: Iterable[str]) -> set[str]:
+    """Labels of which those that differ by ".0" alone are one, if all are numbers."""
+    names = set(found)
+    if not are_numbers(names):
+        return names
+    by_value: dict[str, set[str]] = {}
+    for name in names:
+        by_value.setdefault(plain(name), set()).add(name)
+    return {next(iter(same)) if len(same) == 1 else value for value, same in by_value.items()}
+
+
+def are_numbers(labels: Iterable[str]) -> bool:
+    """Whether every label can be read as a finite number."""
+    return all(map(_is_number, labels))
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
 
 
 def _relevance(task: Task, cell: Any, where: str) -> float:
@@ -77,7 +115,9 @@ def _indicators(task: Task, cell: Any, where: str) -> tuple[int, ...]:
 
 
 def _unknown(label: Any, labels: Sequence[str], where: str) -> DataError:
-    return DataError(f"{where}: unknown label {label!r:.60}.{nearest(str(label), labels)} "
+    values = len(labels) > 10 and are_numbers([*labels, str(label)])
+    hint = " For numbers as values give --task_kind regression." if values else nearest(str(label), labels)
+    return DataError(f"{where}: unknown label {label!r:.60}.{hint} "
                      f"Expected {'one of ' if labels else ''}{', '.join(labels) or 'no label'}.")
 
 

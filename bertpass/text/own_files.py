@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +16,44 @@ from bertpass.text.files import read_lines
 KNOWN = ("text", "text_pair", "label", "labels", "id", "group")  # fields with a meaning, in any case in a header
 RANKING = {"query": "text", "passage": "text_pair", "relevance": "label"}  # what ranking data may call them
 EXPECTED = "text[, text_pair], label"
+_INDEX = re.compile(r"|Unnamed: \d+(\.\d+)?|__index_level_\d+__")  # names of columns that only number the rows
+_LONGEST = 1 << 30  # characters of a cell; Python's csv module would stop at 131,072
+_MARKS = (",", ";", "\t", "|")  # what may stand between the cells of csv
+_FROM_CR = "convert the file with: tr '\\r' '\\n'"
+
+Fields = dict[str, Any]
 
 
-def rows(path: Path, names: dict[str, str] | None = None, needed: str | None = None,
-         ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield (where, fields by name) of each row; ``names`` are other names of known fields.
+@dataclass(frozen=True)
+class _Wanted:
+    """Other names of known fields, the field that must be there, whether all columns are read."""
 
-    ``needed`` is the one field that must be there; by default text, as in data to train with.
+    names: Mapping[str, str] = field(default_factory=dict)
+    needed: str | None = None
+    all_columns: bool = False
+
+    def known(self, name: str) -> str:
+        """The name of a column or field, by which it is looked for."""
+        lower = name.strip().lower()
+        return self.names.get(lower, lower if lower in KNOWN else name.strip())
+
+
+def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None = None, *, all_columns: bool = False,
+         ) -> Iterator[tuple[str, Fields]]:
+    """Yield (where, fields by name) of each row.
 
     The first line of tsv and csv names the columns. tsv has no quoting; csv is quoted as Python's csv module and
-    spreadsheets do; jsonl has one object a line.
+    spreadsheets do, with cells apart by commas, or by the semicolons, tabs or bars that its header has. jsonl has one
+    object a line. Columns without a name, and those that pandas calls "Unnamed: 0", are left aside.
+
+    Parameters
+    ----------
+    names
+        Other names of known fields.
+    needed
+        The one field that must be there; by default text, as in data to train with.
+    all_columns
+        Whether columns without a meaning are read too, so that none of them may be there twice.
 
     Raises
     ------
@@ -32,16 +62,13 @@ def rows(path: Path, names: dict[str, str] | None = None, needed: str | None = N
     DataError
         A row is malformed; the text names file, line and what is expected.
     """
-    ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; name the file in it.")
+    ending = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
     readers = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
     if ending not in readers:
         raise UsageError(f"{path}: the name has to end in .tsv, .csv or .jsonl (or one of these and .gz).")
-    return readers[ending](path, names or {}, needed)
-
-
-def _known(name: str, names: dict[str, str]) -> str:
-    lower = name.strip().lower()
-    return names.get(lower, lower if lower in KNOWN else name.strip())
+    return readers[ending](path, _Wanted(names or {}, needed, all_columns))
 
 
 def count(columns: int) -> str:
@@ -49,13 +76,13 @@ def count(columns: int) -> str:
     return f"{columns} column{'' if columns == 1 else 's'}"
 
 
-def _tsv(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _tsv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
     lines = ((number, line.split("\t")) for number, line in read_lines(path))
-    yield from _with_header(path, lines, names, needed)
+    yield from _with_header(path, lines, wanted)
 
 
-def _csv(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
-    number = 0
+def _csv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
+    number = begin = 0
 
     def lines() -> Iterator[str]:
         nonlocal number
@@ -63,35 +90,74 @@ def _csv(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tupl
             yield line + "\n"
 
     def cells() -> Iterator[tuple[int, list[str]]]:
+        nonlocal begin
+        csv.field_size_limit(_LONGEST)
         try:
-            for row in csv.reader(lines(), strict=True):
+            for row in csv.reader(lines(), delimiter=_delimiter(path, wanted), strict=True):
                 yield number, row
+                begin = number
         except csv.Error as error:
-            raise DataError(f"{path}, line {number}: not csv ({error}); quote cells that hold commas.") from error
+            raise DataError(_csv_fault(path, begin + 1, number, str(error))) from error
 
-    yield from _with_header(path, cells(), names, needed)
+    yield from _with_header(path, cells(), wanted)
 
 
-def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], names: dict[str, str],
-                 needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _delimiter(path: Path, wanted: _Wanted) -> str:
+    """What stands between the cells: a comma, unless the header has its names apart by something else."""
+    header = next((line for _, line in read_lines(path)), "")
+    for mark in _MARKS:
+        names = [wanted.known(cell.strip().strip('"')) for cell in header.split(mark)]
+        if mark in header and (wanted.needed or "text") in names:
+            return mark
+    return ","
+
+
+def _csv_fault(path: Path, begin: int, number: int, error: str) -> str:
+    """What is wrong with a row that begins in one line and was read up to another."""
+    if "end of data" in error:
+        return f"{path}, line {begin}: not csv: a quote opens in this row and is never closed."
+    if "new-line character" in error:
+        return f"{path}, line {number}: not csv: lines end in CR alone; {_FROM_CR}."
+    if "expected after" in error:
+        return (f"{path}, line {number}: not csv: something stands between a closing quote and the next cell; inside a "
+                'quoted cell a quote is written twice ("").')
+    return f"{path}, line {number}: not csv ({error})."
+
+
+def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
     header: list[str] = []
     for number, cells in lines:
         if not header:
-            header = [_known(cell, names) for cell in cells]
-            if (needed or "text") not in header or len(set(header)) != len(header):
-                expected = EXPECTED if needed is None else f"the column {needed}"
-                raise DataError(f"{path}, line {number}: expected a header line with {expected}; found "
-                                f"{', '.join(cells)!r:.80}.")
+            header = [wanted.known(cell) for cell in cells]
+            _check_header(f"{path}, line {number}", header, cells, wanted)
             continue
         if len(cells) != len(header):
             if cells in ([], [""]):
                 raise DataError(f"{path}, line {number} is empty; take it out.")
             raise DataError(f"{path}, line {number}: {count(len(cells))}, expected {len(header)} "
-                            f"({', '.join(header)}).")
-        yield f"{path}, line {number}", dict(zip(header, cells, strict=True))
+                            f"({', '.join(name or '(no name)' for name in header)}).")
+        yield f"{path}, line {number}", {name: cell for name, cell in zip(header, cells, strict=True)
+                                         if not _INDEX.fullmatch(name)}
 
 
-def _jsonl(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tuple[str, dict[str, Any]]]:
+def _check_header(where: str, header: list[str], cells: list[str], wanted: _Wanted) -> None:
+    """DataError where a header lacks the field that must be there, or has one twice that is read."""
+    if any("\r" in cell for cell in cells):
+        raise DataError(f"{where}: lines end in CR alone; {_FROM_CR}.")
+    for name in header:
+        read = wanted.all_columns or name in KNOWN or name == wanted.needed
+        if header.count(name) > 1 and read and not _INDEX.fullmatch(name):
+            raise DataError(f"{where}: the column {name} is there twice; take one out or give it another name.")
+    if (wanted.needed or "text") in header:
+        return
+    line = ", ".join(cells)
+    mark = next((mark for mark in _MARKS if len(cells) == 1 and mark in line), None)
+    hint = "" if mark is None else f" Are its cells apart by {mark!r}? Then name it .csv."
+    expected = EXPECTED if wanted.needed is None else f"the column {wanted.needed}"
+    raise DataError(f"{where}: expected a header line with {expected}; found {line!r:.80}.{hint}")
+
+
+def _jsonl(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
     for number, line in read_lines(path):
         where = f"{path}, line {number}"
         if not line:
@@ -101,8 +167,8 @@ def _jsonl(path: Path, names: dict[str, str], needed: str | None) -> Iterator[tu
         except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{where}: not a JSON object ({error}).") from error
         if not isinstance(fields, dict):
-            raise DataError(f"{where}: expected a JSON object with {needed or EXPECTED}.")
-        found = {_known(name, names): value for name, value in fields.items()}
-        if needed is not None and needed not in found:
-            raise DataError(f"{where}: there is no '{needed}'; found {', '.join(fields) or 'nothing'}.")
+            raise DataError(f"{where}: expected a JSON object with {wanted.needed or EXPECTED}.")
+        found = {wanted.known(name): value for name, value in fields.items()}
+        if wanted.needed is not None and wanted.needed not in found:
+            raise DataError(f"{where}: there is no '{wanted.needed}'; found {', '.join(fields) or 'nothing'}.")
         yield where, found

@@ -19,7 +19,7 @@ from bertpass.text.ranking import read_paragraphs
 from bertpass.text.tagging import label_names
 from bertpass.text.tasks import Columns, Kind, Task, find_split, own_task
 
-__all__ = ["Example", "read_own", "read_split", "read_task_file"]
+__all__ = ["Example", "doubts", "read_own", "read_split", "read_task_file", "refuse_other_pairs"]
 
 
 def read_split(task: Task, data_dir: str | Path, split: str) -> list[Example]:
@@ -98,8 +98,8 @@ def _layout(columns: Columns) -> str:
 
 
 def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[str] | None = None,
-             need_labels: bool = True, separator: str = label_cells.SEPARATOR,
-             ) -> tuple[list[Example], tuple[str, ...]]:
+             need_labels: bool = True, separator: str = label_cells.SEPARATOR, word_column: int | None = None,
+             tag_column: int | None = None) -> tuple[list[Example], tuple[str, ...]]:
     """Read own data: .tsv, .csv or .jsonl (each also with .gz) with fields text, label, and optionally text_pair, id.
 
     The first line of tsv and csv names the columns; other columns are left aside. tsv has no quoting; csv is quoted as
@@ -122,6 +122,8 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
         comes back for the training file when reading the others.
     need_labels
         False for files to predict: a missing or empty label is then no error.
+    word_column, tag_column
+        Of a CoNLL file, see :func:`bertpass.text.conll.read_conll`.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     """
     path = Path(path)
     if kind == "tokens":
-        sentences = read_conll(path, need_labels)
+        sentences = read_conll(path, need_labels, word_column=word_column, tag_column=tag_column)
         return sentences, label_names(t for e in sentences for t in e.tags or ()) if labels is None else tuple(labels)
     task = own_task(path.name, kind, tuple(labels or ()), separator=separator)
     rows = list(_own_rows(task, path, need_labels))
@@ -158,13 +160,39 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
             for where, example, cell in rows], task.labels
 
 
+def refuse_other_pairs(path: str, rows: Sequence[Example], other: str, others: Sequence[Example]) -> None:
+    """DataError where one file has pairs of texts and another has single texts; both are of one kind of row each."""
+    if rows and others and (rows[0].text_pair is None) != (others[0].text_pair is None):
+        pairs, single = (path, other) if others[0].text_pair is None else (other, path)
+        raise DataError(f"{pairs} has pairs of texts and {single} has single ones (no column text_pair); both need the "
+                        "same.")
+
+
+def doubts(task: Task, rows: Sequence[Example]) -> list[str]:
+    """Sentences on labels of training data that may not be meant so."""
+    found = []
+    same: dict[str, list[str]] = {}
+    for label in task.labels:
+        same.setdefault(label.casefold(), []).append(label)
+    for several in same.values():
+        if len(several) > 1 and task.kind != "tokens":
+            found.append(f"the labels {', '.join(several)} differ in upper and lower case alone and are {len(several)} "
+                         "classes; write them in one way if one is meant.")
+    if task.kind == "classification" and label_cells.are_numbers(task.labels) and len(task.labels) > max(
+            10, len(rows) // 2):
+        found.append(f"{len(rows)} rows have {len(task.labels)} different numbers as labels, each a class of its own; "
+                     "for values give --task_kind regression.")
+    return found
+
+
 def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, Example, Any]]:
     """(where, example without its label, cell of the label or None) of each row."""
     names = own_files.RANKING if task.kind == "ranking" else None
-    for at, (where, fields) in enumerate(own_files.rows(path, names)):
+    several = task.kind == "multilabel"
+    for at, (where, fields) in enumerate(own_files.rows(path, names, all_columns=several)):
         if fields.get("text") is None:
             raise DataError(f"{where}: no text; expected {EXPECTED}.")
-        cell = _several(fields, where, need_labels) if task.kind == "multilabel" else _plain(fields.get("label"), where)
+        cell = _several(fields, where, need_labels) if several else _plain(fields.get("label"), where)
         if cell is None and need_labels:
             raise DataError(f"{where}: no label; expected {EXPECTED}.")
         text, pair = check_text(fields["text"], where), fields.get("text_pair")
@@ -175,7 +203,7 @@ def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, 
 
 def _plain(label: Any, where: str) -> str | None:
     """A label as a string, None for none; JSON may hold a number."""
-    if label is None or label == "":
+    if label is None or str(label).strip().lower() in ("", "nan"):  # nan is how pandas writes a cell without a value
         return None
     if isinstance(label, bool) or not isinstance(label, (str, int, float)):
         raise DataError(f"{where}: the label is {label!r:.60}, expected text or a number.")

@@ -55,6 +55,14 @@ def p(encoder, data, sst, deployed, squad, tmp_path_factory):
     write(bad / "tags.conll", "anna B-PER\nis\n")
     write(bad / "no_tags.conll", "anna NNP\nis VBZ\n")
     write(bad / "ranking.tsv", "query\tpassage\trelevance\nwho ?\tanna\t3\n")
+    write(bad / "twice.csv", "text,label,label\na,yes,no\n")
+    write(bad / "open.csv", 'text,label\ngood,yes\n"bad,no\nfine,yes\n')
+    write(bad / "inner.csv", 'text,label\n"5" screen",yes\n')
+    write(bad / "cr.csv", "text,label\rgood,yes\rbad,no\r")
+    write(bad / "tabs.tsv", "text,label\ngood,yes\n")
+    write(bad / "pairs.csv", "text,text_pair,label\ngood,a,yes\nbad,b,no\n")
+    write(bad / "case.conll", "1 anna B-PER\n2 is O\n\n1 bert B-PER\n2 is O\n")
+    write(bad / "nested.conll", "anna B-PER O\nis O O\n")
     write(bad / "numbers.tsv", "text\tlabel\ngood\t1\n")
     write(bad / "text.so", "I am no library.\n")
     write(bad / "nothing" / "readme", "no data here")
@@ -62,6 +70,8 @@ def p(encoder, data, sst, deployed, squad, tmp_path_factory):
     article = {"title": "", "paragraphs": [{"context": "anna is here", "qas": [
         {"id": "1", "question": "who ?", "answers": [{"text": "bert", "answer_start": 0}]}]}]}
     write(bad / "answer.json", json.dumps({"version": "1.1", "data": [article]}))
+    article["paragraphs"][0]["qas"][0] |= {"is_impossible": "perhaps"}
+    write(bad / "flag.json", json.dumps({"version": "1.1", "data": [article]}))
     weights = shutil.copytree(sst / "bundle", bad / "bundle_cut") / "model-0000.params"
     write(weights, weights.read_bytes()[:-100])
     shutil.copy(sst / "net.params", write(bad / "alone" / "readme", "").parent)
@@ -191,6 +201,25 @@ TABLE = [
         ("split of AX 'train'", "Known: test")),
     Bad("labels that nothing tells", "deploy", lambda p: ("--task", "NER", "--bert_model", p.encoder, "--text", "a"), 2,
         ("NER takes its labels from training data", "--model_parameters"), replace=True),
+    Bad("a column twice", "classifier", own("twice.csv"), 3, ("twice.csv, line 1", "column label is there twice"),
+        replace=True),
+    Bad("a quote that is never closed", "classifier", own("open.csv"), 3, ("open.csv, line 3", "never closed"),
+        replace=True),
+    Bad("a quote inside a quoted cell", "classifier", own("inner.csv"), 3, ("inner.csv, line 2", "written twice"),
+        replace=True),
+    Bad("lines that end in CR", "classifier", own("cr.csv"), 3, ("cr.csv, line 1", "CR alone"), replace=True),
+    Bad("commas in a .tsv", "classifier", own("tabs.tsv"), 3, ("tabs.tsv, line 1", "name it .csv"), replace=True),
+    Bad("pairs to train, single texts to score", "classifier", own("pairs.csv"), 3,
+        ("pairs.csv has pairs of texts", "own.dev.tsv has single ones"), replace=True),
+    Bad("a column that numbers the words", "classifier", own_kind("tokens", "case.conll"), 3,
+        ("case.conll", "numbers the words", "--word_column 2"), replace=True),
+    Bad("two columns of tags", "classifier", own_kind("tokens", "nested.conll"), 3,
+        ("columns 2 and 3 hold tags", "--tag_column 3"), replace=True),
+    Bad("a column that is not there", "classifier", lambda p: ("--tag_column", 7, *own_kind(
+        "tokens", "nested.conll")(p)), 2, ("--tag_column 7", "3 columns"), replace=True),
+    Bad("a flag that is neither true nor false", "squad", lambda p: ("--dev_file", p.bad / "flag.json", "--train_file",
+                                                                     p.bad / "flag.json"), 3,
+        ("flag.json", "is_impossible is 'perhaps'", "true or false")),
     Bad("a damaged .gz", "classifier", own("cut.csv.gz"), 3, ("cut.csv.gz", "damaged"), replace=True),
     Bad("SQuAD 2.0 without --version_2", "squad",
         lambda p: ("--dev_file", p.data / "squad" / "dev-v2.0.json", "--train_file",
@@ -202,7 +231,10 @@ TABLE = [
                                                         p.bad / "broken.json"), 3, ("broken.json, line 1", "not JSON")),
     Bad("an answer that is not in its context", "squad",
         lambda p: ("--train_file", p.bad / "answer.json", "--dev_file", p.bad / "answer.json"), 3,
-        ("does not hold the answer 'bert'",)),
+        ("no questions that can be trained on", "does not hold the answer 'bert'")),
+    Bad("an answer that is not in its context, strictly", "squad",
+        lambda p: ("--train_file", p.data / "squad" / "train-v1.1.json", "--dev_file", p.bad / "answer.json",
+                   "--strict_answers"), 3, ("answer.json", "question '1'", "does not hold the answer 'bert'")),
     Bad("data without a public address", "classifier", lambda p: ("--task_name", "LCQMC", "--bert_model", p.encoder), 8,
         ("LCQMC", "--data_dir"), replace=True),
     Bad("an output folder that is a file", "classifier", lambda p: ("--output_dir", p.bad / "text.so"), 2,

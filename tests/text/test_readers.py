@@ -226,7 +226,7 @@ def test_own_regression(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "content", "words"), [
     ("own.tsv", "", "has no rows"),
     ("own.tsv", "sentence\tlabel\na\t1\n", "line 1: expected a header line with text"),
-    ("own.tsv", "text\ttext\tlabel\na\tb\t1\n", "line 1: expected a header line"),
+    ("own.tsv", "text\ttext\tlabel\na\tb\t1\n", "line 1: the column text is there twice"),
     ("own.tsv", "text\tlabel\na\t1\n\nb\t2\n", "line 3 is empty"),
     ("own.tsv", "text\tlabel\na\t1\nb\t1\n", "found only the label 1"),
     ("own.csv", 'text,label\n"a,1\n', "not csv"),
@@ -251,7 +251,7 @@ def test_other_endings_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no file"):
         read_own(tmp_path / "own.tsv")
     (tmp_path / "folder.tsv").mkdir()
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="is a folder"):
         read_own(tmp_path / "folder.tsv")
 
 
