@@ -104,8 +104,9 @@ def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
         meta, kind = field.metadata, scalar(hints[field.name])
         if meta["positional"]:
             if meta["aliases"]:
+                several = {"nargs": "*"} if typing.get_origin(hints[field.name]) is list else {}
                 parser.add_argument(*meta["aliases"], dest=field.name, type=kind, default=argparse.SUPPRESS,
-                                    help=argparse.SUPPRESS)
+                                    help=argparse.SUPPRESS, **several)  # type: ignore[arg-type]
             continue
         title = "needed" if meta["required"] else "rarely needed" if meta["rare"] else meta["group"]
         if title not in groups:

@@ -21,7 +21,8 @@ WIDTH = 140
 class PlanOptions:
     """Flags of bertpass plan."""
 
-    results: list[str] = flag([], "result files of bertpass bench cpu or scaling", positional=True, required=True)
+    results: list[str] = flag([], "result files of bertpass bench cpu or scaling", positional=True, required=True,
+                              aliases=("--results",))
     slo_ms: float | None = flag(None, "milliseconds that a batch may take (90th percentile)", required=True, least=0)
     prices: str | None = flag(None, "price list (YAML: name, dollars_per_hour, vcpus; default: four published prices)")
     machine: list[str] = flag([], "the machine of the price list on which the results were measured: NAME, or "

