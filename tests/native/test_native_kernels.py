@@ -133,6 +133,22 @@ def test_quantised_products_are_the_same_on_every_processor(isa):
     assert np.isnan(_native.linear(np.full((1, 129), np.inf, np.float32), weight, bias, dtype="int8", isa=isa)).all()
 
 
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("shape", [(1, 16, 4), (5, 33, 36), (6, 31, 510), (7, 70, 517), (13, 40, 1030), (200, 17, 771),
+                                   (43, 16, 3075), (6, 16, 16390)], ids=str)
+def test_sums_of_bytes_are_exact(isa, shape):
+    """Whole numbers of every size, the largest together: no sum of pairs or quads saturates, nothing is left out."""
+    rows, columns, depth = shape
+    random = np.random.default_rng(5)
+    a = random.choice([0, 1, 127, 128, 254, 255], (rows, depth)).astype(np.int64)
+    weight = random.integers(-127, 128, (columns, depth))
+    a[::3], weight[::4], weight[1::4] = 255, 127, -127
+    a[:, 0], a[:, -1], weight[:, 1] = 0, 255, 127  # so that scales are one and zero points zero
+    found = _native.linear(a.astype(np.float32), weight.astype(np.float32), np.zeros(columns, np.float32), dtype="int8",
+                           isa=isa)
+    assert np.array_equal(found, (a @ weight.T).astype(np.float32))
+
+
 def test_refused_arguments():
     with pytest.raises(ValueError, match="depth"):
         _native.linear(values(2, 3), values(4, 5), values(4))
