@@ -65,6 +65,10 @@ class DownloadError(BertpassError):
     exit_code = 8
 
 
+class NoServerError(DownloadError):
+    """No server answers at the address, or it answers that such requests are wrong."""
+
+
 class PrecisionError(BertpassError):
     """A model in low precision is further from its metrics in float32 than was allowed."""
 

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Every graph pass against plain MXNet; `make bench` runs it."""
+"""Every graph pass against plain MXNet; `make bench-passes` measures the same."""
 
 import sys
 from pathlib import Path

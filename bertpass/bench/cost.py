@@ -106,10 +106,10 @@ def read(file: Path) -> list[Measurement]:
                  for m in _compared(model, source, model.get("threads", environment["threads"]))]
         found += [m for model in content.get("scaling", []) for m in _scaled(model, source)]
     except OSError as error:
-        raise DataError(f"{file}: it cannot be read ({error.strerror}); give files of python -m bertpass.bench cpu or "
+        raise DataError(f"{file}: it cannot be read ({error.strerror}); give files of bertpass bench cpu or "
                         "scaling.") from error
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"{file}: it is no result file of python -m bertpass.bench cpu or scaling "
+        raise DataError(f"{file}: it is no result file of bertpass bench cpu or scaling "
                         f"({type(error).__name__}: {error}).") from error
     if not found:
         raise DataError(f"{file}: no engine was measured in it.")

@@ -181,7 +181,7 @@ def read(file: Path) -> ResultFile:
     DataError
         It cannot be read, is no such file, or nothing was measured in it.
     """
-    expected = f"give a file that python -m bertpass.bench {', '.join(KINDS[:-1])} or {KINDS[-1]} wrote"
+    expected = f"give a file that bertpass bench {', '.join(KINDS[:-1])} or {KINDS[-1]} wrote"
     try:
         data = file.read_bytes()
         content = json.loads(data.decode("utf-8"))

@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench cpu``: all CPU engines on the same weights in one run."""
+"""The command line ``bertpass bench cpu``: all CPU engines on the same weights in one run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ QUICK_SHAPES = ["1x128", "8x128", "sst"]
 
 @dataclass
 class CpuOptions:
-    """Flags of python -m bertpass.bench cpu."""
+    """Flags of bertpass bench cpu."""
 
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths "
                              "(default: minilm bert_12_768_12; with --quick minilm)")

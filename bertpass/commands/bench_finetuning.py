@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench finetuning``: fine-tuning beside a PyTorch control, task by task."""
+"""The command line ``bertpass bench finetuning``: fine-tuning next to a PyTorch control, task by task."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TASKS = ["SST", "CoLA", "MRPC", "STS-B", "RTE", "WNLI", "QNLI", "QQP", "MNLI", "
 
 @dataclass
 class FinetuningOptions:
-    """Flags of python -m bertpass.bench finetuning."""
+    """Flags of bertpass bench finetuning."""
 
     data_dir: str = flag("", "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data",
                                 required=True)

@@ -1,4 +1,4 @@
-"""The command line benchmarks/kernels.py: the CPU engine's kernels against references and ceilings."""
+"""``bertpass bench kernels``: the CPU engine's kernels against references and ceilings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SHARED = 2**22  # bytes from which a level is one for all threads
 
 @dataclass
 class KernelOptions:
-    """Flags of benchmarks/kernels.py."""
+    """Flags of bertpass bench kernels."""
 
     models: list[str] = flag(["minilm", "bert_12_768_12"], "published sizes whose shapes are taken")
     dtypes: list[str] = flag([], "precisions of the linear layers and attention (default: float32 bfloat16 int8)")

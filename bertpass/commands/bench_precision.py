@@ -1,4 +1,4 @@
-"""The command line of the table of precisions: ``python -m bertpass.bench precision``."""
+"""The command line of the table of precisions: ``bertpass bench precision``."""
 
 from __future__ import annotations
 

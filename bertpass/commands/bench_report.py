@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench report``: result files as one page that people look at."""
+"""The command line ``bertpass bench report``: result files as one page that people look at."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUFFIXES = (".html", ".md")
 
 @dataclass
 class ReportOptions:
-    """Words and flags of python -m bertpass.bench report."""
+    """Words and flags of bertpass bench report."""
 
     results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True,
                               required=True)

@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench routing``: requests by length to instances of different sizes."""
+"""The command line ``bertpass bench routing``: requests by length to instances of different sizes."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from bertpass.progress import start_logging
 
 @dataclass
 class RoutingOptions:
-    """Flags of python -m bertpass.bench routing."""
+    """Flags of bertpass bench routing."""
 
     model: str = flag("minilm", "a published size (random weights), minilm or a path")
-    engine: str = flag("native-float32", "variant of an engine, as in python -m bertpass.bench cpu")
+    engine: str = flag("native-float32", "variant of an engine, as in bertpass bench cpu")
     sizes: list[int] = flag([], "cores of each instance (default: two halves of all cores)")
     distribution: str = flag("mixed", "lengths of the requests: as in real data, or half from each",
                              choices=("sst", "squad", "mixed"))

@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench scaling``: core counts and instances on disjoint cores."""
+"""The command line ``bertpass bench scaling``: core counts and instances on disjoint cores."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from bertpass.progress import start_logging
 
 @dataclass
 class ScalingOptions:
-    """Flags of python -m bertpass.bench scaling."""
+    """Flags of bertpass bench scaling."""
 
     models: list[str] = flag(["minilm"], "published sizes (random weights: speed does not depend on them), minilm or "
                              "paths")

@@ -1,4 +1,4 @@
-"""The command line ``python -m bertpass.bench serving``: our server at shares of its capacity, and beside others."""
+"""The command line ``bertpass bench serving``: our server at shares of its capacity, and beside others."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ COMPARED, SAME = 16, 0.98
 
 @dataclass
 class ServingOptions:
-    """Flags of python -m bertpass.bench serving."""
+    """Flags of bertpass bench serving."""
 
     model: str = flag("minilm", "model for embeddings, as bertpass serve takes it")
     serve: list[str] = flag(["dtype=float32", "dtype=auto"], "flags of a server of ours each, NAME=VALUE separated by "

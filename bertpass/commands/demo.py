@@ -15,7 +15,7 @@ LIBRARY = Path(__file__).resolve().parents[1] / "bertpass_lib.so"
 
 @dataclass
 class DemoOptions:
-    """Flags of scripts/demo.py."""
+    """Flags of bertpass demo."""
 
     output_dir: str = flag("demo_output", "where the model and the figures go")
     rounds: int = flag(12, "interleaved rounds of the speed table", least=2)

@@ -1,4 +1,4 @@
-"""The command line deploy.py."""
+"""bertpass deploy, published as deploy.py."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bertpass.options import parse
 from bertpass.progress import start_logging
 
 EXAMPLES = """examples:
-  python deploy.py --model_parameters output_dir/net.params --task SST --gpu 0 --dtype float16 \\
-                   --custom_pass=bertpass_lib.so
-  python deploy.py --model_parameters output_dir/net.params --task SST --data_dir GLUE --compare
-  python deploy.py --only_infer --exported_model output_dir/SST/SST --task SST --data_dir GLUE
-  python deploy.py --model_parameters output_dir/net.params --text "a gripping film"
-  python deploy.py --task embedding --bert_model minilm --data_dir GLUE --split test
+  %(prog)s --model_parameters output_dir/net.params --task SST --gpu 0 --dtype float16 \\
+    --custom_pass=bertpass_lib.so
+  %(prog)s --model_parameters output_dir/net.params --task SST --data_dir GLUE --compare
+  %(prog)s --only_infer --exported_model output_dir/SST/SST --task SST --data_dir GLUE
+  %(prog)s --model_parameters output_dir/net.params --text "a gripping film"
+  %(prog)s --task embedding --bert_model minilm --data_dir GLUE --split test
 """
 
 
@@ -47,7 +47,7 @@ def show(result: dict[str, Any]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run deploy.py with ``argv``; returns the exit code."""
+    """Run the command with ``argv``; returns the exit code."""
     def job() -> None:
         options = parse(DeployOptions, argv, "Export a fine-tuned model, apply the graph passes and run it.", EXAMPLES)
         start_logging()

@@ -1,4 +1,5 @@
-"""The command lines finetune/finetune_classifier.py and finetune/finetune_squad.py."""
+"""bertpass finetune-classifier and finetune-squad, published as finetune/finetune_classifier.py and "
+"finetune_squad.py."""
 
 from __future__ import annotations
 
@@ -12,12 +13,12 @@ from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.options import parse
 
 CLASSIFIER_EXAMPLES = """examples:
-  python finetune/finetune_classifier.py --task_name SST --bert_model minilm --data_dir GLUE --max_len 128
-  python finetune/finetune_classifier.py --bert_model minilm --train_file train.csv --dev_file dev.csv
+  %(prog)s --task_name SST --bert_model minilm --data_dir GLUE --max_len 128
+  %(prog)s --bert_model minilm --train_file train.csv --dev_file dev.csv
 """
 SQUAD_EXAMPLES = """examples:
-  python finetune/finetune_squad.py --max_seq_length 128 --gpu
-  python finetune/finetune_squad.py --bert_model minilm --data_dir DATA --epochs 2
+  %(prog)s --max_seq_length 128 --gpu
+  %(prog)s --bert_model minilm --data_dir DATA --epochs 2
 """
 
 
@@ -34,7 +35,7 @@ def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], functio
 
 
 def classifier(argv: Sequence[str] | None = None) -> int:
-    """Run finetune_classifier.py with ``argv``; returns the exit code."""
+    """Run the command with ``argv``; returns the exit code."""
     def main() -> None:
         local_workers.serve_if_told()
         from bertpass.jobs import classify
@@ -45,7 +46,7 @@ def classifier(argv: Sequence[str] | None = None) -> int:
 
 
 def squad(argv: Sequence[str] | None = None) -> int:
-    """Run finetune_squad.py with ``argv``; returns the exit code."""
+    """Run the command with ``argv``; returns the exit code."""
     def main() -> None:
         local_workers.serve_if_told()
         from bertpass.jobs import squad as job

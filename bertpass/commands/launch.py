@@ -1,4 +1,4 @@
-"""bertpass launch and scripts/launch.py: a program as several instances, each on cores of its own."""
+"""bertpass launch: a program as several instances, each on cores of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ are, {threads} its threads, {cpus} its processors, {longest} its entry of --leng
 
 @dataclass
 class LaunchOptions:
-    """Flags of bertpass launch and scripts/launch.py."""
+    """Words and flags of bertpass launch."""
 
     USAGE_END: ClassVar[str] = "-- COMMAND ..."
 

@@ -18,7 +18,6 @@ from bertpass import machine
 from bertpass.bench.traffic.client import (
     ARRIVALS,
     Client,
-    NoServerError,
     Sample,
     Target,
     closed_loop,
@@ -28,7 +27,7 @@ from bertpass.bench.traffic.client import (
 from bertpass.bench.traffic.summary import by_second, lateness, summary
 from bertpass.bench.traffic.texts import DISTRIBUTIONS, ROUTES, bodies_of, of_file, of_lengths, own_bodies
 from bertpass.commands.run import guarded
-from bertpass.errors import UsageError
+from bertpass.errors import NoServerError, UsageError
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import Bar, start_logging
 

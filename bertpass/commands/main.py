@@ -50,7 +50,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def script(name: str) -> int:
     """A script of the published recipe, which is this command; returns the exit code."""
-    return guarded(lambda: _command(name).run(os.path.basename(sys.argv[0]), sys.argv[1:]))
+    return guarded(lambda: _command(name).run(f"python {os.path.relpath(sys.argv[0])}", sys.argv[1:]))
 
 
 def _command(name: str) -> Command:

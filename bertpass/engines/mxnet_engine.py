@@ -107,7 +107,7 @@ class MXNetEngine(Engine):
         symbol, params = Path(f"{prefix}-symbol.json"), Path(f"{prefix}-0000.params")
         for path in (symbol, params):
             if not path.is_file():
-                raise ModelError(f"there is no {path}; export the model first (deploy.py without --only_infer).")
+                raise ModelError(f"there is no {path}; export the model first (bertpass deploy without --only_infer).")
         try:
             text = symbol.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:

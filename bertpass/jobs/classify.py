@@ -37,9 +37,9 @@ class ClassifierOptions(FinetuneOptions):
     label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
     threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
                             least=0, most=1)
-    word_column: int | None = flag(None, "of own CoNLL files: column of the words, from 1 (default: the first)",
+    word_column: int | None = flag(None, "column of the words in own CoNLL files, counted from 1 (default: the first)",
                                    group="data", least=1)
-    tag_column: int | None = flag(None, "of own CoNLL files: column of the tags, from 1 (default: the last)",
+    tag_column: int | None = flag(None, "column of the tags in own CoNLL files, counted from 1 (default: the last)",
                                   group="data", least=1)
     test_file: str | None = flag(None, "own data without labels to predict after training", group="data")
     no_test: bool = flag(False, "leave out the predictions of the task's test split, which are written where its files "
@@ -88,7 +88,7 @@ def read_splits(options: ClassifierOptions) -> Splits:
     task = get_task(options.task_name or "")
     if task.kind in ("qa", "embedding"):
         raise UsageError(f"--task_name {task.name}: is not trained here"
-                         + ("; use finetune/finetune_squad.py." if task.kind == "qa" else "."))
+                         + ("; use bertpass finetune-squad." if task.kind == "qa" else "."))
     KINDS[task.kind].check()
     root = options.data_dir or download(task)
     train = [] if options.only_inference else read_split(task, root, "train")

@@ -80,6 +80,6 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int = 
     worst = max(v.difference for v in variants)
     print(f"dev accuracy {result['accuracy']:.3f}; the passes change an output by {worst:.1e} at most; "
           f"{result['seconds']:.0f} s; figures in {folder / 'demo.json'}")
-    log.info("the model is in %s: python deploy.py --model_parameters %s --text 'your sentence'",
-             folder / "model", folder / "model" / "net.params")
+    log.info("the model is in %s: bertpass predict %s 'your sentence'", folder / "model",
+             folder / "model" / "bundle")
     return result

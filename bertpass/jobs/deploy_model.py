@@ -128,7 +128,7 @@ def _there(prefix: Path) -> str:
     pairs = sorted(str(graph).removesuffix("-symbol.json") for place in near for inner in (place, *place.iterdir())
                    if inner.is_dir() and inner.name != BUNDLE for graph in inner.glob("*-symbol.json"))
     return f"did you mean --exported_model {pairs[0]}" if pairs else \
-        "export the model first (deploy.py without --only_infer)"
+        "export the model first (bertpass deploy without --only_infer)"
 
 
 def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str, rows: Sequence[Any] = (),

@@ -39,9 +39,9 @@ class DeployOptions(LowPrecisionOptions):
     label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
     threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
                             least=0, most=1)
-    word_column: int | None = flag(None, "of own CoNLL files: column of the words, from 1 (default: the first)",
+    word_column: int | None = flag(None, "column of the words in own CoNLL files, counted from 1 (default: the first)",
                                    group="data", least=1)
-    tag_column: int | None = flag(None, "of own CoNLL files: column of the tags, from 1 (default: the last)",
+    tag_column: int | None = flag(None, "column of the tags in own CoNLL files, counted from 1 (default: the last)",
                                   group="data", least=1)
     max_iters: int | None = flag(None, "stop after this many batches", group="data", least=1)
     QA_version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="question answering")

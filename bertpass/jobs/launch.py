@@ -104,7 +104,7 @@ class Launcher:
         return self._first_failure
 
     def end(self, number: int) -> None:
-        """Send a signal to all that run; who does not end within the grace is killed."""
+        """Send a signal to all that run; processes that still run after the grace are killed."""
         self._ending = number
         self._deadline = min(self._deadline, time.monotonic() + self._grace)
         self._send(number)

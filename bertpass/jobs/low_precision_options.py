@@ -22,9 +22,10 @@ class LowPrecisionOptions:
     quantized_dtype: str = flag("auto", "bytes of the activations with --engine mxnet: auto takes uint8 where no value "
                                 "is negative; native always has uint8 with a zero point", group=_GROUP,
                                 choices=quantize.DTYPES)
-    calib_mode: str = flag("customize", "ranges of the activations with --engine mxnet, as published; native finds the "
-                           "range of each token as it runs and calibrates how weights are rounded, unless the mode is "
-                           "none, which mxnet cannot run", group=_GROUP, choices=quantize.MODES)
+    calib_mode: str = flag("customize", "how ranges are calibrated. With --engine mxnet: the ranges of the "
+                           "activations, as "
+                           "published. With native: how weights are rounded; none rounds without calibration",
+                           group=_GROUP, choices=quantize.MODES)
     num_calib_batches: int = flag(5, "calibration batches of 32 rows", group=_GROUP, least=1)
     max_metric_drop: float | None = flag(None, "largest drop of the task's main metric from float32 on the dev set, as "
                                          "a share (0.005: half a point of a percentage); parts of the model are kept "
@@ -52,7 +53,7 @@ class LowPrecisionOptions:
 
 @dataclass
 class TableOptions:
-    """Flags of python -m bertpass.bench precision."""
+    """Flags of bertpass bench precision."""
 
     task: str | None = flag(None, "the model's task; default: the one that its bundle names")
     model_parameters: str | None = flag(None, "fine-tuned weights: net.params, a bundle or a Hugging Face folder")

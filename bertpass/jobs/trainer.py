@@ -227,7 +227,7 @@ class Trainer:
         return self.loss(outputs, mine).sum() * share
 
     def _check(self, loss: float, length: float, step: int) -> None:
-        """Refuse to go on with numbers that are none; mixed precision leaves out a step whose gradients overflow."""
+        """Stop on NaN or infinity; mixed precision leaves out a step whose gradients overflow."""
         lower = f"try a lower --lr than {self.options.lr:g}"
         if not math.isfinite(loss):
             raise TrainingError(f"the loss is {loss} at step {step + 1}: {lower}"

@@ -132,7 +132,8 @@ class Checker:
         worst = 0.0
         for ours, first in zip(self.outputs(text, params), self._outputs, strict=True):
             if not np.array_equal(np.isfinite(ours), np.isfinite(first)):
-                raise PassError(f"after the pass '{after}' an output holds NaN or infinity where it held none, or not.")
+                raise PassError(f"after the pass '{after}' an output has NaN or infinity in other "
+                                "places than before.")
             finite = np.isfinite(first)
             difference = np.abs(ours[finite].astype("float64") - first[finite].astype("float64"))
             worst = max(worst, float(difference.max(initial=0.0)))

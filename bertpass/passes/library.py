@@ -34,7 +34,7 @@ def load_operator(text: str) -> None:
 
 
 def symbol_of(text: str) -> mx.sym.Symbol:
-    """MXNet's symbol of a text that has been verified; PassError where MXNet knows an operator in it not."""
+    """MXNet's symbol of a text that has been verified; PassError if it holds an operator that MXNet does not know."""
     load_operator(text)
     try:
         return mx.sym.load_json(text)

@@ -1,6 +1,4 @@
 """Bad inputs as one table: each ends in one sentence and an exit code, before any long work, and destroys nothing.
-
-docs/flags.md quotes this table.
 """
 
 import dataclasses

@@ -203,3 +203,15 @@ def test_a_short_load_has_a_short_warm_up():
     words = ["http://127.0.0.1:1", "--seconds"]
     assert [parse(LoadOptions, [*words, seconds], "").warmup for seconds in ("0.4", "4", "40")] == [0.1, 1, 1]
     assert parse(LoadOptions, [*words, "4", "--warmup", "0"], "").warmup == 0
+
+
+def test_every_exit_code_is_one_cause():
+    """A type of error has a row in docs/flags.md, and shares its code only with the type that it is a kind of."""
+    from bertpass import errors
+
+    kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.BertpassError)]
+    text = page()
+    for kind in kinds:
+        assert f"| {kind.exit_code} | {kind.__name__} |" in text
+        for other in kinds:
+            assert kind.exit_code != other.exit_code or issubclass(kind, other) or issubclass(other, kind)

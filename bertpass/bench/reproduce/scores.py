@@ -13,8 +13,8 @@ from bertpass.bench.reproduce.contract import Entry, Kept, Published, Row, Table
 from bertpass.bench.reproduce.session import Session
 from bertpass.errors import DataError
 
-COMMAND = "python -m bertpass.bench finetuning --data_dir DATA"
-INT8_COMMAND = "python -m bertpass.bench precision --model_parameters NET --data_dir DATA"
+COMMAND = "bertpass bench finetuning --data_dir DATA"
+INT8_COMMAND = "bertpass bench precision --model_parameters NET --data_dir DATA"
 
 
 def measure(session: Session) -> None:
@@ -129,5 +129,5 @@ def draw(path: Path, published: Published, kept: Kept, subtitle: str) -> None:
 
 ENTRY = Entry(
     "scores", "Fine-tuning scores of each task",
-    "--results FILE of python -m bertpass.bench finetuning or precision", 0.1, measure, tables, draw,
+    "--results FILE of bertpass bench finetuning or precision", 0.1, measure, tables, draw,
     lambda: ["fine-tuning BERT-base on the full training sets (GPU hours)"])

@@ -11,18 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.errors import BertpassError
+from bertpass.errors import NoServerError
 from bertpass.extras import require
 
 #: seconds that an idle connection is kept, shorter than servers keep it (uvicorn: 5)
 KEEP_ALIVE = 4.0
 ARRIVALS = ("poisson", "constant")
-
-
-class NoServerError(BertpassError):
-    """Nothing answers at the address, or it answers that such requests are wrong."""
-
-    exit_code = 8
 
 
 @dataclass(frozen=True)
