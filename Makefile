@@ -11,7 +11,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build cuda demo demo-serve test sanitize lint bench tensorflow bench-passes bench-kernels reproduce clean
+.PHONY: help setup build cuda demo demo-serve test test-clients sanitize lint bench tensorflow bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -60,6 +60,18 @@ demo-serve: setup $(VENV)/serve.stamp ## a question answered over HTTP (QA=BUNDL
 
 test: setup $(VENV)/test.stamp ## all tests
 	@$(BIN)/python -m pytest
+
+# clients of the server; what they require would change versions in .venv
+CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-text-embeddings-inference \
+  llama-index-embeddings-openai-like llama-index-postprocessor-tei-rerank haystack-ai litellm "tritonclient[http]" huggingface_hub
+
+.venv-clients/clients.stamp: Makefile
+	@test -x .venv-clients/bin/python || "$(PYTHON)" -m venv .venv-clients
+	@.venv-clients/bin/python -m pip --disable-pip-version-check install -q $(CLIENTS)
+	@touch $@
+
+test-clients: setup $(VENV)/test.stamp .venv-clients/clients.stamp ## real clients, in an environment of their own, against a server (opt-in)
+	@BERTPASS_CLIENTS=1 $(BIN)/python -m pytest -q tests/serving/test_serving_peers.py
 
 sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
 	@scripts/sanitize.sh

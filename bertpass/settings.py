@@ -52,7 +52,7 @@ def from_environment(cls: type, prefix: str, environment: Mapping[str, str]) -> 
         variable = prefix + name.upper()
         if variable not in environment:
             continue
-        text, kind = environment[variable], scalar(hint)
+        text, kind = environment[variable].strip(), scalar(hint)  # a secret's file often ends with a line break
         if kind is bool:
             if text.lower() not in _ON + _OFF:
                 raise UsageError(f"{variable}={text}: write 1 or 0.")

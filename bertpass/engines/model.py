@@ -221,12 +221,18 @@ class Model:
         """The method for this model's head."""
         return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()"}.get(self.head.kind, "predict()")
 
+    @property
+    def max_question_length(self) -> int:
+        """Tokens to which :meth:`answer` cuts a question: 64, or as many as leave room for one of the context."""
+        return min(64, self.max_length - self.tokenizer.special_count(pair=True) - 1)
+
     def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
                version_2: bool = False, null_score_diff_threshold: float = 0.0,
                align_to_words: bool = True) -> Answer:
         """The span of ``context`` that answers ``question``; any length of context (windows with a stride).
 
         It has whole words at its ends, as transformers' pipeline gives it; without ``align_to_words`` whole tokens.
+        Of a question the first :attr:`max_question_length` tokens are read.
         With ``version_2`` the answer is empty where the score of "no answer" is higher by more than the threshold.
         """
         if self.head.kind != "qa":
@@ -239,7 +245,7 @@ class Model:
 
         asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
-                               max_query_length=64)
+                               max_query_length=self.max_question_length)
         logits = self.run(windows)
         best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
                             version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]

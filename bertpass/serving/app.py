@@ -10,21 +10,36 @@ from fastapi import FastAPI, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi_offline import FastAPIOffline
 from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
 from bertpass.serving import bodies, kserve, openai, page, pipelines, routes
+from bertpass.serving.answers import answer, failure
+from bertpass.serving.calls import ANSWERED
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
-from bertpass.serving.gate import Gate, answer, failure
+from bertpass.serving.fields import sentence
+from bertpass.serving.gate import Gate
 from bertpass.serving.options import ServeOptions
+from bertpass.serving.paths import Paths
 from bertpass.serving.state import State
+
+#: headers with the parts of a request's time
+TIMES = ("x-total-time", "x-tokenization-time", "x-queue-time", "x-inference-time")
 
 
 def create_app(state: State) -> Any:
     """The application of a server; its lifespan starts and ends the instances."""
     app = _routed(state)
-    state.name_routes(app.openapi()["paths"])
-    return Gate(app, state)
+    templates = {path: list(operations) for path, operations in app.openapi()["paths"].items()}
+    for path in (*page.FILES, "/docs", "/openapi.json", "/docs-files/{file}"):
+        templates.setdefault(path, []).append("get")
+    state.paths = Paths(templates)
+    gate, origins = Gate(app, state), state.options.cors_allow_origin
+    if not origins:
+        return gate
+    return CORSMiddleware(gate, allow_origins=origins, allow_methods=["GET", "HEAD", "POST"], allow_headers=["*"],
+                          expose_headers=["retry-after", "x-request-id", "x-compute-tokens", *TIMES], max_age=600)
 
 
 def _routed(state: State) -> FastAPI:
@@ -38,12 +53,13 @@ def _routed(state: State) -> FastAPI:
 
     # /docs with its scripts from here, where FastAPI's own asks for them elsewhere
     app = FastAPIOffline(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses(),
-                         redoc_url=None, static_url="/docs-files")
-    for part in (routes, openai, kserve, pipelines):
+                         redoc_url=None, static_url="/docs-files", redirect_slashes=False)
+    for part in (routes, kserve, pipelines):
         app.include_router(part.router(state))
+    app.include_router(openai.router(state), responses=_statuses(openai.Error))
     app.include_router(page.router())
     _about(app, state)
-    _failures(app)
+    _failures(app, state)
     return app
 
 
@@ -82,16 +98,16 @@ def _about(app: FastAPI, state: State) -> None:
         return Response(state.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-def _statuses() -> dict[int | str, dict[str, Any]]:
-    """What any route may answer besides 200, for the OpenAPI file: one failure of each status describes it."""
-    described = {422: "The body, or what it asks for, is not valid."}
+def _statuses(model: type[Any] = bodies.Failure) -> dict[int | str, dict[str, Any]]:
+    """What any route may answer besides 200, for the OpenAPI file: the failures of each status describe it."""
+    described: dict[int, list[str]] = {}
     for kind in RequestFailure.__subclasses__():
         if kind is not ClientGone:
-            described[kind.http_status] = (kind.__doc__ or "").strip()
-    return {status: {"model": bodies.Failure, "description": text} for status, text in sorted(described.items())}
+            described.setdefault(kind.http_status, []).append((kind.__doc__ or "").strip())
+    return {status: {"model": model, "description": " Or: ".join(texts)} for status, texts in sorted(described.items())}
 
 
-def _failures(app: FastAPI) -> None:
+def _failures(app: FastAPI, state: State) -> None:
     """Answers in one form, whoever raised: we, FastAPI for a body, Starlette for a path."""
     @app.exception_handler(BertpassError)
     @app.exception_handler(Exception)
@@ -100,10 +116,10 @@ def _failures(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(_: Any, error: RequestValidationError) -> Response:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
-        return answer(422, f"{where}: {first['msg']}", "validation")
+        return failure(sentence(error.errors(), inside=1))
 
     @app.exception_handler(HTTPException)
     async def refused(_: Any, error: HTTPException) -> Response:
-        return answer(error.status_code, str(error.detail), "validation")
+        if error.status_code == 404:  # of a file of /docs
+            return failure(state.paths.unknown(ANSWERED.get().path))
+        return answer(error.status_code, str(error.detail), "internal" if error.status_code >= 500 else "validation")

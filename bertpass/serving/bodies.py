@@ -1,12 +1,15 @@
-"""Bodies of requests, and of failures; those of text-embeddings-inference where it has the route."""
+"""Bodies of requests, and of failures; those of text-embeddings-inference where it has the route.
+
+What is right for a body of any route is in :mod:`bertpass.serving.fields`.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field
 
-Texts = str | list[str]
+from bertpass.serving.fields import Body, Side, Texts, id_rows, pair_rows
 
 
 class Failure(BaseModel):
@@ -16,95 +19,127 @@ class Failure(BaseModel):
     error_type: str = Field(description="the cause in one word, for programs")
 
 
-class _Body(BaseModel):
-    model: str | None = Field(None, description="which of the served models; default: the first that fits the route")
+class Named(Body):
+    model: str | None = Field(
+        default=None, description="which of the served models; default: the first that fits the route")
 
 
-class Cut(_Body):
-    truncate: bool | None = Field(None, description="cut texts that are too long, instead of answering 413")
+class Cut(Named):
+    truncate: bool | None = Field(default=None, description="cut texts that are too long, instead of answering 413")
+    truncation_direction: Side | None = Field(
+        default=None, description="the end at which they are cut, Left and Right too; default: what the model says")
 
 
-class Embed(Cut):
+class Prompted(Cut):
+    prompt_name: str | None = Field(
+        default=None, description="of a model with prompts: the one that goes before each text")
+    prompt: str | None = Field(default=None, description="a prompt in words, in place of a name")
+
+
+class Vectors(Prompted):
+    normalize: bool = Field(
+        default=True, description="scale embeddings to length 1; without it they are as they are pooled")
+    dimensions: int | None = Field(
+        default=None, ge=1, description="so many numbers from the front of each embedding, which are scaled afterwards")
+
+
+class Embed(Vectors):
     inputs: Texts
-    normalize: bool = Field(True, description="scale embeddings to length 1")
 
 
-class EmbedAll(Cut):
+class EmbedAll(Prompted):
     inputs: Texts
 
 
-class Predict(Cut):
-    inputs: str | list[str] | list[list[str]] = Field(
+class Scored(Cut):
+    raw_scores: bool = Field(default=False, description="logits in place of probabilities")
+
+
+class LabelParameters(Body):
+    """Of Hugging Face's pipelines."""
+
+    top_k: int | None = Field(default=None, ge=1, description="so many labels, the best")
+    function_to_apply: Literal["none", "sigmoid", "softmax"] | None = Field(
+        default=None, description="what makes scores of logits; default: what the model says")
+
+
+class Predict(Scored):
+    inputs: Annotated[str | list[str] | list[list[str]], BeforeValidator(pair_rows)] = Field(
         description="a text; a list of one or two texts is one text or one pair; a list of such lists is a batch")
+    parameters: LabelParameters = LabelParameters()
 
 
-class Rerank(Cut):
+class Rerank(Scored):
     query: str
     texts: list[str]
-    return_text: bool = False
+    return_text: bool = Field(default=False, description="give the texts too")
+    top_n: int | None = Field(default=None, ge=1, description="so many of them, the best")
 
 
-class Sentences(BaseModel):
+class Sentences(Body):
     source_sentence: str
     sentences: list[str]
 
 
-class Similarity(Cut):
+class SimilarityParameters(Body):
+    """Where text-embeddings-inference has them; beside ``inputs`` they are taken too."""
+
+    truncate: bool | None = None
+    truncation_direction: Side | None = None
+    prompt_name: str | None = None
+
+
+class Similarity(Prompted):
     inputs: Sentences
+    parameters: SimilarityParameters = Field(default=SimilarityParameters(), description="as beside inputs")
+
+    def model_post_init(self, _: Any) -> None:
+        """What stands in ``parameters`` counts as if it stood beside ``inputs``."""
+        for name in self.parameters.model_fields_set:
+            setattr(self, name, getattr(self.parameters, name))
 
 
-class Pair(BaseModel):
-    text: str
-    text_pair: str | None = None
-
-
-class Asked(BaseModel):
+class Asked(Body):
     question: str
     context: str
 
 
-class Question(_Body, Asked):
-    max_answer_length: int = Field(30, ge=1)
-    handle_impossible_answer: bool = Field(False, description="the answer may be empty (SQuAD 2.0)")
+class Pair(Body):
+    text: str
+    text_pair: str | None = None
 
 
-class Tag(_Body):
+class Long(Named):
+    truncate: bool | None = Field(default=None, description="changes nothing: texts of any length are read whole")
+
+
+class Question(Named, Asked):
+    max_answer_length: int = Field(default=30, ge=1, description="tokens of the longest answer")
+    handle_impossible_answer: bool = Field(default=False, description="the answer may be empty (SQuAD 2.0)")
+    align_to_words: bool = Field(default=True, description="an answer begins and ends with whole words, not tokens")
+    top_k: Literal[1] = Field(default=1, description="one answer is given")
+    truncate: bool | None = Field(
+        default=None, description="cut a question that is too long; a context of any length is read whole")
+
+
+class TagParameters(Body):
+    """Of Hugging Face's pipelines."""
+
+    aggregation_strategy: Literal["first"] = Field(default="first",
+                                                   description="a word has the tag of its first token")
+
+
+class Tag(Long, TagParameters):
     inputs: Texts
+    parameters: TagParameters = Field(default=TagParameters(), description="as beside inputs")
 
 
-class Tokenize(_Body):
+class Tokenize(Named):
     inputs: Texts
     add_special_tokens: bool = True
 
 
-class Decode(_Body):
-    ids: list[int] | list[list[int]] = Field(description="ids of one text, or a list of such lists")
+class Decode(Named):
+    ids: Annotated[list[int] | list[list[int]], BeforeValidator(id_rows)] = Field(
+        description="ids of one text, or a list of such lists")
     skip_special_tokens: bool = True
-
-
-class Parameters(BaseModel):
-    """Those of Hugging Face's pipelines that mean something here; others are not looked at."""
-
-    top_k: int | None = Field(default=None, ge=1, description="of a classifier: so many labels")
-    max_answer_len: int = Field(default=30, ge=1)
-    handle_impossible_answer: bool = False
-
-
-class Pipeline(Cut):
-    """Of Hugging Face's endpoints and SageMaker containers; what ``inputs`` hold says which task is meant."""
-
-    inputs: str | list[str] | Sentences | Asked | Pair | None = None
-    query: str | None = Field(None, description="with texts, in place of inputs: rank them")
-    texts: list[str] = []
-    normalize: bool = Field(True, description="scale embeddings to length 1")
-    parameters: Parameters = Parameters()
-
-
-class OpenAIEmbeddings(BaseModel):
-    """Of OpenAI's API; token ids in place of texts are not taken."""
-
-    input: Texts
-    model: str
-    encoding_format: Literal["float", "base64"] = "float"
-    dimensions: int | None = None
-    user: str | None = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -16,10 +17,11 @@ from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
-from bertpass.serving.models import Opened
+from bertpass.serving.models import Opened, pooled_only
 from bertpass.serving.queue import TokenQueue
 from bertpass.serving.waiting import Job
 from bertpass.serving.worker import Row
+from bertpass.text.tokenizer import Side
 
 T = TypeVar("T")
 CURRENT: contextvars.ContextVar[Call] = contextvars.ContextVar("bertpass_call")
@@ -100,6 +102,9 @@ class Answered:
     start: float = field(default_factory=time.monotonic)
     arrived: float = 0.0
     status: int = 0
+    #: of a failure: its sentence, and its cause in one word
+    error: str = ""
+    kind: str = "internal"
     call: Call | None = None
 
     @property
@@ -157,17 +162,31 @@ class QueuedModel(Model):
         if checkpoint.tokenizer is None:
             raise ModelError(f"{source.path} has no vocabulary, so it cannot be served; name one with --vocab.")
         super().__init__(QueueEngine(number, checkpoint.head.per_token, opened.choice.dtype), checkpoint.config,
-                         checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (), checkpoint.max_length)
-        self.name, self.source = source.name, checkpoint.source or source.path
+                         pooled_only(checkpoint.head), checkpoint.tokenizer, checkpoint.labels or (),
+                         checkpoint.max_length)
+        self.name, self.path, self.source = source.name, source.path, checkpoint.source or source.path
         self.dtype_why = opened.choice.why
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says."""
         return self.engine.rows([(encoding.ids, encoding.token_types) for encoding in encodings])
 
-    def refuse_long(self, texts: Sequence[str], pairs: Sequence[str] | None = None) -> None:
-        """TooLarge where a text, or a pair, has more tokens than the model takes."""
-        longest = max(map(len, self.tokenizer.encode(texts, pairs, truncation=False)), default=0)
+    def cutting(self, side: Side | None) -> QueuedModel:
+        """The model as it is, or one that cuts texts at that side, "left" or "right"."""
+        if side in (None, self.tokenizer.truncation_side):
+            return self
+        tokenizer = copy.copy(self.tokenizer)
+        tokenizer.truncation_side = side
+        other = QueuedModel.__new__(QueuedModel)
+        vars(other).update(vars(self), _tokenizer=tokenizer)
+        return other
+
+    def refuse_long(self, texts: Sequence[str], pairs: Sequence[str] | None = None,
+                    switch: str = '"truncate": true') -> None:
+        """TooLarge where a text, or a pair, has more tokens than the model takes; ``switch`` is what cuts it."""
+        lengths = list(map(len, self.tokenizer.encode(texts, pairs, truncation=False)))
+        longest = max(lengths, default=0)
         if longest > self.max_length:
-            raise TooLarge(f"a text has {longest} tokens and the model takes {self.max_length}; send \"truncate\": "
-                           "true to have it cut.")
+            which = "the text" if len(lengths) == 1 else f"text {lengths.index(longest) + 1}"
+            raise TooLarge(f"{which} has {longest} tokens and the model takes {self.max_length}; send {switch} to have "
+                           "it cut.")

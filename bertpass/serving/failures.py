@@ -13,12 +13,20 @@ class RequestFailure(BertpassError):
 
     kind = "internal"
     retry_after: int | None = None
+    #: the field of the body that is meant, where it is one
+    param: str | None = None
 
 
 class EmptyInput(RequestFailure):
     """There is nothing to compute."""
 
     http_status, kind = 400, "empty"
+
+
+class Unreadable(RequestFailure):
+    """The request or its body cannot be read."""
+
+    http_status, kind = 400, "validation"
 
 
 class Unauthorized(RequestFailure):
@@ -30,7 +38,23 @@ class Unauthorized(RequestFailure):
 class UnknownModel(RequestFailure):
     """The model is not one of those that are served."""
 
-    http_status, kind = 404, "model_not_found"
+    http_status, kind, param = 404, "model_not_found", "model"
+
+
+class UnknownPath(RequestFailure):
+    """There is no such path."""
+
+    http_status, kind = 404, "not_found"
+
+
+class WrongMethod(RequestFailure):
+    """The path is there, and not with this method."""
+
+    http_status, kind = 405, "method_not_allowed"
+
+    def __init__(self, text: str, allowed: str) -> None:
+        super().__init__(text)
+        self.allowed = allowed
 
 
 class SlowBody(RequestFailure):
@@ -46,9 +70,19 @@ class TooLarge(RequestFailure):
 
 
 class UnknownEncoding(RequestFailure):
-    """The body is packed in a way that is not known here."""
+    """The body is no JSON by its content type, or packed in a way that is not known here."""
 
     http_status, kind = 415, "validation"
+
+
+class InvalidBody(RequestFailure):
+    """A field is unknown, missing or of the wrong kind; ``param`` names it."""
+
+    http_status, kind = 422, "validation"
+
+    def __init__(self, text: str, param: str | None = None) -> None:
+        super().__init__(text)
+        self.param = param
 
 
 class EngineFailure(RequestFailure):

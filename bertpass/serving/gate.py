@@ -1,25 +1,25 @@
-"""What every request passes before a route sees it: request id, key, readiness, limits, its whole body; and answers
-for failures. Plain ASGI, so that nothing stands between a route and its client's going away.
+"""What every request passes before a route sees it: request id, key, readiness, limits, its whole body. Plain ASGI, so
+that nothing stands between a route and its client's going away.
 """
 
 from __future__ import annotations
 
 import hmac
-import json
 import logging
 import re
 import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
-from starlette.responses import Response
-
 from bertpass.errors import BertpassError
 from bertpass.serving import page
+from bertpass.serving.answers import failure
 from bertpass.serving.calls import ANSWERED, Answered
-from bertpass.serving.failures import ClientGone, Overloaded, RequestFailure, Unauthorized
-from bertpass.serving.incoming import whole_body
+from bertpass.serving.failures import ClientGone, InvalidBody, Overloaded, SlowBody, Unauthorized, Unreadable
+from bertpass.serving.fields import shown
+from bertpass.serving.incoming import drained, whole_body
 from bertpass.serving.logs import REQUEST
+from bertpass.serving.paths import canonical
 
 if TYPE_CHECKING:
     from bertpass.serving.state import State
@@ -29,27 +29,6 @@ log = logging.getLogger("bertpass.serving")
 #: paths that need no key and are not logged, except for a POST
 PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready", *page.FILES})
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
-
-#: HTTP status -> the name that metrics have for it
-KINDS = {422: "validation"} | {kind.http_status: kind.kind for kind in RequestFailure.__subclasses__()}
-
-
-def answer(status: int, text: str, kind: str, headers: dict[str, str] | None = None) -> Response:
-    """The one form of a failure's answer: ASCII, whatever characters a client's words in the text have."""
-    return Response(json.dumps({"error": text, "error_type": kind}), status, headers, "application/json")
-
-
-def failure(error: BaseException) -> Response:
-    """The answer to an error."""
-    if not isinstance(error, BertpassError):
-        return answer(500, "the server made an error; its log says more.", "internal")
-    kind = error.kind if isinstance(error, RequestFailure) else KINDS.get(error.http_status, "internal")
-    after = error.retry_after if isinstance(error, RequestFailure) else None
-    headers = {} if after is None else {"retry-after": str(after)}
-    if isinstance(error, Unauthorized):
-        headers["www-authenticate"] = "Bearer"
-    return answer(error.http_status, str(error), kind, headers)
-
 
 class Gate:
     """ASGI middleware in front of the routes."""
@@ -66,52 +45,72 @@ class Gate:
         given = headers.get(b"x-request-id", b"")
         number = given if _PRINTABLE.fullmatch(given) else uuid.uuid4().hex.encode()
         REQUEST.set(number.decode())
-        answered = Answered(scope["method"], scope["path"], self._state.route(scope["path"]))
+        root = self._state.options.root_path
+        path = canonical(scope["path"], root)
+        answered = Answered(scope["method"], path, self._state.paths.route(path))
         ANSWERED.set(answered)
+        # every route that answers GET answers HEAD; the server below sends no body then
+        method = "GET" if answered.method == "HEAD" else answered.method
+        scope = {**scope, "path": root + path, "root_path": root, "method": method}
+
+        closing = False
 
         async def tell(message: Any) -> None:
             if message["type"] == "http.response.start":
                 answered.status = message["status"]
                 spent = f"{1000 * answered.seconds:.3f}".encode()
                 more = [(b"x-request-id", number), (b"x-total-time", spent)]
-                if self._state.ending:  # the next request on this connection would find it closed
+                if closing or self._state.ending:  # the next request on this connection would find it closed
                     more.append((b"connection", b"close"))
                 message = {**message, "headers": [*message.get("headers", []), *more]}
+            elif answered.method == "HEAD":
+                message = {**message, "body": b""}
             await send(message)
 
         if answered.computes:
             self._state.metrics.begun(answered.route)
-            self._active += 1
+        counted, read = int(answered.computes), not answered.computes
+        self._active += counted
         try:
             if answered.computes or answered.path not in PUBLIC:
                 self._check_key(headers)
+            self._state.paths.check(path, method)
             if answered.computes:
+                _refuse_query(scope.get("query_string", b""))
                 self._check_room()
-                receive = await whole_body(headers, receive, self._state.options)
+                receive, read = await whole_body(headers, receive, self._state.options), True
                 answered.arrived = time.monotonic()
             await self._app(scope, receive, tell)
         except ClientGone:
-            answered.status = ClientGone.http_status
+            answered.status, answered.kind = ClientGone.http_status, ClientGone.kind
         except Exception as error:  # the gate's own failures; those of routes are answered, and faults come up here too
             if not isinstance(error, BertpassError):
                 log.exception("a request failed.")
             if answered.status == 0:
-                await failure(error)(scope, receive, tell)
+                self._active, counted = self._active - counted, 0  # a slow client's body takes nobody's place
+                closing = not read and isinstance(error, Unreadable)  # nobody knows where the next request begins
+                late = not read and b"expect" not in headers and not isinstance(error, (SlowBody, Unreadable))
+                await failure(error)(scope, receive, drained(tell, receive, self._state.options.body_timeout)
+                                     if late else tell)
         finally:
-            self._active -= answered.computes
-            self._tell(answered, headers)
+            self._active -= counted
+            self._tell(answered, headers, scope)
 
-    def _tell(self, answered: Answered, headers: dict[bytes, bytes]) -> None:
+    def _tell(self, answered: Answered, headers: dict[bytes, bytes], scope: Any) -> None:
         """Metrics, log and trace of a request that is over."""
         seconds, state = answered.seconds, self._state
         if answered.computes and answered.status == 200:
             state.metrics.succeeded(answered.route, seconds)
         elif answered.computes:
-            state.metrics.failed(KINDS.get(answered.status, "internal"))
+            state.metrics.failed(answered.kind)
         if answered.path in PUBLIC and not answered.computes:
             return
-        log.info("%s %s %d", answered.method, ascii(answered.path)[1:-1], answered.status, extra={"fields": {
-            "ms": round(1000 * seconds, 1), **answered.fields()}})
+        path, client = ascii(answered.path)[1:-1], scope.get("client")
+        log.info("%s %s %d", answered.method, path, answered.status, extra={
+            "fields": {"ms": round(1000 * seconds, 1), **answered.fields(),
+                       **({"error": answered.error} if answered.error else {})},
+            "apart": {"method": answered.method, "path": path, "status": answered.status,
+                      "client": f"{client[0]}:{client[1]}" if client else None}})
         if state.tracing is not None:
             state.tracing.request(f"{answered.method} {answered.route}", headers, answered.start, {
                 "http.request.method": answered.method, "http.route": answered.route,
@@ -132,3 +131,10 @@ class Gate:
             raise Overloaded(f"{self._state.options.max_concurrent_requests} requests are in progress; try again "
                              "later.")
         self._state.admission.check()
+
+
+def _refuse_query(query: bytes) -> None:
+    """InvalidBody for parameters in the address of a request that computes: nobody would read them."""
+    if query:
+        name = shown(query.decode("latin-1").partition("=")[0])
+        raise InvalidBody(f"the address ends with ?{name}, which is not read; put fields into the body.", name)

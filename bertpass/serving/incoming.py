@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from bertpass.errors import UsageError
-from bertpass.serving.failures import ClientGone, SlowBody, TooLarge, UnknownEncoding
+from bertpass.serving.failures import ClientGone, SlowBody, TooLarge, UnknownEncoding, Unreadable
 from bertpass.serving.options import ServeOptions
 
 Receive = Callable[[], Awaitable[Any]]
@@ -23,11 +23,13 @@ async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: Ser
         The body is larger than the limit, as it comes or unpacked.
     SlowBody
         It does not arrive in time.
-    UnknownEncoding, UsageError
-        It is packed in a way that is not known, or damaged.
+    UnknownEncoding, Unreadable
+        It is packed in a way that is not known, or damaged; or two headers contradict each other about its length.
     ClientGone
         The client went away.
     """
+    if b"content-length" in headers and b"transfer-encoding" in headers:
+        raise Unreadable("the request has both Content-Length and Transfer-Encoding; send one of them.")
     limit = options.payload_limit
     length = headers.get(b"content-length", b"")
     if length.isdigit() and int(length) > limit:
@@ -42,6 +44,11 @@ async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: Ser
         body = _unpacked(body, limit)
     elif encoding != b"identity":
         raise UnknownEncoding("content-encoding may be gzip or deflate; send the body as it is.")
+    return replaying(body, receive)
+
+
+def replaying(body: bytes, receive: Receive) -> Receive:
+    """A ``receive`` that gives a whole body first, and then what the other gives."""
     first: list[Any] = [{"type": "http.request", "body": body, "more_body": False}]
 
     async def replay() -> Any:
@@ -74,9 +81,29 @@ def _unpacked(body: bytes, limit: int) -> bytes:
     try:
         found = unpack.decompress(body, limit + 1)
     except zlib.error:
-        raise UsageError("the body is not what content-encoding says.") from None
+        raise Unreadable("the body is not what content-encoding says.") from None
     if len(found) > limit:
         raise _large(limit)
     if not unpack.eof:
-        raise UsageError("the packed body ends too early.")
+        raise Unreadable("the packed body ends too early.")
     return found
+
+
+def drained(send: Any, receive: Receive, seconds: float) -> Any:
+    """A ``send`` that, once an answer is sent, reads what is left of the request before it closes the answer.
+
+    A client that still sends its body would otherwise find the connection reset, and never see the answer.
+    """
+    async def sending(message: Any) -> None:
+        last = message["type"] == "http.response.body" and not message.get("more_body", False)
+        if not last:
+            await send(message)
+            return
+        await send({**message, "more_body": True})
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while (part := await receive()).get("more_body", False):
+                    del part
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    return sending

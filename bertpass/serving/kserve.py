@@ -12,15 +12,16 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import ValidationError
 
 from bertpass import __version__
 from bertpass.errors import UsageError, unknown
 from bertpass.serving import tasks, tensors
 from bertpass.serving.calls import QueuedModel
-from bertpass.serving.failures import EmptyInput
+from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
+from bertpass.serving.fields import shown
+from bertpass.serving.reading import check_type
 from bertpass.serving.state import State
+from bertpass.serving.tensors import Parameters
 
 #: inputs of the form that takes ids; the first is needed
 IDS = ("input_ids", "attention_mask", "token_type_ids")
@@ -28,6 +29,8 @@ IDS = ("input_ids", "attention_mask", "token_type_ids")
 Kind = tuple[str, tuple[int, ...]]
 Texts = Mapping[str, list[str]]
 Outputs = dict[str, np.ndarray]
+#: what cuts texts that are too long, in the words of this protocol
+SWITCH = '"parameters": {"truncate": true}'
 
 
 @dataclass(frozen=True)
@@ -36,20 +39,24 @@ class Signature:
 
     inputs: tuple[str, ...]
     outputs: Mapping[str, Kind]
-    compute: Callable[[State, QueuedModel, Texts, Mapping[str, Any]], Outputs]
+    compute: Callable[[State, QueuedModel, Texts, Parameters], Outputs]
     optional: tuple[str, ...] = ()
+    #: fields of Parameters that are looked at
+    parameters: tuple[str, ...] = ("truncate", "truncation_direction")
 
 
 def signature(model: QueuedModel) -> Signature:
     """That of a model."""
     kind, score, text = model.head.kind, ("FP32", ()), ("BYTES", ())
     if kind in tasks.EMBEDDING:
-        return Signature(("text",), {"embedding": ("FP32", (model.config.units,))}, _embeddings)
+        return Signature(("text",), {"embedding": ("FP32", (model.config.units,))}, _embeddings,
+                         parameters=("truncate", "truncation_direction", "normalize", "dimensions"))
     if kind == "qa":
         return Signature(("question", "context"),
-                         {"answer": text, "score": score, "start": ("INT64", ()), "end": ("INT64", ())}, _answers)
+                         {"answer": text, "score": score, "start": ("INT64", ()), "end": ("INT64", ())}, _answers,
+                         parameters=("truncate", "max_answer_length", "handle_impossible_answer"))
     if kind == "tokens":
-        return Signature(("text",), {"entities": text}, _entities)
+        return Signature(("text",), {"entities": text}, _entities, parameters=("truncate",))
     if kind == "ranking":
         return Signature(("text", "text_pair"), {"score": score}, _labels)
     if kind == "regression":
@@ -58,27 +65,31 @@ def signature(model: QueuedModel) -> Signature:
                      _labels, ("text_pair",))
 
 
-def _embeddings(state: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
-    return {"embedding": tasks.embeddings(state, model, texts["text"], parameters.get("truncate"),
-                                          parameters.get("normalize", True))}
+def _embeddings(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
+    return {"embedding": tasks.embeddings(state, model, texts["text"], asked.truncate, asked.normalize is not False,
+                                          asked.dimensions, SWITCH)}
 
 
-def _answers(_: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
-    found = [model.answer(*pair) for pair in zip(texts["question"], texts["context"], strict=True)]
+def _answers(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
+    for question in texts["question"]:
+        tasks.fit_question(state, model, asked.truncate, question, SWITCH)
+    found = [model.answer(*pair, max_answer_length=asked.max_answer_length or 30,
+                          version_2=bool(asked.handle_impossible_answer))
+             for pair in zip(texts["question"], texts["context"], strict=True)]
     return {"answer": np.array([each.text for each in found], object),
             "score": np.array([each.score for each in found], np.float32),
             "start": np.array([each.start for each in found]), "end": np.array([each.end for each in found])}
 
 
-def _entities(_: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+def _entities(_: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
     """Each text's entities as JSON, for they are of any number."""
     return {"entities": np.array([json.dumps([tasks.entity(each) for each in entities])
                                   for entities in model.tag(texts["text"])], object)}
 
 
-def _labels(state: State, model: QueuedModel, texts: Texts, parameters: Mapping[str, Any]) -> Outputs:
+def _labels(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
     firsts, seconds = texts["text"], texts.get("text_pair")
-    tasks.fit(state, model, parameters.get("truncate"), firsts, seconds)
+    tasks.fit(state, model, asked.truncate, firsts, seconds, SWITCH)
     found = model.predict(firsts, seconds)
     outputs: Outputs = {"score": np.array([each.score for each in found], np.float32)}
     if found[0].scores:
@@ -122,11 +133,9 @@ def router(state: State) -> APIRouter:
     async def infer(name: str, request: Request, response: Response) -> Response:
         """What a model computes of tensors."""
         model = state.model(name)
-        try:
-            asked, inputs = tensors.read(await request.body(), request.headers.get(tensors.LENGTH))
-        except ValidationError as error:
-            raise RequestValidationError([{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-                                         ) from error
+        if request.headers.get(tensors.LENGTH) is None:
+            check_type(request.headers.get("content-type"))
+        asked, inputs = tensors.read(await request.body(), request.headers.get(tensors.LENGTH))
         outputs = await state.compute(request, response, _work(state, model, asked, inputs))
         told = {"model_name": name, "model_version": "1", **({"id": asked.id} if asked.id is not None else {})}
         body, length = tensors.write(told, outputs, asked)
@@ -136,10 +145,12 @@ def router(state: State) -> APIRouter:
 
     content = {"content": {"application/json": {"schema": _inlined(tensors.Infer.model_json_schema())},
                            "application/octet-stream": {}}, "required": True}
-    for path, more in (("/models/{name}", []), ("/models/{name}/versions/{version}", [Depends(_any_version)])):
-        routes.get(path, dependencies=more)(about)
+    # names may hold slashes, so the longer paths come first
+    for path, more in (("/models/{name:path}/versions/{version}", [Depends(_any_version)]),
+                       ("/models/{name:path}", [])):
         routes.get(path + "/ready", dependencies=more)(model_ready)
         routes.post(path + "/infer", dependencies=more, openapi_extra={"requestBody": content})(infer)
+        routes.get(path, dependencies=more)(about)
     return routes
 
 
@@ -152,12 +163,18 @@ def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mappin
     known = IDS if IDS[0] in inputs else (*form.inputs, *form.optional)
     for name in inputs:
         if name not in known:
-            raise UsageError(unknown(f"input of {model.name}", name, dict.fromkeys((*known, *IDS))))
-    for flag in ("truncate", "normalize"):
-        if not isinstance(asked.parameters.get(flag, False), bool):
-            raise UsageError(f"parameters: {flag} must be true or false.")
+            raise UsageError(unknown(f"input of {model.name}", shown(name), dict.fromkeys((*known, *IDS))))
+    looked_at = form.parameters
     if known is IDS:
-        return _ids(state, model, inputs)
+        looked_at = ("normalize", "dimensions") if model.head.kind == "embedding" else ()
+    for name in sorted(asked.parameters.model_fields_set - {"binary_data_output"}):
+        if name not in looked_at:
+            raise InvalidBody(f"parameters.{name} would change nothing of what {model.name} computes of "
+                              f"{' and '.join(inputs)}; leave it out.", "parameters")
+    tasks.refuse_dimensions(model, asked.parameters.dimensions)
+    model = model.cutting(asked.parameters.truncation_direction)
+    if known is IDS:
+        return _ids(state, model, inputs, asked.parameters)
     for name in form.inputs:
         if name not in inputs:
             raise UsageError(f"{model.name} needs the inputs {' and '.join(form.inputs)}, or {IDS[0]}; {name} is "
@@ -174,7 +191,7 @@ def _texts(state: State, name: str, array: np.ndarray) -> list[str]:
     return tasks.listed(state, array.ravel().tolist(), name)
 
 
-def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray]) -> tasks.Work:
+def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], asked: Parameters) -> tasks.Work:
     """Rows of ids, padded on the right; the output has the name of what the model computes."""
     ids, mask, types = (inputs.get(name) for name in IDS)
     assert ids is not None  # _work looked for it
@@ -187,11 +204,24 @@ def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray]) -> 
                 (np.diff(mask, axis=1) > 0).any():
             raise UsageError(f"{IDS[1]} must have the shape of {IDS[0]} and in each row ones, then zeros.")
         valid = mask.sum(axis=1)
+    elif ids.ndim == 2 and (ids[:, -1] == model.tokenizer.pad_id).any():
+        row = 1 + int(np.argmax(ids[:, -1] == model.tokenizer.pad_id))
+        raise UsageError(f"row {row} of {IDS[0]} ends with the padding id {model.tokenizer.pad_id}, which would be "
+                         f"computed as a word; send {IDS[1]}, or rows without padding.")
+    longest = ids.shape[-1] if valid is None else int(valid.max())
+    if longest > model.max_length:
+        raise TooLarge(f"a row of {IDS[0]} has {longest} tokens and the model takes {model.max_length}; cut it.")
     if model.head.per_token:
         tasks.refuse_large_outputs(state, ids.size)
     name = {"embedding": "embedding", "none": "last_hidden_state", "pooled": "last_hidden_state"}.get(
         model.head.kind, "logits")
-    return lambda: {name: model.forward(ids, types, valid)[0]}
+
+    def work() -> Outputs:
+        found = model.forward(ids, types, valid)[0]
+        return {name: tasks.finished(found, asked.normalize is not False, asked.dimensions)
+                if name == "embedding" else found}
+
+    return work
 
 
 def _inlined(schema: dict[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ def configure(form: str, level: str) -> None:
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
-    """What stands beside the message: the request's id, and what the call that logs gave as extra={"fields": ...}."""
+    """What stands next to the message: the request's id, and what the call that logs gave as extra={"fields": ...}."""
     number = REQUEST.get()
     return {**({} if number is None else {"request_id": number}), **getattr(record, "fields", {})}
 
@@ -37,18 +37,25 @@ class Lines(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """One line without what follows of a traceback."""
-        fields = (f"{name}={value}" for name, value in _fields(record).items())
+        fields = (f"{name}={_shown(value)}" for name, value in _fields(record).items())
         return " ".join([super().formatMessage(record), *fields])
 
 
+def _shown(value: Any) -> str:
+    """A field on one line; sentences in quotes."""
+    return json.dumps(value) if isinstance(value, str) and not value.isalnum() else str(value)
+
+
 class JsonLines(logging.Formatter):
-    """One object a line, ASCII: time (UTC), level, logger, message, the fields, and a traceback as ``exception``."""
+    """One object per line, ASCII: time (UTC), level, logger, message, the fields, the parts of the message where the
+    call gave them as extra={"apart": ...}, and a traceback as ``exception``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
         time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, Any] = {"time": time.isoformat(timespec="milliseconds"), "level": record.levelname.lower(),
-                                "logger": record.name, "message": record.getMessage(), **_fields(record)}
+                                "logger": record.name, "message": record.getMessage(), **_fields(record),
+                                **getattr(record, "apart", {})}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, default=str)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from bertpass.engines import native, precision
 from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
 from bertpass.model import mapping
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.serving import dummy
+from bertpass.serving.names import named
 from bertpass.serving.options import ServeOptions
 
 
@@ -38,8 +39,14 @@ class Source:
     def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
         """The engine that computes it."""
         if self.engine == "dummy":
-            return dummy.DummyEngine(checkpoint.config, checkpoint.head, dummy.named(self.path)[1])
+            return dummy.DummyEngine(checkpoint.config, pooled_only(checkpoint.head), dummy.named(self.path)[1])
+        checkpoint = replace(checkpoint, head=pooled_only(checkpoint.head))
         return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
+
+
+def pooled_only(head: HeadConfig) -> HeadConfig:
+    """The head without a scaling of its own to length 1: a request says whether its embeddings are scaled."""
+    return replace(head, normalize=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,8 @@ def models_of(options: ServeOptions) -> list[Source]:
     Raises
     ------
     UsageError
-        None is named, a name is there twice, or the precision is none.
+        None is named, a name is there twice, a word is none (:func:`bertpass.serving.names.named`), or the precision is
+        none.
     """
     if options.dtype is not None:
         precision.check(options.dtype, None)
@@ -77,11 +85,7 @@ def models_of(options: ServeOptions) -> list[Source]:
         raise UsageError("name a model to serve, as in: bertpass serve minilm.")
     found: dict[str, Source] = {}
     for word in options.models:
-        name, equals, path = word.partition("=")
-        if not equals:
-            path, name = word, Path(word).name.removesuffix(".safetensors").removesuffix(".params")
-        if not name or not path:
-            raise UsageError(f"{word}: write NAME=PATH, or the path alone.")
+        name, path = named(word)
         if name in found:
             raise UsageError(f"two models are called {name}; give names: NAME=PATH.")
         found[name] = Source(name, path, options.engine, options.dtype, options.vocab, options.allow_pickle)

@@ -108,8 +108,8 @@ class Front:
         """Give the request to a replica, and to another one where that one is lost."""
         from starlette.responses import Response
 
+        from bertpass.serving.answers import failure
         from bertpass.serving.failures import NotReady, Overloaded
-        from bertpass.serving.gate import failure
 
         scope = {key: request.scope[key] for key in ("type", "asgi", "http_version", "method", "scheme", "path",
                                                      "raw_path", "query_string", "headers", "client", "server")
@@ -122,12 +122,12 @@ class Front:
                 log.warning("a replica was lost (%s); the request is given to another.", type(error).__name__)
                 continue
             except self._full:
-                return failure(Overloaded("all replicas are busy; try again later."))
+                return failure(Overloaded("all replicas are busy; try again later."), scope["path"])
             response = Response(content, status)
             response.raw_headers = [pair for pair in headers if pair[0].lower() not in _OF_CONNECTION]
             response.raw_headers.append((b"content-length", str(len(content)).encode()))
             return response
-        return failure(NotReady("replicas were lost while they computed this request; try again."))
+        return failure(NotReady("replicas were lost while they computed this request; try again."), scope["path"])
 
 
 def serve(options: ServeOptions) -> None:

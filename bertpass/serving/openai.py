@@ -1,43 +1,115 @@
-"""OpenAI's /v1/embeddings and /v1/models, for clients that have them built in."""
+"""OpenAI's /v1/embeddings and /v1/models, and /v1/rerank of Cohere and Jina, for clients that have them built in."""
 
 from __future__ import annotations
 
 import base64
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, BeforeValidator, Field
 
-from bertpass.errors import UsageError
-from bertpass.serving.bodies import OpenAIEmbeddings
+from bertpass.serving import bodies, tasks
+from bertpass.serving.failures import InvalidBody
+from bertpass.serving.fields import Body, Texts, checked, kind_of
+from bertpass.serving.reading import JsonRoute
 from bertpass.serving.state import State
-from bertpass.serving.tasks import EMBEDDING, embeddings, listed
+
+
+class Embeddings(bodies.Prompted):
+    """Of OpenAI's API, with the cut of the other routes; token ids in place of texts are not taken."""
+
+    input: Texts
+    encoding_format: Literal["float", "base64"] = "float"
+    dimensions: int | None = Field(
+        default=None, ge=1, description="so many numbers from the front of each embedding, scaled to length 1")
+    user: str | None = Field(default=None, description="changes nothing")
+
+
+class Passage(Body):
+    text: str
+
+
+def _documents(value: Any) -> Any:
+    if not isinstance(value, list):
+        raise InvalidBody(f"documents must be a list of texts, and is {kind_of(value)}.", "documents")
+    for at, each in enumerate(value, 1):
+        if not isinstance(each, (str, dict)):
+            raise InvalidBody(f"documents must be texts, or objects with a text; item {at} is {kind_of(each)}.",
+                              "documents")
+    return [each if isinstance(each, str) else checked(Passage, each) for each in value]
+
+
+class Ranking(bodies.Cut):
+    """Of Cohere's and Jina's API."""
+
+    query: str
+    documents: Annotated[list[str | Passage], BeforeValidator(_documents)]
+    top_n: int | None = Field(default=None, ge=1, description="so many of them, the best")
+    return_documents: bool = Field(default=False, description="give the documents too")
+
+
+class ErrorParts(BaseModel):
+    message: str = Field(description="what is wrong and what to do")
+    type: str = Field(description="the kind of cause")
+    param: str | None = Field(description="the field that is meant")
+    code: str | None = Field(description="the cause in one word, for programs")
+
+
+class Error(BaseModel):
+    """The answer of every status but 200."""
+
+    error: ErrorParts
 
 
 def router(state: State) -> APIRouter:
-    """Both routes."""
-    routes = APIRouter(prefix="/v1")
+    """All these routes."""
+    routes = APIRouter(prefix="/v1", route_class=JsonRoute)
 
     @routes.post("/embeddings")
-    async def embed(body: OpenAIEmbeddings, request: Request, response: Response) -> dict[str, Any]:
+    async def embed(body: Embeddings, request: Request, response: Response) -> dict[str, Any]:
         """Embeddings of length 1, as numbers or as base64 of little-endian float32."""
-        model, texts = state.model(body.model, EMBEDDING), listed(state, body.input, "input")
-        if body.dimensions not in (None, model.config.units):
-            raise UsageError(f"dimensions: {model.name} gives {model.config.units} and no other number.")
-        vectors = await state.compute(request, response, lambda: embeddings(state, model, texts, None, True))
-        tokens = int(response.headers["x-compute-tokens"])
+        model, texts = tasks.asked(state, body, tasks.EMBEDDING), tasks.listed(state, body.input, "input")
+        tasks.refuse_dimensions(model, body.dimensions)
+        vectors = await state.compute(request, response, lambda: tasks.embeddings(
+            state, model, texts, body.truncate, True, body.dimensions))
         return {"object": "list", "model": model.name,
                 "data": [{"object": "embedding", "index": at, "embedding": _written(row, body.encoding_format)}
-                         for at, row in enumerate(vectors)],
-                "usage": {"prompt_tokens": tokens, "total_tokens": tokens}}
+                         for at, row in enumerate(vectors)], "usage": _usage(response)}
+
+    @routes.post("/rerank")
+    async def rerank(body: Ranking, request: Request, response: Response) -> dict[str, Any]:
+        """Documents by their relevance to a query, the most relevant first."""
+        texts = [each if isinstance(each, str) else each.text for each in body.documents]
+        given = {name: getattr(body, name) for name in ("model", "truncate", "truncation_direction", "query", "top_n")}
+        tasks.listed(state, texts, "documents")
+        work = tasks.rerank(state, bodies.Rerank(**given, texts=texts))
+        ranked = await state.compute(request, response, work)
+        return {"model": tasks.asked(state, body, ("ranking",)).name, "usage": _usage(response),
+                "results": [{"index": each["index"], "relevance_score": each["score"],
+                             **({"document": {"text": texts[each["index"]]}} if body.return_documents else {})}
+                            for each in ranked]}
 
     @routes.get("/models")
     async def models() -> dict[str, Any]:
         """The models that are served."""
-        return {"object": "list", "data": [{"id": name, "object": "model", "created": 0, "owned_by": "bertpass"}
-                                           for name in state.models]}
+        return {"object": "list", "data": [_about(name) for name in state.models]}
+
+    @routes.get("/models/{name:path}")
+    async def model(name: str) -> dict[str, Any]:
+        """One of them."""
+        return _about(state.model(name).name)
 
     return routes
+
+
+def _about(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "bertpass"}
+
+
+def _usage(response: Response) -> dict[str, int]:
+    tokens = int(response.headers["x-compute-tokens"])
+    return {"prompt_tokens": tokens, "total_tokens": tokens}
 
 
 def _written(row: np.ndarray, encoding: str) -> str | list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,8 +44,17 @@ class ServeOptions:
                                group="model")
     config: str | None = flag(None, "YAML file with any of these flags, by their names; models is a list",
                               group="configuration")
-    host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one", group="network")
+    host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one, :: every one of IPv6 "
+                     "too", group="network")
     port: int = flag(8080, "port to listen at; 0 takes a free one", group="network", least=0, most=65535)
+    uds: str | None = flag(None, "path of a UNIX socket to listen at, in place of a host and a port", group="network",
+                           metavar="PATH")
+    root_path: str = _flag("", "prefix under which a proxy shows the server, as /bert; it may take it away or pass it "
+                           "on", "root_path", group="network", metavar="PREFIX")
+    cors_allow_origin: list[str] = _flag([], "origins whose pages may ask the server, as https://example.org; * is "
+                                         "every one", "cors_allow_origin", group="network", metavar="ORIGIN")
+    keep_alive: int = _flag(75, "seconds for which a connection without requests is kept", "keep_alive",
+                            group="network", least=1)
     api_key: str | None = _flag(None, "key that clients send as 'Authorization: Bearer KEY'; better set as a variable, "
                                 "which no list of processes shows", "api_key", group="network")
     payload_limit: int = _flag(2_000_000, "largest body of a request in bytes", "payload_limit", group="limits",
@@ -102,8 +112,21 @@ class ServeOptions:
 
     def __post_init__(self) -> None:
         check(self)
-        if self.api_key is not None and not (self.api_key.isascii() and self.api_key.strip()):
-            raise UsageError("--api_key: give a key of ASCII characters.")
+        if self.api_key is not None:
+            self.api_key = self.api_key.strip()  # a file's or a variable's last line break is no part of it
+            if not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
+                raise UsageError("--api_key: give a key of printable ASCII characters.")
+        self.host = self.host.strip()
+        self.root_path = self.root_path.strip().rstrip("/")
+        if self.root_path and not (self.root_path.startswith("/") and self.root_path.isascii()):
+            raise UsageError(f"--root_path {self.root_path}: write a path of ASCII characters that begins with a /, as "
+                             "/bert.")
+        self.cors_allow_origin = [origin.strip().rstrip("/") for origin in self.cors_allow_origin]
+        for origin in self.cors_allow_origin:
+            if origin != "*" and not re.fullmatch(r"https?://[^\s/]+", origin):
+                raise UsageError(f"--cors_allow_origin {origin}: write an origin as http://localhost:3000, or *.")
+        if self.otlp_endpoint is not None:
+            self.otlp_endpoint = self.otlp_endpoint.strip()
         if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):
             raise UsageError(f"--otlp_endpoint {self.otlp_endpoint}: must begin with http:// or https://.")
         if self.sizes and (self.instances, self.cores_per_instance) != (None, None):

@@ -7,12 +7,13 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from bertpass.serving import bodies, tasks
+from bertpass.serving.reading import JsonRoute
 from bertpass.serving.state import State
 
 
 def router(state: State) -> APIRouter:
     """All these routes."""
-    routes = APIRouter()
+    routes = APIRouter(route_class=JsonRoute)
 
     @routes.post("/embed")
     async def embed(body: bodies.Embed, request: Request, response: Response) -> list[list[float]]:

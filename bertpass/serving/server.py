@@ -10,7 +10,8 @@ from typing import Any
 
 import uvicorn
 
-from bertpass.errors import BertpassError, UsageError
+from bertpass.errors import BertpassError
+from bertpass.serving import listening
 from bertpass.serving.app import create_app
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.state import State
@@ -40,8 +41,8 @@ class Server(uvicorn.Server):
         """Listen; and end where a model turns out not to load."""
         await super().startup(sockets)
         if not self.should_exit and self._state.pool is not None:
-            for listener in self.servers[0].sockets:
-                log.info("listening at http://%s:%d", *listener.getsockname()[:2])
+            for listener in sockets:
+                log.info("listening at %s", listening.shown(listener))
             self._state.pool.failed.add_done_callback(self._failed)
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -68,14 +69,14 @@ def serve(options: ServeOptions) -> None:
     log.info("configuration", extra={"fields": {"options": options.shown()}})
     if state.not_bound:
         log.warning("memory is not bound to NUMA nodes: %s.", state.not_bound)
-    config = uvicorn.Config(create_app(state), host=options.host, port=options.port, log_config=None,
-                            access_log=False, timeout_graceful_shutdown=options.drain_timeout)
+    sockets = listening.listeners(options)
+    config = uvicorn.Config(create_app(state), log_config=None, access_log=False,
+                            timeout_keep_alive=options.keep_alive, timeout_graceful_shutdown=options.drain_timeout)
     server = Server(config, state)
     signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained; then we end with 0
     try:
-        server.run()
-    except SystemExit as error:  # uvicorn's, where it cannot listen
-        raise UsageError(f"--host {options.host} --port {options.port}: cannot listen there; is the port taken?"
-                         ) from error
+        server.run(sockets)
+    finally:
+        listening.closed(sockets, options)
     if server.error is not None:
         raise server.error

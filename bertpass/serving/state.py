@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -12,16 +11,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bertpass import placement
-from bertpass.errors import UsageError, unknown
 from bertpass.placement import binding
+from bertpass.serving import names
 from bertpass.serving.admission import Admission
 from bertpass.serving.calls import ANSWERED, Call, QueuedModel
-from bertpass.serving.failures import ClientGone, NotReady, UnknownModel
+from bertpass.serving.failures import ClientGone, InvalidBody, NotReady
 from bertpass.serving.instance import Instance
 from bertpass.serving.metrics import Metrics
 from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.pace import Pace
+from bertpass.serving.paths import Paths
 from bertpass.serving.places import places
 from bertpass.serving.pool import Pool
 from bertpass.serving.queue import TokenQueue
@@ -54,7 +54,8 @@ class State:
         self._places = places(topology, options, longest)
         self.metrics = Metrics()
         self.tracing = Tracing(exporting(options.otlp_endpoint)) if options.otlp_endpoint is not None else None
-        self._routes: list[tuple[re.Pattern[str], str]] = []
+        #: those of the application, once it is made
+        self.paths = Paths({})
         #: from SIGTERM: not ready any more
         self.ending = False
         #: and a little later: no request is taken any more
@@ -82,14 +83,6 @@ class State:
         if not self.ready:
             raise NotReady("no instance can compute; one is started again.")
         return {"ready": True}
-
-    def name_routes(self, templates: Iterable[str]) -> None:
-        """The paths that there are, with {names} for what differs: what metrics and traces know."""
-        self._routes = [(re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path))), path) for path in templates]
-
-    def route(self, path: str) -> str:
-        """The route that a path belongs to, "other" for none."""
-        return next((name for pattern, name in self._routes if pattern.fullmatch(path)), "other")
 
     async def start(self) -> None:
         """Start the instances; :attr:`ready` says when the first is warm."""
@@ -119,17 +112,17 @@ class State:
         ------
         UnknownModel
             There is none of that name.
-        UsageError
+        InvalidBody
             The model, or every model, is of another kind.
         """
-        if name is not None and name not in self.models:
-            raise UnknownModel(unknown("model", name, self.models))
+        if name is not None:
+            name = names.find(name, {each: model.path for each, model in self.models.items()})
         candidates = [self.models[name]] if name is not None else list(self.models.values())
         for model in candidates:
             if not kinds or model.head.kind in kinds:
                 return model
-        have = ", ".join(f"{model.name} ({model.head.kind})" for model in candidates)
-        raise UsageError(f"this needs a model of kind {' or '.join(kinds)}; there is {have}.")
+        have = ", ".join(f"{model.name} is of kind {model.head.kind}" for model in candidates)
+        raise InvalidBody(f"this needs a model of kind {' or '.join(kinds)}; {have}.", "model")
 
     async def compute(self, request: Request, response: Response, function: Callable[[], T]) -> T:
         """The function's value, computed in a thread in which models go through the queue; sets the timing headers.

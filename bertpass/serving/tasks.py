@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.results import Entity, Prediction
+from bertpass.engines import results
+from bertpass.engines.results import Entity
 from bertpass.serving import bodies
 from bertpass.serving.calls import QueuedModel
-from bertpass.serving.failures import EmptyInput, TooLarge
+from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
 from bertpass.serving.state import State
 
 EMBEDDING = ("embedding", "none", "pooled")
@@ -30,7 +31,8 @@ def listed(state: State, inputs: str | Sequence[str], name: str = "inputs") -> l
     """Texts as a list; EmptyInput where there are none or one is empty, TooLarge where there are too many."""
     texts = [inputs] if isinstance(inputs, str) else list(inputs)
     if not texts or not all(texts):
-        raise EmptyInput(f"{name} must not be empty.")
+        which = f"; item {texts.index('') + 1} is" if len(texts) > 1 else ""
+        raise EmptyInput(f"{name} must not be empty{which}.")
     refuse_many(state, len(texts), name)
     return texts
 
@@ -50,29 +52,52 @@ def refuse_large_outputs(state: State, tokens: int) -> None:
                        "send less.")
 
 
+def asked(state: State, body: bodies.Named, kinds: tuple[str, ...] = ()) -> QueuedModel:
+    """The model that a body means; it cuts texts at the end that the body says. Errors: :meth:`State.model`."""
+    model = state.model(body.model, kinds)
+    for field in ("prompt_name", "prompt"):
+        if getattr(body, field, None) is not None:
+            raise InvalidBody(f"{field}: {model.name} has no prompts; put the words before the texts.", field)
+    return model.cutting(body.truncation_direction) if isinstance(body, bodies.Cut) else model
+
+
 def fit(state: State, model: QueuedModel, truncate: bool | None, texts: Sequence[str],
-        pairs: Sequence[str] | None = None) -> None:
-    """Refuse texts that are too long where they are not to be cut."""
+        pairs: Sequence[str] | None = None, switch: str = '"truncate": true') -> None:
+    """Refuse texts that are too long where they are not to be cut; ``switch`` is what cuts them."""
     if not (state.options.auto_truncate if truncate is None else truncate):
-        model.refuse_long(texts, pairs)
+        model.refuse_long(texts, pairs, switch)
 
 
-def embeddings(state: State, model: QueuedModel, texts: Sequence[str], truncate: bool | None,
-               normalize: bool) -> np.ndarray:
-    """(texts, units) float32; for the thread of a request."""
-    fit(state, model, truncate, texts)
-    return model.encode(texts, normalize=normalize)
+def embeddings(state: State, model: QueuedModel, texts: Sequence[str], truncate: bool | None, normalize: bool,
+               dimensions: int | None = None, switch: str = '"truncate": true') -> np.ndarray:
+    """(texts, units) float32, or their first ``dimensions`` numbers; for the thread of a request."""
+    fit(state, model, truncate, texts, switch=switch)
+    return finished(model.encode(texts, normalize=False), normalize, dimensions)
+
+
+def finished(vectors: np.ndarray, normalize: bool, dimensions: int | None = None) -> np.ndarray:
+    """Pooled vectors, cut to their first numbers, and then scaled to length 1 where that is asked for."""
+    cut = np.ascontiguousarray(vectors[:, :dimensions])
+    return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12) if normalize else cut
+
+
+def refuse_dimensions(model: QueuedModel, dimensions: int | None) -> None:
+    """InvalidBody for more numbers than an embedding has."""
+    if dimensions is not None and dimensions > model.config.units:
+        raise InvalidBody(f"dimensions: {model.name} gives {model.config.units} numbers, and no {dimensions}.",
+                          "dimensions")
 
 
 def embed(state: State, body: bodies.Embed) -> Work:
     """One vector a text."""
-    model, texts = state.model(body.model, EMBEDDING), listed(state, body.inputs)
-    return lambda: embeddings(state, model, texts, body.truncate, body.normalize).tolist()
+    model, texts = asked(state, body, EMBEDDING), listed(state, body.inputs)
+    refuse_dimensions(model, body.dimensions)
+    return lambda: embeddings(state, model, texts, body.truncate, body.normalize, body.dimensions).tolist()
 
 
 def embed_all(state: State, body: bodies.EmbedAll) -> Work:
     """One vector a token, one list a text."""
-    model, texts = state.model(body.model, ("none", "pooled")), listed(state, body.inputs)
+    model, texts = asked(state, body, ("none", "pooled")), listed(state, body.inputs)
 
     def work() -> list[Any]:
         fit(state, model, body.truncate, texts)
@@ -84,37 +109,63 @@ def embed_all(state: State, body: bodies.EmbedAll) -> Work:
 
 
 def predict(state: State, body: bodies.Predict) -> Work:
-    """Labels with their scores, the most probable first; a list of such lists for a batch."""
-    model = state.model(body.model, CLASSIFIER)
+    """Labels with their scores, the highest first; a list of such lists for a batch."""
+    chosen = body.parameters
+    if body.raw_scores and chosen.function_to_apply not in (None, "none"):
+        raise InvalidBody("raw_scores are logits, to which no function is applied; leave out one of raw_scores and "
+                          "function_to_apply.", "function_to_apply")
+    model = asked(state, body, CLASSIFIER)
     single = isinstance(body.inputs, str) or all(isinstance(each, str) for each in body.inputs)
     rows: Any = [body.inputs] if single else body.inputs
     firsts, seconds = _pairs(state, [[row] if isinstance(row, str) else row for row in rows])
+    wanted = "none" if body.raw_scores else chosen.function_to_apply
 
     def work() -> list[Any]:
         fit(state, model, body.truncate, firsts, seconds)
-        found = [_scores(each) for each in model.predict(firsts, seconds)]
+        found = [_best_first(scores)[:chosen.top_k] for scores in label_scores(model, firsts, seconds, wanted)]
         return found[0] if single else found
 
     return work
 
 
+def label_scores(model: QueuedModel, firsts: Sequence[str], seconds: Sequence[str] | None, apply: str | None,
+                 ) -> list[dict[str, float]]:
+    """The score of each label, in the order of the logits; of a model without labels that of "score".
+
+    ``apply`` is what makes scores of logits: "none", "sigmoid", "softmax"; default: what the model says.
+    """
+    if apply is None:
+        return [each.scores or {"score": each.score} for each in model.predict(firsts, seconds)]
+    rows = model.run(model.tokenizer.encode(firsts, seconds, max_length=model.max_length))
+    names = ["score"] if model.head.kind in ("regression", "ranking") else \
+        model.labels or [str(at) for at in range(model.head.num_labels)]
+    return [dict(zip(names, map(float, _APPLIED[apply](row)), strict=True)) for row in rows]
+
+
+_APPLIED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "none": lambda logits: logits, "sigmoid": results.sigmoid, "softmax": results.softmax}
+
+
 def rerank(state: State, body: bodies.Rerank) -> Work:
     """Places of the texts with scores, the most relevant first."""
-    model = state.model(body.model, ("ranking",))
+    model = asked(state, body, ("ranking",))
     query, texts = listed(state, body.query, "query")[0], listed(state, body.texts, "texts")
 
     def work() -> list[dict[str, Any]]:
         fit(state, model, body.truncate, [query] * len(texts), texts)
-        return [{"index": each.index, "score": each.score,
-                 **({"text": texts[each.index]} if body.return_text else {})} for each in model.rerank(query, texts)]
+        found = label_scores(model, [query] * len(texts), texts, "none" if body.raw_scores else None)
+        scores = [each["score"] for each in found]
+        best = sorted(range(len(scores)), key=lambda at: -scores[at])[:body.top_n]
+        return [{"index": at, "score": scores[at], **({"text": texts[at]} if body.return_text else {})} for at in best]
 
     return work
 
 
 def similarity(state: State, body: bodies.Similarity) -> Work:
     """Cosines."""
-    model = state.model(body.model, EMBEDDING)
-    texts = [*listed(state, body.inputs.source_sentence), *listed(state, body.inputs.sentences)]
+    model = asked(state, body, EMBEDDING)
+    texts = [*listed(state, body.inputs.source_sentence, "source_sentence"),
+             *listed(state, body.inputs.sentences, "sentences")]
 
     def work() -> list[float]:
         vectors = embeddings(state, model, texts, body.truncate, True)
@@ -125,20 +176,32 @@ def similarity(state: State, body: bodies.Similarity) -> Work:
 
 def answer(state: State, body: bodies.Question) -> Work:
     """The best answer with its characters."""
-    model = state.model(body.model, ("qa",))
-    listed(state, [body.question, body.context], "question and context")
+    model = asked(state, body, ("qa",))
+    listed(state, body.question, "question")
+    listed(state, body.context, "context")
 
     def work() -> dict[str, Any]:
+        fit_question(state, model, body.truncate, body.question)
         found = model.answer(body.question, body.context, max_answer_length=body.max_answer_length,
-                             version_2=body.handle_impossible_answer)
+                             version_2=body.handle_impossible_answer, align_to_words=body.align_to_words)
         return {"answer": found.text, "score": found.score, "start": found.start, "end": found.end}
 
     return work
 
 
+def fit_question(state: State, model: QueuedModel, truncate: bool | None, question: str,
+                 switch: str = '"truncate": true') -> None:
+    """Refuse a question that :meth:`Model.answer` would cut, where it is not to be cut."""
+    if state.options.auto_truncate if truncate is None else truncate:
+        return
+    tokens, most = len(model.tokenizer.pieces([question])[0].ids), model.max_question_length
+    if tokens > most:
+        raise TooLarge(f"the question has {tokens} tokens and the model reads {most}; send {switch} to have it cut.")
+
+
 def tag(state: State, body: bodies.Tag) -> Work:
     """Entities of a text; a list of such lists for a list of texts."""
-    model, texts = state.model(body.model, ("tokens",)), listed(state, body.inputs)
+    model, texts = asked(state, body, ("tokens",)), listed(state, body.inputs)
 
     def work() -> list[Any]:
         found = [[entity(each) for each in entities] for entities in model.tag(texts)]
@@ -149,13 +212,13 @@ def tag(state: State, body: bodies.Tag) -> Work:
 
 def tokenize(state: State, body: bodies.Tokenize) -> Work:
     """The tokens of each text."""
-    model, texts = state.model(body.model), listed(state, body.inputs)
+    model, texts = asked(state, body), listed(state, body.inputs)
     return lambda: _tokens(model, texts, body.add_special_tokens)
 
 
 def decode(state: State, body: bodies.Decode) -> Work:
     """The text of each list of ids."""
-    model = state.model(body.model)
+    model = asked(state, body)
     rows: list[list[int]] = [body.ids] if body.ids and isinstance(body.ids[0], int) else body.ids  # type: ignore
     if not rows:
         raise EmptyInput("ids must not be empty.")
@@ -170,16 +233,12 @@ def entity(found: Entity) -> dict[str, Any]:
 
 
 def _pairs(state: State, rows: list[list[str]]) -> tuple[list[str], list[str] | None]:
-    """First and second texts of a batch; EmptyInput unless all rows are single texts, or all are pairs."""
-    sizes = {len(row) for row in rows}
-    if sizes not in ({1}, {2}):
-        raise EmptyInput("inputs must be texts, or pairs of texts, and not a mixture.")
+    """First and second texts of a batch whose rows are single texts, or pairs."""
     firsts = listed(state, [row[0] for row in rows])
-    return firsts, listed(state, [row[1] for row in rows]) if sizes == {2} else None
+    return firsts, listed(state, [row[1] for row in rows]) if rows and len(rows[0]) == 2 else None
 
 
-def _scores(found: Prediction) -> list[dict[str, Any]]:
-    scores = found.scores or {"score": found.score}
+def _best_first(scores: dict[str, float]) -> list[dict[str, Any]]:
     return [{"label": label, "score": scores[label]} for label in sorted(scores, key=lambda name: -scores[name])]
 
 

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from bertpass.errors import UsageError, unknown
+from bertpass.serving.fields import Body, Side, checked, parsed, shown
 
 #: the header with the length of the JSON
 LENGTH = "inference-header-content-length"
@@ -25,26 +26,47 @@ _NUMBERS = {"INT64": "<i8", "INT32": "<i4", "FP32": "<f4"}
 TAKEN = ("BYTES", "INT64", "INT32")
 
 
-class Tensor(BaseModel):
+class TensorParameters(Body):
+    binary_data_size: int | None = Field(default=None, ge=0, description="bytes of the tensor behind the JSON")
+
+
+class Tensor(Body):
     name: str
     shape: list[int]
     datatype: str = Field(description=", ".join(TAKEN))
-    parameters: dict[str, Any] = {}
-    data: Any = Field(None, description="elements in row-major order, nested or flat; none with binary_data_size")
+    parameters: TensorParameters = TensorParameters()
+    data: Any = Field(
+        default=None, description="elements in row-major order, nested or flat; none with binary_data_size")
 
 
-class Wanted(BaseModel):
+class WantedParameters(Body):
+    binary_data: bool | None = Field(default=None, description="as bytes behind the JSON")
+
+
+class Wanted(Body):
     name: str
-    parameters: dict[str, Any] = {}
+    parameters: WantedParameters = WantedParameters()
 
 
-class Infer(BaseModel):
+class Parameters(Body):
+    """Of the whole request; what the model's kind does not look at is refused."""
+
+    binary_data_output: bool = Field(default=False, description="all outputs as bytes behind the JSON")
+    truncate: bool | None = Field(default=None, description="cut texts that are too long, instead of answering 413")
+    truncation_direction: Side | None = Field(default=None, description="the end at which they are cut")
+    normalize: bool | None = Field(default=None, description="scale embeddings to length 1 (default: true)")
+    dimensions: int | None = Field(default=None, ge=1, description="so many numbers from the front of each embedding")
+    max_answer_length: int | None = Field(default=None, ge=1, description="tokens of the longest answer (default: 30)")
+    handle_impossible_answer: bool | None = Field(default=None, description="the answer may be empty (SQuAD 2.0)")
+
+
+class Infer(Body):
     """A request of the protocol."""
 
     id: str | None = None
     inputs: list[Tensor]
-    outputs: list[Wanted] | None = Field(None, description="default: all")
-    parameters: dict[str, Any] = Field({}, description="truncate, normalize; binary_data_output for all outputs")
+    outputs: list[Wanted] | None = Field(default=None, description="default: all")
+    parameters: Parameters = Parameters()
 
 
 def read(body: bytes, length: str | None) -> tuple[Infer, dict[str, np.ndarray]]:
@@ -57,21 +79,24 @@ def read(body: bytes, length: str | None) -> tuple[Infer, dict[str, np.ndarray]]
 
     Raises
     ------
-    pydantic.ValidationError
-        The JSON is not a request.
+    Unreadable, InvalidBody
+        There is no JSON, or it is not a request.
     UsageError
         A tensor's elements, shape and datatype do not fit together.
     """
     if length is not None and not (length.isascii() and length.isdigit() and int(length) <= len(body)):
         raise UsageError(f"{LENGTH}: write how many bytes of the body are JSON.")
     end = len(body) if length is None else int(length)
-    request, tail, found = Infer.model_validate_json(body[:end]), memoryview(body)[end:], {}
+    request, tail, found = checked(Infer, parsed(body[:end])), memoryview(body)[end:], {}
     for tensor in request.inputs:
-        size = tensor.parameters.get("binary_data_size")
-        raw = None
+        size, raw = tensor.parameters.binary_data_size, None
+        if tensor.name in found:
+            raise UsageError(f"the input '{shown(tensor.name)}' is there twice; send it once.")
         if size is not None:
-            if not isinstance(size, int) or not 0 <= size <= len(tail):
-                raise UsageError(f"{tensor.name}: binary_data_size {size!r}, but {len(tail)} bytes are left.")
+            if size > len(tail):
+                raise UsageError(f"{shown(tensor.name)}: binary_data_size {size}, but {len(tail)} bytes are left.")
+            if tensor.data is not None:
+                raise UsageError(f"{shown(tensor.name)}: send data or binary_data_size, and not both.")
             raw, tail = bytes(tail[:size]), tail[size:]
         found[tensor.name] = _array(tensor, raw)
     if len(tail):
@@ -80,7 +105,7 @@ def read(body: bytes, length: str | None) -> tuple[Infer, dict[str, np.ndarray]]
 
 
 def _array(tensor: Tensor, raw: bytes | None) -> np.ndarray:
-    name, shape = tensor.name, tensor.shape
+    name, shape = shown(tensor.name), tensor.shape
     if tensor.datatype not in TAKEN:
         raise UsageError(f"{name}: " + unknown("datatype", tensor.datatype, TAKEN))
     if not shape or min(shape) < 0:
@@ -143,10 +168,11 @@ def write(answer: dict[str, Any], outputs: Mapping[str, np.ndarray], request: In
     tensors, tail = [], []
     for each in wanted:
         if each.name not in outputs:
-            raise UsageError(unknown("output", each.name, outputs))
+            raise UsageError(unknown("output", shown(each.name), outputs))
         array = outputs[each.name]
         tensor: dict[str, Any] = {"name": each.name, "datatype": datatype(array), "shape": list(array.shape)}
-        if each.parameters.get("binary_data", request.parameters.get("binary_data_output", False)):
+        binary = each.parameters.binary_data
+        if request.parameters.binary_data_output if binary is None else binary:
             tail.append(_bytes(array))
             tensor["parameters"] = {"binary_data_size": len(tail[-1])}
         else:

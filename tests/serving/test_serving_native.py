@@ -35,6 +35,35 @@ def folder(request, tmp_path_factory):
     return path
 
 
+@pytest.mark.parametrize("pack", [False, True])
+@pytest.mark.parametrize("pooling", ["mean", "cls"])
+def test_without_normalize_a_vector_is_as_it_is_pooled(serve, tmp_path, pack, pooling):
+    """Of a model with a normalising layer of its own as well; the reference is the same encoder without a head."""
+    config = EncoderConfig(num_layers=2, units=32, hidden_size=64, num_heads=4, use_pooler=False, max_length=40,
+                           vocab_size=len(TOKENS), dropout=0.0)
+    made = {}
+    heads = {"head": HeadConfig("embedding", pooling=pooling, normalize=True), "bare": HeadConfig("none")}
+    for name, head in heads.items():
+        made[name] = Checkpoint(config, head, parameters.random(parameters.encoder_shapes(config), 0, scale=0.3,
+                                                                random_bias=True),
+                                Tokenizer.from_wordpiece(TOKENS, lower=True))
+        huggingface.write_folder(tmp_path / name, made[name])
+    bare = bertpass.load(tmp_path / "bare", engine="native", dtype="float32")
+    states = bare.run(bare.tokenizer.encode(texts()))
+    pooled = np.array([row.mean(axis=0) if pooling == "mean" else row[0] for row in states])
+    path = tmp_path / "head"
+    if pack:
+        path = tmp_path / "tiny.safetensors"
+        packed.write(path, made["head"], "float32", 1)
+
+    async def job(client):
+        for normalize, expected in ((False, pooled), (True, pooled / np.linalg.norm(pooled, axis=1, keepdims=True))):
+            found = (await client.post("/embed", json={"inputs": texts(), "normalize": normalize})).json()
+            assert np.allclose(found, expected, atol=1e-5)
+        assert np.allclose(np.linalg.norm(found, axis=1), 1) and not np.allclose(np.linalg.norm(pooled, axis=1), 1)
+    serve(job, str(path), engine="native", **({} if pack else {"dtype": "float32"}))
+
+
 def texts():
     random = np.random.default_rng(0)
     return [" ".join(random.choice(list("abcdefgh"), size)) for size in random.integers(1, 38, 50)]
