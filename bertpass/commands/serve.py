@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 
-from bertpass import extras, settings
+from bertpass import extras, progress, settings
 from bertpass.commands.run import guarded
 from bertpass.serving import logs
 from bertpass.serving.options import PREFIX, ServeOptions
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             extras.require(module, "serve")
         from bertpass.serving import on_ray, server
 
-        logs.configure(options.log_format, options.log_level)
+        level = {logging.WARNING: "warning", logging.DEBUG: "debug"}.get(progress.level(), options.log_level)
+        logs.configure(options.log_format, level)
         for sentence in settings.unknown_variables(ServeOptions, PREFIX, os.environ):
             logging.getLogger("bertpass.serving").warning("%s", sentence)
         (on_ray.serve if options.ray else server.serve)(options)

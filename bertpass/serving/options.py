@@ -65,13 +65,13 @@ class ServeOptions:
                                          "max_concurrent_requests", group="limits", least=1)
     max_client_batch_size: int = _flag(1024, "texts in one request; they are split by tokens",
                                        "max_client_batch_size", group="limits", least=1)
-    queue_timeout: float = _flag(10.0, "seconds within which a request that is taken is answered; one that is expected "
-                                 "to take more than 0.4 of them is refused at once with 429", "queue_timeout",
+    queue_timeout: float = _flag(10.0, "answer deadline in seconds; a request that is expected to need more than 40 % "
+                                 "of it is refused at once with 429", "queue_timeout",
                                  group="limits", least=0.001)
     auto_truncate: bool = _flag(False, "cut texts that are too long unless a request says otherwise", "auto_truncate",
                                 group="limits")
-    max_batch_tokens: int = _flag(2048, "tokens that are computed together: more gain little on a CPU, and whatever "
-                                  "comes meanwhile waits for them", "max_batch_tokens", group="batching", least=1)
+    max_batch_tokens: int = _flag(2048, "tokens per batch; larger batches gain little on a CPU, and new requests wait "
+                                  "for the batch in progress", "max_batch_tokens", group="batching", least=1)
     max_wait: float = _flag(0.0, "milliseconds that an idle instance waits for a batch to fill", "max_wait",
                             group="batching", least=0, most=1000)
     instances: int | None = flag(None, "engine processes, each on cores of its own (default: one for each group of "
@@ -82,8 +82,9 @@ class ServeOptions:
     instance_cores: str | None = _flag(None, "cores of each instance where they differ, as 1,3: short requests go to "
                                        "the small ones", "instance_cores", group="instances", metavar="N,N,...")
     instance_lengths: str | None = _flag(None, "tokens of the longest row for each of --instance_cores but the last, "
-                                         "as 128 (default: of the model's length the share of its cores and all "
-                                         "smaller ones')", "instance_lengths", group="instances", metavar="N,...")
+                                         "as 128 (default: the model's length times the share of all cores that "
+                                         "this instance and all smaller ones have)", "instance_lengths",
+                                         group="instances", metavar="N,...")
     compute_timeout: float = _flag(60.0, "seconds after which an instance that does not answer is replaced",
                                    "compute_timeout", group="instances", least=0.05)
     health_interval: float = _flag(10.0, "seconds without work after which an instance is asked for a forward",
@@ -101,13 +102,15 @@ class ServeOptions:
     ray_address: str | None = _flag(None, "address of a running cluster, auto for the one of this machine (default: "
                                     "Ray is started here)", "ray_address", group="Ray")
     replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1)
-    max_replicas: int | None = _flag(None, "add replicas up to so many while requests wait, and remove them again",
+    max_replicas: int | None = _flag(None, "largest number of replicas: they are added while requests wait, and "
+                                     "removed again",
                                      "max_replicas", group="Ray", least=1)
     ongoing_requests: float = _flag(16.0, "requests in progress on a replica above which another is added",
                                     "ongoing_requests", group="Ray", least=0.1)
-    scale_up_delay: float = _flag(30.0, "seconds that they have to be above it before a replica is added",
+    scale_up_delay: float = _flag(30.0, "seconds with more requests than --ongoing_requests before a replica is added",
                                   "scale_up_delay", group="Ray", least=0)
-    scale_down_delay: float = _flag(600.0, "seconds that they have to be below it before one is removed",
+    scale_down_delay: float = _flag(600.0, "seconds with fewer requests than --ongoing_requests before a replica is "
+                                    "removed",
                                     "scale_down_delay", group="Ray", least=0)
 
     def __post_init__(self) -> None:
@@ -152,6 +155,8 @@ class ServeOptions:
         """--instance_lengths as numbers."""
         return _numbers("instance_lengths", self.instance_lengths)
 
-    def shown(self) -> dict[str, Any]:
-        """The effective configuration, without the key itself."""
-        return {**dataclasses.asdict(self), "api_key": None if self.api_key is None else "set"}
+    def shown(self, changed: bool = False) -> dict[str, Any]:
+        """The effective configuration, without the key itself; with ``changed`` only what is not by default."""
+        found = {**dataclasses.asdict(self), "api_key": None if self.api_key is None else "set"}
+        usual = dataclasses.asdict(ServeOptions()) if changed else {}
+        return {name: value for name, value in found.items() if not changed or value != usual[name]}

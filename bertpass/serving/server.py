@@ -66,7 +66,7 @@ def serve(options: ServeOptions) -> None:
         A model cannot be served, there are not enough cores, or the address is taken.
     """
     state = State(options)
-    log.info("configuration", extra={"fields": {"options": options.shown()}})
+    log.info("configuration", extra={"fields": {"options": options.shown(changed=True)}})
     if state.not_bound:
         log.warning("memory is not bound to NUMA nodes: %s.", state.not_bound)
     sockets = listening.listeners(options)
