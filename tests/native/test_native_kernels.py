@@ -134,6 +134,21 @@ def test_quantised_products_are_the_same_on_every_processor(isa):
 
 
 @pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_bits_of_a_row_do_not_depend_on_the_rows_beside_it(isa, dtype):
+    """One row, the rows of tiles of every size, more rows than a band; a depth of several blocks and a rest."""
+    a, weight = values(200, 805), values(70, 805, seed=1) / np.float32(np.sqrt(805))
+    bias, residual = values(70, seed=2), values(200, 70, seed=3)
+
+    def rows(first, last):
+        return _native.linear(a[first:last], weight, bias, residual[first:last], dtype=dtype, isa=isa)
+
+    together = rows(0, 200)
+    for first, last in [(0, 1), (199, 200), (7, 9), (7, 10), (3, 7), (3, 8), (50, 56), (50, 57), (100, 112), (60, 93)]:
+        assert np.array_equal(rows(first, last), together[first:last]), (first, last)
+
+
+@pytest.mark.parametrize("isa", SETS)
 @pytest.mark.parametrize("shape", [(1, 16, 4), (5, 33, 36), (6, 31, 510), (7, 70, 517), (13, 40, 1030), (200, 17, 771),
                                    (43, 16, 3075), (6, 16, 16390)], ids=str)
 def test_sums_of_bytes_are_exact(isa, shape):

@@ -4,7 +4,7 @@
 // float32 on Zen 3, GFLOP/s of one core (peak 94), weights from memory, 8, 16, 40 and 128 rows by 1152 by 768:
 //   tiles of 6 rows by 16 columns, two passes over a panel   34  64  82  85
 //   tiles of 3 rows by 32 columns, a panel in one piece      50  81  88  87   memory is read line after line
-// With 12, 16 or 24 KiB of a panel at once the latter is equal within the noise; so are blocks of 8 to 24 KiB of the former.
+// With 12, 16 or 24 KiB of a panel at once the latter is equal within the noise; so is the former with 8 to 24 KiB.
 #pragma once
 
 #include <cstring>
@@ -113,9 +113,9 @@ Finish<Sum> finish_of(const Gemm& g) {
   return g.out_is_bf16 ? finish_to<bf16, width, Sum>(g.activation) : finish_to<float, width, Sum>(g.activation);
 }
 
-// What a product is made of: `group` elements of the depth, side by side, make one step of all sums, and in the panel the
-// next ones begin `step` elements on; `vectors` of columns are summed at once. Where rows are not
-// padded to whole groups set_rest takes the last elements; what follows them may be no number.
+// What a product is made of: `group` elements of the depth, side by side, make one step of all sums, and in the panel
+// the next ones begin `step` elements on; `vectors` of columns are summed at once. Where rows are not padded to whole
+// groups set_rest takes the last elements; what follows them may be no number.
 struct Floats {
   using Left = float;
   using Right = float;
@@ -173,7 +173,7 @@ struct Bytes {  // rows are padded with any bytes: those of the panels are zeros
   static void store(std::int32_t* p, Vector::I sum) { Vector::store_whole(p, sum); }
 };
 
-// The sums of R rows and P::vectors of columns: all of them stay in registers over the whole depth. They begin with what is in
+// The sums of R rows and P::vectors of columns: they stay in registers over the depth. They begin with what is in
 // `sums`, or with zero. Memory from `ahead` on is fetched, `pace` bytes for each step.
 template <class P, int R>
 void multiply(const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
@@ -185,7 +185,7 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
   for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
     for (int c = 0; c < C; ++c) sum[r][c] = begin ? P::zero() : P::start(sums + r * sums_stride + c * W);
-  // Every third row has a pointer and the next two are found from it: a pointer for each would not fit in the registers;
+  // Every third row has a pointer and the next two are found from it: a pointer for each would not fit in registers;
   // the compiler would keep some in vectors, at the cost of an instruction where the sums need the ports.
   constexpr int kPointers = (R + 2) / 3;
   const typename P::Left* at[kPointers];

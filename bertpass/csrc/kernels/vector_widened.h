@@ -2,11 +2,11 @@
 // shares. Rows of a band and a block of weights are widened to 16 bits once, and multiplied in pairs many times.
 //
 // Zen 3, GOP/s of one core (peak of multiplication in pairs and addition: 148; float32 reaches 87 of 94), 128 rows:
-//   weights widened in the loop, each time     85   six instructions more for two vectors, rows' bytes split in scalars
-//   this, tiles of 6, 5 or 4 rows by 16        133  5 and 4 rows are no faster; blocks of 512 or 768 of the depth neither
-// Bytes by bytes (vpmaddubsw) have a peak of 183, but their sums of 16 bits saturate. Exact they are where two weights of a
-// pair have 128 at most together; a quarter of the groups of 8 columns has a larger pair (MiniLM), and to compute these
-// twice takes what there is to gain. Halves of 4 bits never saturate and need more instructions than this.
+//   weights widened in the loop, each time   85   six instructions more for two vectors, rows' bytes split in scalars
+//   this, tiles of 6, 5 or 4 rows by 16      133  5 and 4 rows are no faster; blocks of 512 or 768 of the depth neither
+// Bytes by bytes (vpmaddubsw) have a peak of 183, but their sums of 16 bits saturate. They are exact where the two
+// weights of a pair have 128 at most together; a quarter of the groups of 8 columns has a larger pair (MiniLM), and to
+// compute these twice takes what there is to gain. Halves of 4 bits never saturate and need more instructions.
 #pragma once
 
 #include "kernels/vectorised.h"
@@ -55,10 +55,11 @@ void gemm_widened(const Gemm& g) {
   alignas(64) std::int16_t words[most_words];
   alignas(64) std::int16_t weights[kWordDepth * kPanel];  // kStep columns after the others
   alignas(64) std::int32_t sums[kWordBand * kPanel];
+  const auto* a = static_cast<const std::uint8_t*>(g.a);
   for (Index first = 0; first < g.rows; first += band) {
     const Index rows = g.rows - first < band ? g.rows - first : band;
     for (Index row = 0; row < rows; ++row)
-      Vector::widen_row(static_cast<const std::uint8_t*>(g.a) + (first + row) * g.a_stride, depth, words + row * stride);
+      Vector::widen_row(a + (first + row) * g.a_stride, depth, words + row * stride);
     const Index pace = kPanel / ((rows + kWordRows - 1) / kWordRows) + 1;
     const auto* b = static_cast<const std::int8_t*>(g.panels);
     for (Index column = 0; column < g.columns; column += kPanel)
