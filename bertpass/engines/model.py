@@ -241,16 +241,16 @@ class Model:
         for name, text in (("question", question), ("context", context)):
             if not isinstance(text, str):
                 raise UsageError(f"{name} must be a text, not {type(text).__name__}.")
-        from bertpass.text.squad import Question, best_answers, make_windows, whole_words  # other models do without
+        from bertpass.text.squad import Question, best_answers, make_windows  # other models do without
 
         asked = Question("question", question, context, None)
         windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
                                max_query_length=self.max_question_length)
         logits = self.run(windows)
+        words = [self.tokenizer.words(context)] if align_to_words else None
         best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
-                            version_2=version_2, null_score_diff_threshold=null_score_diff_threshold)[0]
-        chosen = whole_words(best, context, self.tokenizer.words(context)) if align_to_words else best
-        return Answer(chosen.text, chosen.probability, chosen.start, chosen.end)
+                            version_2=version_2, null_score_diff_threshold=null_score_diff_threshold, words=words)[0]
+        return Answer(best.text, best.probability, best.start, best.end)
 
     def close(self) -> None:
         """Give back what the engine holds."""

@@ -74,7 +74,8 @@ class Prediction:
 
 def best_answers(questions: Sequence[Question], windows: Sequence[Window], logits: Sequence[np.ndarray], *,
                  n_best_size: int = 20, max_answer_length: int = 30, version_2: bool = False,
-                 null_score_diff_threshold: float = 0.0) -> list[Prediction]:
+                 null_score_diff_threshold: float = 0.0,
+                 words: Sequence[np.ndarray] | None = None) -> list[Prediction]:
     """Answers to all questions, in their order.
 
     Every span of a window's context of at most ``max_answer_length`` tokens that starts at a token which the window
@@ -88,6 +89,11 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
     logits
         One array a window, (S, 2) float, S at least the window's length: start and end scores of its tokens. A
         (windows, S, 2) array will do.
+    words
+        For each question where the words of its context are, (W, 2), as
+        :meth:`~bertpass.text.tokenizer.Tokenizer.words` gives them. Answers then grow to the words that they begin and
+        end in; the probabilities of those that become the same text, in any case, are added up. That is what
+        transformers' question-answering pipeline does by default.
 
     Raises
     ------
@@ -104,7 +110,7 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
     for row, window in enumerate(windows):
         by_question[window.question].append(row)
     out = []
-    for question, rows in zip(questions, by_question, strict=True):
+    for at, (question, rows) in enumerate(zip(questions, by_question, strict=True)):
         if not rows:
             raise DataError(f"question {question.id!r} has no window.")
         found: list[_Span] = []
@@ -113,33 +119,12 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
             start, end = _scores(logits[row], len(windows[row]), question)
             null = min(null, _Span(float(start[0]), float(end[0]), 0, 0), key=lambda span: span.score)
             found += _best_spans(windows[row], start, end, n_best_size, max_answer_length)
-        out.append(_choose(question, found, null if version_2 else None, n_best_size, null_score_diff_threshold))
+        nothing = null if version_2 else None
+        if words is None:
+            out.append(_choose(question, found, nothing, n_best_size, null_score_diff_threshold))
+        else:
+            out.append(_choose_words(question, found, nothing, words[at], null_score_diff_threshold))
     return out
-
-
-def whole_words(found: Prediction, context: str, words: np.ndarray) -> Candidate:
-    """The answer with whole words at its ends, as transformers' question-answering pipeline gives it by default.
-
-    Each candidate grows to the words that it begins and ends in; the probabilities of candidates that become the same
-    text, in any case, are added up, and the most probable one is the answer. "No answer" stays as it is.
-
-    Parameters
-    ----------
-    words
-        Where the words of ``context`` are, (W, 2), as :meth:`~bertpass.text.tokenizer.Tokenizer.words` gives them.
-    """
-    if not found.text:
-        return next(candidate for candidate in found.n_best if not candidate.text)
-    grown: dict[str, Candidate] = {}
-    for one in [candidate for candidate in found.n_best if candidate.text][:_ALIGNED]:
-        touched = words[(words[:, 0] < one.end) & (words[:, 1] > one.start)]
-        start = int(min(touched[:, 0], default=one.start))
-        end = int(max(touched[:, 1], default=one.end))
-        text = context[start:end]
-        same = grown.get(text.lower())
-        grown[text.lower()] = dataclasses.replace(one, text=text, start=start, end=end) if same is None else \
-            dataclasses.replace(same, probability=same.probability + one.probability)
-    return max(grown.values(), key=lambda candidate: candidate.probability)
 
 
 def _scores(logits: np.ndarray, length: int, question: Question) -> tuple[np.ndarray, np.ndarray]:
@@ -185,4 +170,30 @@ def _choose(question: Question, found: list[_Span], null: _Span | None, count: i
     odds = None if null is None else null.score - best.score
     chosen = "" if odds is not None and odds > threshold else best_text
     answer = next(c for c in n_best if c.text == chosen)
+    return Prediction(question.id, answer.text, answer.start, answer.end, answer.probability, n_best, odds)
+
+
+def _choose_words(question: Question, found: list[_Span], null: _Span | None, words: np.ndarray, threshold: float,
+                  ) -> Prediction:
+    """The answer with whole words at its ends."""
+    spans = sorted(found, key=lambda span: (-span.score, span.start, span.end))[:_ALIGNED]
+    scores = np.array([span.score for span in spans] + ([] if null is None else [null.score]))
+    weights = np.exp(scores - scores.max())
+    weights /= weights.sum()
+    grown: dict[str, Candidate] = {}
+    for span, weight in zip(spans, weights.tolist(), strict=False):
+        touched = words[(words[:, 0] < span.end) & (words[:, 1] > span.start)]
+        start, end = int(min(touched[:, 0], default=span.start)), int(max(touched[:, 1], default=span.end))
+        text = question.context[start:end]
+        same = grown.get(text.lower())
+        grown[text.lower()] = Candidate(text, start, end, span.start_logit, span.end_logit, weight) if same is None \
+            else dataclasses.replace(same, probability=same.probability + weight)
+    listed = list(grown.values())
+    odds = None
+    if null is not None:
+        listed.append(Candidate("", 0, 0, null.start_logit, null.end_logit, float(weights[-1])))
+        odds = null.score - spans[0].score
+    n_best = tuple(sorted(listed, key=lambda candidate: -candidate.probability))
+    empty = odds is not None and odds > threshold
+    answer = next(candidate for candidate in n_best if (not candidate.text) == empty)
     return Prediction(question.id, answer.text, answer.start, answer.end, answer.probability, n_best, odds)

@@ -24,8 +24,9 @@ _SUFFIXED = re.compile(r"(.+)-([BIMESUL])")
 _BARE = re.compile(r"[BIMESUL]")
 SCHEMES = (_TAG, _SUFFIXED, _BARE)
 UNTYPED = "_"
-# Clusters of UAX 29 (\X), so that a mark goes with what stands before it; characters of format go on with a word.
-_WORD = r"(?:(?=[\p{L}\p{M}\p{N}_])(?!\p{Han})\X\p{Cf}*+)+|(?![\s\p{C}])\X"
+# Clusters of UAX 29 (\X), so that a mark goes with what stands before it; characters of format may stand between.
+_LETTER = r"(?=[\p{L}\p{M}\p{N}])(?!\p{Han})\X"
+_WORD = rf"{_LETTER}(?:\p{{Cf}}*+{_LETTER})*+|(?![\s\p{{C}}])\X"
 
 
 def is_tag(tag: str) -> bool:

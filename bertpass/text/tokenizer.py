@@ -143,6 +143,8 @@ class Tokenizer:
         """
         names = {**vocabulary.BERT_SPECIAL, **(special or {})}
         backend = tokenizer_files.wordpiece(tokens, names, lower=lower, max_word_length=max_word_length)
+        known = backend.get_vocab()
+        backend.add_special_tokens([names[kind] for kind in vocabulary.SPECIAL if names.get(kind) in known])
         return cls(backend, names, where=where,
                    config={"split_special_tokens": True} if split_special_tokens else None)
 

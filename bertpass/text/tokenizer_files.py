@@ -77,8 +77,8 @@ def read(folder: Path) -> Found:
     else:
         raise ModelError(f"{folder} holds no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
                          "merges.txt.")
-    special = {**defaults(backend), **_named(config)}
-    _add_tokens(backend, folder, config, special, notes)
+    special = _named(config, defaults(backend))
+    _add_tokens(backend, folder, config, special, kind, notes)
     config["tokenizer_class"] = "PreTrainedTokenizerFast" if kind in GENERIC_CLASSES else kind
     if kind in _WITHOUT_TYPES:
         config.setdefault("model_input_names", ["input_ids", "attention_mask"])
@@ -111,7 +111,10 @@ def defaults(backend: tokenizers.Tokenizer) -> dict[str, str]:
 
 def wordpiece(tokens: Sequence[str], special: Mapping[str, str], *, lower: bool, strip_accents: bool | None = None,
               chinese: bool = True, max_word_length: int = 100) -> tokenizers.Tokenizer:
-    """BERT's tokenizer of a list of tokens in the order of their ids; a token that occurs twice has the later id."""
+    """BERT's tokenizer of a list of tokens in the order of their ids; a token that occurs twice has the later id.
+
+    Special tokens that stand in a text are not known to it yet.
+    """
     unique = vocabulary.by_id({token: at for at, token in enumerate(tokens)}, len(tokens))
     vocab = {token: at for at, token in enumerate(unique)}
     model = models.WordPiece(vocab, unk_token=special["unk"], max_input_chars_per_word=max_word_length)
@@ -120,7 +123,6 @@ def wordpiece(tokens: Sequence[str], special: Mapping[str, str], *, lower: bool,
         clean_text=True, handle_chinese_chars=chinese, strip_accents=strip_accents, lowercase=lower)
     backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     backend.decoder = decoders.WordPiece(prefix="##")
-    backend.add_special_tokens([special[k] for k in vocabulary.SPECIAL if special.get(k) in vocab])
     cls, sep = special["cls"], special["sep"]
     if cls in vocab and sep in vocab:
         backend.post_processor = processors.BertProcessing(sep=(sep, vocab[sep]), cls=(cls, vocab[cls]))
@@ -134,7 +136,7 @@ def plain_names(config: Mapping[str, Any], vocab: Mapping[str, int]) -> dict[str
     """
     plain = {key: value for key, value in config.items() if key not in (*_NAMES, *_LISTS)}
     for key in _NAMES & config.keys():
-        if _content(config[key]) in vocab:
+        if config[key] is None or _content(config[key]) in vocab:
             plain[key] = _content(config[key])
     more = [text for key in _LISTS for one in _list(config, key) if (text := _content(one)) in vocab]
     return plain | ({"additional_special_tokens": list(dict.fromkeys(more))} if more else {})
@@ -265,13 +267,13 @@ def _from_vocab_txt(path: Path, config: Mapping[str, Any], notes: list[str]) -> 
         lower = vocabulary.looks_uncased(tokens)
         notes.append(f"no {CONFIG} says do_lower_case; the vocabulary has {'no' if lower else 'some'} upper-case "
                      f"letters, so texts are {'put into lower case' if lower else 'left as they are'}.")
-    names = {**vocabulary.BERT_SPECIAL, **_named(config)}
+    names = _named(config, vocabulary.BERT_SPECIAL)
     return wordpiece(tokens, names, lower=bool(lower), strip_accents=config.get("strip_accents"),
                      chinese=bool(config.get("tokenize_chinese_chars", True)))
 
 
 def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
-    names = {**vocabulary.ROBERTA_SPECIAL, **_named(config)}
+    names = _named(config, vocabulary.ROBERTA_SPECIAL)
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # as in parse
@@ -281,8 +283,6 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenize
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()
     known = backend.get_vocab()
-    backend.add_special_tokens([AddedToken(names[k], lstrip=k == "mask", normalized=False)
-                                for k in vocabulary.SPECIAL if names.get(k) in known])
     sep, cls = names["sep"], names["cls"]
     if sep in known and cls in known:
         backend.post_processor = processors.RobertaProcessing(
@@ -294,10 +294,11 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenize
 # -- tokens beside the vocabulary -------------------------------------------------------------------------------------
 
 
-def _named(config: Mapping[str, Any]) -> dict[str, str]:
-    """Special tokens by kind as the settings name them."""
+def _named(config: Mapping[str, Any], usual: Mapping[str, str]) -> dict[str, str]:
+    """Special tokens by kind: as the settings name them, else the usual ones. A mask that is null is none."""
     found = {kind: _content(config.get(f"{kind}_token")) for kind in vocabulary.SPECIAL}
-    return {kind: token for kind, token in found.items() if token is not None}
+    named = {**usual, **{kind: token for kind, token in found.items() if token is not None}}
+    return {kind: token for kind, token in named.items() if kind != "mask" or config.get("mask_token", 0) is not None}
 
 
 def _content(token: Any) -> str | None:
@@ -311,32 +312,35 @@ def _list(config: Mapping[str, Any], key: str) -> list[Any]:
 
 
 def _add_tokens(backend: tokenizers.Tokenizer, folder: Path, config: Mapping[str, Any], special: Mapping[str, str],
-                notes: list[str]) -> None:
-    """Add what added_tokens_decoder, else added_tokens.json, and the lists of special tokens name."""
+                kind: str, notes: list[str]) -> None:
+    """Add what added_tokens_decoder, else added_tokens.json, and the names and lists of special tokens say."""
     more = [one for key in _LISTS for one in _list(config, key)]
-    named = [config.get(f"{kind}_token") for kind in (*vocabulary.SPECIAL, "bos", "eos")]
-    specials = {*special.values(), *(text for one in (*more, *named) if (text := _content(one)) is not None)}
-    have = {_same(token): at for at, token in backend.get_added_tokens_decoder().items()}
+    usual = {} if kind in GENERIC_CLASSES else special
+    said = {_content(config.get(key)) for key in _NAMES}
+    named = [config.get(f"{name}_token") or usual.get(name) for name in (*vocabulary.SPECIAL, "bos", "eos")]
+    specials = {*usual.values(), *(text for one in (*more, *named) if (text := _content(one)) is not None)}
+    there = backend.get_added_tokens_decoder()
     wanted = dict(_decoder(folder, config, specials))
     if "added_tokens_decoder" not in config:  # then tokenizer.json knows its own tokens better than added_tokens.json
-        wanted = {at: token for at, token in wanted.items() if at not in backend.get_added_tokens_decoder()}
+        wanted = {at: token for at, token in wanted.items() if at not in there}
+    have = set(map(_same, there.values()))
     new = [token for _, token in sorted(wanted.items()) if _same(token) not in have]
-    complete = (folder / "tokenizer.json").is_file() or "added_tokens_decoder" in config  # these know the flags
-    listed = {token.content for token in (*backend.get_added_tokens_decoder().values(), *new)}
+    listed = {token.content for token in (*there.values(), *new)}
     missing = []
     for one in (*named, *more):
         text = _content(one)
-        if text is None or (text in listed and (complete or not isinstance(one, Mapping))):
+        if text is None or text in listed:
             continue
+        listed.add(text)
         if one in more or backend.token_to_id(text) is not None:
-            new.append(_token(one, special=True, where=folder))
-            listed.add(text)
-        else:
+            before = kind in ROBERTA_CLASSES and text == special.get("mask")  # RoBERTa's mask takes the space before it
+            new.append(_token(one, special=True, where=folder, lstrip=before))
+        elif text in said:
             missing.append(text)
     backend.add_tokens([_marked(token, token.special or token.content in specials) for token in new])
     if missing:
-        notes.append(f"the vocabulary has no {', '.join(map(repr, dict.fromkeys(missing)))}, which the tokenizer's "
-                     "settings name; such a text is split as any other.")
+        notes.append(f"the vocabulary has no {', '.join(map(repr, missing))}, which the tokenizer's settings name; "
+                     "such a text is split as any other.")
     moved = {token.content: at for at, token in wanted.items() if backend.token_to_id(token.content) != at}
     if moved:
         first = next(iter(moved))
@@ -363,9 +367,10 @@ def _decoder(folder: Path, config: Mapping[str, Any], specials: set[str]) -> Ite
         yield int(at), _token(token, special=False, where=folder)
 
 
-def _token(one: Any, *, special: bool, where: Path) -> AddedToken:
+def _token(one: Any, *, special: bool, where: Path, lstrip: bool = False) -> AddedToken:
+    """An added token of its text (``lstrip`` is for that) or of an object with its settings."""
     if isinstance(one, str):
-        return AddedToken(one, special=special, normalized=not special)
+        return AddedToken(one, special=special, normalized=not special, lstrip=lstrip)
     fields = {"special": special, **{key: value for key, value in one.items() if key != "__type"}}
     if fields.keys() - _FLAGS or not isinstance(fields.pop("content", None), str):
         raise ModelError(f"{where}: the added token {one!r:.120} cannot be read; expected content and "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import string
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,12 @@ TEXTS = [
     "ไทยไม่มีช่องว่าง แต่มีวรรค", "Anna met Bert in Genève, near Łódź.", "می‌خواهم به خانه بروم.", "Привет, мир! Ёлка стоит.",
     "እንኳን ደህና መጡ።", "မြန်မာ ဘာသာ စကား",
 ]
+PIECES = [word for text in TEXTS for word in text.split()] + [
+    "(a)", "x-y", "don't", "🙂", "👩‍👩‍👧", "3.14",
+    "e\u0301", "x\u200b", "\u200fשלום", "…", "a_b", "东京", "ひらがな", "x²", "½", "the the"]
+_RANDOM = random.Random(5)
+TEXTS += [text for _ in range(40)
+          if len(text := " ".join(_RANDOM.choice(PIECES) for _ in range(_RANDOM.randint(1, 7)))) < 90]
 LABELS = ["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]
 
 

@@ -61,7 +61,7 @@ def test_labels_of_types() -> None:
     "smile 🙂 👍🏽 👩‍👩‍👧 🇩🇪!", "soft\u00adhyphen zero\u200dwidth", "e\u20dd x\u0301\u0323",
     "\u1112\u1161\u11ab 한국어",
     "မြန်မာ ဘာသာ",
-    "አማርኛ ፊደል።", "Tiếng Việt", "1️⃣2 x²", "\u0301a", "a\u2028b\u0085c",
+    "አማርኛ ፊደል።", "Tiếng Việt", "1️⃣2 x²", "\u0301a", "a\u2028b\u0085c", "snake_case",
 ])
 def test_a_mark_goes_with_what_stands_before_it(text: str) -> None:
     """BERT's own splitting of words, which knows no scripts, is right for these."""

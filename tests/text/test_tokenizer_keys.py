@@ -63,6 +63,11 @@ def check(folder: Path, tmp_path: Path) -> Tokenizer:
 
 
 SETTINGS: list[dict[str, Any]] = [
+    {"mask_token": None, "sep_token": "the"},
+    {
+        "mask_token": "<mark>",
+        "added_tokens_decoder": {"5": {"content": "<mark>", "normalized": True, "special": True, "rstrip": True}},
+    },
     {},
     {"do_lower_case": False},
     {"strip_accents": False},
@@ -269,6 +274,7 @@ SECTIONS: list[tuple[str, dict[str, Any], Callable[[dict[str, Any]], Any]]] = [
             },
         ),
     ),
+    ("no added tokens", {}, lambda state: state["added_tokens"].clear()),
     ("no separator", {}, template("[CLS] $A", "[CLS] $A [SEP] $B", "[CLS]", "[SEP]")),
     ("two in front", {}, template("[CLS] [E1] $A [SEP]", "[CLS] [E1] $A [SEP] $B:1 [SEP]:1", "[CLS]", "[SEP]", "[E1]")),
     ("types", {}, template("[CLS]:1 $A:1 [SEP]:0", "[CLS]:1 $A:1 [SEP]:1 $B:0 [SEP]:0", "[CLS]", "[SEP]")),
