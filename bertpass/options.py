@@ -36,7 +36,8 @@ def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[s
     help
         What it means, as words that can be read alone.
     group
-        Heading under which ``--help`` shows it; ``rare`` ones stand together at the end.
+        Heading under which ``--help`` shows it; ``rare`` ones stand at the end, together or, where all of a group are
+        rare, under its heading.
     choices, least, most
         Allowed values; bounds of a number.
     aliases
@@ -100,6 +101,7 @@ def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
     needed = {f.name: _default(f) for f in fields if f.metadata["required"] and not f.metadata["positional"]}
     parser = Parser(words, needed, description=description, epilog=epilog, usage=usage(words, needed, cls))
     groups: dict[str, Any] = {}
+    usual = {"options", *(f.metadata["group"] for f in fields if not f.metadata["rare"])}
     for field in sorted(fields, key=lambda f: (not f.metadata["required"], f.metadata["rare"])):
         meta, kind = field.metadata, scalar(hints[field.name])
         if meta["positional"]:
@@ -108,7 +110,8 @@ def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
                 parser.add_argument(*meta["aliases"], dest=field.name, type=kind, default=argparse.SUPPRESS,
                                     help=argparse.SUPPRESS, **several)  # type: ignore[arg-type]
             continue
-        title = "needed" if meta["required"] else "rarely needed" if meta["rare"] else meta["group"]
+        title = "rarely needed" if meta["rare"] and meta["group"] in usual else meta["group"]
+        title = "needed" if meta["required"] else title
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         names, text = ["--" + field.name, *_aliases(field)], _help(field)

@@ -57,7 +57,7 @@ class DeployOptions(LowPrecisionOptions):
                       "(float16 there becomes bfloat16 or float32 and needs --custom_pass)", group="inference",
                       choices=("float32", "float16", "bfloat16", "int8"))
     keep: list[str] = flag([], "layers, or products of layers, in another precision than --dtype, as 0=bfloat16 "
-                           "5.down=float32 (products: qkv, proj, up, down)", group="low precision")
+                           "5.down=float32 (products: qkv, proj, up, down)", group="low precision", rare=True)
     true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference")
     custom_pass: str | None = flag(None, "library of graph passes, usually bertpass_lib.so; MXNet loads it",
                                    group="inference", aliases=("--custom_pass_lib",))

@@ -16,20 +16,21 @@ _GROUP = "low precision"
 class LowPrecisionOptions:
     """See :mod:`bertpass.jobs.low_precision`."""
 
-    only_calibration: bool = flag(False, "write the model in int8 and stop", group=_GROUP)
+    only_calibration: bool = flag(False, "write the model in int8 and stop", group=_GROUP, rare=True)
     engine: str = flag("native", "what computes int8: native, our encoder (the pass native_encoder), or mxnet, the "
-                       "quantised oneDNN operators of MXNet 1.9.1", group=_GROUP, choices=ENGINES)
+                       "quantised oneDNN operators of MXNet 1.9.1", group=_GROUP, rare=True, choices=ENGINES)
     quantized_dtype: str = flag("auto", "bytes of the activations with --engine mxnet: auto takes uint8 where no value "
-                                "is negative; native always has uint8 with a zero point", group=_GROUP,
+                                "is negative; native always has uint8 with a zero point", group=_GROUP, rare=True,
                                 choices=quantize.DTYPES)
     calib_mode: str = flag("customize", "how ranges are calibrated. With --engine mxnet: the ranges of the "
                            "activations, as "
                            "published. With native: how weights are rounded; none rounds without calibration",
-                           group=_GROUP, choices=quantize.MODES)
-    num_calib_batches: int = flag(5, "calibration batches of 32 rows", group=_GROUP, least=1)
+                           group=_GROUP, rare=True, choices=quantize.MODES)
+    num_calib_batches: int = flag(5, "calibration batches of 32 rows", group=_GROUP, rare=True, least=1)
     max_metric_drop: float | None = flag(None, "largest drop of the task's main metric from float32 on the dev set, as "
                                          "a share (0.005: half a point of a percentage); parts of the model are kept "
                                          "in higher precision until it holds, else nothing is written", group=_GROUP,
+                                         rare=True,
                                          least=0, most=1)
 
     def check_low_precision(self, dtype: str) -> None:

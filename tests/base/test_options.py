@@ -49,6 +49,24 @@ def test_bad_values_name_the_flag_and_what_is_allowed(argv, words):
         assert word in str(caught.value)
 
 
+@dataclass
+class Grouped:
+    fine: int = flag(1, "fine", group="low precision", rare=True)
+    model: str = flag("m", "model", group="model")
+    vocab: str | None = flag(None, "vocabulary", group="model", rare=True)
+    other: str | None = flag(None, "other", rare=True)
+    needed: str = flag("", "needed", required=True)
+
+
+def test_usual_flags_come_first(capsys):
+    with pytest.raises(SystemExit):
+        parse(Grouped, ["--help"], "a test")
+    out = capsys.readouterr().out
+    places = [out.index(word) for word in ("\nneeded:", "--needed NAME", "model:", "--model", "low precision:",
+                                           "--fine", "rarely needed:", "--vocab", "--other", "general:")]
+    assert places == sorted(places)
+
+
 def test_defaults_are_not_shared():
     run().names.append("b")
     assert run().names == ["a"]
