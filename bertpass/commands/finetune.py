@@ -5,8 +5,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+from bertpass import progress
 from bertpass.commands import local_workers
 from bertpass.commands.run import guarded
 from bertpass.jobs.finetune_options import FinetuneOptions
@@ -29,6 +31,9 @@ def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], functio
         options.check()  # faults show once, and before processes start
         local_workers.run(function, sys.argv[1:] if argv is None else argv, options.workers)
         return
+    earlier = Path(options.output_dir) / "net.params"
+    if earlier.exists() and not options.resume and local_workers.role() is None:
+        progress.note(f"{earlier} is of an earlier run and is going to be replaced; --output_dir names another folder.")
     metrics = job(options)["metrics"]
     if metrics:  # only the first of several workers has them
         print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))

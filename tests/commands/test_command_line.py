@@ -215,3 +215,16 @@ def test_every_exit_code_is_one_cause():
         assert f"| {kind.exit_code} | {kind.__name__} |" in text
         for other in kinds:
             assert kind.exit_code != other.exit_code or issubclass(kind, other) or issubclass(other, kind)
+
+
+def test_fine_tuning_says_what_it_replaces(tmp_path, monkeypatch, capsys):
+    from bertpass.commands import finetune
+    from bertpass.jobs import classify
+
+    monkeypatch.setattr(classify, "run", lambda options: {"metrics": {}})
+    words = ["--task_name", "SST", "--output_dir", str(tmp_path)]
+    assert finetune.classifier(words) == 0 and capsys.readouterr().err == ""
+    (tmp_path / "net.params").touch()
+    assert finetune.classifier([*words, "--resume"]) == 0 and capsys.readouterr().err == ""
+    assert finetune.classifier(words) == 0
+    assert "net.params is of an earlier run and is going to be replaced" in capsys.readouterr().err

