@@ -7,11 +7,14 @@ Prints a table; --output writes it as a page. Ends with an error where the serve
 from __future__ import annotations
 
 import gzip
+import http.client
 import json
 import os
+import resource
 import signal
 import socket
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -26,10 +29,16 @@ from serving_process import Load, Process, httpx
 from bertpass import machine
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError
+from bertpass.model import huggingface, parameters
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.record import Checkpoint
 from bertpass.options import check_output_folder, flag, parse
+from bertpass.text.tokenizer import Tokenizer
 
 TEXTS = ["a", "abc d", "e f g h", "a b c d e f g h i j k l"]
 JSON = {"content-type": "application/json"}
+#: --queue_timeout with which a process that is stopped for a while does not count as one that hangs
+LONG = 600
 
 
 @dataclass
@@ -50,9 +59,9 @@ class Fault:
     run: Callable[[FaultOptions], str]
 
 
-def server(options: FaultOptions, *words: Any) -> Process:
-    """A server of the model."""
-    return Process(options.model, "--port", 0, "--engine", options.engine, *words)
+def server(options: FaultOptions, *words: Any, first: Callable[[], object] | None = None) -> Process:
+    """A server of the model; ``first``: see Process."""
+    return Process(options.model, "--port", 0, "--engine", options.engine, *words, first=first)
 
 
 def expect(kept: bool, told: str) -> str:
@@ -78,20 +87,31 @@ def killed(options: FaultOptions) -> str:
 
 def hung(options: FaultOptions) -> str:
     """SIGSTOP of an engine process under load."""
-    with server(options, "--compute_timeout", 0.5) as process:
+    with server(options, "--queue_timeout", 10) as process:
         load = Load(process.url(), TEXTS)
-        before = process.pids()
-        found = load.run(options.requests, lambda: os.kill(before[0], signal.SIGSTOP))
+        before, told = process.pids(), Counter[int | str]()
+
+        def stop() -> None:
+            os.kill(before[0], signal.SIGSTOP)
+            end = time.monotonic() + 60
+            while process.pids_now() in (before, [None]) and time.monotonic() < end:
+                told[httpx.get(load.url + "/ready").status_code] += 1
+                time.sleep(0.02)
+
+        start = time.monotonic()
+        found = load.run(options.requests, stop)
         replaced = process.pids() != before
-    return expect(set(found) == {200} and replaced, f"{counted(found)}; the process was replaced after 0.5 s")
+        spent = time.monotonic() - start
+    return expect(set(found) == {200} and replaced and (503 in told or len(before) > 1),
+                  f"{counted(found)}; /ready was 503 meanwhile; the process was replaced; {spent:.0f} s in all")
 
 
 def idle_hang(options: FaultOptions) -> str:
     """SIGSTOP of an engine process without work."""
-    with server(options, "--compute_timeout", 0.3, "--health_interval", 0.2) as process:
+    with server(options, "--queue_timeout", 5, "--health_interval", 0.2) as process:
         before, start = process.pids(), time.monotonic()
         os.kill(before[0], signal.SIGSTOP)
-        while process.pids() in (before, [None]) and time.monotonic() < start + 20:
+        while process.pids_now() in (before, [None]) and time.monotonic() < start + 60:
             time.sleep(0.02)
         found = process.pids()
     return expect(found not in (before, [None]), "found by a real forward; the process was replaced")
@@ -99,7 +119,7 @@ def idle_hang(options: FaultOptions) -> str:
 
 def gone(options: FaultOptions) -> str:
     """Clients that go away while their requests wait."""
-    with server(options) as process:
+    with server(options, "--queue_timeout", LONG) as process:
         url, (pid,) = process.url(), process.pids()
         os.kill(pid, signal.SIGSTOP)
         waiting = [send(url, body({"inputs": "a"}))]
@@ -119,7 +139,7 @@ def gone(options: FaultOptions) -> str:
 
 def overload(options: FaultOptions) -> str:
     """More requests than --max_concurrent_requests."""
-    with server(options, "--max_concurrent_requests", 4, "--instances", 1) as process:
+    with server(options, "--max_concurrent_requests", 4, "--instances", 1, "--queue_timeout", LONG) as process:
         load = Load(process.url(), TEXTS, clients=16)
         (pid,) = process.pids()
 
@@ -136,17 +156,17 @@ def overload(options: FaultOptions) -> str:
                   f"{counted(found)}; then {status} in {1000 * spent:.0f} ms")
 
 
-def terminated(options: FaultOptions) -> str:
+def terminated(options: FaultOptions, number: signal.Signals = signal.SIGTERM) -> str:
     """SIGTERM under load."""
     with server(options) as process:
         load, when = Load(process.url(), TEXTS), [0.0]
 
         def end() -> None:
             when[0] = time.monotonic()
-            process.process.send_signal(signal.SIGTERM)
+            process.process.send_signal(number)
 
         load.run(options.requests, end)
-        code = process.process.wait(30)
+        code = process.process.wait(60)
     before = Counter(reply.outcome for reply in load.replies if reply.sent < when[0])
     after = Counter("not accepted" if str(reply.outcome).endswith("Error") else reply.outcome
                     for reply in load.replies if reply.sent >= when[0])
@@ -154,17 +174,157 @@ def terminated(options: FaultOptions) -> str:
                   f"sent before: {counted(before)}; after: {counted(after)}; exit code {code}")
 
 
-def body(content: Any) -> bytes:
-    """A request to /embed as bytes, for sockets."""
+def hung_up(options: FaultOptions) -> str:
+    """SIGHUP under load."""
+    return terminated(options, signal.SIGHUP)
+
+
+def quit_by_key(options: FaultOptions) -> str:
+    """SIGQUIT under load."""
+    return terminated(options, signal.SIGQUIT)
+
+
+def cut_off(options: FaultOptions) -> str:
+    """SIGTERM while an engine hangs, --drain_timeout 1."""
+    with server(options, "--drain_timeout", 1, "--queue_timeout", LONG) as process:
+        url, pids = process.url(), process.pids()
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        with send(url, body({"inputs": "a"})) as waiting:
+            wait_for(url, "te_batch_next_size_count 1.0")
+            process.process.send_signal(signal.SIGTERM)
+            status, told = read(waiting)
+        code = process.process.wait(60)
+    return expect(status == 503 and code == 0 and "Traceback" not in process.said(),
+                  f"{status}: {told['error'][:90]} exit code {code}, no traceback")
+
+
+def damaged(options: FaultOptions, damage: Callable[[Path], object]) -> str:
+    """kill -9 of an engine process under load once something became of the model's files."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "model"
+        huggingface.write_folder(model, small())
+        with Process(model, "--port", 0, "--dtype", "float32") as process:
+            load = Load(process.url(), TEXTS)
+            before = process.pids()
+
+            def happen() -> None:
+                damage(model)
+                os.kill(before[0], signal.SIGKILL)
+
+            found = load.run(options.requests, happen)
+            replaced = before[0] not in process.pids()
+            told = httpx.get(load.url + "/info").json()["models"][0]["files"]
+    return expect(set(found) == {200} and replaced and told != "as read",
+                  f"{counted(found)}; the process was replaced; /info calls the files {told}")
+
+
+def moved_away(options: FaultOptions) -> str:
+    """The model's folder is moved away, and the engine killed."""
+    return damaged(options, lambda model: model.rename(model.with_name("elsewhere")))
+
+
+def cut_short(options: FaultOptions) -> str:
+    """The model's weights are cut short, and the engine killed."""
+    return damaged(options, lambda model: os.truncate(model / "model.safetensors", 5000))
+
+
+def small() -> Checkpoint:
+    """A model of random weights whose tables fill many pages of memory."""
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijkl", *(f"w{n}" for n in range(20_000))]
+    config = EncoderConfig(num_layers=2, units=64, hidden_size=128, num_heads=4, use_pooler=True, max_length=64,
+                           vocab_size=len(words), dropout=0.0)
+    head = HeadConfig("none")
+    shapes = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
+    return Checkpoint(config, head, parameters.random(shapes, 0, scale=0.3, random_bias=True),
+                      Tokenizer.from_wordpiece(words, lower=True))
+
+
+def crowd(options: FaultOptions) -> str:
+    """200 connections that send nothing, where 128 files may be open."""
+    with server(options, first=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))) as process:
+        url = process.url()
+        idle = [send(url, b"") for _ in range(200)]
+        found = Counter(httpx.post(url + "/embed", json={"inputs": "a"}, timeout=60).status_code for _ in range(20))
+        for connection in idle:
+            connection.close()
+        lines = len(process.lines)
+    return expect(set(found) == {200} and lines < 100, f"others meanwhile {counted(found)}; {lines} lines of log")
+
+
+def slow_head(options: FaultOptions) -> str:
+    """The head of a request of which only the beginning comes, and a connection that sends nothing."""
+    with server(options, "--header_timeout", 0.5) as process, \
+            send(process.url(), b"POST /embed HTTP/1.1\r\nA: ") as some, send(process.url(), b"") as nothing:
+        status, told = read(some)
+        ended = nothing.recv(1) == b""
+        alive = httpx.post(process.url() + "/embed", json={"inputs": "a"}).status_code
+    return expect(status == 408 and ended and alive == 200,
+                  f"{status}: {told['error']} The silent one is closed; others meanwhile {alive}")
+
+
+def unread(options: FaultOptions) -> str:
+    """Clients that do not read their answers, of 5 MB and more each."""
+    request = body({"inputs": ["a"] * 1024}, "/embed")
+    with server(options, "--write_timeout", 1, "--max_client_batch_size", 1024) as process:
+        url, waiting = process.url(), []
+        for _ in range(4):
+            waiting.append(socket.socket())
+            waiting[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            waiting[-1].connect(address(url))
+            waiting[-1].sendall(request * 40)  # pipelined: answers to all of them would be a hundred megabytes
+        end = time.monotonic() + 120
+        while sum("does not read its answer" in line for line in process.lines) < 4:
+            expect(time.monotonic() < end, "clients that do not read are kept for two minutes")
+            time.sleep(0.05)
+        alive = httpx.post(url + "/embed", json={"inputs": "a"}, timeout=60).status_code
+        for connection in waiting:
+            connection.close()
+        process.process.send_signal(signal.SIGTERM)
+        code = process.process.wait(60)
+    return expect(alive == 200 and code == 0,
+                  f"all 4 are closed after --write_timeout; others {alive}; SIGTERM ends with {code}")
+
+
+def closed(options: FaultOptions) -> str:
+    """Standard input, output and error closed."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with Process(options.model, "--engine", options.engine, "--port", port,
+                 first=lambda: [os.close(number) for number in (0, 1, 2)]) as process:
+        url, end, status = f"http://127.0.0.1:{port}", time.monotonic() + 120, 0
+        while status != 200 and process.process.poll() is None and time.monotonic() < end:
+            try:
+                status = httpx.post(url + "/embed", json={"inputs": "a"}).status_code
+            except httpx.TransportError:
+                time.sleep(0.05)
+    return expect(status == 200, f"{status}, as without")
+
+
+def address(url: str) -> tuple[str, int]:
+    """Host and port."""
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    return host, int(port)
+
+
+def read(connection: socket.socket) -> tuple[int, Any]:
+    """Status and JSON of an answer."""
+    reply = http.client.HTTPResponse(connection)
+    reply.begin()
+    return reply.status, json.loads(reply.read())
+
+
+def body(content: Any, path: str = "/embed") -> bytes:
+    """A request as bytes, for sockets."""
     told = content if isinstance(content, bytes) else json.dumps(content).encode()
-    return (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
-            % len(told)) + told
+    return (b"POST " + path.encode() + b" HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: "
+            + str(len(told)).encode() + b"\r\n\r\n" + told)
 
 
 def send(url: str, words: bytes) -> socket.socket:
     """A connection on which these bytes were sent."""
-    host, _, port = url.removeprefix("http://").partition(":")
-    connection = socket.create_connection((host, int(port)), timeout=20)
+    connection = socket.create_connection(address(url), timeout=60)
     connection.sendall(words)
     return connection
 
@@ -247,7 +407,14 @@ def bodies(options: FaultOptions) -> list[tuple[str, str]]:
 FAULTS = (
     Fault("kill -9 of the engine process under load", killed), Fault("the engine process hangs under load", hung),
     Fault("the engine process hangs without work", idle_hang), Fault("clients go away while they wait", gone),
-    Fault("more requests than are taken at once", overload), Fault("SIGTERM under load", terminated),
+    Fault("more requests than are taken at once", overload),
+    Fault("the model's folder is moved away and the engine killed, under load", moved_away),
+    Fault("the model's weights are cut short and the engine killed, under load", cut_short),
+    Fault("SIGTERM under load", terminated), Fault("SIGHUP under load", hung_up),
+    Fault("SIGQUIT under load", quit_by_key), Fault("SIGTERM while the engine hangs, --drain_timeout 1", cut_off),
+    Fault("200 connections that send nothing, 128 files", crowd),
+    Fault("the head of a request does not end", slow_head),
+    Fault("answers that nobody reads", unread), Fault("standard streams are closed", closed),
     Fault("a body that does not end", slow),
 )
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -23,13 +25,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Process:
-    """A server on a free port of this machine; its standard error is kept in ``lines``."""
+    """A server on a free port of this machine; its standard error is kept in ``lines``.
 
-    def __init__(self, *words: Any, **environment: str) -> None:
+    ``first`` is called in the new process before it becomes the server.
+    """
+
+    def __init__(self, *words: Any, first: Callable[[], object] | None = None, **environment: str) -> None:
         self.started = time.monotonic()
         self.process = subprocess.Popen(
             [sys.executable, "-c", "from bertpass.commands.main import main; raise SystemExit(main())", "serve",
-             *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True,
+             *map(str, words)], cwd=ROOT, stderr=subprocess.PIPE, text=True, preexec_fn=first,
+            start_new_session=True,
             env={**os.environ, "PYTHONPATH": str(ROOT), **environment})
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -40,13 +46,14 @@ class Process:
         for line in self.process.stderr:
             self.lines.append(line)
 
-    def url(self, seconds: float = 60.0) -> str:
-        """The address, once it is ready; RuntimeError with what it wrote where it does not become so."""
-        while time.monotonic() < self.started + seconds and self.process.poll() is None:
+    def url(self, seconds: float = 60.0, ready: bool = True) -> str:
+        """The address, once it is ready, or listens; RuntimeError with what it wrote where it does not become so."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.process.poll() is None:
             found = re.search(r"listening at (http://[\w.:]+)", "".join(self.lines))
             if found:
                 try:
-                    if httpx.get(found[1] + "/ready").status_code == 200:
+                    if not ready or httpx.get(found[1] + "/ready").status_code == 200:
                         return found[1]
                 except httpx.TransportError:
                     pass
@@ -55,7 +62,12 @@ class Process:
 
     def pids(self, headers: dict[str, str] | None = None) -> list[int]:
         """The engine processes."""
-        told = httpx.get(self.url() + "/info", headers=headers).json()
+        self.url()
+        return self.pids_now(headers)
+
+    def pids_now(self, headers: dict[str, str] | None = None) -> list[int]:
+        """:meth:`pids`, also while the server is not ready."""
+        told = httpx.get(self.url(ready=False) + "/info", headers=headers).json()
         return [each["pid"] for each in told["instances"]]
 
     def said(self) -> str:
@@ -68,7 +80,8 @@ class Process:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.kill()
+        with contextlib.suppress(ProcessLookupError):  # its engines too, which a test may have stopped
+            os.killpg(self.process.pid, signal.SIGKILL)
         self.process.wait()
         self._reader.join()
         assert self.process.stderr is not None

@@ -28,6 +28,7 @@ class BatchOptions:
     column: str = flag("text", "column of the texts; rows without one get null", group="data")
     pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
     keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
+    overwrite: bool = flag(False, "replace an output that is there already", group="data")
     part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000)
     ray: bool = flag(False, "compute on Ray (pip install '.[ray]'); every node has to see the files",
                      group="Ray")
@@ -55,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = os.path.abspath(options.model) if os.path.exists(options.model) else options.model
         work = batch.Work(os.path.abspath(options.input), os.path.abspath(options.output), model, options.column,
                           options.pair_column, tuple(dict.fromkeys(options.keep)), options.dtype, options.part_rows,
-                          options.vocab and os.path.abspath(options.vocab))
+                          options.vocab and os.path.abspath(options.vocab), options.overwrite)
         spread = None
         if options.ray:
             from bertpass.jobs import batch_ray

@@ -19,11 +19,23 @@ _PACKAGE = Path(__file__).resolve().parent.parent
 INTERRUPTED = 130
 
 
+def open_streams() -> None:
+    """Put /dev/null in the place of standard streams that are closed: else the next file or socket would be opened
+    there, and what a library prints would be written into it."""
+    while (number := os.open(os.devnull, os.O_RDWR)) <= 2:
+        os.set_inheritable(number, True)
+    os.close(number)
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115 - for as long as the process lives
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115
+
+
 def guarded(main: Callable[[], int | None]) -> int:
     """Run ``main`` and turn what it raises into one sentence and an exit code.
 
     --verbose and BERTPASS_TRACEBACK=1 show the traceback of our own errors as well.
     """
+    open_streams()
     warnings.showwarning = _warn
     try:
         return main() or 0

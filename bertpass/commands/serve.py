@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from bertpass import extras, progress, settings
 from bertpass.commands.run import guarded
+from bertpass.errors import UsageError
 from bertpass.serving import logs
 from bertpass.serving.options import PREFIX, ServeOptions
 
@@ -35,4 +36,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def options_of(argv: Sequence[str], environment: Mapping[str, str]) -> ServeOptions:
     """The options of a command line, the environment and a file; UsageError for a wrong one."""
-    return settings.parse(ServeOptions, argv, PREFIX, environment, "serve", "Serve models over HTTP.", EPILOG)
+    options: ServeOptions = settings.parse(ServeOptions, argv, PREFIX, environment, "serve", "Serve models over HTTP.",
+                                           EPILOG)
+    from bertpass.commands.main import COMMANDS
+
+    word = options.models[0] if options.models else ""
+    if word in ("bertpass", *COMMANDS) and not os.path.exists(word):
+        raise UsageError(f"{word}: here stand models, and this is a command. The container starts 'bertpass serve' "
+                         "itself: give it models alone; for another command give docker run --entrypoint bertpass.")
+    return options

@@ -27,6 +27,7 @@ from bertpass.progress import Bar, log
 _PROBE = "The train to Lisbon leaves at 7:45 from platform nine."
 _EMBEDDINGS = ("embedding", "none", "pooled")
 _JOB = "job.json"
+_CUT = b"bertpass.cut"  # in a part's metadata: texts that were too long
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,8 @@ class Work:
     """What is computed; small and plain, so that it travels to other machines.
 
     ``column`` has the texts and ``pair_column``, where the model compares two, the second ones; ``keep`` are the
-    columns of the input that the output has as well; ``part_rows`` rows are a part.
+    columns of the input that the output has as well; ``part_rows`` rows are a part. With ``overwrite`` an output that
+    is there already is replaced.
     """
 
     input: str
@@ -46,6 +48,7 @@ class Work:
     dtype: str
     part_rows: int
     vocab: str | None = None
+    overwrite: bool = False
 
     @property
     def folder(self) -> Path:
@@ -94,7 +97,7 @@ class Computer:
         """Of everything that the result depends on: the work, the input file, and what the model computes."""
         about = os.stat(self._work.input)
         values = self._values([_PROBE], [_PROBE])  # other weights, precision or instructions show here
-        state = [{**asdict(self._work), "output": ""}, about.st_size, about.st_mtime_ns,
+        state = [{**asdict(self._work), "output": "", "overwrite": False}, about.st_size, about.st_mtime_ns,
                  {name: each.to_pylist() for name, each in values.items()}]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
@@ -108,9 +111,25 @@ class Computer:
             pairs = self._texts(table, work.pair_column)
         for name, values in self._values(texts, pairs).items():
             table = table.append_column(name, values)
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}),
+                                               _CUT: str(self._count_long(texts, pairs)).encode()})
         _replace(work.part(number), lambda path: self._parquet.write_table(
             table.select([*work.keep, *table.column_names[len(self._columns):]]), path))
         return int(table.num_rows)
+
+    def _count_long(self, texts: list[Any], pairs: list[Any] | None) -> int:
+        """Texts, or pairs, with more tokens than the model takes: they are cut."""
+        def size(text: str | None) -> int:  # no text has more tokens: a byte is half of a character that decomposes
+            return 2 * len((text or "").encode(errors="replace"))
+
+        model = self.model
+        both = [(text, pair or "") for text, pair in zip(texts, pairs or [""] * len(texts), strict=True)
+                if text and size(text) + size(pair) > model.max_length - 4]
+        if not both:
+            return 0
+        rows = model.tokenizer.encode([text for text, _ in both],
+                                      [pair for _, pair in both] if pairs is not None else None, truncation=False)
+        return sum(len(row) > model.max_length for row in rows)
 
     @property
     def _columns(self) -> list[str]:
@@ -184,12 +203,17 @@ def run(work: Work, *, spread: Callable[[Work, list[int]], Iterable[int]] | None
         except KeyboardInterrupt:
             log.info("stopped; the same command goes on from here (%s)", work.folder)
             raise
-    join(work, computer.parts)
+    cut = join(work, computer.parts)
+    if cut:
+        log.warning("%d of %d texts have more than %d tokens and were cut.", cut, computer.rows,
+                    computer.model.max_length)
     return computer.rows
 
 
 def check(work: Work) -> None:
     """Everything that can be wrong with input and output, before a model is loaded."""
+    if os.path.exists(work.output) and not work.overwrite and not work.folder.is_dir():
+        raise UsageError(f"{work.output} is there already; name another file, or replace it with --overwrite.")
     parquet, arrow = require("pyarrow.parquet", "batch"), require("pyarrow", "batch")
     try:
         schema = parquet.read_schema(work.input)
@@ -216,19 +240,26 @@ def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
     return [number for number in range(parts) if not work.part(number).exists()]
 
 
-def join(work: Work, parts: int) -> None:
-    """Put the parts together, one after the other, and remove them."""
+def join(work: Work, parts: int) -> int:
+    """Put the parts together, one after the other, and remove them; returns how many texts were cut."""
     parquet = require("pyarrow.parquet", "batch")
+    cut = 0
 
     def write(path: Path) -> None:
-        with parquet.ParquetWriter(path, parquet.read_schema(work.part(0))) as writer:
+        nonlocal cut
+        schema = parquet.read_schema(work.part(0))
+        kept = {name: value for name, value in schema.metadata.items() if name != _CUT}
+        with parquet.ParquetWriter(path, schema.with_metadata(kept or None)) as writer:
             for number in range(parts):
-                writer.write_table(parquet.read_table(work.part(number)))
+                table = parquet.read_table(work.part(number))
+                cut += int(table.schema.metadata[_CUT])
+                writer.write_table(table.replace_schema_metadata(kept or None))
 
     if not parts:
         raise DataError(f"{work.input}: there is no row in it.")
     _replace(Path(work.output), write)
     shutil.rmtree(work.folder)
+    return cut
 
 
 def _replace(path: Path, write: Callable[[Path], Any]) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -46,19 +46,34 @@ def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, thre
     UsageError
         The plan does not fit the network.
     """
-    from bertpass import _native  # here, because reading needs no code of the engine
+    tensors, description = _contents(checkpoint, dtype, threads)
+    safetensors_file.write(path, tensors, _metadata(FORMAT, VERSION, description))
 
-    config, wanted, arrays = _network(checkpoint)
-    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"])
-              for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
-    layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
-    tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
+
+def dump(file: BinaryIO, checkpoint: Checkpoint, dtype: str, threads: int = 1) -> None:
+    """:func:`write` to an open file; a checkpoint that is packed already is written as it is."""
+    tensors, description = _contents(checkpoint, dtype, threads)
+    safetensors_file.dump(file, tensors, _metadata(FORMAT, VERSION, description))
+
+
+def _contents(checkpoint: Checkpoint, dtype: str, threads: int) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """The tensors of a packed file and its description of the model."""
+    if isinstance(checkpoint, PackedCheckpoint):
+        config, tensors, dtype = checkpoint.config, {LAYERS: checkpoint.layers, **checkpoint.params}, checkpoint.dtype
+    else:
+        from bertpass import _native  # here, because reading needs no code of the engine
+
+        config, wanted, arrays = _network(checkpoint)
+        floats = {name: np.require(array, np.float32, ["C", "ALIGNED"])
+                  for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
+        layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
+        tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
     description = _description(config, checkpoint) | {"dtype": dtype}
     if checkpoint.tokenizer is not None:
         tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
         description["special_tokens"] = checkpoint.tokenizer.special
         description["tokenizer_config"] = checkpoint.tokenizer.config
-    _write(path, tensors, FORMAT, VERSION, description)
+    return tensors, description
 
 
 def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -68,7 +83,8 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     """
     config, _, arrays = _network(checkpoint)
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
-    _write(path, floats, UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
+    metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
+    safetensors_file.write(path, floats, metadata)
 
 
 def _network(checkpoint: Checkpoint) -> tuple[EncoderConfig, dict[str, parameters.Shape], dict[str, np.ndarray]]:
@@ -85,10 +101,9 @@ def _description(config: EncoderConfig, checkpoint: Checkpoint) -> dict[str, Any
             "max_length": checkpoint.max_length, "source": checkpoint.source, "special_tokens": None}
 
 
-def _write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], file_format: str, version: str,
-           description: Mapping[str, Any]) -> None:
-    safetensors_file.write(path, tensors, {"format": file_format, "format_version": version,
-                                           "model": json.dumps(description), "created_by": f"bertpass {__version__}"})
+def _metadata(file_format: str, version: str, description: Mapping[str, Any]) -> dict[str, str]:
+    return {"format": file_format, "format_version": version, "model": json.dumps(description),
+            "created_by": f"bertpass {__version__}"}
 
 
 def read(path: str | os.PathLike[str]) -> PackedCheckpoint:

@@ -11,7 +11,7 @@ import json
 import os
 import struct
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -63,10 +63,15 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
+    """:func:`dump` to a file that appears whole or not at all; ModelError where it cannot be written as well."""
+    with replacing_file(path, "the safetensors file") as file:
+        dump(file, tensors, metadata)
+
+
+def dump(file: BinaryIO, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:
     """Write tensors in their order; the first begins at a multiple of :data:`ALIGNMENT` bytes in the file.
 
-    The library's own writer chooses another order and does not align. The file appears whole or not at all.
-    ModelError where it cannot be written or an array has another type.
+    The library's own writer chooses another order and does not align. ModelError where an array has another type.
     """
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     at = 0
@@ -78,8 +83,7 @@ def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metad
         at += tensor.nbytes
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
     text += b" " * (-(8 + len(text)) % ALIGNMENT)  # the format allows spaces after the header
-    with replacing_file(path, "the safetensors file") as file:
-        file.write(struct.pack("<Q", len(text)) + text)
-        for tensor in tensors.values():
-            little = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
-            file.write(little.reshape(-1).view(np.uint8).data)
+    file.write(struct.pack("<Q", len(text)) + text)
+    for tensor in tensors.values():
+        little_endian = np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<"))
+        file.write(little_endian.reshape(-1).view(np.uint8).data)

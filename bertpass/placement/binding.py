@@ -63,8 +63,8 @@ def _set_policy(mode: int, mask: ctypes.Array[ctypes.c_ulong]) -> None:
 
 
 @contextlib.contextmanager
-def placed(cpus: Sequence[int], memory: Sequence[int] = ()) -> Iterator[None]:
-    """Be on these processors, and allocate from these NUMA nodes only, for the length of the block.
+def placed(cpus: Sequence[int] = (), memory: Sequence[int] = ()) -> Iterator[None]:
+    """Be on these processors, and allocate from these NUMA nodes only, for the length of the block; none are all.
 
     Raises
     ------
@@ -72,7 +72,8 @@ def placed(cpus: Sequence[int], memory: Sequence[int] = ()) -> Iterator[None]:
         The system refuses one of them; then nothing has changed.
     """
     before, policy = os.sched_getaffinity(0), _policy() if memory else None
-    os.sched_setaffinity(0, cpus)
+    if cpus:
+        os.sched_setaffinity(0, cpus)
     try:
         if memory:
             mask = _Mask()
@@ -85,4 +86,5 @@ def placed(cpus: Sequence[int], memory: Sequence[int] = ()) -> Iterator[None]:
             if policy is not None:
                 _set_policy(*policy)
     finally:
-        os.sched_setaffinity(0, before)
+        if cpus:
+            os.sched_setaffinity(0, before)

@@ -32,13 +32,15 @@ TEAM = 4
 @dataclass(frozen=True)
 class Instance:
     """One of the processes: ``number`` from 0, its cores, the processors of these that it uses, NUMA nodes of its
-    memory (none: not bound), and the longest sequence in tokens that is meant for it (None: any)."""
+    memory (none: not bound), and the longest sequence in tokens that is meant for it (None: any). ``pinned`` says
+    whether it is kept on ``cpus``; else these are only as many as it may keep busy."""
 
     number: int
     cores: tuple[Core, ...]
     cpus: tuple[int, ...]
     memory: tuple[int, ...]
     longest: int | None = None
+    pinned: bool = True
 
     @property
     def sockets(self) -> tuple[int, ...]:

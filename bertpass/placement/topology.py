@@ -48,6 +48,11 @@ class Topology:
     memory: tuple[int, ...] = ()
     quota: float = math.inf
 
+    @property
+    def owned(self) -> bool:
+        """Whether no quota shares the processors with others: then they can all be busy at once."""
+        return self.quota >= sum(len(core.cpus) for core in self.cores)
+
     def __str__(self) -> str:
         """What there is, for errors."""
         def count(number: int, what: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -73,11 +74,12 @@ def _about(app: FastAPI, state: State) -> None:
     @app.get("/info")
     async def info() -> dict[str, Any]:
         """Models, instances, and the effective configuration."""
+        changes = await asyncio.to_thread(state.kept.changes)
         return {"version": __version__, "options": state.options.shown(),
                 "models": [{"id": model.name, "source": model.source, "kind": model.head.kind,
                             "family": model.config.family, "units": model.config.units, "labels": model.labels,
-                            "max_input_length": model.max_length, "dtype": model.dtype,
-                            "dtype_why": model.dtype_why} for model in state.models.values()],
+                            "max_input_length": model.max_length, "dtype": model.dtype, "dtype_why": model.dtype_why,
+                            "files": changes.get(model.name, "as read")} for model in state.models.values()],
                 "instances": state.pool.describe() if state.pool is not None else []}
 
     @app.get("/health")

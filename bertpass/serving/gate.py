@@ -4,6 +4,7 @@ that nothing stands between a route and its client's going away.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import logging
 import re
@@ -15,7 +16,7 @@ from bertpass.errors import BertpassError
 from bertpass.serving import page
 from bertpass.serving.answers import failure
 from bertpass.serving.calls import ANSWERED, Answered
-from bertpass.serving.failures import ClientGone, InvalidBody, Overloaded, SlowBody, Unauthorized, Unreadable
+from bertpass.serving.failures import ClientGone, InvalidBody, NotReady, Overloaded, SlowBody, Unauthorized, Unreadable
 from bertpass.serving.fields import shown
 from bertpass.serving.incoming import drained, whole_body
 from bertpass.serving.logs import REQUEST
@@ -83,6 +84,11 @@ class Gate:
             await self._app(scope, receive, tell)
         except ClientGone:
             answered.status, answered.kind = ClientGone.http_status, ClientGone.kind
+        except asyncio.CancelledError:
+            if not self._state.draining or answered.status:
+                raise
+            await failure(NotReady("the server ended before this request was computed; send it to another."))(
+                scope, receive, tell)
         except Exception as error:  # the gate's own failures; those of routes are answered, and faults come up here too
             if not isinstance(error, BertpassError):
                 log.exception("a request failed.")

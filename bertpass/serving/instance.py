@@ -22,7 +22,7 @@ from bertpass.errors import ModelError
 from bertpass.placement import Instance as Place
 from bertpass.placement.binding import placed
 from bertpass.serving.failures import EngineFailure
-from bertpass.serving.models import Source
+from bertpass.serving.kept import Kept
 from bertpass.serving.worker import Row, warm_up_row
 
 log = logging.getLogger("bertpass.serving")
@@ -39,12 +39,12 @@ class Instance:
     ----------
     place
         Its cores and the NUMA nodes of its memory.
-    sources
+    kept
         The models that it loads.
     """
 
-    def __init__(self, place: Place, sources: Sequence[Source]) -> None:
-        self.place, self._sources = place, list(sources)
+    def __init__(self, place: Place, kept: Kept) -> None:
+        self.place, self._kept = place, kept
         self._process: subprocess.Popen[bytes] | None = None
         self._connection: Connection | None = None
         self._retired = False
@@ -61,24 +61,25 @@ class Instance:
         Raises
         ------
         ModelError
-            A model cannot be loaded; the text says why.
+            A model cannot be packed or loaded; the text says why.
         InstanceLost
             The process ended on the way.
         """
-        threads = len(self.place.cpus)
+        threads, models = len(self.place.cpus), self._kept.models()
         ours, theirs = socket.socketpair()
         root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
                        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-        with theirs, placed(self.place.cpus, self.place.memory):
+        where = (self.place.cpus, self.place.memory) if self.place.pinned else ()
+        with theirs, placed(*where):
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bertpass.serving.worker", str(theirs.fileno())], stdin=subprocess.DEVNULL,
-                env=environment, pass_fds=[theirs.fileno()])
+                env=environment, pass_fds=[theirs.fileno(), *self._kept.files])
         self._connection = Connection(ours.detach())
         if self._retired:
             raise InstanceLost(f"instance {self.place.number} is not wanted any more")
         try:
-            self.about = self._ask((self._sources, threads))
+            self.about = self._ask((models, threads))
         except EngineFailure as error:
             self.close()
             raise ModelError(str(error)) from error
@@ -98,7 +99,7 @@ class Instance:
 
     def probe(self) -> None:
         """A real forward of every model."""
-        for number in range(len(self._sources)):
+        for number in range(len(self._kept)):
             self.compute(number, [warm_up_row()])
 
     def _ask(self, message: Any) -> Any:
@@ -115,6 +116,17 @@ class Instance:
         if state != "ok":
             raise EngineFailure(value)
         return value
+
+    def progress(self) -> str | None:
+        """What changes whenever a thread of the process runs; None where the system does not tell.
+
+        Source: Linux kernel documentation, scheduler/sched-stats (``/proc/<pid>/schedstat``, here of every thread).
+        """
+        try:
+            tasks = Path(f"/proc/{self.pid}/task")
+            return "".join((task / "schedstat").read_text() for task in tasks.iterdir())
+        except OSError:
+            return None
 
     def kill(self) -> None:
         """End the process from another thread: a call that waits for it raises InstanceLost."""

@@ -7,6 +7,7 @@ import datetime
 import json
 import logging
 import sys
+import time
 from typing import Any
 
 #: the id of the request that is being answered
@@ -20,7 +21,34 @@ def configure(form: str, level: str) -> None:
     """Write all logs of this process in this form, from this level on, unless it has a handler of its own."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonLines() if form == "json" else Lines())
+    handler.addFilter(Sparing())
     logging.basicConfig(handlers=[handler], level=level.upper())
+
+
+class Sparing(logging.Filter):
+    """Of warnings and errors of one kind, by their logger and text, the first :attr:`most` in :attr:`seconds`: a fault
+    that comes thousands of times must fill no disk and take no time from requests."""
+
+    most, seconds = 20, 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._seen: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is written; the last one of its kind for a while says so."""
+        if record.levelno < logging.WARNING:
+            return True
+        kind, now = (record.name, str(record.msg)), time.monotonic()
+        since, count = self._seen.get(kind, (now, 0))
+        if now - since >= self.seconds:
+            since, count = now, 0
+        if len(self._seen) > 1000:  # texts that are never the same
+            self._seen.clear()
+        self._seen[kind] = since, count + 1
+        if count + 1 == self.most:
+            record.msg = f"{record.msg} (More like this are left out for {self.seconds:g} s.)"
+        return count < self.most
 
 
 def _fields(record: logging.LogRecord) -> dict[str, Any]:
@@ -52,8 +80,8 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        time = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
-        line: dict[str, Any] = {"time": time.isoformat(timespec="milliseconds"), "level": record.levelname.lower(),
+        written = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, Any] = {"time": written.isoformat(timespec="milliseconds"), "level": record.levelname.lower(),
                                 "logger": record.name, "message": record.getMessage(), **_fields(record),
                                 **getattr(record, "apart", {})}
         if record.exc_info:

@@ -5,7 +5,10 @@ The ``te_request_*`` counts are gauges that only rise: prometheus_client would p
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, generate_latest
+from collections.abc import Iterator
+from typing import Any
+
+from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, generate_latest
 
 from bertpass.serving.admission import Admission
 from bertpass.serving.calls import Call
@@ -17,11 +20,26 @@ _ROWS = tuple(float(2 ** n) for n in range(12))
 _TOKENS = tuple(float(2 ** n) for n in range(4, 18))
 
 
-class Metrics:
-    """All metrics of one server."""
+class _OfReplica:
+    """What a registry collects, with a label that names the replica: else a scraper that reaches now this one and now
+    that one would take their counts for one count that jumps."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry, replica: str) -> None:
+        self._registry, self._replica = registry, replica
+
+    def collect(self) -> Iterator[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [each._replace(labels={**each.labels, "replica": self._replica})
+                              for each in metric.samples]
+            yield metric
+
+
+class Metrics:
+    """All metrics of one server; with the label ``replica`` where it is one of several behind one address."""
+
+    def __init__(self, replica: str | None = None) -> None:
         self._registry = CollectorRegistry()
+        self._shown: Any = self._registry if replica is None else _OfReplica(self._registry, replica)
 
         def seconds(name: str, what: str) -> Histogram:
             return Histogram(name, what, registry=self._registry, buckets=_SECONDS)
@@ -74,4 +92,4 @@ class Metrics:
 
     def text(self) -> bytes:
         """Prometheus' text format."""
-        return generate_latest(self._registry)
+        return generate_latest(self._shown)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from bertpass.engines import native, precision
 from bertpass.engines.base import Engine
@@ -14,6 +17,9 @@ from bertpass.model.record import Checkpoint
 from bertpass.serving import dummy
 from bertpass.serving.names import named
 from bertpass.serving.options import ServeOptions
+
+#: of a folder, whose changes are noticed
+_MOST_FILES = 1000
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,20 @@ class Source:
         checkpoint = replace(checkpoint, head=pooled_only(checkpoint.head))
         return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
 
+    def files(self) -> dict[str, tuple[int, int, int]]:
+        """The model's files with what tells whether they are still the same: time of change, size and inode. Empty
+        where it is no path here, as of a name or of the hub."""
+        if self.engine == "dummy":
+            return {}
+        path = Path(self.path).expanduser()
+        found = {}
+        for each in [path] if path.is_file() else itertools.islice(path.rglob("*"), _MOST_FILES):
+            with contextlib.suppress(OSError):  # it went away just now
+                if each.is_file():
+                    about = each.stat()
+                    found[str(each)] = about.st_mtime_ns, about.st_size, about.st_ino
+        return found
+
 
 def pooled_only(head: HeadConfig) -> HeadConfig:
     """The head without a scaling of its own to length 1: a request says whether its embeddings are scaled."""
@@ -52,22 +72,25 @@ def pooled_only(head: HeadConfig) -> HeadConfig:
 @dataclass(frozen=True)
 class Opened:
     """A model that was read once for all processes: ``source`` names the precision that ``choice`` explains, so that
-    every instance, and every one that is started again, computes in it."""
+    every instance, and every one that is started again, computes in it. ``files`` are those of ``source`` as they were
+    when it was read."""
 
     source: Source
     checkpoint: Checkpoint
     choice: precision.Choice
+    files: dict[str, tuple[int, int, int]]
 
 
 def opened(source: Source) -> Opened:
     """Read a model and settle its precision; ModelError where it cannot be read, UsageError for the precision of a
     packed file."""
+    files = source.files()
     checkpoint = source.checkpoint()
     if source.engine == "dummy":
-        return Opened(source, checkpoint, precision.Choice("float32"))
+        return Opened(source, checkpoint, precision.Choice("float32"), files)
     choice = native.chosen(checkpoint, source.dtype)
     mapping.release(checkpoint.params.values())
-    return Opened(replace(source, dtype=choice.dtype), checkpoint, choice)
+    return Opened(replace(source, dtype=choice.dtype), checkpoint, choice, files)
 
 
 def models_of(options: ServeOptions) -> list[Source]:

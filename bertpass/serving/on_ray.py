@@ -8,8 +8,10 @@ replica ended meanwhile, so that none is lost. Ray routes by queue length, and a
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import logging
 import os
+import re
 import signal
 import threading
 from typing import Any
@@ -21,6 +23,7 @@ from bertpass.jobs.batch_ray import connect
 from bertpass.placement.claim import Claim
 from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
+from bertpass.serving.signals import ending
 
 log = logging.getLogger("bertpass.serving")
 
@@ -28,6 +31,8 @@ log = logging.getLogger("bertpass.serving")
 TRIES = 3
 #: headers that belong to one connection and not to a request (RFC 9110, section 7.6.1), and the length, which follows
 _OF_CONNECTION = frozenset({b"connection", b"keep-alive", b"te", b"transfer-encoding", b"upgrade", b"content-length"})
+#: the last line of a traceback
+_RAISED = re.compile(r"(?:[A-Za-z_]\w*\.)*[A-Z]\w*(?:Error|Exception|Exit|Interrupt|Lost): .")
 Headers = list[tuple[bytes, bytes]]
 Answer = tuple[int, Headers, bytes]
 
@@ -70,10 +75,7 @@ class Replica:
         async with self._starting:
             if self._state is not None:
                 return
-            self._claim = Claim(placement.here().cores, self._cores)
-            if self._claim.cpus:
-                os.sched_setaffinity(0, self._claim.cpus)  # the engine processes are placed inside these
-            state = State(self._options, self._sources)
+            state = State(self._placed(), self._sources, replica=f"{os.uname().nodename}-{os.getpid()}")
             self._app = create_app(state)
             await state.start()
             assert state.pool is not None
@@ -82,6 +84,21 @@ class Replica:
                     raise state.pool.failed.result()
                 await asyncio.sleep(0.02)
             self._state = state
+
+    def _placed(self) -> ServeOptions:
+        """Go to cores that no other replica has, and let the engine processes be placed inside these; where there are
+        none, or processors are shared by a quota, the options say how many threads a replica may keep busy."""
+        topology = placement.here()
+        if topology.owned:
+            self._claim = Claim(topology.cores, self._cores)
+            if self._claim.cpus:
+                os.sched_setaffinity(0, self._claim.cpus)
+                return self._options
+        if self._options.sizes:
+            return dataclasses.replace(self._options, pin=False)
+        count = self._options.instances or 1
+        return dataclasses.replace(self._options, pin=False, instances=count,
+                                   cores_per_instance=max(1, self._cores // count))
 
     async def check_health(self) -> None:
         """Ray asks for this; a replica without engine processes is replaced."""
@@ -124,7 +141,9 @@ class Front:
             except self._full:
                 return failure(Overloaded("all replicas are busy; try again later."), scope["path"])
             response = Response(content, status)
-            response.raw_headers = [pair for pair in headers if pair[0].lower() not in _OF_CONNECTION]
+            # Ray's proxy sends the request's id itself
+            response.raw_headers = [pair for pair in headers
+                                    if pair[0].lower() not in _OF_CONNECTION | {b"x-request-id"}]
             response.raw_headers.append((b"content-length", str(len(content)).encode()))
             return response
         return failure(NotReady("replicas were lost while they computed this request; try again."), scope["path"])
@@ -148,17 +167,31 @@ def serve(options: ServeOptions) -> None:
         try:
             _deploy(ray_serve, options, sources, cores)
         except Exception as error:  # of Ray's own types, RuntimeError where a replica does not start, and others
-            raise DeviceError(f"Ray Serve does not start ({' '.join(str(error).split())[:300]}); is the port taken, or "
-                              "the machine too busy?") from error
+            raise DeviceError(f"Ray Serve does not start ({reason(ray_serve, error)}); is the port taken, or the "
+                              "machine too busy?") from error
         log.info("listening at http://%s:%d: %d replicas of %d cores", options.host, options.port, options.replicas,
                  cores)
         ended = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
+        for number in (*ending(), signal.SIGINT):
             signal.signal(number, lambda *_: ended.set())
         ended.wait()
         ray_serve.shutdown()
     finally:
         ray.shutdown()
+
+
+def reason(ray_serve: Any, error: Exception) -> str:
+    """Why deployments do not start: what a replica raised, where Ray knows it, else Ray's own words."""
+    try:
+        applications = ray_serve.status().applications.values()
+        told = [each.message for application in applications for each in application.deployments.values()]
+    except Exception:  # Ray Serve itself is not there
+        told = []
+    for message in told:
+        lines = [line.strip() for line in message.splitlines() if _RAISED.match(line.strip())]
+        if lines:
+            return lines[-1][:300].rstrip(".")
+    return " ".join(str(error).split())[:300]
 
 
 def _deploy(ray_serve: Any, options: ServeOptions, sources: list[Source], cores: int) -> None:

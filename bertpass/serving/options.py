@@ -61,6 +61,15 @@ class ServeOptions:
                                least=1)
     body_timeout: float = _flag(20.0, "seconds within which a request's body has to arrive", "body_timeout",
                                 group="limits", least=0.01)
+    max_connections: int = _flag(4096, "connections at once, as far as the system lets the server open files; for a "
+                                 "new one beyond them an idle one is closed", "max_connections", group="limits",
+                                 least=1)
+    header_timeout: float = _flag(20.0, "seconds within which a connection has to send the head of a request, also of "
+                                  "its first", "header_timeout", group="limits", least=0.01)
+    write_timeout: float = _flag(30.0, "seconds after which a connection is closed whose client reads nothing of its "
+                                 "answer", "write_timeout", group="limits", least=0.01)
+    unsent_limit: int = _flag(256_000_000, "bytes of answers that may wait to be read; beyond them the connection that "
+                              "waits longest is closed", "unsent_limit", group="limits", least=1)
     max_concurrent_requests: int = _flag(512, "requests at once; more are answered with 429",
                                          "max_concurrent_requests", group="limits", least=1)
     max_client_batch_size: int = _flag(1024, "texts in one request; they are split by tokens",
@@ -85,8 +94,13 @@ class ServeOptions:
                                          "as 128 (default: the model's length times the share of all cores that "
                                          "this instance and all smaller ones have)", "instance_lengths",
                                          group="instances", metavar="N,...")
-    compute_timeout: float = _flag(60.0, "seconds after which an instance that does not answer is replaced",
-                                   "compute_timeout", group="instances", least=0.05)
+    pin: bool = flag(True, "keep instances on cores of their own; never where a cgroup quota is a share of more "
+                     "processors, or where other servers have the cores", group="instances")
+    compute_timeout: float | None = _flag(None, "seconds after which an instance that computes a batch is replaced "
+                                          "(default: --queue_timeout, at least 5, and at least 5 times what the batch "
+                                          "is expected to take; 60 for the first). One that does nothing at all is "
+                                          "replaced after 0.2 of --queue_timeout, at least 1",
+                                          "compute_timeout", group="instances", least=0.05)
     health_interval: float = _flag(10.0, "seconds without work after which an instance is asked for a forward",
                                    "health_interval", group="instances", least=0.05)
     drain_timeout: int = _flag(30, "seconds that requests in progress have after SIGTERM", "drain_timeout",

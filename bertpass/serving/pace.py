@@ -12,6 +12,8 @@ from collections.abc import Callable, Sequence
 SHARE = 0.4
 #: share of the time-out that a batch may take: whoever comes next waits for it, and all of its rows for its longest
 BATCH = 0.1
+#: times what a batch was expected to take, from which on it is overdue
+LATE = 3
 #: weight of the newest batch among all so far
 NEWEST = 0.2
 
@@ -59,11 +61,23 @@ class Pace:
         return tokens / self.rate(model)
 
     def in_progress(self, instance: int) -> float:
-        """The work that an instance still has with its batch; 0 of one that takes longer than was expected."""
+        """The work that an instance still has with its batch; one that is late is expected to be as late again."""
         if instance not in self._busy:
             return 0.0
         model, tokens, since = self._busy[instance]
-        return max(0.0, self.work(model, tokens) - (self._clock() - since) * self.cores[instance])
+        return abs(self.work(model, tokens) - (self._clock() - since) * self.cores[instance])
+
+    def expected(self, instance: int, model: int, tokens: int) -> float | None:
+        """Seconds that a batch takes on an instance; None before the model's first."""
+        rate = self.rate(model)
+        return None if math.isinf(rate) else tokens / (rate * self.cores[instance])
+
+    def overdue(self, instance: int, seconds: float) -> bool:
+        """Whether an instance has had its batch for longer than that, and than :data:`LATE` times what was expected."""
+        if instance not in self._busy:
+            return False
+        model, tokens, since = self._busy[instance]
+        return self._clock() - since > max(seconds, LATE * (self.expected(instance, model, tokens) or 0.0))
 
     def batch(self, instance: int, model: int, seconds: float) -> float:
         """Tokens that an instance computes in that time."""

@@ -3,11 +3,52 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Sequence
 
 from bertpass import placement
 from bertpass.placement import Instance, Topology
+from bertpass.placement.claim import Claim
 from bertpass.serving.options import ServeOptions
+
+log = logging.getLogger("bertpass.serving")
+
+
+def chosen(topology: Topology, options: ServeOptions, longest: int) -> tuple[list[Instance], Claim | None]:
+    """The instances that the options ask for, each on cores that no other server has, or on no particular ones.
+
+    They are pinned where they take all cores that there are. Where they take a part of them, it is a part that no
+    other server of this person on this machine has, by the claim that comes with them. A quota below the processors of
+    the mask is a share of them all: several servers with such shares would otherwise sit on the same first ones.
+
+    Parameters and errors: see :func:`places`.
+    """
+    found = places(topology, options, longest)
+    if not options.pin:
+        return _free(found), None
+    if not topology.owned:
+        log.info("instances are not pinned: the cgroup quota of %g processors is a share of %d.", topology.quota,
+                 sum(len(core.cpus) for core in topology.cores))
+        return _free(found), None
+    taken = [core for place in found for core in place.cores]
+    kinds = {core.kind for core in taken}
+    others = [core for core in topology.cores if core not in taken and core.kind in kinds]
+    if not others:
+        return found, None
+    try:
+        claim = Claim([*taken, *others], len(taken))
+    except OSError:  # there is no folder for the locks
+        return _free(found), None
+    if not claim.cpus:
+        log.warning("instances are not pinned: other servers have the cores.")
+        return _free(found), None
+    mine = dataclasses.replace(topology, cores=tuple(core for core in topology.cores if core.cpus[0] in claim.cpus))
+    return places(mine, options, longest), claim
+
+
+def _free(found: Sequence[Instance]) -> list[Instance]:
+    """The same without particular processors and memory."""
+    return [dataclasses.replace(place, memory=(), pinned=False) for place in found]
 
 
 def places(topology: Topology, options: ServeOptions, longest: int) -> list[Instance]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,6 +23,13 @@ T = TypeVar("T")
 
 #: seconds that loading and warming up may take
 LOADING = 900.0
+#: seconds that the first batch of a model may take, of which nothing is known, and the least that others may take
+FIRST, LEAST = 60.0, 5.0
+#: times what a batch is expected to take that it may take
+ROOM = 5
+#: share of the queue's time-out, and seconds, after which a process that does nothing at all hangs; that it does
+#: something is looked for so many times meanwhile
+STALL, STALL_LEAST, LOOKS = 0.2, 1.0, 4
 #: seconds before an instance that was lost is started again; doubled with every start that fails, up to the second
 PAUSES = 0.1, 10.0
 
@@ -36,17 +44,21 @@ class Pool:
     pace
         Is told of every batch.
     timeout
-        Seconds that a batch may take before its instance is replaced.
+        Seconds that a batch may take before its instance is replaced; None is by what it is expected to take.
     health_interval
         Seconds without work after which an instance is asked for a forward.
     on_batch
         Called with (rows, tokens) of every batch.
+    on_restart
+        Called before an instance is started once one has been up.
     """
 
-    def __init__(self, instances: Sequence[Instance], queue: TokenQueue, pace: Pace, timeout: float,
-                 health_interval: float, on_batch: Callable[[int, int], None]) -> None:
-        self._instances, self._queue, self._pace, self._on_batch = list(instances), queue, pace, on_batch
+    def __init__(self, instances: Sequence[Instance], queue: TokenQueue, pace: Pace, timeout: float | None,
+                 health_interval: float, on_batch: Callable[[int, int], None], on_restart: Callable[[], None]) -> None:
+        self._instances, self._queue, self._pace = list(instances), queue, pace
+        self._on_batch, self._on_restart = on_batch, on_restart
         self._timeout, self._health_interval = timeout, health_interval
+        self._stall = max(STALL_LEAST, STALL * queue.timeout)
         self._threads = ThreadPoolExecutor(len(self._instances), "bertpass-instance")
         self._limits = [math.inf if each.place.longest is None else each.place.longest for each in self._instances]
         self._up: set[int] = set()
@@ -60,13 +72,20 @@ class Pool:
         """Instances that are loaded, warm, and answered their last forward."""
         return len(self._up)
 
+    @property
+    def computing(self) -> int:
+        """Those of :attr:`up` that are not late with a batch."""
+        return sum(not self._pace.overdue(number, self._stall) for number in self._up)
+
     def able(self, tokens: float) -> list[int]:
         """Instances that take rows of so many tokens: of those that are up, or of all while none is."""
         return [number for number in self._up or range(len(self._instances)) if self._limit(number) >= tokens]
 
     def describe(self) -> list[dict[str, Any]]:
         """Each instance's place and engines."""
-        return [{"instance": instance.place.number, "pid": instance.pid, "cpus": list(instance.place.cpus),
+        return [{"instance": instance.place.number, "pid": instance.pid, "pinned": instance.place.pinned,
+                 "threads": len(instance.place.cpus),
+                 "cpus": list(instance.place.cpus) if instance.place.pinned else sorted(os.sched_getaffinity(0)),
                  "memory_nodes": list(instance.place.memory), "longest": instance.place.longest,
                  "up": number in self._up, "engines": instance.about}
                 for number, instance in enumerate(self._instances)]
@@ -91,16 +110,20 @@ class Pool:
         while True:
             try:
                 start = time.monotonic()
-                await self._within(LOADING, instance, instance.start)
+                if self.started:
+                    self._on_restart()
+                await self._within(LOADING, instance, instance.start, look=False)
                 log.info("instance %d is ready after %.1f s (process %s).", number, time.monotonic() - start,
                          instance.pid)
                 self._set_up(number, True)
                 pause = PAUSES[0]
                 await self._work(number)
             except ModelError as error:
-                if not self.failed.done():
-                    self.failed.set_result(error)
-                return
+                if not self.started:  # a model that never could be served; later the other instances go on
+                    if not self.failed.done():
+                        self.failed.set_result(error)
+                    return
+                log.error("instance %d cannot load a model (%s); it is tried again in %g s.", number, error, pause)
             except InstanceLost as error:
                 log.warning("%s; it is started again in %g s.", error, pause)
             except OSError as error:  # the system starts no process, or not on these processors
@@ -132,7 +155,7 @@ class Pool:
                                                    lambda model: self._pace.batch(number, model, longest))
             except TimeoutError:
                 try:
-                    await self._within(self._timeout, instance, instance.probe)
+                    await self._within(self._most(0.0), instance, instance.probe)
                 except EngineFailure as error:  # it answers, but cannot compute any more
                     raise InstanceLost(f"instance {instance.place.number} fails: {error}") from error
                 continue
@@ -145,7 +168,8 @@ class Pool:
         computed = False
         self._pace.begin(number, model, tokens)
         try:
-            outputs = await self._within(self._timeout, instance, lambda: instance.compute(model, rows))
+            outputs = await self._within(self._most(self._pace.expected(number, model, tokens)), instance,
+                                         lambda: instance.compute(model, rows))
             computed = True
         except EngineFailure as error:
             for item in batch:
@@ -162,11 +186,29 @@ class Pool:
         for item, output in zip(batch, outputs, strict=True):
             item.job.deliver(item.at, output)
 
-    async def _within(self, seconds: float, instance: Instance, call: Callable[[], T]) -> T:
-        """The call in a thread; its instance's process is ended where it takes longer."""
+    def _most(self, expected: float | None) -> float:
+        """Seconds that a batch may take which is expected to take so many."""
+        if self._timeout is not None:
+            return self._timeout
+        return FIRST if expected is None else max(LEAST, self._queue.timeout, ROOM * expected)
+
+    async def _within(self, seconds: float, instance: Instance, call: Callable[[], T], look: bool = True) -> T:
+        """The call in a thread. Its instance's process is ended where it takes longer, or does nothing for too long:
+        then it is stopped, or waits for what never comes."""
         loop = asyncio.get_running_loop()
-        timer = loop.call_later(seconds, instance.kill)
+        work, end = loop.run_in_executor(self._threads, call), loop.time() + seconds
+        seen, same = instance.progress() if look else None, 0
         try:
-            return await loop.run_in_executor(self._threads, call)
+            while not (await asyncio.wait({work}, timeout=min(self._stall / LOOKS, max(0.0, end - loop.time()))))[0]:
+                now = instance.progress() if look else None
+                same = same + 1 if now is not None and now == seen else 0
+                seen = now
+                if same >= LOOKS or loop.time() >= end:
+                    log.warning("instance %d %s; its process is ended.", instance.place.number,
+                                f"did nothing for {self._stall:g} s" if same >= LOOKS
+                                else f"did not answer within {seconds:g} s")
+                    instance.kill()
+                    break
+            return await work
         finally:
-            timer.cancel()
+            work.cancel()

@@ -13,7 +13,9 @@ import uvicorn
 from bertpass.errors import BertpassError
 from bertpass.serving import listening
 from bertpass.serving.app import create_app
+from bertpass.serving.connections import Bounds, quiet_about_accepting, room_for_connections
 from bertpass.serving.options import ServeOptions
+from bertpass.serving.signals import ending
 from bertpass.serving.state import State
 
 log = logging.getLogger("bertpass.serving")
@@ -39,6 +41,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         """Listen; and end where a model turns out not to load."""
+        asyncio.get_running_loop().set_exception_handler(quiet_about_accepting)
         await super().startup(sockets)
         if not self.should_exit and self._state.pool is not None:
             for listener in sockets:
@@ -70,10 +73,13 @@ def serve(options: ServeOptions) -> None:
     if state.not_bound:
         log.warning("memory is not bound to NUMA nodes: %s.", state.not_bound)
     sockets = listening.listeners(options)
-    config = uvicorn.Config(create_app(state), log_config=None, access_log=False,
+    bounds = Bounds(room_for_connections(options.max_connections), options.header_timeout, options.write_timeout,
+                    options.unsent_limit)
+    config = uvicorn.Config(create_app(state), log_config=None, access_log=False, http=bounds.protocol(),
                             timeout_keep_alive=options.keep_alive, timeout_graceful_shutdown=options.drain_timeout)
     server = Server(config, state)
-    signal.signal(signal.SIGTERM, lambda *_: None)  # uvicorn raises it again once it has drained; then we end with 0
+    for number in ending():
+        signal.signal(number, server.handle_exit)  # uvicorn raises SIGTERM again once it has drained, in vain
     try:
         server.run(sockets)
     finally:

@@ -17,12 +17,13 @@ from bertpass.serving.admission import Admission
 from bertpass.serving.calls import ANSWERED, Call, QueuedModel
 from bertpass.serving.failures import ClientGone, InvalidBody, NotReady
 from bertpass.serving.instance import Instance
+from bertpass.serving.kept import Kept
 from bertpass.serving.metrics import Metrics
 from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.pace import Pace
 from bertpass.serving.paths import Paths
-from bertpass.serving.places import places
+from bertpass.serving.places import chosen
 from bertpass.serving.pool import Pool
 from bertpass.serving.queue import TokenQueue
 from bertpass.serving.tracing import Tracing, exporting
@@ -37,6 +38,8 @@ class State:
     ----------
     sources
         The models, where their precision was settled elsewhere (default: those that the options name).
+    replica
+        The name of this server among others behind one address, for its metrics.
 
     Raises
     ------
@@ -44,15 +47,16 @@ class State:
         A model cannot be served, or there are not enough cores.
     """
 
-    def __init__(self, options: ServeOptions, sources: Sequence[Source] | None = None) -> None:
+    def __init__(self, options: ServeOptions, sources: Sequence[Source] | None = None,
+                 replica: str | None = None) -> None:
         self.options = options
         models = [opened(source) for source in (models_of(options) if sources is None else sources)]
-        self._sources = [model.source for model in models]
         self.models = {model.source.name: QueuedModel(number, model) for number, model in enumerate(models)}
+        self.kept = Kept(models)
         topology, self.not_bound = binding.bindable(placement.here())
         longest = max(model.config.max_length for model in self.models.values())
-        self._places = places(topology, options, longest)
-        self.metrics = Metrics()
+        self._places, self._claim = chosen(topology, options, longest)
+        self.metrics = Metrics(replica)
         self.tracing = Tracing(exporting(options.otlp_endpoint)) if options.otlp_endpoint is not None else None
         #: those of the application, once it is made
         self.paths = Paths({})
@@ -65,7 +69,7 @@ class State:
     @property
     def ready(self) -> bool:
         """Whether clients should send requests here: they are computed now, and the server is not ending."""
-        return self.pool is not None and self.pool.up > 0 and not self.ending
+        return self.pool is not None and self.pool.computing > 0 and not self.ending
 
     def check_taking(self) -> None:
         """NotReady before the first warm-up and once the server drains; while an instance is started again, requests
@@ -90,8 +94,8 @@ class State:
         self._queue = TokenQueue(options.max_batch_tokens, options.queue_timeout, options.max_wait / 1000,
                                  [place.longest for place in self._places if place.longest is not None])
         pace = Pace([len(place.cpus) for place in self._places])
-        self.pool = Pool([Instance(place, self._sources) for place in self._places], self._queue, pace,
-                         options.compute_timeout, options.health_interval, self.metrics.batch)
+        self.pool = Pool([Instance(place, self.kept) for place in self._places], self._queue, pace,
+                         options.compute_timeout, options.health_interval, self.metrics.batch, self.kept.tell_changes)
         self.admission = Admission(self._queue, self.pool, pace)
         self.metrics.watch(self._queue, self.pool, self.admission)
         self._threads = ThreadPoolExecutor(options.max_concurrent_requests, "bertpass-request")
@@ -101,6 +105,9 @@ class State:
         """End the instances and the threads."""
         if self.pool is not None:
             await self.pool.close()
+        self.kept.close()
+        if self._claim is not None:
+            self._claim.release()
         self._threads.shutdown(wait=False, cancel_futures=True)
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)

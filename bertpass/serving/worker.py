@@ -1,7 +1,7 @@
 """The process that computes: it loads every model, warms up, and answers batches until the other end closes.
 
 Started by :mod:`bertpass.serving.instance` as ``python -m bertpass.serving.worker SOCKET``. Messages are pickled; it is
-sent ``(sources, threads)`` first and then ``(model, encodings)`` with ``[(ids, token types), ...]``. It answers
+sent ``(models, threads)`` first and then ``(model, encodings)`` with ``[(ids, token types), ...]``. It answers
 ``("ok", value)`` - descriptions of the engines, then the rows of a batch -, ``("error", sentence)``, or ``("fault",
 (sentence, traceback))`` where an engine raised what is not for people.
 """
@@ -21,6 +21,7 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.errors import BertpassError
 from bertpass.model.record import Checkpoint
+from bertpass.serving.kept import Held
 from bertpass.serving.models import Source
 
 #: one row: ids and token types, int32, shape (tokens,)
@@ -30,12 +31,12 @@ Row = tuple[np.ndarray, np.ndarray]
 class Computer:
     """The engines of one process."""
 
-    def __init__(self, sources: Sequence[Source], threads: int) -> None:
+    def __init__(self, models: Sequence[Source | Held], threads: int) -> None:
         self._models: list[tuple[Engine, Checkpoint]] = []
-        for source in sources:
-            checkpoint = source.checkpoint()
-            self._models.append((source.load(checkpoint, threads), checkpoint))
-        for number in range(len(sources)):
+        for model in models:
+            checkpoint = model.checkpoint()
+            self._models.append((model.load(checkpoint, threads), checkpoint))
+        for number in range(len(models)):
             self.rows(number, [warm_up_row()])
 
     def describe(self) -> list[dict[str, Any]]:
@@ -68,7 +69,7 @@ def serve(connection: Connection) -> None:
     while True:
         try:
             first, second = connection.recv()
-        except EOFError:
+        except (EOFError, OSError):  # the server ended, or was ended
             return
         try:
             if computer is None:
@@ -88,7 +89,8 @@ def serve(connection: Connection) -> None:
 
 
 if __name__ == "__main__":
-    for number in (signal.SIGINT, signal.SIGTERM):  # the parent drains, and then ends its workers
+    # the parent drains, and then ends its workers
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     os.dup2(2, 1)  # what libraries print goes to the log
     serve(Connection(int(sys.argv[1])))

@@ -108,6 +108,42 @@ def test_parts_of_another_run_are_refused(source, encoder, tmp_path, monkeypatch
     assert "delete it" in capsys.readouterr().err
 
 
+def test_an_output_that_is_there_is_replaced_only_if_asked_to(source, encoder, tmp_path, capsys):
+    out = tmp_path / "out.parquet"
+    out.write_bytes(b"mine")
+    assert run(source, out, "--model", encoder) == 2
+    assert "is there already" in capsys.readouterr().err and out.read_bytes() == b"mine"
+    assert run(source, out, "--model", encoder, "--overwrite") == 0
+    assert pq.read_table(out).num_rows == ROWS
+
+
+def test_texts_that_are_cut_are_counted(encoder, classifier, tmp_path, capsys):
+    """Also those of the parts that an earlier run had computed; and nothing of the count is in the output."""
+    model = bertpass.load(str(encoder), engine="native", dtype="float32")
+    word, room = toy.GOOD[0], model.max_length - 2
+    texts = [" ".join([word] * count) for count in (1, room - 1, room, room + 1, 3 * room)] * 2
+    assert [len(row) > model.max_length for row in model.tokenizer.encode(texts[:5], truncation=False)] == [
+        False, False, False, True, True]
+    path, out = tmp_path / "long.parquet", tmp_path / "out.parquet"
+    pq.write_table(pa.table({"text": [*texts, None, ""], "second": ["", *texts[:4], texts[0]] * 2},
+                            metadata={"mine": "kept"}), path)
+    work = ["--model", encoder, "--part_rows", 4]
+    computer = job.Computer(job.Work(str(path), str(out), str(encoder), "text", None, (), "float32", 4))
+    assert job.begin(computer._work, computer.fingerprint(), computer.parts) == [0, 1, 2]
+    computer.compute(1)
+    assert run(path, out, *work) == 0
+    assert "4 of 12 texts have more than" in capsys.readouterr().err
+    found = pq.read_schema(out).metadata
+    assert not any(name.startswith(b"bertpass") for name in found)
+    assert run(path, tmp_path / "pairs.parquet", "--model", classifier, "--pair-column", "second") == 0
+    rows = [row for row in pq.read_table(path).to_pylist() if row["text"] and row["second"]]
+    both = model.tokenizer.encode([row["text"] for row in rows], [row["second"] for row in rows], truncation=False)
+    long = sum(len(each) > model.max_length for each in both)
+    assert long and f"{long} of 12 texts have more than" in capsys.readouterr().err
+    assert run(path, tmp_path / "short.parquet", "--model", encoder, "--column", "second") == 0
+    assert "texts have more than" in capsys.readouterr().err
+
+
 def test_a_killed_run_goes_on(source, encoder, tmp_path):
     """Killed without a word, in the middle of whatever it did."""
     out = tmp_path / "out.parquet"
@@ -125,7 +161,7 @@ def test_a_killed_run_goes_on(source, encoder, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [
-    (("{source}",), 2, "required: OUTPUT"), (("{source}", "{source}"), 2, "replace the input"),
+    (("{source}",), 2, "OUTPUT is needed"), (("{source}", "{source}"), 2, "replace the input"),
     (("/nowhere", "{out}"), 3, "/nowhere"), (("{out}.txt", "{out}"), 3, "not a Parquet file"),
     (("{source}", "{out}", "--column", "txt"), 2, "Did you mean 'text'"),
     (("{source}", "{out}", "--column", "id"), 3, "holds int and not texts"),

@@ -1,11 +1,18 @@
 """The container recipe: what can be checked without building it."""
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
-from served import ROOT
+from served import ROOT, Process, ServeOptions
+
+from bertpass.commands.serve import main
 
 CONTAINER = ROOT / "container"
 
@@ -49,3 +56,48 @@ def test_all_that_the_recipe_copies_or_mounts_is_there():
 @pytest.mark.parametrize("file", ["prometheus.yml", "grafana/datasource.yaml", "grafana/dashboards.yaml"])
 def test_configurations_are_yaml(file):
     assert isinstance(yaml.safe_load((CONTAINER / file).read_text()), dict)
+
+
+def healthy(**environment):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("BERTPASS_SERVE_")}
+    return subprocess.run([sys.executable, CONTAINER / "healthy.py"], env={**kept, **environment}, check=False,
+                          capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_the_health_check_follows_the_variables(host):
+    """Also where the container has a proxy for the outside."""
+    proxies = dict.fromkeys(("http_proxy", "HTTP_PROXY", "all_proxy"), "http://127.0.0.1:9")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as free:
+        free.bind((host, 0))
+        port = str(free.getsockname()[1])
+    about = {"BERTPASS_SERVE_PORT": port, "BERTPASS_SERVE_HOST": host, **proxies}
+    found = healthy(**about)
+    assert found.returncode == 1 and f":{port}/ready" in found.stderr and "Traceback" not in found.stderr
+    with Process("embedding", "--engine", "dummy", BERTPASS_SERVE_PORT=port, BERTPASS_SERVE_HOST=host) as server:
+        end = time.monotonic() + 60
+        while (found := healthy(**about)).returncode:
+            assert server.process.poll() is None and time.monotonic() < end, found.stderr
+        assert healthy(**{**about, "BERTPASS_SERVE_PORT": f" {port}\n"}).returncode == 0
+
+
+def test_the_health_check_asks_the_servers_own_port_without_variables():
+    script = (CONTAINER / "healthy.py").read_text()
+    assert f'or "{ServeOptions.port}"' in script
+    lines = (CONTAINER / "Dockerfile").read_text()
+    assert "/container/healthy.py" in lines and ":8080/" not in lines
+
+
+@pytest.mark.parametrize("words", [["serve"], ["serve", "minilm"], ["bertpass", "serve", "minilm"], ["pack", "a", "b"],
+                                   ["env"]])
+def test_a_command_among_the_models_is_a_sentence(capsys, tmp_path, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    assert main(words) == 2
+    assert f"{words[0]}: here stand models, and this is a command." in capsys.readouterr().err
+
+
+def test_a_folder_that_is_called_like_a_command_is_a_model(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "serve").mkdir()
+    assert main(["serve"]) == 4
+    assert "holds neither" in capsys.readouterr().err

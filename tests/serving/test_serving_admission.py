@@ -73,15 +73,21 @@ def test_work_is_of_a_core_and_of_a_model():
     assert pace.batch(0, 1, 2.0) == pytest.approx(200) and pace.batch(0, 0, 2.0) == math.inf
 
 
-def test_what_was_lost_says_nothing_and_what_is_in_progress_gets_less():
+def test_what_was_lost_says_nothing_and_what_is_in_progress_gets_less_and_then_more():
     clock = Clock()
     pace = paced(clock)
     pace.begin(0, 0, 100)
     assert pace.in_progress(0) == pytest.approx(1.0)
     clock.now += 0.75
     assert pace.in_progress(0) == pytest.approx(0.25)
-    clock.now += 1000
-    assert pace.in_progress(0) == 0.0
+    assert not pace.overdue(0, 0.0) and pace.expected(0, 0, 100) == pytest.approx(1.0)
+    clock.now += 2
+    assert pace.in_progress(0) == pytest.approx(1.75)  # as late again
+    assert not pace.overdue(0, 0.0)
+    clock.now += 0.5
+    assert pace.overdue(0, 0.0) and not pace.overdue(0, 10.0)
+    clock.now += 8
+    assert pace.overdue(0, 10.0)
     pace.end(0, False)
     assert pace.rate(0) == pytest.approx(100) and pace.in_progress(0) == 0.0
 

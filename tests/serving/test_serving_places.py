@@ -4,16 +4,17 @@ import asyncio
 import math
 import os
 import signal
+import tempfile
 
 import numpy as np
 import pytest
 from served import ServeOptions, pids, until
 
-from bertpass import placement
+from bertpass import machine, placement
 from bertpass.errors import UsageError
 from bertpass.placement import Core, Topology
 from bertpass.serving import instance
-from bertpass.serving.places import places, row_limits
+from bertpass.serving.places import chosen, places, row_limits
 from bertpass.serving.queue import TokenQueue
 
 #: four cores by name, on the processors that there are
@@ -120,3 +121,81 @@ def test_requests_go_by_their_length(serve, monkeypatch):
 
     serve(job, "embedding", instance_cores="1,3", max_batch_tokens=100)
     serve(alone, "embedding", instance_cores="1,3", health_interval=0.1)
+
+
+def cores(count, quota=math.inf, threads=1):
+    return Topology(tuple(Core(tuple(range(n * threads, (n + 1) * threads)), l3=0) for n in range(count)), (0,), quota)
+
+
+@pytest.fixture
+def locks(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+
+
+def taken(topology, **options):
+    return chosen(topology, ServeOptions(**options), 512)
+
+
+@pytest.mark.parametrize(("topology", "threads"), [
+    (cores(64, 1.0), [1]), (cores(64, 1.5), [2]), (cores(64, 63.0), [63]), (cores(4, 6.0, threads=2), [4]),
+    (cores(64, 0.5), [1])])
+def test_a_share_of_processors_is_pinned_to_none_of_them(locks, topology, threads):
+    """Every container of a node would sit on the first ones."""
+    found, claim = taken(topology)
+    assert claim is None and [len(place.cpus) for place in found] == threads
+    assert not any(place.pinned or place.memory for place in found)
+
+
+@pytest.mark.parametrize("options", [{"instances": 2}, {"instances": 1, "cores_per_instance": 1},
+                                     {"instance_cores": "1,2"}])
+def test_nor_are_several_instances(locks, options):
+    found, claim = taken(cores(64, 3.0), **options)
+    assert claim is None and not any(place.pinned for place in found)
+
+
+def test_all_cores_are_pinned_without_a_claim(locks):
+    for topology in (cores(4), cores(4, 4.0), cores(4, 100.0)):
+        for options in ({}, {"instances": 2}, {"instance_cores": "1,3"}):
+            found, claim = taken(topology, **options)
+            assert claim is None and all(place.pinned for place in found)
+            assert sorted(cpu for place in found for cpu in place.cpus) == [0, 1, 2, 3]
+    assert not any(place.pinned for place in taken(cores(4), pin=False)[0])
+
+
+def test_servers_that_take_a_part_take_different_ones(locks, caplog):
+    first, one = taken(cores(4), instances=1, cores_per_instance=1)
+    second, two = taken(cores(4), instances=2, cores_per_instance=1)
+    assert all(place.pinned for place in (*first, *second))
+    assert len({cpu for place in (*first, *second) for cpu in place.cpus}) == 3
+    third, three = taken(cores(4), instances=1, cores_per_instance=2)  # one is left
+    assert three is None and not third[0].pinned and len(third[0].cpus) == 2
+    assert "other servers have the cores" in caplog.text
+    one.release()
+    fourth, four = taken(cores(4), instances=1, cores_per_instance=2)
+    assert fourth[0].pinned and not {*fourth[0].cpus} & {cpu for place in second for cpu in place.cpus}
+    for claim in (two, four):
+        claim.release()
+
+
+def test_without_a_folder_for_locks_nothing_is_pinned(tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    found, claim = taken(cores(4), instances=1, cores_per_instance=1)
+    assert claim is None and not found[0].pinned
+
+
+def test_performance_cores_are_all_that_there_are_of_them(locks):
+    mixed = Topology((*cores(2).cores, Core((8,), kind="efficiency"), Core((9,), kind="efficiency")))
+    found, claim = taken(mixed)
+    assert claim is None and found[0].pinned and found[0].cpus == (0, 1)
+
+
+@pytest.mark.parametrize("quota", [1.0, math.inf])
+def test_an_engine_process_under_a_quota_may_run_anywhere(serve, two_cores, monkeypatch, quota):
+    monkeypatch.setattr(machine, "cgroup_quota", lambda: quota)
+    mask = os.sched_getaffinity(0)
+
+    async def job(client):
+        (told,) = (await client.get("/info")).json()["instances"]
+        assert os.sched_getaffinity(told["pid"]) == mask == set(told["cpus"])
+        assert told["pinned"] == (quota == math.inf) and told["threads"] == (1 if quota == 1.0 else len(mask))
+    serve(job, "embedding")

@@ -2,16 +2,22 @@
 
 import asyncio
 import contextlib
+import math
 import os
 import signal
+import tempfile
 import time
+import types
 from collections import Counter
 
 import pytest
-from served import Process, httpx
+from served import Process, ServeOptions, State, httpx
 
 from bertpass.commands.serve import main
+from bertpass.placement import Core, Topology
+from bertpass.placement.claim import Claim
 from bertpass.serving import on_ray
+from bertpass.serving.places import places
 
 
 def test_requests_go_through_the_application(serve):
@@ -27,6 +33,66 @@ def test_requests_go_through_the_application(serve):
         assert dict(headers)[b"x-compute-tokens"] == b"5"
         assert (await on_ray.through(app, scope("/embed"), b'{"inputs": ""}'))[0] == 400
     serve(job, "embedding")
+
+
+class Status:
+    """Ray Serve's, of one application with these deployments' messages."""
+
+    def __init__(self, *messages):
+        deployments = {str(n): types.SimpleNamespace(message=each) for n, each in enumerate(messages)}
+        self._status = types.SimpleNamespace(applications={"x": types.SimpleNamespace(deployments=deployments)})
+
+    def status(self):
+        return self._status
+
+
+@pytest.mark.parametrize(("messages", "why"), [
+    (["", "The deployment failed to start 3 times in a row. Error:\n\x1b[36mray::x\x1b[39m\nTraceback (most recent "
+      "call last):\n  File \"a.py\", line 1, in b\n    import c\nImportError: cannot import name 'x' from 'y'"],
+     "ImportError: cannot import name 'x' from 'y'"),
+    (["Traceback:\n  raise ModelError(text)\nbertpass.errors.ModelError: z lacks 3 of 5 tensors."],
+     "bertpass.errors.ModelError: z lacks 3 of 5 tensors"),
+    (["", "all is well"], "its own words"), ([], "its own words")])
+def test_a_replicas_own_error_is_told(messages, why):
+    assert on_ray.reason(Status(*messages), RuntimeError("its own\nwords")) == why
+
+
+def test_without_a_status_ray_has_the_word():
+    assert on_ray.reason(None, RuntimeError("it fell")) == "it fell"
+
+
+def test_the_series_of_replicas_are_told_apart():
+    async def text(replica):
+        state = State(ServeOptions(models=["embedding"], engine="dummy"), replica=replica)
+        state.metrics.begun("/embed")
+        state.metrics.batch(3, 20)
+        return state.metrics.text().decode()
+
+    plain, named = asyncio.run(text(None)), asyncio.run(text("node-7"))
+    assert 'te_request_count{method="/embed"} 1.0' in plain and "replica" not in plain
+    assert 'te_request_count{method="/embed",replica="node-7"} 1.0' in named
+    series = [line for line in named.splitlines() if not line.startswith("#")]
+    assert all('replica="node-7"' in line for line in series) and len(series) == len(
+        [line for line in plain.splitlines() if not line.startswith("#")])
+
+
+@pytest.mark.parametrize(("quota", "free", "pinned"), [(math.inf, True, True), (math.inf, False, False),
+                                                       (2.0, True, False)])
+def test_where_a_replica_is(tmp_path, monkeypatch, quota, free, pinned):
+    """On cores of its own, or with as many threads as were asked for on any; never pinned within a quota's share."""
+    topology = Topology(tuple(Core((n,)) for n in range(8)), (), quota)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(on_ray.placement, "here", lambda: topology)
+    gone_to = []
+    monkeypatch.setattr(on_ray.os, "sched_setaffinity", lambda _, cpus: gone_to.append(cpus))
+    others = Claim(topology.cores, 7) if not free else None
+    replica = on_ray.Replica(ServeOptions(models=["embedding"], engine="dummy", ray=True, replicas=4), [], 2)
+    options = replica._placed()
+    assert gone_to == ([(0, 1)] if pinned else []) and options.pin == pinned
+    if not pinned:
+        assert sum(len(place.cpus) for place in places(topology, options, 64)) == 2
+    if others is not None:
+        others.release()
 
 
 @pytest.mark.parametrize(("words", "sentence"), [
