@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 def instruction_sets() -> list[str]:
     """What this processor can run, slowest first: "portable", "avx2", "avx512", "avx512_bf16"."""
 
+def caches() -> tuple[int, int]:
+    """Bytes of the first- and second-level data cache of one core, which sizes of blocks follow from."""
+
 def selected(isa: str = "") -> str:
     """The name of the instruction set that would run."""
 
@@ -29,6 +32,7 @@ class Model:
         threads: int = 1,
         isa: str = "",
         packed: NDArray[np.uint8] | None = None,
+        caches: tuple[int, int] | None = None,
     ) -> None:
         """``encoder`` and ``head`` are the dicts of bertpass.model.config, ``params`` arrays by GluonNLP's names.
 
@@ -36,7 +40,8 @@ class Model:
         ``params``. The embedding tables and the bytes of ``packed`` are used where
         they are and kept alive; all else is copied. ``packed`` is what :func:`pack` gave for this model: then ``dtype``
         is ignored and the layers' arrays need not be there. ModelError for a weight that is missing or misshapen,
-        UsageError for a plan that does not fit.
+        UsageError for a plan that does not fit. ``caches``, on which no result depends, stand for those of
+        :func:`caches`.
         """
 
     def output_shapes(self, batch: int, sequence: int) -> list[list[int]]:
@@ -112,6 +117,7 @@ def linear(
     dtype: str = "float32",
     threads: int = 1,
     isa: str = "",
+    caches: tuple[int, int] | None = None,
 ) -> NDArray[np.float32]:
     """activation(a weight^T + bias) + residual, for a (rows, depth) and weight (columns, depth).
 
@@ -158,6 +164,7 @@ def linear_work(
     dtype: str = "float32",
     threads: int = 1,
     isa: str = "",
+    caches: tuple[int, int] | None = None,
 ) -> Work:
     """:func:`linear`, to be timed; the rounding of ``a`` is not a part of it."""
 

@@ -23,6 +23,12 @@ HEADS = {
 SIZES = {"num_layers": 2, "units": 36, "hidden_size": 50, "num_heads": 3, "max_length": 40, "vocab_size": 61}
 
 
+#: How far a result may be from :func:`outputs` with the engine's rounding, as a part of it. Both round the same values,
+#: so most rows agree to float32's precision (:func:`row_errors`); but a sum that ends next to the middle between two
+#: values may go to either, and a value of bfloat16 or a byte that goes the other way is 2^-8 from where it was.
+FLIP, AGREEING = 2.0**-8, 2e-6
+
+
 def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> Checkpoint:
     """A checkpoint of random values, none of them zero."""
     kind = HEADS[head]
@@ -89,6 +95,12 @@ def to_signed_bytes(weight):
     largest = np.abs(weight).max(-1, keepdims=True)
     scale = np.where(largest > 0, largest / 127, 1)
     return np.round(weight / scale) * scale
+
+
+def row_errors(found, wanted, lengths):
+    """Relative errors of the token states (batch, sequence, units) within the lengths, one per token."""
+    inside = np.arange(found.shape[1]) < np.asarray(lengths)[:, None]
+    return np.linalg.norm(found - wanted, axis=-1)[inside] / np.linalg.norm(wanted, axis=-1)[inside]
 
 
 def instruction_sets() -> list[str]:

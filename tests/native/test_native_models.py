@@ -29,13 +29,15 @@ def test_parity(family, head, isa):
     inputs = batch(checkpoint.config, LENGTHS, RAGGED)
     wanted = reference.outputs(checkpoint, *inputs)
     assert largest(NativeEngine(checkpoint, threads=1, isa=isa).forward(*inputs), wanted) <= 1e-5
-    # The first bound lets a sum round the other way; the second is wide because these models are tiny and random.
-    for dtype, close, wide in (("bfloat16", 4e-3, 2e-2), ("int8", 1e-2, 6e-2)):
+    # `wide` is what the precision may cost: much, because these models are tiny and random.
+    for dtype, wide in (("bfloat16", 2e-2), ("int8", 6e-2)):
         rounded = reference.outputs(checkpoint, *inputs, low=reference.precision(dtype, isa))
         low = NativeEngine(checkpoint, dtype=dtype, threads=1, isa=isa).forward(*inputs)
         for found, right, exact in zip(low, rounded, wanted, strict=True):
-            assert np.linalg.norm(found - right) <= close * np.linalg.norm(right)
+            assert np.linalg.norm(found - right) <= reference.FLIP * np.linalg.norm(right)
             assert np.linalg.norm(found - exact) <= wide * np.linalg.norm(exact)
+        if head in ("none", "pooled"):
+            assert np.median(reference.row_errors(low[0], rounded[0], inputs[2])) <= reference.AGREEING
 
 
 @pytest.mark.parametrize("isa", SETS)
@@ -101,22 +103,6 @@ def test_two_threads_on_work_that_is_worth_it():
     one, two = (NativeEngine(checkpoint, threads=n).forward(*inputs)[0] for n in (1, 2))
     assert np.array_equal(one, two)
     assert largest([two], reference.outputs(checkpoint, *inputs)) <= 2e-5
-
-
-@pytest.mark.parametrize("isa", SETS)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_threads_that_take_sequences_of_their_own(isa, dtype):
-    """From 192 tokens a thread on each takes its sequences through all layers; heads of whole panels."""
-    checkpoint = tiny(units=64, hidden_size=96, num_heads=2, max_length=128)
-    lengths = [128, 70, 1, 99, 2, 128, 40]
-    ids, types, lengths = batch(checkpoint.config, lengths, 128)
-    one, two, three = (NativeEngine(checkpoint, dtype=dtype, threads=n, isa=isa) for n in (1, 2, 3))
-    together = one.forward(ids, types, lengths)[0]
-    assert np.array_equal(two.forward(ids, types, lengths)[0], together)
-    assert np.array_equal(three.forward(ids, types, lengths)[0], together)
-    for i, n in enumerate(lengths):
-        alone = two.forward(ids[i:i + 1, :n], types[i:i + 1, :n], lengths[i:i + 1])[0][0]
-        assert np.array_equal(alone, together[i, :n])
 
 
 def test_batches_of_many_tokens():

@@ -4,6 +4,7 @@
 
 #include "capi/mapped_file.h"
 #include "capi/safetensors.h"
+#include "kernels/select.h"
 #include "model/names.h"
 
 namespace bertpass::native {
@@ -118,7 +119,8 @@ LoadedModel load_packed_model(const std::string& path, int threads, const std::s
                                   kVersion + "; pack the model again");
     const ModelConfig config = config_of(Json::parse(says("model"), nullptr, false));
     // The types are those of the packed layers, whatever is asked for.
-    return {config, std::make_unique<Model>(config, weights_of(content, file.data), "float32", threads, isa)};
+    const Kernels& kernels = select_kernels(isa);
+    return {config, std::make_unique<Model>(config, weights_of(content, file.data), "float32", threads, kernels)};
   } catch (const std::invalid_argument& error) {
     throw FileError(path + ": " + error.what() + ".");
   } catch (const WeightError& error) {

@@ -6,13 +6,15 @@
 namespace bertpass::native {
 namespace {
 
-// Tokens that go through a layer together: enough for its weights to be read once for much work, few enough for what
-// lives within the layer to stay in a second-level cache of 2 MiB.
+// Tokens that go through a layer together. With second levels of 2 MiB BERT-base took 92, 84, 78 and 80 ms of (8, 128)
+// in bfloat16 by 128, 256, 512 and 1024; with 512 KiB 128 to 512 made no difference and 1024 lost up to a fifth. So it
+// does not follow from the cache: more reads the weights less often, fewer leave and fetch what lives within a layer.
 constexpr Index kGroupTokens = 512;
-// From so many tokens for each thread on, threads take sequences of their own through all layers and wait for nobody.
+// From so many tokens for each thread on, threads take sequences of their own through all layers and wait for nobody:
+// where products would share rows anyway (linear.cc), with room for parts that are not equally long.
 constexpr Index kApartTokens = 192;
 
-constexpr Index kTokens = 16;  // that a thread embeds at once
+constexpr Index kTokens = 16;  // that a thread embeds at once: one at a time waited for memory line after line
 
 }  // namespace
 

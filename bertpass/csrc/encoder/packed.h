@@ -1,7 +1,7 @@
 // All layers of an encoder in one piece of memory: what is kept in files and handed from process to process.
 //
-// A header, the types of every layer's products, then the layers. The layout is the same for every instruction set. Begins on a cache line for speed; any
-// address is right.
+// A header, the types of every layer's products, then the layers. The layout is the same for every instruction set.
+// Begins on a cache line for speed; any address is right.
 #pragma once
 
 #include <stdexcept>

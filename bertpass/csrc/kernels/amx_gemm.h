@@ -1,97 +1,41 @@
 // Matrix products on AMX tiles: included once for the processor's tiles and once for emulated ones, after Tiles and
 // vectorised.h, whose epilogues it shares. Everything here has internal linkage (see kernels.h).
 //
-// A panel is taken in blocks of the depth that stay in the first-level cache while all rows of a band pass by; the sums
-// wait in memory between blocks. What does not need the tiles is done between their instructions, a little beside each:
-// the rows of the panel before are finished, and the next block is fetched.
+// A panel is taken in blocks of the depth that stay in the first-level cache while all rows of a band pass by, two
+// tiles of rows at a time; the sums wait in memory between blocks. Measured on one core (first level 48 KiB, second 2
+// MiB), bfloat16, 128 rows, depth 768, all in the second level, GFLOP/s; a core multiplies 3000 at most:
+//   blocks of 8 steps 2469, of 12 2401 (6 and 10: no difference); the panel whole, 48 KiB: 1729
+//   rows by streaming loads; by plain ones, which push the block out: 1757 of 2106. Contiguous tiles or software
+//   prefetch of the rows gained nothing; rows a multiple of 512 bytes apart (see stride_of) cost 18 %
+//   each sum stored just before its tile begins anew 2401; four stores in a row, then four loads: 2232
+//   K = 3072 with 512 rows at once, which no second level holds: 1115 to 1440; in bands of 128 (Kernels::reread) 2900
+//
+// Few rows stay on the tiles: 32 rows by 3072 x 768 read weights at the memory's limit, 30 GB/s of two cores, and a
+// step takes 78 ticks where its 2 KiB take about 180 to come from the third level. The vectors (VNNI) took 4.8 ms where
+// tiles took 2.6 to 3.2 for BERT-base, 16 tokens, int8; and in bfloat16 they round otherwise, so that a row's bits
+// would depend on how many rows there are.
 #pragma once
 
+#include "kernels/amx_beside.h"
 #include "kernels/kernels.h"
 
 namespace bertpass::native {
 namespace {
 
 constexpr Index kTileRows = 16, kTileBytes = 64;
-constexpr Index kTileSums = kTileRows * kPanel;
+constexpr Index kTileSums = kTileRows * kPanel;            // of a tile of rows by a panel
 constexpr Index kStepBytes = kTileBytes / 4 * kPanel * 4;  // of a panel: two tiles, 2 KiB
-constexpr Index kBandRows = 512;  // whose sums wait in memory
-constexpr Index kPage = 4096;
+constexpr Index kSumBytes = kPanel * 4;                    // of a row by a panel
+constexpr Index kBandRows = 512;  // whose sums wait in memory: 64 KiB on the stack for each of two panels
 
-// Most steps of a block. Of a first-level cache of 48 KiB: 16 KiB, beside as much of the next block and the sums of 128
-// rows. More rows have their sums in the second level: blocks of 24 KiB move them less often; and so much is one block.
-constexpr Index steps_of_block(Index rows, Index steps) { return rows <= 128 && steps > 12 ? 8 : 12; }
-
-// So many of `amount` things are due at each of `turns`, and one more at the first ones.
-struct Spread {
-  Index each, more;
-  Spread(Index amount, Index turns) : each(turns ? amount / turns : 0), more(turns ? amount % turns : 0) {}
-  Index at(Index turn) const { return each + (turn < more); }
-};
-
-// What part `number` of `parts` is due of an amount that is spread over all of them.
-Index due(Index amount, Index number, Index parts) { return amount * (number + 1) / parts - amount * number / parts; }
-
-// The rows of a panel whose sums are complete, still to be finished.
-template <class P, Activation activation, class Out>
-struct Finishing {
-  static constexpr Index kParts = kPanel / W;
-
-  const Gemm& g;
-  Index jump, skipped;  // at this row the sums of so many rows are passed over: they are those of rows before
-  Index row = 0, last = 0;  // rows row to last - 1 are left
-  const typename P::Sum* sums = nullptr;
-  Out* out = nullptr;
-  const float* residual = nullptr;
-  Index column = 0;
-  bool whole = false;
-  PanelColumns<typename P::Sum> columns = {};
-
-  void start(const typename P::Sum* from, Index first, Index end, Index at) {
-    sums = from;
-    row = first;
-    last = end;
-    column = at;
-    whole = g.columns - column >= kPanel;
-    out = static_cast<Out*>(g.out) + first * g.out_stride + column;
-    residual = g.residual ? g.residual + first * g.residual_stride + column : nullptr;
-    if (whole) columns = PanelColumns<typename P::Sum>(g, column);
-  }
-  Index left() const { return last - row; }
-  void one() {
-    if (row == jump) sums += skipped * kPanel;
-    if (whole) {
-#pragma GCC unroll 4
-      for (Index part = 0; part < kParts; ++part) {
-        V x = activate<activation>(columns.numbers(g, sums + part * W, row, part));
-        if (residual) x = Vector::add(x, Vector::load(residual + part * W));
-        store_some(out + part * W, x, W);
-      }
-      out += g.out_stride;
-      if (residual) residual += g.residual_stride;
-    } else {
-      finish_row<activation, Out, false>(g, sums, row, column);
-    }
-    sums += kPanel;
-    ++row;
-  }
-  void all() {
-    while (row < last) one();
-  }
-};
-
-// Memory that is read soon. A line of each of its pages in turn: the processor's own prefetching follows all of them.
-struct Fetching {
-  const char* at;
-  Index pages, lines;  // lines of each page
-
-  Fetching(const char* from, Index size)
-      : at(from), pages((size + kPage - 1) / kPage), lines((size / (pages ? pages : 1) + 63) / 64) {}
-  void one() {
-    const char* line = at;
-    for (Index page = 0; page < pages; ++page, line += lines * 64) __builtin_prefetch(line);
-    at += 64;
-  }
-};
+// Most steps of a block. With few rows a third of the first-level cache is for it, one for the next block, which is
+// being fetched, one for the sums: 8 steps up to 128 rows. More rows have their sums in the second level: blocks of
+// half the cache, 12 steps, move them less often; and so much is one block whatever the rows.
+Index steps_of_block(const Gemm& g, Index rows, Index steps) {
+  const Index half = g.caches.first / 2 / kStepBytes, third = g.caches.first / 3 / kStepBytes;
+  const Index most = rows * kSumBytes <= g.caches.first / 3 && steps > half ? third : half;
+  return most > 1 ? most : 1;
+}
 
 // Where each tile of sums of two tiles of rows by a panel begins, kPanel apart from row to row.
 template <int tile>
@@ -145,6 +89,26 @@ void store_sums(Sum* to) {
   Tiles::store<3>(to + kSums<3>, kPanel * 4);
 }
 
+// Adds what the depth from `whole` on gives, which fills no step, to the sums of `tiles` tiles of rows by a panel.
+// row_of(tile): its first row.
+template <class P, class RowOf>
+void add_rest(const Gemm& g, const typename P::Right* b, Index whole, Index tile, Index tiles, const RowOf& row_of,
+              typename P::Sum* sums) {
+  const auto* a = static_cast<const typename P::Left*>(g.a) + whole;
+  typename P::Sum rest[kTile * kStep];
+  for (Index number = 0; number < tiles; ++number)
+    for (Index row = 0; row < tile; row += kTile)
+      for (Index at = 0; at < kPanel; at += kStep) {
+        const Index some = tile - row < kTile ? tile - row : kTile;
+        multiply_rest<P, kTile>(some, a + (row_of(number) + row) * g.a_stride, g.a_stride, b + at * P::group,
+                                g.depth - whole, rest, kStep);
+        typename P::Sum* to = sums + number * kTileSums + row * kPanel + at;
+        for (Index r = 0; r < some; ++r)
+          for (Index c = 0; c < kStep; ++c) to[r * kPanel + c] += rest[r * kStep + c];
+      }
+}
+
+// Rows first to first + rows - 1 by all panels. memory: sums of this panel and of the one before, in turn.
 template <class P, Activation activation, class Out>
 void band(const Gemm& g, Index first, Index rows, typename P::Sum (*memory)[kBandRows * kPanel]) {
   using Left = typename P::Left;
@@ -152,7 +116,7 @@ void band(const Gemm& g, Index first, Index rows, typename P::Sum (*memory)[kBan
   constexpr Index element = sizeof(Left), step = kTileBytes / element;
   const Index depth = (g.depth + P::group - 1) / P::group * P::group;
   const Index steps = g.depth / step, whole = steps * step, bytes = g.a_stride * element;
-  const Index most = steps_of_block(rows, steps), blocks = (steps + most - 1) / most;
+  const Index most = steps_of_block(g, rows, steps), blocks = (steps + most - 1) / most;
   const Index tile = g.rows < kTileRows ? g.rows : kTileRows, tiles = (rows + kTileRows - 1) / kTileRows;
   const Index pairs = (tiles + 1) / 2;
   const auto* a = static_cast<const Left*>(g.a);
@@ -209,18 +173,8 @@ void band(const Gemm& g, Index first, Index rows, typename P::Sum (*memory)[kBan
       for (Index i = 0; i < tiles * kTileSums; ++i) sums[i] = 0;
     if (whole < depth) {
       clean();
-      Sum rest[kTile * kStep];
       const auto* b = reinterpret_cast<const typename P::Right*>(panel) + whole * kPanel;
-      for (Index number = 0; number < tiles; ++number)
-        for (Index row = 0; row < tile; row += kTile)
-          for (Index at = 0; at < kPanel; at += kStep) {
-            const Index some = tile - row < kTile ? tile - row : kTile;
-            multiply_rest<P, kTile>(some, a + (row_of(number) + row) * g.a_stride + whole, g.a_stride,
-                                    b + at * P::group, g.depth - whole, rest, kStep);
-            Sum* to = sums + number * kTileSums + row * kPanel + at;
-            for (Index r = 0; r < some; ++r)
-              for (Index c = 0; c < kStep; ++c) to[r * kPanel + c] += rest[r * kStep + c];
-          }
+      add_rest<P>(g, b, whole, tile, tiles, row_of, sums);
     }
     behind.start(sums, first, first + rows, column);
   }

@@ -1,5 +1,6 @@
-// The matrix unit of Intel AMX: eight tiles of 16 rows of 64 bytes. Intel 64 and IA-32 Architectures Software Developer's
-// Manual, volume 1, chapter 18. Written as assembly: the intrinsics of GCC 12 do not say which memory they read.
+// The matrix unit of Intel AMX: eight tiles of 16 rows of 64 bytes. Intel 64 and IA-32 Architectures Software
+// Developer's Manual, volume 1, chapter 18. Written as assembly: the intrinsics of GCC 12 do not say which memory they
+// read.
 #pragma once
 
 #include "kernels/kernels.h"

@@ -24,6 +24,12 @@ constexpr float kPhi[8] = {0.398410618f,   -0.0654382929f,  0.00924968906f,  -0.
 // Columns of a packed panel. The same for every instruction set, so that packed weights can move between processors.
 constexpr Index kPanel = 32;
 
+// The data caches of one core, in bytes. Sizes of blocks follow from them; the bits of a result never do. The defaults
+// are the least that servers with AVX2 have.
+struct Caches {
+  Index first = 32 * 1024, second = 512 * 1024;
+};
+
 // How a row of unsigned bytes stands for numbers: scale (u - zero).
 struct RowScale {
   float scale;
@@ -36,8 +42,8 @@ struct RowScale {
 // groups. Element (k, j) of a panel is at (k / group * kPanel + j) * group + k % group, with groups of
 //   float32 1, bfloat16 2, int8 4.
 // float32 and bfloat16: the sum over the depth runs in float32 and in the same order for every row, however many rows
-// there are. int8: a holds unsigned bytes with a scale and a zero point a row, b signed bytes with a scale a column; the
-// sum is exact. Reads a up to the end of the last group, which may lie past the depth.
+// there are. int8: a holds unsigned bytes with a scale and a zero point a row, b signed bytes with a scale a column;
+// the sum is exact. Reads a up to the end of the last group, which may lie past the depth.
 struct Gemm {
   const void* a;  // float, bf16 or std::uint8_t, as the kernel's name says
   Index a_stride;  // from row to row, in elements; so are all strides
@@ -55,6 +61,7 @@ struct Gemm {
   Index out_stride;
   bool out_is_bf16;
   const void* next;  // panels that are read after these, for a kernel that fetches ahead; or null
+  Caches caches;
 };
 
 // Which elements dropout keeps: those whose bits(counter), a number that looks random, are at least `limit`; they are
@@ -68,7 +75,8 @@ struct Dropout {
   float scale = 1;                      // one over the share that is kept
 };
 
-// BERT's Adam: the optimiser of Devlin et al. 2018, which has no bias correction and decays weights beside the gradient.
+// BERT's Adam: the optimiser of Devlin et al. 2018, which has no bias correction and decays weights beside the
+// gradient.
 struct BertAdam {
   float rate, decay, first, second, epsilon;  // first, second: how much of the averages is kept
   float gradient_scale;
@@ -88,7 +96,7 @@ struct Attend {
 struct Kernels {
   const char* name;
   Index tile;      // rows that the matrix product takes at once
-  Index reread;    // bytes of rows that it may read again for each panel: what fits in a second-level cache
+  double reread;   // the part of the second-level cache that rows may fill which it reads again for each panel
   bool fast_bf16;  // products of bfloat16 are faster than those of float32
   void (*gemm_f32)(const Gemm&);
   void (*gemm_bf16)(const Gemm&);
@@ -137,6 +145,8 @@ struct Kernels {
   // Attention of whole heads, and the bytes of working memory that it needs; null where products do as well.
   void (*attend)(const Attend&);
   Index (*attend_scratch)(Index length, Index size);
+
+  Caches caches;  // those of this processor, once select_kernels() has given the table
 };
 
 // The tables; null where the compiler did not target the instruction set (another processor family).

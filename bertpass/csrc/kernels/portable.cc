@@ -230,10 +230,10 @@ void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* 
   }
 }
 
-constexpr Kernels kTable = {"portable", 1, 512 * 1024, false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+constexpr Kernels kTable = {"portable", 1, 0.25, false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
                             pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
                             drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
-                            nullptr, nullptr};
+                            nullptr, nullptr, {}};
 
 }  // namespace
 

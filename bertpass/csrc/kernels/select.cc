@@ -1,12 +1,15 @@
 #include "kernels/select.h"
 
 #include <cstdlib>
+#include <utility>
 
 #if defined(__x86_64__)
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #endif
+
+#include "kernels/caches.h"
 
 namespace bertpass::native {
 namespace {
@@ -55,9 +58,15 @@ Features detect() {
 const std::string kEmulated = "amx_emulated";
 
 struct Entry {
+  Entry(std::string name, const Kernels* table, bool runs) : name(std::move(name)), here(table && runs) {
+    if (!here) return;
+    kernels = *table;
+    kernels.caches = caches_of_processor();
+  }
+
   std::string name;
-  const Kernels* kernels;
-  bool here;
+  bool here;  // compiled, and this processor can run it
+  Kernels kernels{};
 };
 
 // Slowest first. The emulated tiles are there for tests and are never chosen or named unasked.
@@ -79,7 +88,7 @@ const std::vector<Entry>& entries() {
 std::vector<std::string> available_instruction_sets() {
   std::vector<std::string> names;
   for (const Entry& entry : entries())
-    if (entry.here && entry.kernels && entry.name != kEmulated) names.push_back(entry.name);
+    if (entry.here && entry.name != kEmulated) names.push_back(entry.name);
   return names;
 }
 
@@ -96,7 +105,7 @@ const Kernels& select_kernels(const std::string& asked) {
   for (const std::string& one : here) usable += (usable.empty() ? "" : ", ") + one;
   for (const Entry& entry : entries()) {
     if (name != entry.name) continue;
-    if (entry.here && entry.kernels) return *entry.kernels;
+    if (entry.here) return entry.kernels;
     throw InstructionSetError(source + " '" + name + "' is not there on this processor; use one of " + usable + ".");
   }
   throw InstructionSetError(source + " '" + name + "' is not known; use one of " + usable + ".");

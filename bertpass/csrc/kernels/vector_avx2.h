@@ -15,7 +15,6 @@ struct Vector {
   static constexpr int width = 8;
   // Rows that a product takes at once, and vectors of columns where they are not two: twelve sums, and what they read.
   static constexpr int tile_rows = 6, quad_rows = 4, float_rows = 3, float_vectors = 4;
-  static constexpr Index block_bytes = 12 * 1024;  // beside as much of the next block, in 32 KiB
   static constexpr bool fast_bf16 = false;
 
   static __m256i mask(Index n) {  // n < 8

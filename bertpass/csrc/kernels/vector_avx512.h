@@ -13,7 +13,6 @@ struct Vector {
   using V = __m512;
   static constexpr int width = 16;
   static constexpr int tile_rows = 12, quad_rows = 12, float_rows = 12, float_vectors = 2;
-  static constexpr Index block_bytes = 24 * 1024;
 #ifdef __AVX512BF16__
   static constexpr bool fast_bf16 = true;
 #else

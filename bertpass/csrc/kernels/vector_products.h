@@ -233,16 +233,22 @@ void multiply_rest(Index rows, const typename P::Left* a, Index stride, const ty
   }
 }
 
-// Of b, the columns that are summed at once: they stay in the first-level cache while rows pass by.
-constexpr Index kBlockBytes = Vector::block_bytes;
-constexpr Index kBand = 256;              // rows whose sums wait from one block to the next
+constexpr Index kBand = 256;  // rows whose sums wait from one block to the next
+
+// Groups of the depth in a block of `width` columns: it takes half of the first-level cache, and stays there while rows
+// pass by.
+inline Index groups_of_block(const Gemm& g, Index width) {
+  const Index groups = g.caches.first / 2 / (width * 4);
+  return groups > 1 ? groups : 1;
+}
 
 // The sums of some rows and P::vectors of columns, block after block of the depth; done(row, rows, sums) where they are
 // complete. in_place: they are in the result itself.
 template <class P, int R, class Done>
 void columns_of(const Gemm& g, Index first, Index rows, Index column, bool in_place, const Done& done) {
   using Sum = typename P::Sum;
-  constexpr Index width = P::vectors * W, most = kBlockBytes / (width * 4) * P::group;
+  constexpr Index width = P::vectors * W;
+  const Index most = groups_of_block(g, width) * P::group;
   const Index depth = (g.depth + P::group - 1) / P::group * P::group;
   const Index blocks = (depth + most - 1) / most, each = (depth / P::group + blocks - 1) / blocks * P::group;
   const auto* panel = static_cast<const typename P::Right*>(g.panels) + column / kPanel * kPanel * depth +

@@ -13,10 +13,10 @@ namespace bertpass::native {
 namespace {
 
 constexpr Kernels table(const char* name) {
-  return {name, kTile, 512 * 1024, Vector::fast_bf16,
+  return {name, kTile, 0.25, Vector::fast_bf16,
           gemm<Floats, Vector::float_rows>, gemm<Halves, kTile>, gemm<Bytes, Vector::quad_rows>,
           pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
-          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam, nullptr, nullptr};
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam, nullptr, nullptr, {}};
 }
 
 }  // namespace

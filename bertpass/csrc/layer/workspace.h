@@ -25,8 +25,8 @@ inline Type before(const Kernels& kernels, Type product) {
   return product == Type::bfloat16 || (product == Type::int8 && kernels.fast_bf16) ? Type::bfloat16 : Type::float32;
 }
 
-// Rows whose type changes from layer to layer, at distances that are large enough for all of them: what one layer writes
-// for some sequences stays clear of what another one has still to read for the next ones.
+// Rows whose type changes from layer to layer, at distances that are large enough for all of them: what one layer
+// writes for some sequences stays clear of what another one has still to read for the next ones.
 struct Area {
   void* data = nullptr;
   Index row_bytes = 0;
@@ -38,7 +38,8 @@ struct Area {
   }
   Rows as(const Reads& reads) const {
     const bool bytes = reads.type == Type::int8;
-    return {data, row_bytes / size_of(reads.type), reads.type, bytes ? scales : nullptr, bytes ? reads.factors : nullptr};
+    const Index stride = row_bytes / size_of(reads.type);
+    return {data, stride, reads.type, bytes ? scales : nullptr, bytes ? reads.factors : nullptr};
   }
 };
 

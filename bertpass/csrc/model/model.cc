@@ -1,12 +1,10 @@
 #include "model/model.h"
 
-#include "kernels/select.h"
-
 namespace bertpass::native {
 
 Model::Model(const ModelConfig& config, const Weights& weights, const std::string& plan, int threads,
-             const std::string& isa)
-    : kernels_(select_kernels(isa)),
+             const Kernels& kernels)
+    : kernels_(kernels),
       config_(config),
       team_(threads),
       owned_(read_encoder(weights, team_, plan, config)),

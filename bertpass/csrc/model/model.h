@@ -12,10 +12,10 @@ namespace bertpass::native {
 
 class Model {
  public:
-  // Packs the weights; tensors without an owner can go afterwards. `plan` as in layer/types.h, `isa` as in
-  // select_kernels. Throws WeightError, PackedError and PlanError.
+  // Packs the weights; tensors without an owner can go afterwards. `plan` as in layer/types.h, kernels
+  // as of select_kernels. Throws WeightError, PackedError and PlanError.
   Model(const ModelConfig& config, const Weights& weights, const std::string& plan, int threads,
-        const std::string& isa);
+        const Kernels& kernels);
 
   // ids and types: (sequences, length); types may be null and are ignored by families that have none. lengths:
   // (sequences), from 1 to length. outputs: float32 memory of output_shapes(). No allocation where no batch was larger
@@ -24,8 +24,8 @@ class Model {
   void forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                Index length, float* const* outputs, Stages* stages = nullptr) const;
 
-  // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As forward
-  // otherwise.
+  // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As
+  // forward otherwise.
   void states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
               Index length, float* out) const;
 
@@ -49,7 +49,7 @@ class Model {
   void run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
            Index length, Stages* stages, const Use& use) const;
 
-  const Kernels& kernels_;
+  const Kernels kernels_;
   ModelConfig config_;
   Team team_;
   OwnedEncoder owned_;

@@ -74,6 +74,7 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   const auto gemm = in_bf16 ? kernels.gemm_bf16 : kernels.gemm_f32;
 
   Gemm product{};  // queries by keys
+  product.caches = kernels.caches;
   product.a_stride = qkv.stride;
   product.panels = keys;
   product.columns = round_up(length, kPanel);  // whole panels: the keys past the length are zeros and not read again
@@ -82,6 +83,7 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   product.out_stride = at.stride;
 
   Gemm mixture{};  // weights by values
+  mixture.caches = kernels.caches;
   mixture.a = in_bf16 ? static_cast<const void*>(low) : scores;
   mixture.a_stride = in_bf16 ? at.low_stride : at.stride;
   mixture.panels = values;

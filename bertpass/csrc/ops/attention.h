@@ -14,7 +14,8 @@ Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index 
 // Sequence s has length offsets[s + 1] - offsets[s] and follows sequence s - 1; offsets[0] stands for row 0. A row of
 // qkv (float32 or bfloat16, as the products then are) holds q, k and v of the first head, then those of the second and
 // so on; a row of out (float32 or bfloat16) holds the heads beside each other. Scores exist for a few queries at a time
-// only: memory grows with the length, not with its square. scratch: attention_scratch() for each thread, on cache lines.
+// only: memory grows with the length, not with its square. scratch: attention_scratch() for each thread, on cache
+// lines.
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
                Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread);
 

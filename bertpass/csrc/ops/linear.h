@@ -6,7 +6,8 @@
 
 namespace bertpass::native {
 
-// What a product reads: the type of its rows and, for int8, what their columns are multiplied by before they are rounded.
+// What a product reads: the type of its rows and, for int8, what their columns are multiplied by before they are
+// rounded.
 struct Reads {
   Type type = Type::float32;
   const float* factors = nullptr;
@@ -22,8 +23,8 @@ class Linear {
 
   // Bytes of the packed weights, whole cache lines.
   static Index bytes(Type type, Index columns, Index depth);
-  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null. factors: (depth), what
-  // int8 multiplies a's columns by and divides the weights' by, or null for ones; more than zero.
+  // weight: (columns, depth), row after row, as every framework keeps it; bias: (columns) or null. factors: (depth),
+  // what int8 multiplies a's columns by and divides the weights' by, or null for ones; more than zero.
   static void pack(Type type, const float* weight, const float* bias, Index columns, Index depth, void* out,
                    const float* factors = nullptr);
 
@@ -47,7 +48,7 @@ class Linear {
   const char* panel(Index number) const;
   Index rows_at_once(const Kernels& kernels) const;
   // For the panels first to last - 1: all but what depends on the rows.
-  Gemm gemm(Index first, Index last) const;
+  Gemm gemm(const Kernels& kernels, Index first, Index last) const;
 
   Type type_ = Type::float32;
   Index columns_ = 0, depth_ = 0;

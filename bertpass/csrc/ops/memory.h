@@ -31,7 +31,8 @@ class Memory {
     data_.reset(std::aligned_alloc(static_cast<std::size_t>(unit), static_cast<std::size_t>(whole)));
     if (!data_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
-    // Weights are read once a forward from end to end: with small pages their addresses fall out of the processor's table.
+    // Weights are read once a forward from end to end: with small pages their addresses fall out of the processor's
+    // table.
     if (unit == kHugePage) madvise(data_.get(), static_cast<std::size_t>(whole), MADV_HUGEPAGE);  // advice: may fail
 #endif
     bytes_ = bytes;

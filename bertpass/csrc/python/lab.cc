@@ -70,7 +70,8 @@ struct Typed {
 };
 
 Work linear_work(const Floats& a, const Floats& weight, const Floats& bias, const std::optional<Floats>& residual,
-                 const std::string& activation, const std::string& dtype, int threads, const std::string& isa) {
+                 const std::string& activation, const std::string& dtype, int threads, const std::string& isa,
+                 const GivenCaches& caches) {
   if (a.ndim() != 2 || weight.ndim() != 2 || bias.ndim() != 1 || a.shape(1) != weight.shape(1) ||
       bias.shape(0) != weight.shape(0))
     throw py::value_error("a must be (rows, depth), weight (columns, depth) and bias (columns,)");
@@ -78,12 +79,12 @@ Work linear_work(const Floats& a, const Floats& weight, const Floats& bias, cons
   if (residual && (residual->ndim() != 2 || residual->shape(0) != rows || residual->shape(1) != columns))
     throw py::value_error("residual must be (rows, columns)");
   const Type type = dtype_of(dtype);
-  const Kernels& kernels = select_kernels(isa);
+  const Kernels kernels = kernels_of(isa, caches);
   const auto packed = std::make_shared<Memory>(Linear::bytes(type, columns, depth));
   Linear::pack(type, weight.data(), bias.data(), columns, depth, packed->as<char>());
   const auto input = std::make_shared<Typed>(kernels, type, a);
   Floats out({rows, columns});
-  return {out, [=, &kernels, how = activation_of(activation), to = target(out),
+  return {out, [=, how = activation_of(activation), to = target(out),
                 layer = Linear(type, columns, depth, packed->as<char>())] {
             layer.apply(kernels, Team(threads), input->rows, rows, how, residual ? rows_of(*residual) : Rows{}, to);
             static_cast<void>(packed);
@@ -164,7 +165,7 @@ void add_laboratory(py::module_& module) {
       .def("result", &Work::result);
   module.def("linear_work", linear_work, py::arg("a"), py::arg("weight"), py::arg("bias"),
              py::arg("residual") = py::none(), py::kw_only(), py::arg("activation") = "none",
-             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
+             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("caches") = py::none());
   module.def("attention_work", attention_work, py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
   module.def("layer_norm_work", layer_norm_work, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
@@ -173,11 +174,12 @@ void add_laboratory(py::module_& module) {
   // The same in one step, for tests.
   module.def("linear", [](const Floats& a, const Floats& weight, const Floats& bias,
                           const std::optional<Floats>& residual, const std::string& activation,
-                          const std::string& dtype, int threads, const std::string& isa) {
-               return linear_work(a, weight, bias, residual, activation, dtype, threads, isa).result();
+                          const std::string& dtype, int threads, const std::string& isa, const GivenCaches& caches) {
+               return linear_work(a, weight, bias, residual, activation, dtype, threads, isa, caches).result();
              },
              py::arg("a"), py::arg("weight"), py::arg("bias"), py::arg("residual") = py::none(), py::kw_only(),
-             py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
+             py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "",
+             py::arg("caches") = py::none());
   module.def("attention", [](const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads,
                              const std::string& dtype, int threads, const std::string& isa) {
                return attention_work(qkv, lengths, heads, dtype, threads, isa).result();

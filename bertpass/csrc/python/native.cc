@@ -8,6 +8,7 @@
 #include <tuple>
 
 #include "kernels/bf16.h"
+#include "kernels/caches.h"
 #include "kernels/select.h"
 #include "model/model.h"
 #include "python/lab.h"
@@ -66,12 +67,13 @@ Weights weights_of(const py::dict& params, const std::optional<Bytes>& packed) {
 
 std::unique_ptr<Model> make_model(const py::dict& encoder, const py::dict& head, const py::dict& params,
                                   const std::string& dtype, int threads, const std::string& isa,
-                                  const std::optional<Bytes>& packed) {
+                                  const std::optional<Bytes>& packed, const GivenCaches& caches) {
   const ModelConfig config = config_of(encoder, head);
+  const Kernels kernels = kernels_of(isa, caches);
   if (threads < 1) throw py::value_error("threads must be at least 1");
   const Weights weights = weights_of(params, packed);
   const py::gil_scoped_release released;
-  return std::make_unique<Model>(config, weights, dtype, threads, isa);
+  return std::make_unique<Model>(config, weights, dtype, threads, kernels);
 }
 
 Bytes pack(const py::dict& encoder, const py::dict& head, const py::dict& params, const std::string& dtype,
@@ -207,6 +209,10 @@ PYBIND11_MODULE(_native, module) {
   namespace bp = bertpass::native;
   py::register_exception_translator(bp::translate);
   module.def("instruction_sets", bp::available_instruction_sets);
+  module.def("caches", [] {
+    const bp::Caches found = bp::caches_of_processor();
+    return std::make_pair(found.first, found.second);
+  });
   module.def("selected", [](const std::string& isa) { return bp::select_kernels(isa).name; }, py::arg("isa") = "");
   module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1);
@@ -217,7 +223,8 @@ PYBIND11_MODULE(_native, module) {
              py::arg("isa") = "");
   py::class_<bp::Model>(module, "Model")
       .def(py::init(&bp::make_model), py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
-           py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none())
+           py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("packed") = py::none(),
+           py::arg("caches") = py::none())
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
