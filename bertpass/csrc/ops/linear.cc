@@ -113,6 +113,7 @@ void Linear::apply_panels(const Kernels& kernels, const Rows& a, Index rows, Ind
 
 void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Index rows, Activation activation,
                    const Rows& residual, const Rows& out, const Linear* next) const {
+  if (rows == 0) return;
   const Index panels = this->panels(), tile = kernels.tile, threads = team.threads(), most = rows_at_once(kernels);
   const bool by_rows = threads > 1 && rows >= threads * kLeastRows;
   const Index wanted = by_rows ? round_up((rows + most - 1) / most, threads) : (rows + most - 1) / most;
