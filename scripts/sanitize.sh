@@ -17,4 +17,4 @@ for library in asan ubsan stdc++; do
 done
 # Python itself never gives back what it holds until it ends, so leaks are not looked for.
 LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=. "$python" -m pytest -q tests/native/test_native_kernels.py \
-  tests/native/test_native_models.py tests/native/test_native_plan.py "$@"
+  tests/native/test_native_bits.py tests/native/test_native_models.py tests/native/test_native_plan.py "$@"

@@ -82,11 +82,17 @@ def to_bfloat16(x):
 
 
 def to_bytes(x):
-    """Rows rounded to 256 levels between their least and their largest element, zero among them."""
+    """Rows rounded to 256 levels between their least and their largest element, zero among them.
+
+    In float32 and by products with the inverse of the scale, as the engine does it: rows of bfloat16 are often in the
+    middle between two levels, and go to the same one only so.
+    """
+    x = np.asarray(x, np.float32)
     least, most = np.minimum(x.min(-1, keepdims=True), 0), np.maximum(x.max(-1, keepdims=True), 0)
-    scale = np.where(most > least, (most - least) / 255, 1)
-    zero = np.round(-least / scale)
-    return (np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale
+    scale = np.where(most > least, (most - least) / np.float32(255), np.float32(1))
+    inverse = 1 / scale
+    zero = np.round(-least * inverse)
+    return (np.clip(np.round(x * inverse) + zero, 0, 255) - zero).astype(np.float64) * scale
 
 
 def to_signed_bytes(weight):

@@ -1,5 +1,6 @@
 """What a result's bits may not depend on: neighbours, threads, cache sizes; and that a forward asks for no memory."""
 
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -111,6 +112,8 @@ def counting(tmp_path_factory):
 
 
 @pytest.mark.skipif(not shutil.which("gcc"), reason="needs a C compiler: apt-get install gcc")
+@pytest.mark.skipif("asan" in os.environ.get("LD_PRELOAD", ""),
+                    reason="a sanitizer counts memory itself: run this test without scripts/sanitize.sh")
 @pytest.mark.parametrize("isa", SETS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_forward_asks_for_no_memory_once_a_larger_one_has_run(counting, tmp_path, dtype, isa):
