@@ -39,8 +39,8 @@ def test_linear(isa, dtype, shape):
         a, weight = reference.to_bfloat16(a), reference.to_bfloat16(weight)
     if dtype == "int8":  # on the levels already: rounding has nothing left to decide
         a, weight = bytes_of(a), reference.to_signed_bytes(weight).astype(np.float32)
-    # Sums of bytes are exact, and their values about ten times as large. The others round once per element of the depth,
-    # so that errors grow as a random walk.
+    # Sums of bytes are exact, and their values about ten times as large. The others round once per element of the
+    # depth, so that errors grow as a random walk.
     bound = 3e-5 if dtype == "int8" else 3e-6 * max(1, np.sqrt(depth / 200))
     sums = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
     for activation, function in reference.ACTIVATIONS.items():

@@ -9,11 +9,14 @@ namespace bertpass::native {
 namespace {
 
 constexpr Index kMostRows = 512;  // that a task takes at once: kBandRows of the tiles
+// Bytes of rows that are worth reading again from beyond the second level: with one of 512 KiB, blocks of 128, 256 and
+// 512 KiB took equally long.
+constexpr Index kLeastReread = 512 * 1024;
 // From so many rows for each thread on, threads share the rows and not the columns: what one writes stays in its cache.
 // By columns below, or each thread would read all weights for few rows. At 192 rows a thread both took equally long.
 constexpr Index kLeastRows = 160;
-// Parts of the columns for each thread: a thread that is held up leaves the last one to another. One or three: 2 %
-// slower.
+// Parts of the columns for each thread: a thread that is held up leaves the last one to another. One or three:
+// 2 % slower.
 constexpr Index kParts = 2;
 
 // Bytes of one number for each column or each element of the depth.
@@ -75,8 +78,9 @@ const char* Linear::panel(Index number) const {
 }
 
 Index Linear::rows_at_once(const Kernels& kernels) const {
-  const auto bytes = static_cast<Index>(kernels.reread * static_cast<double>(kernels.caches.second));
-  return std::max(std::min(bytes / (depth_ * size_of(type_)), kMostRows) / kernels.tile, Index{4}) * kernels.tile;
+  const auto share = static_cast<Index>(kernels.reread * static_cast<double>(kernels.caches.second));
+  const Index most = std::min(std::max(share, kLeastReread) / (depth_ * size_of(type_)), kMostRows);
+  return std::max(most / kernels.tile, Index{4}) * kernels.tile;
 }
 
 Gemm Linear::gemm(const Kernels& kernels, Index first, Index last) const {
