@@ -132,7 +132,7 @@ def test_packed_files_keep_the_plan(isa, tmp_path):
 
 def test_pack_on_the_command_line(tmp_path, capsys):
     huggingface.write_folder(tmp_path / "folder", with_words())
-    argv = ["pack", str(tmp_path / "folder"), str(tmp_path / "x.safetensors"), "--dtype", "int8"]
+    argv = ["pack", str(tmp_path / "folder"), str(tmp_path / "x.safetensors"), "--overwrite", "--dtype", "int8"]
     assert main([*argv, "--keep", "0=bfloat16", "1.down=float32"]) == 0
     model = bertpass.load(tmp_path / "x.safetensors", engine="native")
     assert model.engine.describe()["keep"] == {"0": "bfloat16", "1.down": "float32"}
@@ -140,7 +140,7 @@ def test_pack_on_the_command_line(tmp_path, capsys):
     assert "model of 2 layers" in capsys.readouterr().err
     (tmp_path / "texts").write_text("the film was good\n\ngood film\n")
     assert main([*argv, "--calibration_file", str(tmp_path / "texts")]) == 0
-    assert main([*argv[:3], "--calibration_file", str(tmp_path / "texts")]) == UsageError.exit_code
+    assert main([*argv[:4], "--calibration_file", str(tmp_path / "texts")]) == UsageError.exit_code
 
 
 @pytest.mark.parametrize(("change", "words"), [
