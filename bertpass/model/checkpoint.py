@@ -88,7 +88,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, classifier=classifier)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)
-    raise ModelError(f"{unknown('model', name, ['minilm', *NAMED, *ALIASES], meant(name))} Or give the path of a "
+    raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES], meant(name))} Or give the path of a "
                      "bundle, of a Hugging Face "
                      "folder or of a .params file.")
 
