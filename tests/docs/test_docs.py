@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bertpass.commands import bench_sweep
+from bertpass.commands import bench_sweep, keys_page
 from bertpass.commands.flags_page import page
 from bertpass.commands.main import main
 from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
@@ -19,6 +19,11 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 #: pages for users, whose commands are tested
 MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_the_page_of_keys_is_up_to_date():
+    written = (ROOT / "docs" / "keys.md").read_text(encoding="utf-8")
+    assert written == keys_page.page(), "run python scripts/write_keys.py"
 
 
 def blocks(text, *languages):
