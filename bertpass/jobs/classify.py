@@ -154,6 +154,8 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
     starting.tell(start, options)
 
+    rows = splits.train or [row for part in splits.dev.values() for row in part]
+    start = dataclasses.replace(start, pairs=bool(rows) and rows[0].text_pair is not None)
     kind = KINDS[task.kind]
     train = kind.encode(task, splits.train, tokenizer, options.max_len)
     dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}

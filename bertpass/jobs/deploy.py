@@ -93,6 +93,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
         if task.open:
             task = dataclasses.replace(task, labels=tuple(found.labels))
         source = dataclasses.replace(source or work.read(options, task, found.labels), task=task)
+        work.refuse_other_pairs(source, found.model.pairs)
         load = work.encode(source, found.tokenizer(), options)
     rows, judge = [], None
     if load is not None and task is not None and encoder != "float32":

@@ -111,6 +111,15 @@ def own_task(name: str | None, head_kind: str, labels: Sequence[str], options: D
     return get_task("QA" if head_kind == "qa" else "embedding")
 
 
+def refuse_other_pairs(source: Source, pairs: bool | None) -> None:
+    """DataError where a model was trained on pairs of texts and the rows are single ones, or the other way round."""
+    rows = source.examples
+    if pairs is not None and source.task.kind != "embedding" and rows and (rows[0].text_pair is not None) != pairs:
+        was, are = ("pairs of texts", "single texts") if pairs else ("single texts", "pairs of texts")
+        raise DataError(f"{', '.join(source.files)} has {are}, and the model was trained on {was}; give it rows of "
+                        "that kind (a column text_pair, or none).")
+
+
 def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Workload:
     """Encode with ``--seq_length``; longer texts are cut (questions are answered in windows)."""
     if source.questions is not None:

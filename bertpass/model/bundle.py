@@ -40,7 +40,8 @@ class Bundle:
 
     ``config`` is the encoder as exported (no pooler that the head does not use) with the dropout of its training;
     ``inputs`` are the graph's inputs in order: ids, token types (BERT only), valid length. ``max_length`` is the
-    number of tokens to which texts are cut. ``metrics`` are what was measured at the end of its training.
+    number of tokens to which texts are cut. ``metrics`` are what was measured at the end of its training. ``pairs`` is
+    whether it was trained on pairs of texts, None where that is not known.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Bundle:
     task: str | None = None
     labels: list[str] | None = None
     metrics: dict[str, Any] = field(default_factory=dict)
+    pairs: bool | None = None
     source: str = ""
     created_by: str = ""
 
@@ -98,7 +100,7 @@ class Bundle:
     def checkpoint(self) -> Checkpoint:
         """The bundle as a checkpoint, to train it further or to write it in another format."""
         return Checkpoint(self.config, self.head, self.parameters(mmap=True), tokenizer=self.tokenizer(),
-                          labels=self.labels, max_length=self.max_length, source=str(self.path))
+                          labels=self.labels, max_length=self.max_length, pairs=self.pairs, source=str(self.path))
 
     @classmethod
     def save(cls, path: str | os.PathLike[str], checkpoint: Checkpoint, symbol: str, *, task: str | None = None,
@@ -129,7 +131,7 @@ class Bundle:
             "format": FORMAT, "format_version": VERSION, "created_by": f"bertpass {__version__}", "task": task,
             "config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
             "inputs": list(config.input_names), "max_length": checkpoint.max_length,
-            "dtype": next(iter(arrays.values())).dtype.name, "metrics": dict(metrics or {}),
+            "dtype": next(iter(arrays.values())).dtype.name, "metrics": dict(metrics or {}), "pairs": checkpoint.pairs,
             "source": checkpoint.source,
         }
         with replacing(path, BUNDLE_FILE, "a bundle") as folder:
@@ -178,6 +180,7 @@ def _fields(content: Any, path: Path) -> dict[str, Any]:
         raise ModelError(f"{path}: task must be a name and metrics an object.")
     return {"config": config, "head": head, "inputs": config.input_names, "max_length": length,
             "dtype": str(content["dtype"]), "task": task, "labels": labels, "metrics": metrics,
+            "pairs": content["pairs"] if isinstance(content.get("pairs"), bool) else None,
             "source": str(content.get("source", "")), "created_by": str(content.get("created_by", ""))}
 
 

@@ -26,6 +26,7 @@ class Checkpoint:
     tokenizer : None where the source has no vocabulary
     labels : the classes' names in the order of the logits, or None
     max_length : tokens to which texts are cut, special tokens included, at most ``config.max_length``
+    pairs : whether it was trained on pairs of texts, None where that is not known
     source : where the weights come from, for people
     notes : sentences on what was left out, guessed or added
     extras : tensors of the source that the network does not have, kept so that writing gives them back
@@ -37,6 +38,7 @@ class Checkpoint:
     tokenizer: Tokenizer | None = None
     labels: list[str] | None = None
     max_length: int | None = None
+    pairs: bool | None = None
     source: str = ""
     notes: list[str] = field(default_factory=list)
     extras: dict[str, np.ndarray] = field(default_factory=dict)

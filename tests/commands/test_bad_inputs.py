@@ -59,6 +59,7 @@ def p(encoder, data, sst, deployed, squad, tmp_path_factory):
     write(bad / "cr.csv", "text,label\rgood,yes\rbad,no\r")
     write(bad / "tabs.tsv", "text,label\ngood,yes\n")
     write(bad / "pairs.csv", "text,text_pair,label\ngood,a,yes\nbad,b,no\n")
+    write(bad / "pairs2.csv", "text,text_pair,label\ngood,a,1\nbad,b,0\n")
     write(bad / "case.conll", "1 anna B-PER\n2 is O\n\n1 bert B-PER\n2 is O\n")
     write(bad / "nested.conll", "anna B-PER O\nis O O\n")
     write(bad / "numbers.tsv", "text\tlabel\ngood\t1\n")
@@ -209,6 +210,8 @@ TABLE = [
     Bad("commas in a .tsv", "classifier", own("tabs.tsv"), 3, ("tabs.tsv, line 1", "name it .csv"), replace=True),
     Bad("pairs to train, single texts to score", "classifier", own("pairs.csv"), 3,
         ("pairs.csv has pairs of texts", "own.dev.tsv has single ones"), replace=True),
+    Bad("pairs for a task of single texts", "deploy", lambda p: ("--eval_file", p.bad / "pairs2.csv"), 3,
+        ("pairs2.csv has pairs of texts", "SST takes single texts")),
     Bad("a column that numbers the words", "classifier", own_kind("tokens", "case.conll"), 3,
         ("case.conll", "numbers the words", "--word_column 2"), replace=True),
     Bad("two columns of tags", "classifier", own_kind("tokens", "nested.conll"), 3,

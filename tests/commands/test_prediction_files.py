@@ -12,10 +12,13 @@ import numpy as np
 import pytest
 
 from bertpass.engines.results import sigmoid
+from bertpass.errors import DataError
 from bertpass.jobs.deploy_model import _there
 from bertpass.jobs.kinds import KINDS
+from bertpass.jobs.workload import Source, refuse_other_pairs
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.progress import Bar, log
+from bertpass.text.example import Example
 from bertpass.text.tasks import get_task, own_task
 
 LOGITS = np.array([-700.0, -103.5, -38.0, -30.0, -13.9, -13.5, -1.0, 0.0, 0.25, 14.8, 15.0, 17.0, 30.0, 36.0])
@@ -62,6 +65,14 @@ def test_our_warnings_are_one_line() -> None:
     first, *others = done.stderr.splitlines()
     assert first.startswith("warning: pearson is not defined, because all predictions or all labels are the same")
     assert "UserWarning: of another program" in " ".join(others)
+
+
+def test_a_model_of_pairs_refuses_single_texts() -> None:
+    single = Source(own_task("t", "classification", ("a", "b")), ["x.csv"], {"x": [Example("text", None, None, "0")]})
+    refuse_other_pairs(single, False)
+    refuse_other_pairs(single, None)
+    with pytest.raises(DataError, match=r"x\.csv has single texts, and the model was trained on pairs of texts"):
+        refuse_other_pairs(single, True)
 
 
 def test_the_exported_pair_that_is_there(tmp_path: Path) -> None:

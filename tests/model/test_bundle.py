@@ -19,12 +19,13 @@ from bertpass.model.export import export_bundle, network
 @pytest.mark.parametrize("kind", ["classification", "tokens", "ranking", "qa", "embedding", "none"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_there_and_back(tmp_path, tiny, family, kind):
-    checkpoint = dataclasses.replace(tiny(family, kind), max_length=16)
+    checkpoint = dataclasses.replace(tiny(family, kind), max_length=16, pairs=kind == "ranking")
     bundle = export_bundle(checkpoint, tmp_path / "b", task="SST", metrics={"accuracy": 0.9})
     again = Bundle.open(tmp_path / "b")
     assert again == bundle and (again.task, again.metrics, again.max_length) == ("SST", {"accuracy": 0.9}, 16)
     back = again.checkpoint()
-    assert (back.head, back.labels, back.max_length) == (checkpoint.head, checkpoint.labels, 16)
+    assert (back.head, back.labels, back.max_length, back.pairs) == (
+        checkpoint.head, checkpoint.labels, 16, kind == "ranking")
     assert back.tokenizer.tokens == checkpoint.tokenizer.tokens
     assert back.config.dropout == checkpoint.config.dropout
     same_arrays(back.params, {name: checkpoint.params[name] for name in back.params})
