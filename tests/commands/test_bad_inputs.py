@@ -149,7 +149,7 @@ TABLE = [
     Bad("two flags that contradict", "classifier", lambda p: ("--cased", "--uncased"), 2, ("--cased", "--uncased")),
     Bad("an unknown task", "classifier", lambda p: ("--task_name", "SSTT"), 2, ("SSTT", "Did you mean 'SST'")),
     Bad("an unknown task", "deploy", lambda p: ("--task", "MNL"), 2, ("MNL", "Did you mean 'MNLI'")),
-    Bad("a task of the other script", "classifier", lambda p: ("--task_name", "QA"), 2, ("finetune_squad.py",)),
+    Bad("a task of the other script", "classifier", lambda p: ("--task_name", "QA"), 2, ("bertpass finetune-squad",)),
     Bad("nothing to train", "classifier", lambda p: (), 2, ("--task_name", "--train_file"), replace=True),
     Bad("nothing to run", "deploy", lambda p: (), 2, ("--model_parameters", "--task"), replace=True),
     Bad("inference without weights", "classifier", lambda p: ("--only_inference",), 2,
