@@ -264,15 +264,16 @@ def slow_head(options: FaultOptions) -> str:
 
 
 def unread(options: FaultOptions) -> str:
-    """Clients that do not read their answers, of 5 MB and more each."""
-    request = body({"inputs": ["a"] * 1024}, "/embed")
-    with server(options, "--write_timeout", 1, "--max_client_batch_size", 1024) as process:
-        url, waiting = process.url(), []
+    """Clients that do not read their answers, of 12 MB together for each."""
+    request, waiting = {"inputs": ["a"] * 256}, []
+    with server(options, "--write_timeout", 1, "--queue_timeout", LONG) as process:
+        url = process.url()
+        size = len(httpx.post(url + "/embed", json=request, timeout=60).content)
         for _ in range(4):
             waiting.append(socket.socket())
             waiting[-1].setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             waiting[-1].connect(address(url))
-            waiting[-1].sendall(request * 40)  # pipelined: answers to all of them would be a hundred megabytes
+            waiting[-1].sendall(body(request) * (12_000_000 // size))  # one after the other, on the same connection
         end = time.monotonic() + 120
         while sum("does not read its answer" in line for line in process.lines) < 4:
             expect(time.monotonic() < end, "clients that do not read are kept for two minutes")
