@@ -1,8 +1,9 @@
-"""Calls of clients that people have, unchanged, against a running server: client_calls.py URL.
+"""Calls of clients that people have, unchanged, against running servers: client_calls.py URL CLASSIFIER.
 
-For an environment with those clients and without bertpass (make test-clients). The server has the models embedding,
-classification, qa, tokens, ranking and none of the dummy engine. Writes one JSON object per call: client, call, what
-came, and whether that is what is expected: the answer of the plain route, or a sentence with certain words.
+For an environment with those clients and without bertpass (make test-clients). The server at URL has the models
+embedding, classification, qa, tokens, ranking and none of the dummy engine, that at CLASSIFIER a classifier alone.
+Writes one JSON object per call: client, call, what came, and whether that is what is expected: the answer of the plain
+route, or a sentence with certain words.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ import asyncio
 import importlib.metadata
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-os.environ.update(HF_HUB_OFFLINE="1", HF_HUB_DISABLE_TELEMETRY="1", HAYSTACK_TELEMETRY_ENABLED="False",
+os.environ.update(HF_HUB_DISABLE_TELEMETRY="1", HAYSTACK_TELEMETRY_ENABLED="False",
                   LITELLM_LOCAL_MODEL_COST_MAP="True", OPENAI_API_KEY="-", TOKENIZERS_PARALLELISM="false")
 
 import httpx
@@ -32,10 +34,10 @@ class Says(str):
 
 
 class Plain:
-    """The server as any program asks it."""
+    """The server as any program asks it; ``classifier`` is the address of the one with a classifier alone."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
+    def __init__(self, url: str, classifier: str) -> None:
+        self.url, self.classifier = url, classifier
 
     def post(self, path: str, **body: Any) -> Any:
         reply = httpx.post(self.url + path, json=body)
@@ -79,7 +81,8 @@ def openai(plain: Plain) -> Iterator[Call]:
     yield "an unknown field", lambda: vectors(extra_body={"encoding": "float"}), Says("unknown field 'encoding'")
     yield "an empty text", lambda: vectors(input=["a", ""]), Says("item 2 is")
     yield "a classifier's embeddings", lambda: vectors(model="classification"), Says("kind embedding")
-    azure = AzureOpenAI(azure_endpoint=plain.url, api_version="2024-02-01", max_retries=0)
+    azure = AzureOpenAI(azure_endpoint=plain.url, api_version="2024-02-01", api_key="-",
+                        max_retries=0)
     yield "AzureOpenAI", lambda: azure.embeddings.create(model="embedding", input="abc"), Says("there is no path")
 
 
@@ -174,11 +177,11 @@ def litellm(plain: Plain) -> Iterator[Call]:
     yield "the same, too long", lambda: client.embedding(input=LONG, **asked), Says('"truncate')
     found = plain.post("/v1/rerank", query="q", documents=list("abc"), top_n=2)["results"]
     for name in ("infinity", "hosted_vllm", "jina_ai", "cohere"):
-        path = {"infinity": "", "hosted_vllm": "", "jina_ai": "/v1/rerank", "cohere": "/v1/rerank"}[name]
+        path = {"infinity": "/v1", "hosted_vllm": "/v1", "jina_ai": "/v1/rerank", "cohere": "/v1/rerank"}[name]
         yield f"rerank, {name}/", lambda name=name, path=path: [
             {"index": each["index"], "relevance_score": each["relevance_score"]} for each in client.rerank(
                 model=f"{name}/ranking", query="q", documents=list("abc"), top_n=2, api_base=plain.url + path,
-                api_key="-").results], found
+                api_key="-", return_documents=False).results], found
 
 
 def tritonclient(plain: Plain) -> Iterator[Call]:
@@ -207,7 +210,7 @@ def tritonclient(plain: Plain) -> Iterator[Call]:
     yield "class_count=2", lambda: client.infer("classification", [tensor("text", TEXTS)], outputs=[
         triton.InferRequestedOutput("scores", class_count=2)]), Says("unknown field 'classification'")
     yield "a text that is too long", lambda: embed([tensor("text", [LONG])]), Says('"parameters": {"truncate": true}')
-    yield "get_model_config", lambda: client.get_model_config("embedding"), Says("there is no path")
+    yield "get_model_config", lambda: client.get_model_config("embedding"), Says("unknown model 'embedding/config'")
 
 
 def huggingface_hub(plain: Plain) -> Iterator[Call]:
@@ -236,8 +239,13 @@ def huggingface_hub(plain: Plain) -> Iterator[Call]:
         [each["word"] for each in plain.post("/ner", inputs=CONTEXT)]
     yield "the same, aggregation_strategy=first", lambda: [each.word for each in at("/ner").token_classification(
         CONTEXT, aggregation_strategy="first")], [each["word"] for each in plain.post("/ner", inputs=CONTEXT)]
-    yield "text_classification where the first model is no classifier", lambda: at().text_classification("abc"), \
-        Says("")
+    labels = plain.post("/predict", inputs="abc", parameters={"top_k": 1, "function_to_apply": "sigmoid"})
+    classifier = InferenceClient(plain.classifier)
+    yield "text_classification, top_k=1, function_to_apply=sigmoid", lambda: [
+        [each.label, each.score] for each in classifier.text_classification(
+            "abc", top_k=1, function_to_apply="sigmoid")], [[each["label"], each["score"]] for each in labels]
+    yield "text_classification at an embedding model, top_k=1", lambda: at().text_classification("abc", top_k=1), \
+        Says("top_k")
 
 
 CLIENTS = {"openai": openai, "langchain-openai": langchain_openai, "langchain-huggingface": langchain_huggingface,
@@ -260,11 +268,12 @@ def same(found: Any, expected: Any) -> bool:
 
 def sentence(error: Exception) -> str:
     """What a person sees of a client's error, on one line."""
-    return " ".join(f"{type(error).__name__}: {error}".split())[:1500]
+    words = " ".join(f"{type(error).__name__}: {error}".split())
+    return re.sub(r"Client error '.*?/Status/\d+ ", "", words)[:700]  # huggingface_hub's own, with ids and addresses
 
 
 def main() -> None:
-    plain = Plain(sys.argv[1])
+    plain = Plain(*sys.argv[1:])
     for name, calls in CLIENTS.items():
         version = importlib.metadata.version(PACKAGES.get(name, name))
         for what, call, expected in calls(plain):

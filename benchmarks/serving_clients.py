@@ -46,9 +46,10 @@ def calls(python: str) -> list[dict[str, Any]]:
     """
     if not Path(python).exists():
         raise UsageError(f"--python {python}: there is no such file; make test-clients makes the environment.")
-    with Process(*MODELS, "--port", 0, "--engine", "dummy") as server:
-        done = subprocess.run([python, str(ROOT / "benchmarks" / "client_calls.py"), server.url()], capture_output=True,
-                              text=True, check=False, timeout=600)
+    words = ("--port", 0, "--engine", "dummy")
+    with Process(*MODELS, *words) as server, Process("classification", *words) as classifier:
+        done = subprocess.run([python, str(ROOT / "benchmarks" / "client_calls.py"), server.url(), classifier.url()],
+                              capture_output=True, text=True, check=False, timeout=600)
     if done.returncode:
         raise BertpassError(f"the calls ended early: {' '.join(done.stderr.split())[-500:]}.")
     return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
@@ -60,7 +61,7 @@ def page(found: Sequence[dict[str, Any]]) -> str:
              "test-clients` makes the environment.", "`same`: the client gives what the plain route gives. Everything "
              "else is the error that the client shows.", "", "| client | call | what came |", "|---|---|---|"]
     for each in found:
-        came = "same" if each["right"] and not each["refused"] else each["came"][:300]
+        came = "same" if each["right"] and not each["refused"] else each["came"]
         cells = [cell.replace("|", "\\|") for cell in (each["client"], each["call"], came)]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"

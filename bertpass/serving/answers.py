@@ -22,7 +22,7 @@ _CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"
 
 def openai_form(path: str) -> bool:
     """Whether the clients of a path read errors in OpenAI's form."""
-    return path == "/v1" or path.startswith("/v1/")
+    return path.startswith(("/v1/", "/openai/")) or path == "/v1"  # the latter as Azure's clients ask
 
 
 def answer(status: int, text: str, kind: str, headers: dict[str, str] | None = None, param: str | None = None,

@@ -63,7 +63,7 @@ def test_no_request_is_a_fault_of_the_server(case, url):
 
 
 @SCHEMA.include(method="POST").parametrize()
-@settings(max_examples=EXAMPLES, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=max(2, EXAMPLES // 3), deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 def test_no_field_is_ignored_and_null_is_left_out(case, url):
     served(case)
     body = case.body
@@ -76,12 +76,12 @@ def test_no_field_is_ignored_and_null_is_left_out(case, url):
         assert found < 500, f"{found} for {case.as_curl_command()}"
         return found
 
-    for at in list(objects(body))[:6]:
+    for at in list(objects(body))[:3]:
         assert status(changed(body, at, lambda part: part.update(nobody_knows=1))) != 200, case.as_curl_command()
         part = body
         for step in at:
             part = part[step]
-        for name in list(part)[:6]:
+        for name in list(part)[:4]:
             null = status(changed(body, at, lambda part, name=name: part.update({name: None})))
             left_out = status(changed(body, at, lambda part, name=name: part.pop(name)))
             assert (null == 200) == (left_out == 200), case.as_curl_command()
