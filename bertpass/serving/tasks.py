@@ -234,8 +234,10 @@ def entity(found: Entity) -> dict[str, Any]:
 
 def _pairs(state: State, rows: list[list[str]]) -> tuple[list[str], list[str] | None]:
     """First and second texts of a batch whose rows are single texts, or pairs."""
+    if not all(rows):
+        raise EmptyInput("inputs must not be empty.")
     firsts = listed(state, [row[0] for row in rows])
-    return firsts, listed(state, [row[1] for row in rows]) if rows and len(rows[0]) == 2 else None
+    return firsts, listed(state, [row[1] for row in rows]) if len(rows[0]) == 2 else None
 
 
 def _best_first(scores: dict[str, float]) -> list[dict[str, Any]]:

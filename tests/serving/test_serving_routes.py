@@ -65,6 +65,8 @@ def test_openai(serve):
     ("/embed", {"inputs": ""}, 400, "must not be empty"),
     ("/embed", {"inputs": []}, 400, "must not be empty"),
     ("/embed", {"inputs": ["a", ""]}, 400, "must not be empty"),
+    ("/predict", {"inputs": [], "model": "classification"}, 400, "must not be empty"),
+    ("/predict", {"inputs": ["a", ""], "model": "classification"}, 400, "must not be empty"),
     ("/embed", {"inputs": LONG}, 413, "truncate"),
     ("/embed", {"inputs": ["a"] * 9}, 413, "takes 8"),
     ("/embed", {"inputs": "a" * 3000}, 413, "2000 bytes"),
