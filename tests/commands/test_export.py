@@ -50,7 +50,7 @@ def test_a_classifier(file, flags, packages, sst, tmp_path, capsys):
     (["minilm", "model.pt", "--dtype", "float16"], 2, "--dtype float16 is for ONNX files"),
     (["minilmm", "{tmp}/model.onnx"], 4, "Did you mean 'minilm'"),
     (["minilm", "/dev/null/x/model.onnx"], 2, "--output"),
-    (["minilm"], 2, "required"),
+    (["minilm"], 2, "OUTPUT is needed"),
 ])
 def test_bad_words(words, code, sentence, tmp_path, capsys):
     assert run(*(word.format(tmp=tmp_path) for word in words)) == code
@@ -83,6 +83,8 @@ def test_wrong_outputs_are_not_kept(sst, tmp_path, capsys, monkeypatch):
         return [[array + 0.01 for array in outputs] for outputs in form.run(path, batches)]
 
     monkeypatch.setitem(export.FORMATS, ".onnx", export.Format(form.name, form.save, run_wrongly))
-    assert run(sst / "bundle", tmp_path / "model.onnx") == 4
+    assert run(sst / "bundle", tmp_path / "model.onnx") == 2
+    assert "--overwrite" in capsys.readouterr().err
+    assert run(sst / "bundle", tmp_path / "model.onnx", "--overwrite") == 4
     assert "differ by 1.0e-02 from the native engine's" in capsys.readouterr().err
     assert (tmp_path / "model.onnx").read_text() == "what was here before" and len(list(tmp_path.iterdir())) == 1
