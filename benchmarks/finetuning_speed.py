@@ -99,7 +99,7 @@ def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
     steps = iter(range(10**9))
 
     def step(batch: Batch) -> float:
-        value = trainer._step(batch, 1e-5, next(steps))
+        value = trainer._step([batch], 1e-5, next(steps))
         mx.nd.waitall()
         return value
     return step
@@ -110,7 +110,7 @@ def torch_side(case: Case) -> Callable[[Batch], float]:
     from bertpass.bench.control import Control, Job
 
     kind = "qa" if case.name.startswith("squad") else "classification"
-    control = Control(Job(replace(case.options, optimizer="adam"), kind, None, None, None))
+    control = Control(Job(replace(case.options, optimizer="adamw"), kind, None, None, None))
     control.torch.set_num_threads(machine.threads())
     control.net.train()
     return lambda batch: control.step(batch, 1e-5)

@@ -12,6 +12,12 @@ from numpy.typing import NDArray
 def passes() -> list[tuple[str, str, tuple[str, ...]]]:
     """Name, line of documentation and default devices ("cpu", "gpu") of each pass, in the order in which they run."""
 
+def published_passes() -> dict[str, str]:
+    """Names by which GluonNLP's scripts call passes, and the passes that do the same here.
+
+    MaskSoftmax stands for itself: it changes nothing.
+    """
+
 ENCODER_OPERATOR: str
 """Name of the operator that the pass native_encoder puts in and bertpass_lib.so computes."""
 

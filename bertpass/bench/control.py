@@ -30,6 +30,7 @@ from bertpass.text.tokenizer import Tokenizer
 #: transformers' class for each kind of head
 CLASSES = {**dict.fromkeys(CLASSIFIERS, "AutoModelForSequenceClassification"),
            "tokens": "AutoModelForTokenClassification", "qa": "AutoModelForQuestionAnswering"}
+OPTIMIZERS = ("bertadam", "adam", "adamw")
 _NO_DECAY = ("bias", "LayerNorm.weight", "layer_norm.weight")
 
 
@@ -80,19 +81,21 @@ class Control:
         self.job, options = job, job.options
         self.torch = torch = require("torch", "reference")
         transformers = require("transformers", "reference")
-        if options.accumulate > 1 or options.optimizer not in ("bertadam", "adam") or options.gpu is not None:
-            raise UsageError("the control knows neither --accumulate, --gpu nor other optimisers than bertadam, adam.")
+        if options.accumulate > 1 or options.optimizer not in OPTIMIZERS or options.gpu is not None:
+            raise UsageError("the control knows neither --accumulate, --gpu nor other optimisers than "
+                             f"{', '.join(OPTIMIZERS)}.")
         torch.manual_seed(options.seed)
         self.net = getattr(transformers, CLASSES[job.kind]).from_pretrained(options.bert_model)
         self.takes_types = self.net.config.model_type == "bert"
         named = list(self.net.named_parameters())
         plain = [p for n, p in named if not n.endswith(_NO_DECAY)]
-        groups = [{"params": plain, "weight_decay": options.weight_decay},
+        groups = [{"params": plain, "weight_decay": options.decay},
                   {"params": [p for n, p in named if n.endswith(_NO_DECAY)], "weight_decay": 0.0}]
         if options.optimizer == "bertadam":
             self.optimizer = bert_adam(torch, groups, options.epsilon)
         else:
-            self.optimizer = torch.optim.AdamW(groups, lr=options.lr, eps=options.epsilon)
+            kind = torch.optim.AdamW if options.optimizer == "adamw" else torch.optim.Adam
+            self.optimizer = kind(groups, lr=options.lr, eps=options.epsilon)
         self.seconds, self.rows = 0.0, 0
 
     def inputs(self, batch: Batch) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class FinetuningOptions:
     epochs: int = flag(1, "passes over the training data where --training_steps is 0", group="training", least=1)
     batch_size: int = flag(16, "sequences per step", group="training", least=1)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
-    optimizer: str = flag("bertadam", "optimiser of both", group="training", choices=("bertadam", "adam"))
+    optimizer: str = flag("bertadam", "optimiser of both", group="training", choices=("bertadam", "adam", "adamw"))
     max_len: int = flag(128, "longest sequence in tokens", group="training", least=4)
     max_seq_length: int = flag(256, "longest window in tokens (QA)", group="training", least=16)
     threads: int | None = flag(None, "threads of each side (default: OMP_NUM_THREADS, else all processors)", least=1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bertpass.jobs.finetune_options import FinetuneOptions
@@ -15,7 +15,8 @@ from bertpass.text.batching import Batch, Batches, batches
 class Epochs:
     """The training batches in stretches with an evaluation after each: epochs, or ``--evaluate_every`` steps.
 
-    The batches and their order do not depend on how long the stretches are.
+    A step, which is one update, takes ``--accumulate`` batches; the last step of an epoch takes those that are left. The
+    batches and their order do not depend on how long the stretches are.
     """
 
     data: Dataset
@@ -24,8 +25,8 @@ class Epochs:
 
     @property
     def steps(self) -> int:
-        """Batches of an epoch."""
-        return -(-len(self.data) // self.options.batch_size)
+        """Updates of an epoch."""
+        return -(-len(self.data) // (self.options.batch_size * self.options.accumulate))
 
     @property
     def total(self) -> int:
@@ -46,14 +47,19 @@ class Epochs:
         return batches(self.data.encodings, self.options.batch_size, pad_id=self.pad_id, labels=self.data.labels,
                        shuffle=True, seed=self.options.seed, epoch=epoch, round_to=self.options.round_to)
 
-    def stretch(self, number: int) -> Iterator[Batch]:
-        """The batches of a stretch, from 0; the last one ends with the training."""
+    def stretch(self, number: int) -> Iterator[Sequence[Batch]]:
+        """The batches of each step of a stretch, from 0; the last one ends with the training."""
         step, end = number * self.stride, min((number + 1) * self.stride, self.total)
         while step < end:
             epoch, first = divmod(step, self.steps)
             last = min(self.steps, first + end - step)
-            yield from itertools.islice(self.batches(epoch), first, last)
+            yield from itertools.islice(self._groups(epoch), first, last)
             step += last - first
+
+    def _groups(self, epoch: int) -> Iterator[Sequence[Batch]]:
+        each = iter(self.batches(epoch))
+        while group := list(itertools.islice(each, self.options.accumulate)):
+            yield group
 
     def after(self, number: int) -> float:
         """How many epochs are trained after a stretch; where stretches are epochs, a last one that --training_steps

@@ -15,7 +15,7 @@ FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle",
                   "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
                   "comm_backend", "worker_timeout", "only_calibration", "engine", "quantized_dtype", "calib_mode",
                   "num_calib_batches", "max_metric_drop")
-OPTIMIZERS = ("bertadam", "adam", "sgd")
+OPTIMIZERS = ("bertadam", "adam", "adamw", "lamb", "sgd")
 COMM_BACKENDS = ("dist_sync", "horovod")
 
 
@@ -45,12 +45,16 @@ class FinetuneOptions(LowPrecisionOptions):
     dev_file: str | None = flag(None, "own development data", group="data")
     epochs: int = flag(3, "passes over the training data", group="training", least=1)
     training_steps: int | None = flag(None, "stop after this many steps instead of --epochs", group="training", least=1)
-    batch_size: int = flag(32, "sequences per step", group="training", least=1)
-    accumulate: int = flag(1, "steps whose gradients are added up before one update", group="training", least=1)
-    optimizer: str = flag("bertadam", "optimiser", group="training", choices=OPTIMIZERS)
+    batch_size: int = flag(32, "sequences per batch", group="training", least=1)
+    accumulate: int = flag(1, "batches whose gradients are added up for one update: it is that of one batch of "
+                           "--batch_size times this many sequences", group="training", least=1)
+    optimizer: str = flag("bertadam", "optimiser; adamw is PyTorch's, bertadam is adamw without bias correction",
+                          group="training", choices=OPTIMIZERS)
     lr: float = flag(5e-5, "peak learning rate", group="training", least=0)
     epsilon: float = flag(1e-6, "epsilon of the optimiser", group="training", least=0)
-    weight_decay: float = flag(0.01, "decay of the weights (none on biases and LayerNorm)", group="training", least=0)
+    weight_decay: float | None = flag(None, "decay of the weights (none on biases and LayerNorm); default 0.01, and 0 "
+                                      "for adam, whose decay is a term of the gradient and outweighs clipped "
+                                      "gradients", group="training", least=0)
     warmup_ratio: float = flag(0.1, "share of the steps in which the learning rate rises", group="training", least=0,
                                most=1)
     evaluate_every: int | None = flag(None, "evaluate, and keep a checkpoint, after this many steps each instead of "
@@ -81,6 +85,13 @@ class FinetuneOptions(LowPrecisionOptions):
         return list(self.gpus) or [self.gpu]
 
     @property
+    def decay(self) -> float:
+        """The decay of the weights, --weight_decay or the optimiser's default."""
+        if self.weight_decay is not None:
+            return self.weight_decay
+        return 0.0 if self.optimizer == "adam" else 0.01
+
+    @property
     def backend(self) -> str | None:
         """What joins the processes that train together, None where there is one."""
         return self.comm_backend or ("dist_sync" if self.workers > 1 else None)
@@ -100,8 +111,6 @@ class FinetuneOptions(LowPrecisionOptions):
         if self.comm_backend == "horovod" and (self.workers > 1 or len(self.gpus) > 1):
             raise UsageError("--comm_backend horovod: one process a device, all of them started by horovodrun; leave "
                              "--workers and --gpus out.")
-        if self.batch_size % self.accumulate:
-            raise UsageError(f"--accumulate {self.accumulate}: must divide --batch_size {self.batch_size}.")
         if self.only_calibration and not self.model_parameters:
             raise UsageError("--only_calibration needs --model_parameters: the fine-tuned weights to write in int8.")
         if self.only_calibration and self.gpu is not None:

@@ -1,6 +1,7 @@
-"""BERT's Adam on CPUs in one pass over the memory of each tensor; MXNet's own operator takes several times as long.
+"""BERT's Adam and PyTorch's AdamW, on CPUs in one pass over the memory of each tensor; MXNet's own operator takes several times as long.
 
-The same update, settings and states as ``bertadam`` of GluonNLP, so that checkpoints of one go on with the other.
+The same update, settings and states as ``bertadam`` of GluonNLP, so that checkpoints of one go on with the other. MXNet 1
+has no AdamW; its ``adam`` adds the decay to the gradient.
 """
 
 from __future__ import annotations
@@ -50,3 +51,29 @@ class NativeBertAdam(nlp.optimizer.BERTAdam):
                    in zip(weight, grad, state, self._get_wds(indices), strict=True)]
         _native.bert_adam(tensors, rate=rates[0], first=self.beta1, second=self.beta2, epsilon=self.epsilon,
                           gradient_scale=self.rescale_grad, threads=machine.threads())
+
+
+@mx.optimizer.register
+class AdamW(NativeBertAdam):
+    """Adam with decoupled weight decay and bias correction (Loshchilov and Hutter 2019), as torch.optim.AdamW has it.
+
+        w = w - rate * decay * w - rate / (1 - beta1^t) * m / (sqrt(v / (1 - beta2^t)) + epsilon)
+
+    is bertadam's update at step t with another rate, decay and epsilon.
+    """
+
+    def _update_impl(self, indices: Any, weight: Any, grad: Any, state: Any, multi_precision: bool = False) -> None:
+        first = indices[0] if isinstance(indices, (tuple, list)) else indices
+        step = self._index_update_count.get(first, self.begin_num_update) + 1
+        root = math.sqrt(1 - self.beta2 ** step)
+        correction = root / (1 - self.beta1 ** step)
+        given = self.lr, self.wd, self.epsilon
+        self.lr, self.wd, self.epsilon = self.lr * correction, self.wd / correction, self.epsilon * root
+        try:
+            super()._update_impl(indices, weight, grad, state, multi_precision)
+        finally:
+            self.lr, self.wd, self.epsilon = given
+
+
+#: What MXNet knows an optimiser by, where it is not the flag's value.
+BY_NAME = {"bertadam": NativeBertAdam.__name__, "adamw": AdamW.__name__}

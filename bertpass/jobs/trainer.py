@@ -17,7 +17,7 @@ from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.epochs import Epochs
 from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
 from bertpass.jobs.losses import loss_for, terms
-from bertpass.jobs.optimizer import NativeBertAdam, norm
+from bertpass.jobs.optimizer import BY_NAME, norm
 from bertpass.jobs.packed_network import PackedNetwork, available, packed
 from bertpass.jobs.stopping import Stopping
 from bertpass.jobs.workers import Workers
@@ -87,7 +87,7 @@ class Trainer:
 
     def _make_trainer(self) -> None:
         options = self.options
-        settings: dict[str, Any] = {"learning_rate": options.lr, "wd": options.weight_decay}
+        settings: dict[str, Any] = {"learning_rate": options.lr, "wd": options.decay}
         if options.optimizer != "sgd":
             settings["epsilon"] = options.epsilon
         if options.dtype == "float16":
@@ -100,7 +100,7 @@ class Trainer:
         if options.accumulate > 1:
             for parameter in self.parameters:
                 parameter.grad_req = "add"
-        optimizer = NativeBertAdam.__name__ if options.optimizer == "bertadam" else options.optimizer
+        optimizer = BY_NAME.get(options.optimizer, options.optimizer)
         self.trainer = mx.gluon.Trainer(parameters, optimizer, settings, kvstore=self.workers.kvstore,
                                         update_on_kvstore=False)
         if self.workers.size > 1:
@@ -169,12 +169,12 @@ class Trainer:
         mx.random.seed(options.seed + 1000 * number + 1_000_003 * self.workers.rank)
         running, seen, start, logged = 0.0, 0, time.monotonic(), time.monotonic()
         note = ""
-        for index, batch in enumerate(epochs.stretch(number)):
+        for index, group in enumerate(epochs.stretch(number)):
             self.stopping.check()
             step = number * epochs.stride + index
             rate = learning_rate(step, total, options.lr, options.warmup_ratio)
-            value = self._step(batch, rate, step)
-            seen += len(batch)
+            value = self._step(group, rate, step)
+            seen += sum(map(len, group))
             running = value if index == 0 else 0.95 * running + 0.05 * value
             speed = seen / (time.monotonic() - start)
             note = f"loss {running:.4f}  lr {rate:.2e}  {speed:.1f} samples/s"
@@ -186,18 +186,19 @@ class Trainer:
         self._seconds += time.monotonic() - start
         log.info("epoch %g: %s, %.0f s", epochs.after(number), note, time.monotonic() - start)
 
-    def _step(self, batch: Batch, rate: float, step: int) -> float:
-        """One update from one batch, which workers, devices and ``accumulate`` part among them; returns the mean loss
-        of the rows of this worker."""
+    def _step(self, group: Sequence[Batch], rate: float, step: int) -> float:
+        """One update from ``--accumulate`` batches, as from one batch of all their rows: workers and devices part each of
+        them, gradients are added up. Returns the mean loss of the rows of this worker."""
         options, workers = self.options, self.workers
         if options.accumulate > 1:
             for parameter in self.parameters:
                 parameter.zero_grad()
         losses = []
-        for turn in range(options.accumulate):
+        share = 1 / sum(terms(self.net.head, batch) for batch in group)
+        for turn, batch in enumerate(group):
             with mx.autograd.record():
-                of_turn = [self._loss(batch, (workers.rank * len(self.contexts) + number) * options.accumulate + turn,
-                                      context, step) for number, context in enumerate(self.contexts)]
+                of_turn = [self._loss(batch, share, workers.rank * len(self.contexts) + number, context, (step, turn))
+                           for number, context in enumerate(self.contexts)]
                 scaled = contextlib.nullcontext(of_turn) if self._scale is None else self._scale(of_turn, self.trainer)
                 with scaled as of_devices:
                     mx.autograd.backward(of_devices)
@@ -212,17 +213,18 @@ class Trainer:
         self.trainer.update(max(1.0, length) if math.isfinite(length) else 1.0)  # clipped to a norm of 1
         return value
 
-    def _loss(self, batch: Batch, part: int, context: Any, step: int) -> Any:
-        """The share of one part of the rows in the mean loss of the batch."""
-        parts = self.workers.size * len(self.contexts) * self.options.accumulate
+    def _loss(self, batch: Batch, share: float, part: int, context: Any, when: tuple[int, int]) -> Any:
+        """The share of one part of a batch's rows in the mean loss of a step; ``when`` is the step and the turn in it."""
+        parts = self.workers.size * len(self.contexts)
         mine = rows_of(batch, slice(part, None, parts))
-        share = 1 / terms(self.net.head, batch)
         if not len(mine):  # fewer rows than parts: a gradient has to be there all the same, and is zero
             mine, share = rows_of(batch, slice(0, 1)), 0.0
         if self.packed is None:
             outputs = self.net(*to_device(mine, self.net.config, context))
         else:
-            seed = np.random.SeedSequence([self.options.seed, step, part]).generate_state(2).view(np.int32)
+            step, turn = when
+            seed = np.random.SeedSequence([self.options.seed, step, turn * parts + part]).generate_state(2)
+            seed = seed.view(np.int32)
             outputs = self.packed(*packed(mine, bool(self.net.head.token_layer), context, seed))
         return self.loss(outputs, mine).sum() * share
 

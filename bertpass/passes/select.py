@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from bertpass import _core, machine
 from bertpass.errors import PassError, unknown
+
+_log = logging.getLogger(__name__)
 
 DEVICES = ("cpu", "gpu")
 NATIVE_ENCODER = "native_encoder"
@@ -56,7 +59,8 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
     passes : "auto" for those that ``device`` runs by default (without MXNet's own where MXNet is not installed, and on
         a GPU without native_encoder where the CUDA engine is not built), "none", a name, several separated by commas,
         or several in a sequence. Given names run in the order given, except that MXNet's own come last: they hide from
-        the others what they have taken.
+        the others what they have taken. The published names (AddBiasGelu, MHAInterleave, MaskSoftmax) are taken too;
+        MaskSoftmax changes nothing, and the log says so.
     device : "cpu" or "gpu"
 
     Raises
@@ -72,9 +76,14 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
     if passes == "none":
         return []
     names = [name.strip() for name in passes.split(",")] if isinstance(passes, str) else list(passes)
+    published = _core.published_passes()
     for name in names:
-        if name not in known:
-            raise PassError(unknown("pass", name, known))
+        if name not in known and name not in published:
+            raise PassError(unknown("pass", name, [*known, *published]))
+    names = [published.get(name, name) for name in names]
+    for name in names:
         if names.count(name) > 1:
             raise PassError(f"the pass '{name}' is given twice; name each pass once.")
-    return sorted((known[name] for name in names), key=lambda info: info.provided_by == "mxnet")
+        if name not in known:
+            _log.warning("%s changes nothing here: native_encoder computes the softmax over the valid tokens", name)
+    return sorted((known[name] for name in names if name in known), key=lambda info: info.provided_by == "mxnet")

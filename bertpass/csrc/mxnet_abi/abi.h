@@ -6,6 +6,7 @@
 //   passes.cc       the graph passes
 //   operators.cc    the custom operators of operator.h: encoder.cc has bertpass_encoder, encoder_gpu.cc its forward on a
 //                   GPU, training.cc the operators of fine-tuning
+//   waiting.cc      arrays are complete before a pass reads them
 //   partitioners.cc subgraph partitioners: none
 #pragma once
 
@@ -33,5 +34,17 @@ int host_version();
 
 // Whether that MXNet has an operator of this name.
 bool host_has_operator(const char* name);
+
+// A function of that MXNet's C interface, null where there is none.
+void* host_symbol(const char* name);
+
+// Has Symbol.optimize_for of the Python in this process, through which all of MXNet's Python interface applies passes, wait
+// for its arrays; nothing where there is no Python. MXNet hands arrays that are still being copied to a pass as they are,
+// and one that has no memory yet at times gets it twice, so a wait inside the pass comes too late.
+void wait_in_python();
+
+// Waits inside a pass, where wait_in_python() did nothing, until that MXNet has computed all that it was asked for: in the
+// thread that asked for the pass, never in one of MXNet's engine. Throws PassError where an earlier operation failed.
+void wait_in_pass();
 
 }  // namespace bertpass::abi

@@ -27,24 +27,22 @@ int find(dl_phdr_info* info, std::size_t, void* data) {
   return search->found != nullptr;
 }
 
-// A function of the host's C interface, null where there is no host.
-template <class Function>
-Function host_function(const char* name) {
-  Search search{name};
-  dl_iterate_phdr(find, &search);
-  return reinterpret_cast<Function>(search.found);
-}
-
 }  // namespace
 
+void* host_symbol(const char* name) {
+  Search search{name};
+  dl_iterate_phdr(find, &search);
+  return search.found;
+}
+
 int host_version() {
-  const auto get = host_function<GetVersion>("MXGetVersion");
+  const auto get = reinterpret_cast<GetVersion>(host_symbol("MXGetVersion"));
   int version = 0;
   return get && get(&version) == 0 ? version : 0;
 }
 
 bool host_has_operator(const char* name) {
-  const auto get = host_function<GetOperator>("NNGetOpHandle");
+  const auto get = reinterpret_cast<GetOperator>(host_symbol("NNGetOpHandle"));
   void* handle = nullptr;
   return get && get(name, &handle) == 0;
 }
@@ -64,7 +62,9 @@ BERTPASS_EXPORT int _opVersion() {
 }
 
 BERTPASS_EXPORT int initialize(int version) {
-  return version >= 10700 && version < 11000 ? bertpass::abi::kSuccess : bertpass::abi::kFail;
+  if (version < 10700 || version >= 11000) return bertpass::abi::kFail;
+  bertpass::abi::wait_in_python();
+  return bertpass::abi::kSuccess;
 }
 
 // Messages for MX_FAIL, which 1.7 cannot read: errors are thrown as std::exception instead, which all versions can.

@@ -1,7 +1,9 @@
-// The graph passes, each under its own name with its own options (see options_of), and all of a device's defaults under
-// the name "bertpass" with the options of select_passes.
+// The graph passes, each under its own name and its published one with its own options (see options_of), and all of a
+// device's defaults under the name "bertpass" with the options of select_passes. MXNet itself takes an unknown name for a
+// backend that is not there: it writes a line and returns the graph as it is, so none can be refused here.
 #include "passes/pass.h"
 
+#include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -86,6 +88,17 @@ std::string& last_report() {
   return report;
 }
 
+const std::vector<const char*>& registered() {
+  static const std::vector<const char*> names = [] {
+    std::vector<const char*> all;
+    for (const Pass* pass : all_passes()) all.push_back(pass->name);
+    for (const Published& published : published_passes()) all.push_back(published.name);
+    all.push_back(kAllPasses);
+    return all;
+  }();
+  return names;
+}
+
 Selection requested(const std::string& name, const std::map<std::string, std::string>& options) {
   if (name == kAllPasses) return select_passes(options, faces::CudaLibrary::is_there());
   const Pass& pass = find_pass(name);
@@ -98,12 +111,11 @@ Selection requested(const std::string& name, const std::map<std::string, std::st
 using namespace bertpass;
 using namespace bertpass::abi;
 
-BERTPASS_EXPORT int _passRegSize() { return static_cast<int>(all_passes().size()) + 1; }
+BERTPASS_EXPORT int _passRegSize() { return static_cast<int>(registered().size()); }
 
 // The host keeps `function` only to hand it back to _passCallGraphPass, which goes by the name.
 BERTPASS_EXPORT void _passRegGet(int index, const void** function, const char** name) {
-  const bool all = static_cast<std::size_t>(index) == all_passes().size();
-  *name = all ? kAllPasses : all_passes()[index]->name;
+  *name = registered()[index];
   *function = *name;
 }
 
@@ -119,13 +131,16 @@ BERTPASS_EXPORT int _passCallGraphPass(
   std::map<std::string, std::string> options;
   for (int i = 0; i < num_options; ++i) options[option_keys[i]] = option_values[i];
   const Selection selection = requested(pass_name, options);
+  wait_in_pass();
   HostParameters parameters(allocate, allocate_state);
   parameters.add({arg_names, num_args, arg_data, arg_shapes, arg_dims, arg_types, arg_devices});
   parameters.add({aux_names, num_aux, aux_data, aux_shapes, aux_dims, aux_types, aux_devices});
   Graph graph = parse_graph(json);
   std::vector<PassResult> results;
-  for (const Pass* pass : selection.passes)
+  for (const Pass* pass : selection.passes) {
+    if (pass == &kMaskSoftmax) std::fprintf(stderr, "bertpass: the pass %s %s.\n", pass->name, pass->documentation);
     results.push_back(run_pass(*pass, graph, parameters, selection.options));
+  }
   graph.strip_extension_attributes();
   graph.compact();
   const std::string text = dump_graph(graph);

@@ -36,7 +36,17 @@ extern const Pass kBiasGelu;
 
 const std::vector<const Pass*>& all_passes();
 
-// Throws PassError, with the known names and the nearest, for an unknown one.
+// A name by which GluonNLP's scripts call a pass, and the pass that does the same here. kMaskSoftmax is in no other list:
+// it changes nothing.
+struct Published {
+  const char* name;
+  const Pass* pass;
+};
+extern const Pass kMaskSoftmax;
+const std::vector<Published>& published_passes();
+
+// The pass of this name, which may be a published one. Throws PassError, with the known names and the nearest, for an
+// unknown one.
 const Pass& find_pass(const std::string& name);
 
 // The options of one pass: native_encoder takes "dtype" and "device" ("cpu", the default, or "gpu"). Throws PassError for

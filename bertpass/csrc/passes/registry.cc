@@ -37,21 +37,29 @@ const std::vector<const Pass*>& all_passes() {
   return passes;
 }
 
+const std::vector<Published>& published_passes() {
+  static const std::vector<Published> passes = {
+      {"AddBiasGelu", &kBiasGelu}, {"MHAInterleave", &kInterleaveQkv}, {"MaskSoftmax", &kMaskSoftmax}};
+  return passes;
+}
+
 const Pass& find_pass(const std::string& name) {
-  std::string known;
-  const Pass* nearest = nullptr;
+  std::vector<Published> all;
+  for (const Pass* pass : all_passes()) all.push_back({pass->name, pass});
+  all.insert(all.end(), published_passes().begin(), published_passes().end());
+  std::string known, nearest;
   std::size_t least = name.size() / 2 + 1;  // further away than this is no hint
-  for (const Pass* pass : all_passes()) {
-    if (name == pass->name) return *pass;
-    known += (known.empty() ? "" : ", ") + std::string(pass->name);
-    const std::size_t distance = name.size() > 100 ? least : edit_distance(name, pass->name);
+  for (const auto& [other, pass] : all) {
+    if (name == other) return *pass;
+    known += (known.empty() ? "" : ", ") + std::string(other);
+    const std::size_t distance = name.size() > 100 ? least : edit_distance(name, other);
     if (distance < least) {
       least = distance;
-      nearest = pass;
+      nearest = other;
     }
   }
   throw PassError("unknown pass '" + name.substr(0, 100) + "'." +
-                  (nearest ? " Did you mean '" + std::string(nearest->name) + "'?" : "") + " Known: " + known + ".");
+                  (nearest.empty() ? "" : " Did you mean '" + nearest + "'?") + " Known: " + known + ".");
 }
 
 PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given) {

@@ -92,6 +92,12 @@ py::list passes() {
   return list;
 }
 
+py::dict published_names() {
+  py::dict names;
+  for (const Published& published : published_passes()) names[published.name] = published.pass->name;
+  return names;
+}
+
 py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name,
                 const std::map<std::string, std::string>& options) {
   const Pass& pass = find_pass(name);
@@ -165,6 +171,7 @@ PYBIND11_MODULE(_core, module) {
   module.attr("ENCODER_OPERATOR") = bp::kEncoderOperator;
   module.def("default_threads", bp::native::default_threads);
   module.def("passes", bp::passes);
+  module.def("published_passes", bp::published_names);
   module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
              py::arg("options") = std::map<std::string, std::string>{});
   module.def("verify", bp::verify, py::arg("json"), py::arg("params") = py::none(), py::arg("before") = py::none());
