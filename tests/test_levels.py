@@ -129,7 +129,8 @@ def test_the_test_sees_imports_inside_functions():
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
 COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
             "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
-            "bertpass/__main__.py", "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py"]
+            "bertpass/__main__.py", "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py",
+            "scripts/export.py", "scripts/embedding.py"]
 
 
 def run(code: str) -> str:

@@ -11,6 +11,7 @@ from bertpass.commands.gpu_check import GpuCheckOptions
 from bertpass.commands.table import BENCHES, COMMANDS, Command
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.low_precision_options import LowPrecisionOptions
+from bertpass.jobs.published_options import ExportPairOptions, WordVectorOptions
 from bertpass.options import spelled
 from bertpass.serving.options import PREFIX
 
@@ -49,8 +50,7 @@ Made by `scripts/write_flags.py`; do not edit. `bertpass COMMAND --help` shows t
 - Dashes and underscores are the same: `--allow-pickle` is `--allow_pickle`.
 - Every command has `--help`, `--quiet` (warnings and errors only) and `--verbose` (more messages, tracebacks).
 - `--gpu` alone means device 0 and `--gpu N` device N, in every command.
-- Published flags keep their meaning. Where a published flag did the opposite of its name (`--uncased` turned
-  lower-casing off), it now does what it says.
+- Published flags keep their meaning. Those that differ, and why, are in [recipe.md](recipe.md).
 """
 
 #: flags that several commands have in the same words: heading, dataclass
@@ -72,6 +72,7 @@ def sections() -> dict[str, type]:
              if name != "bench"}
     found |= {f"bertpass bench {name}": bench.options_class() for name, bench in BENCHES.items()}
     return {**found, "bertpass bench NAME=VALUE ... (Hydra)": SweepOptions, "scripts/gpu_check.py": GpuCheckOptions,
+            "scripts/export.py": ExportPairOptions, "scripts/embedding.py": WordVectorOptions,
             **dict(SHARED)}
 
 

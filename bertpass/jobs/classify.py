@@ -49,6 +49,10 @@ class ClassifierOptions(FinetuneOptions):
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
     only_inference: bool = flag(False, "evaluate --model_parameters, train nothing", group="training")
 
+    @property
+    def trains(self) -> bool:
+        return super().trains and not self.only_inference
+
     def check(self) -> None:
         super().check()
         if self.train_file and not self.dev_file:
@@ -62,8 +66,9 @@ class ClassifierOptions(FinetuneOptions):
                              "--comm_backend out.")
         if self.only_inference and self.only_calibration:
             raise UsageError("--only_inference and --only_calibration: give one of them.")
-        if self.only_inference and not self.model_parameters:
-            raise UsageError("--only_inference needs --model_parameters: there is nothing to evaluate without weights.")
+        if self.deploy and not self.only_inference:
+            raise UsageError("--deploy --model_prefix: an exported model is evaluated, not trained: add "
+                             "--only_inference.")
         if not self.label_separator:
             raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
         if self.test_file and not Path(self.test_file).exists():
@@ -177,9 +182,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
         judge = low_precision.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
         return only_calibration.run(options, start, task.name, options.max_len, train.encodings, judge)
     net = starting.network(start, devices, options.seed)
+    static = starting.exported(options.model_prefix) if options.model_prefix else None
 
     def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
-        return run_with(starting.inference(net, start, options.devices[0]), parts, doing)
+        return run_with(static or starting.inference(net, start, options.devices[0]), parts, doing)
 
     def evaluate() -> tuple[dict[str, float], float]:
         scores = score(task, outputs_of(dev, "evaluating"))
@@ -199,8 +205,7 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
                   "samples_per_second": trainer.samples_per_second}
         if workers.rank:
             return result
-    result = {"task": task.name, "labels": list(task.labels),
-              "model": options.model_parameters or options.bert_model, **result,
+    result = {"task": task.name, "labels": list(task.labels), "model": options.named_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),
               "dev_rows": {name: len(rows) for name, rows in splits.dev.items()}, "seed": options.seed}
     if splits.test:

@@ -13,6 +13,7 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.jobs import low_precision
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.exported import ExportedPair, find_pair
 from bertpass.jobs.kinds import KINDS
 from bertpass.jobs.low_precision import Judge
 from bertpass.jobs.starting import in_order, load
@@ -21,6 +22,7 @@ from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import EncoderConfig, HeadConfig, named
 from bertpass.model.export import export_bundle
+from bertpass.model.gluonnlp import cached, read_vocabulary
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize
 from bertpass.progress import log
@@ -31,14 +33,15 @@ from bertpass.text.tokenizer import Tokenizer
 
 @dataclass(frozen=True)
 class Found:
-    """A model before anything is written: a checkpoint to export, or with --only_infer the bundle of an earlier run.
+    """A model before anything is written: a checkpoint to export, or with --only_infer the bundle of an earlier run or
+    a pair of somebody else's.
 
     ``prefix`` is that of the deployed pair, ``name`` the task's.
     """
 
     prefix: Path
     name: str | None
-    model: Checkpoint | Bundle
+    model: Checkpoint | Bundle | ExportedPair
 
     @property
     def config(self) -> EncoderConfig:
@@ -54,7 +57,7 @@ class Found:
 
     def tokenizer(self) -> Tokenizer:
         """ModelError where the model has none."""
-        if isinstance(self.model, Bundle):
+        if not isinstance(self.model, Checkpoint):
             return self.model.tokenizer()
         if self.model.tokenizer is None:
             raise ModelError(f"{self.model.source} has no vocabulary beside it; name one with --vocab.")
@@ -66,7 +69,7 @@ class Deployed:
     """What deployment wrote: the prefix of the deployed pair, the plain bundle, what the passes did."""
 
     prefix: str
-    bundle: Bundle
+    bundle: Bundle | ExportedPair
     report: dict[str, Any]
 
     @property
@@ -108,10 +111,9 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
     A task with open labels takes a model's own; for a head that is new they are those of ``examples``.
     """
     if options.only_infer:
-        prefix = Path(options.exported_model or "")
-        for path in (f"{prefix}-symbol.json", f"{prefix}-0000.params"):
-            if not Path(path).is_file():
-                raise ModelError(f"there is no {path}; {_there(prefix)}.")
+        prefix = find_pair(Path(options.exported_model or Path(options.output_dir, options.task or "")))
+        if not (prefix.parent / BUNDLE).is_dir():
+            return Found(prefix, options.task, _exported(options, prefix, task))
         bundle = Bundle.open(prefix.parent / BUNDLE)
         return Found(prefix, bundle.task, bundle)
     checkpoint = _checkpoint(options, task, examples)
@@ -122,15 +124,6 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
     return Found(prefix, name, checkpoint)
 
 
-def _there(prefix: Path) -> str:
-    """What to do where no exported pair has this prefix: the prefixes near it that have one."""
-    near = [place for place in (prefix, prefix.parent) if place.is_dir()]
-    pairs = sorted(str(graph).removesuffix("-symbol.json") for place in near for inner in (place, *place.iterdir())
-                   if inner.is_dir() and inner.name != BUNDLE for graph in inner.glob("*-symbol.json"))
-    return f"did you mean --exported_model {pairs[0]}" if pairs else \
-        "export the model first (bertpass deploy without --only_infer)"
-
-
 def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str, rows: Sequence[Any] = (),
            judge: Judge | None = None) -> Deployed:
     """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there.
@@ -138,7 +131,7 @@ def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_
     A bundle for a CPU is float32, which plain MXNet runs there; ``encoder_dtype`` is for the pair. ``rows`` and
     ``judge`` are for low precision, see :func:`bertpass.jobs.low_precision.lower`.
     """
-    if isinstance(found.model, Bundle):
+    if not isinstance(found.model, Checkpoint):
         return Deployed(str(found.prefix), found.model, {"passes": "as exported"})
     prefix = found.prefix
     lowered = None
@@ -156,6 +149,24 @@ def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_
     return Deployed(str(prefix), bundle, report.to_dict())
 
 
+def _exported(options: DeployOptions, prefix: Path, task: Task | None) -> ExportedPair:
+    """A pair without a bundle, as GluonNLP's scripts export one: the task says its head and labels."""
+    if task is None or task.open or task.kind == "embedding":
+        raise UsageError(f"{prefix} has no bundle beside it, which would say what it computes: name its --task, "
+                         "one with labels of its own.")
+    vocabulary = None
+    if options.vocab:
+        vocabulary = read_vocabulary(options.vocab)
+    elif options.bert_model and Path(options.bert_model).exists():
+        vocabulary = load(options.bert_model).tokenizer
+    elif found := cached(options.bert_model or "bert_12_768_12", options.dataset_name):
+        vocabulary = read_vocabulary(found[1]) if found[1] else None
+    elif options.dataset_name == "book_corpus_wiki_en_uncased":
+        vocabulary = _borrowed_tokenizer()
+    return ExportedPair.open(prefix, head_for(task), list(task.labels) or None, bert_model=options.bert_model,
+                             vocabulary=vocabulary, task=task.name)
+
+
 def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Example]) -> Checkpoint:
     if options.model_parameters:
         found = load(options.model_parameters, bert_model=options.bert_model, dataset=options.dataset_name,
@@ -163,7 +174,8 @@ def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Ex
                      allow_pickle=options.allow_pickle)
     elif options.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
         known = None if task is None else _with_labels(task, examples)
-        return _random(options, head_for(known), known.labels if known else ())
+        return random_checkpoint(options.bert_model or "bert_12_768_12", options.vocab, options.dropout,
+                                 head_for(known), known.labels if known else ())
     else:
         found = load(options.bert_model or "", dataset=options.dataset_name, vocab=options.vocab,
                      num_heads=options.num_heads, allow_pickle=options.allow_pickle)
@@ -191,13 +203,13 @@ def _with_labels(task: Task, examples: Sequence[Example]) -> Task:
     return dataclasses.replace(task, labels=KINDS[task.kind].labels(examples))
 
 
-def _random(options: DeployOptions, head: HeadConfig, labels: Sequence[str]) -> Checkpoint:
+def random_checkpoint(name: str, vocab: str | None, dropout: float, head: HeadConfig, labels: Sequence[str],
+                      ) -> Checkpoint:
     """Random weights of a published size, to measure speed without a fine-tuned model."""
     log.warning("WARNING: no --model_parameters: the weights are random, so the predictions mean nothing.")
-    config = dataclasses.replace(named(options.bert_model or "bert_12_768_12"), dropout=options.dropout)
-    if options.vocab:
-        from bertpass.model.gluonnlp import read_vocabulary
-        tokenizer = read_vocabulary(options.vocab)
+    config = dataclasses.replace(named(name), dropout=dropout)
+    if vocab:
+        tokenizer = read_vocabulary(vocab)
     else:
         tokenizer = _borrowed_tokenizer()
     if tokenizer.vocab_size > config.vocab_size:
@@ -205,7 +217,7 @@ def _random(options: DeployOptions, head: HeadConfig, labels: Sequence[str]) -> 
     params = parameters.random({**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}, seed=0,
                                random_bias=True)
     return Checkpoint(config, head, params, tokenizer, list(labels) or None,
-                      source=f"random weights ({options.bert_model})")
+                      source=f"random weights ({name})")
 
 
 def _borrowed_tokenizer() -> Tokenizer:

@@ -106,9 +106,9 @@ class DeployOptions(LowPrecisionOptions):
         self.pass_names()
         if not self.label_separator:
             raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
-        if self.only_infer and not self.exported_model:
-            raise UsageError("--only_infer needs --exported_model PREFIX: the files PREFIX-symbol.json and "
-                             "PREFIX-0000.params of an earlier run.")
+        if self.only_infer and not (self.exported_model or self.task):
+            raise UsageError("--only_infer needs --exported_model PREFIX, the files PREFIX-symbol.json and "
+                             "PREFIX-0000.params of an earlier run, or --task for those in --output_dir.")
         if self.only_infer and self.compare:
             raise UsageError("--compare exports the model without passes beside the other: leave --only_infer out.")
         if self.question is not None and self.context is None:

@@ -15,8 +15,8 @@ from bertpass.text.batching import Batch, Batches, batches
 class Epochs:
     """The training batches in stretches with an evaluation after each: epochs, or ``--evaluate_every`` steps.
 
-    A step, which is one update, takes ``--accumulate`` batches; the last step of an epoch takes those that are left. The
-    batches and their order do not depend on how long the stretches are.
+    A step, which is one update, takes ``--accumulate`` batches; the last step of an epoch takes those that are left.
+    The batches and their order do not depend on how long the stretches are.
     """
 
     data: Dataset

@@ -5,16 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import ModelError, PassError, UsageError
 from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.model.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
+from bertpass.passes.select import NATIVE_ENCODER, select
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
 FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
                   "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
                   "comm_backend", "worker_timeout", "only_calibration", "engine", "quantized_dtype", "calib_mode",
-                  "num_calib_batches", "max_metric_drop")
+                  "num_calib_batches", "max_metric_drop", "deploy", "model_prefix", "sentencepiece", "custom_pass",
+                  "passes", "debug")
 OPTIMIZERS = ("bertadam", "adam", "adamw", "lamb", "sgd")
 COMM_BACKENDS = ("dist_sync", "horovod")
 
@@ -43,7 +45,7 @@ class FinetuneOptions(LowPrecisionOptions):
     data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
     train_file: str | None = flag(None, "own training data", group="data")
     dev_file: str | None = flag(None, "own development data", group="data")
-    epochs: int = flag(3, "passes over the training data", group="training", least=1)
+    epochs: int = flag(3, "passes over the training data", group="training", least=1, aliases=("--epoch",))
     training_steps: int | None = flag(None, "stop after this many steps instead of --epochs", group="training", least=1)
     batch_size: int = flag(32, "sequences per batch", group="training", least=1)
     accumulate: int = flag(1, "batches whose gradients are added up for one update: it is that of one batch of "
@@ -56,7 +58,7 @@ class FinetuneOptions(LowPrecisionOptions):
                                       "for adam, whose decay is a term of the gradient and outweighs clipped "
                                       "gradients", group="training", least=0)
     warmup_ratio: float = flag(0.1, "share of the steps in which the learning rate rises", group="training", least=0,
-                               most=1)
+                               most=1, aliases=("--warmup",))
     evaluate_every: int | None = flag(None, "evaluate, and keep a checkpoint, after this many steps each instead of "
                                       "after every epoch; net.params has the best evaluation's weights",
                                       group="training", least=1)
@@ -69,6 +71,15 @@ class FinetuneOptions(LowPrecisionOptions):
     log_interval: int = flag(50, "steps between lines in the log", group="output", least=1)
     output_dir: str = flag("./output_dir", "where net.params, the bundle, the log and checkpoints go", group="output")
     resume: bool = flag(False, "go on from the last checkpoint in --output_dir", group="output")
+    deploy: bool = flag(False, "evaluate the exported model --model_prefix, as published", group="model", rare=True)
+    model_prefix: str | None = flag(None, "with --deploy: prefix of -symbol.json and -0000.params", group="model",
+                                    rare=True)
+    sentencepiece: str | None = flag(None, "known and refused: there are no SentencePiece vocabularies here",
+                                     group="model", rare=True)
+    custom_pass: str | None = flag(None, "with --only_calibration: library of graph passes, usually bertpass_lib.so",
+                                   group="low precision", aliases=("--custom_pass_lib",), rare=True)
+    passes: list[str] = flag([], "with --only_calibration: passes to apply, after the one that computes int8",
+                             group="low precision", aliases=("--custom_passes",), rare=True)
     gpu: int | None = gpu_flag()
     gpus: list[int] = flag([], "train on several GPUs of this machine: their numbers; each takes rows of every batch",
                            group="device")
@@ -83,6 +94,16 @@ class FinetuneOptions(LowPrecisionOptions):
     def devices(self) -> list[int | None]:
         """The GPUs to train on; None is the CPU."""
         return list(self.gpus) or [self.gpu]
+
+    @property
+    def named_model(self) -> str:
+        """The model that the flags name, for result files."""
+        return self.model_prefix or self.model_parameters or self.bert_model
+
+    @property
+    def trains(self) -> bool:
+        """Whether the job changes weights."""
+        return not self.only_calibration
 
     @property
     def decay(self) -> float:
@@ -111,8 +132,7 @@ class FinetuneOptions(LowPrecisionOptions):
         if self.comm_backend == "horovod" and (self.workers > 1 or len(self.gpus) > 1):
             raise UsageError("--comm_backend horovod: one process a device, all of them started by horovodrun; leave "
                              "--workers and --gpus out.")
-        if self.only_calibration and not self.model_parameters:
-            raise UsageError("--only_calibration needs --model_parameters: the fine-tuned weights to write in int8.")
+        self._check_published()
         if self.only_calibration and self.gpu is not None:
             raise UsageError("--only_calibration writes int8 for a CPU: leave --gpu out.")
         if not self.only_calibration and (self.engine != "native" or self.max_metric_drop is not None):
@@ -122,6 +142,28 @@ class FinetuneOptions(LowPrecisionOptions):
         check_output_folder("output_dir", self.output_dir)
         if self.resume:
             self._check_resume()
+
+    def _check_published(self) -> None:
+        """Flags of the published scripts that go with few others."""
+        if self.sentencepiece:
+            raise UsageError("--sentencepiece: models with a SentencePiece vocabulary are not supported; take one with "
+                             "WordPiece (BERT) or byte-level BPE (RoBERTa), and name its vocabulary with --vocab.")
+        if self.deploy != (self.model_prefix is not None):
+            raise UsageError("--deploy and --model_prefix PREFIX go together: they evaluate an exported model.")
+        if (self.custom_pass or self.passes) and not self.only_calibration:
+            raise UsageError("--custom_passes and --custom_pass_lib are for the model that --only_calibration writes: "
+                             "give it, or give the passes to deploy.py.")
+        if self.passes and self.engine == "mxnet":
+            raise UsageError("--custom_passes: --engine mxnet has its own passes; leave them out, or --engine native.")
+        if self.custom_pass is not None and not Path(self.custom_pass).is_file():
+            raise PassError(f"--custom_pass_lib {self.custom_pass}: no such file; build it with "
+                            "python setup.py build_ext --inplace.")
+        select(self.pass_names())
+
+    def pass_names(self) -> str | list[str]:
+        """Passes of the model that --only_calibration writes: "auto", or native_encoder and those that are named."""
+        names = [name for part in self.passes for name in part.split(",") if name]
+        return [NATIVE_ENCODER, *(name for name in names if name != NATIVE_ENCODER)] if names else "auto"
 
     def _check_resume(self) -> None:
         """Refuse to go on from a checkpoint that was made with other options."""

@@ -18,6 +18,7 @@ from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.low_precision import Judge
 from bertpass.model.export import export_bundle
 from bertpass.model.record import Checkpoint
+from bertpass.passes.library import Library
 from bertpass.progress import log
 
 
@@ -37,12 +38,15 @@ def run(options: FinetuneOptions, start: Checkpoint, task: str, max_length: int,
     model = dataclasses.replace(start, max_length=min(max_length, start.config.max_length), notes=[], extras={})
     lowered = low_precision.lower(model, "int8", options, rows, judge)
     bundle = export_bundle(model, prefix.parent / BUNDLE, task=task)
-    report = lowered.write(str(bundle.symbol_path).removesuffix("-symbol.json"), prefix)
+    if options.custom_pass is not None:
+        Library(options.custom_pass)
+    report = lowered.write(str(bundle.symbol_path).removesuffix("-symbol.json"), prefix, options.pass_names(),
+                           options.custom_pass)
     full = lowered.guarded.full if lowered.guarded else judge.metrics(NativeEngine(model))
     low = judge.metrics(MXNetEngine.from_files(prefix, bundle.inputs))
     log.info("float32: %s; int8: %s", *(", ".join(f"{k} {v:.4f}" for k, v in found.items()) for found in (full, low)))
     log.info("the model in int8 is %s-symbol.json and %s-0000.params", prefix, prefix)
-    result = {"task": task, "model": options.model_parameters, "exported": str(prefix), "metrics": low,
+    result = {"task": task, "model": start.source, "exported": str(prefix), "metrics": low,
               "metrics_float32": full, "settings": {"passes": report}, "command": machine.command()}
     (prefix.parent / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n",
                                                encoding="utf-8")

@@ -1,7 +1,7 @@
-"""BERT's Adam and PyTorch's AdamW, on CPUs in one pass over the memory of each tensor; MXNet's own operator takes several times as long.
+"""BERT's Adam and PyTorch's AdamW, on CPUs in one pass over the memory of each tensor.
 
-The same update, settings and states as ``bertadam`` of GluonNLP, so that checkpoints of one go on with the other. MXNet 1
-has no AdamW; its ``adam`` adds the decay to the gradient.
+MXNet's own operator takes several times as long. The same update, settings and states as ``bertadam`` of GluonNLP, so
+that checkpoints of one go on with the other. MXNet 1 has no AdamW; its ``adam`` adds the decay to the gradient.
 """
 
 from __future__ import annotations
@@ -61,6 +61,10 @@ class AdamW(NativeBertAdam):
 
     is bertadam's update at step t with another rate, decay and epsilon.
     """
+
+    lr: float
+    wd: float
+    epsilon: float
 
     def _update_impl(self, indices: Any, weight: Any, grad: Any, state: Any, multi_precision: bool = False) -> None:
         first = indices[0] if isinstance(indices, (tuple, list)) else indices

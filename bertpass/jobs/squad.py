@@ -27,6 +27,8 @@ from bertpass.text.download import download
 from bertpass.text.squad import Prediction, SquadData, named, read_squad
 from bertpass.text.tasks import find_split, get_task
 
+DEBUG_QUESTIONS = 100  # as upstream
+
 
 @dataclass
 class SquadOptions(FinetuneOptions):
@@ -45,8 +47,14 @@ class SquadOptions(FinetuneOptions):
                                             group="data")
     test_batch_size: int = flag(24, "sequences per batch in evaluation", group="training", least=1)
     only_predict: bool = flag(False, "answer and score with --model_parameters, train nothing", group="training")
+    debug: bool = flag(False, f"take the first {DEBUG_QUESTIONS} questions of each file alone, to see that all works",
+                       group="data")
     max_eval_questions: int | None = flag(None, "score only the first questions after each epoch but the last; the "
                                           "final figure is always of all", group="training", least=1)
+
+    @property
+    def trains(self) -> bool:
+        return super().trains and not self.only_predict
 
     def check(self) -> None:
         super().check()
@@ -55,8 +63,9 @@ class SquadOptions(FinetuneOptions):
                              "out.")
         if self.only_predict and self.only_calibration:
             raise UsageError("--only_predict and --only_calibration: give one of them.")
-        if self.only_predict and not self.model_parameters:
-            raise UsageError("--only_predict needs --model_parameters: there is nothing to answer with.")
+        if self.deploy and not self.only_predict:
+            raise UsageError("--deploy --model_prefix: an exported model is evaluated, not trained: add "
+                             "--only_predict.")
         if bool(self.train_file) != bool(self.dev_file) and not self.only_predict:
             raise UsageError("--train_file and --dev_file go together.")
 
@@ -103,10 +112,17 @@ def _trainable(path: str, strict: bool) -> SquadData:
     return SquadData(tuple(q for q in data.questions if q.id not in lacking), data.version_2, (*data.notes, note))
 
 
+def first(data: SquadData) -> SquadData:
+    """The questions that --debug leaves."""
+    return SquadData(data.questions[:DEBUG_QUESTIONS], data.version_2, data.notes)
+
+
 def run(options: SquadOptions) -> dict[str, Any]:
     """Fine-tune and evaluate; writes net.params, the bundle, predictions and metrics.json into ``--output_dir``."""
     options.check()
     train_data, dev_data = read_data(options)
+    if options.debug:
+        train_data, dev_data = train_data and first(train_data), first(dev_data)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
     from bertpass.jobs import starting
     from bertpass.jobs.epochs import Epochs
@@ -140,9 +156,10 @@ def run(options: SquadOptions) -> dict[str, Any]:
         return only_calibration.run(options, start, "QA", options.max_seq_length, (train or dev).encodings,
                                     low_precision.Judge(scores_of, "f1", 100.0))
     net = starting.network(start, devices, options.seed)
+    static = starting.exported(options.model_prefix) if options.model_prefix else None
 
     def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:
-        forward = starting.inference(net, start, options.devices[0])
+        forward = static or starting.inference(net, start, options.devices[0])
         outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
@@ -152,7 +169,7 @@ def run(options: SquadOptions) -> dict[str, Any]:
 
     began = time.monotonic()
     answered: tuple[dict[str, float], list[Prediction]] | None = None  # all questions, by the weights that are kept
-    result: dict[str, Any] = {"task": "QA", "model": options.model_parameters or options.bert_model}
+    result: dict[str, Any] = {"task": "QA", "model": options.named_model}
     if train_data is not None and train is not None:
         log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
                  len(dev_data.questions))

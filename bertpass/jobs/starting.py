@@ -10,6 +10,7 @@ from typing import Any
 
 from bertpass.errors import ModelError
 from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.exported import find_pair, inputs_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Forward
 from bertpass.model import parameters, params_file
@@ -65,10 +66,14 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
     if options.model_parameters and (found.head.kind, found.head.num_labels) != (head.kind, head.num_labels):
         raise ModelError(f"--model_parameters {source}: its head is '{found.head.kind}' with {found.head.num_labels} "
                          f"outputs, and this task needs '{head.kind}' with {head.num_labels}.")
+    fits = (found.head.kind, found.head.num_labels) == (head.kind, head.num_labels)
     lower = True if options.uncased else False if options.cased else None
     tokenizer = with_case(found.tokenizer, lower)
     found = in_order(dataclasses.replace(found, tokenizer=tokenizer), labels)
-    return adapt(found, head, options.seed, labels=list(labels) or None), tokenizer
+    start = adapt(found, head, options.seed, labels=list(labels) or None)
+    if not (fits or options.trains or options.deploy):
+        start.notes.append("WARNING: no --model_parameters, and nothing is trained: the predictions mean nothing.")
+    return start, tokenizer
 
 
 def with_case(tokenizer: Tokenizer, lower: bool | None) -> Tokenizer:
@@ -125,6 +130,15 @@ def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
     from bertpass.engines.native import NativeEngine
 
     engine = NativeEngine(dataclasses.replace(start, params={**start.params, **get_parameters(net)}))
+    return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
+
+
+def exported(prefix: str) -> Forward:
+    """A forward of the exported pair that ``--deploy --model_prefix`` names, on the CPU."""
+    from bertpass.engines.mxnet_engine import MXNetEngine
+
+    found = find_pair(Path(prefix))
+    engine = MXNetEngine.from_files(found, inputs_of(found))
     return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
 
 

@@ -187,8 +187,8 @@ class Trainer:
         log.info("epoch %g: %s, %.0f s", epochs.after(number), note, time.monotonic() - start)
 
     def _step(self, group: Sequence[Batch], rate: float, step: int) -> float:
-        """One update from ``--accumulate`` batches, as from one batch of all their rows: workers and devices part each of
-        them, gradients are added up. Returns the mean loss of the rows of this worker."""
+        """One update from ``--accumulate`` batches, as from one batch of all their rows. Workers and devices part each
+        of them; gradients are added up. Returns the mean loss of the rows of this worker."""
         options, workers = self.options, self.workers
         if options.accumulate > 1:
             for parameter in self.parameters:
@@ -214,7 +214,7 @@ class Trainer:
         return value
 
     def _loss(self, batch: Batch, share: float, part: int, context: Any, when: tuple[int, int]) -> Any:
-        """The share of one part of a batch's rows in the mean loss of a step; ``when`` is the step and the turn in it."""
+        """The share of one part of a batch's rows in the mean loss of a step; ``when``: the step, the turn in it."""
         parts = self.workers.size * len(self.contexts)
         mine = rows_of(batch, slice(part, None, parts))
         if not len(mine):  # fewer rows than parts: a gradient has to be there all the same, and is zero

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import warnings
@@ -12,8 +13,8 @@ import numpy as np
 import pytest
 
 from bertpass.engines.results import sigmoid
-from bertpass.errors import DataError
-from bertpass.jobs.deploy_model import _there
+from bertpass.errors import DataError, ModelError
+from bertpass.jobs.exported import find_pair
 from bertpass.jobs.kinds import KINDS
 from bertpass.jobs.workload import Source, refuse_other_pairs
 from bertpass.passes.report import PassReport, PassResult
@@ -80,8 +81,10 @@ def test_the_exported_pair_that_is_there(tmp_path: Path) -> None:
     for place in ("o/WNLI/WNLI-symbol.json", "o/WNLI/bundle/model-symbol.json"):
         (tmp_path / place).write_text(json.dumps({}))
     for wrong in ("o/WNLI", "o", "o/WNLI/SST", "o/SST"):
-        assert _there(tmp_path / wrong) == f"did you mean --exported_model {tmp_path / 'o' / 'WNLI' / 'WNLI'}"
-    assert "export the model first" in _there(tmp_path / "elsewhere" / "WNLI")
+        with pytest.raises(ModelError, match=re.escape(f"did you mean {tmp_path / 'o' / 'WNLI' / 'WNLI'}?")):
+            find_pair(tmp_path / wrong)
+    with pytest.raises(ModelError, match="export the model first"):
+        find_pair(tmp_path / "elsewhere" / "WNLI")
 
 
 def test_the_table_of_passes_says_what_was_compared() -> None:

@@ -37,7 +37,8 @@ def same(left, right):
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
 def test_accumulation_gives_the_weights_of_one_big_batch(encoder, few, tmp_path, optimizer):
     """Batches of 8, 8 and 5 rows are one update, as upstream's effective batch of batch_size times accumulate."""
-    words = ("--epochs", 1, "--optimizer", optimizer, "--lr", "0.1" if optimizer == "sgd" else "1e-3", "--warmup_ratio", 0)
+    words = ("--epochs", 1, "--optimizer", optimizer, "--lr", "1" if optimizer == "sgd" else "1e-3",
+             "--warmup_ratio", 0)
     for name, size, accumulate in (("whole", 24, 1), ("parts", 8, 3), ("more", 4, 8)):
         argv = toy.classify(encoder, tmp_path / name, *few, *words, "--batch_size", size, "--accumulate", accumulate)
         assert finetune.classifier(argv) == 0
@@ -64,10 +65,11 @@ def test_accumulated_steps_are_counted_as_updates(encoder, few, tmp_path, monkey
         return step(self, group, rate, number)
 
     monkeypatch.setattr(Trainer, "_step", count)
-    argv = toy.classify(encoder, tmp_path, *few, "--batch_size", 4, "--accumulate", 4, "--epochs", 2, "--warmup_ratio", 0)
+    argv = toy.classify(encoder, tmp_path, *few, "--batch_size", 4, "--accumulate", 4, "--epochs", 2,
+                        "--warmup_ratio", 0)
     assert finetune.classifier(argv) == 0
     assert [len(rows) for rows, *_ in seen] == [4, 2, 4, 2] and [number for *_, number in seen] == [0, 1, 2, 3]
-    assert [sum(map(sum, [rows])) for rows, *_ in seen][0] + sum(seen[1][0]) == 21
+    assert sum(seen[0][0]) + sum(seen[1][0]) == 21
     assert [rate for _, rate, _ in seen] == pytest.approx([1e-3, 0.75e-3, 0.5e-3, 0.25e-3])
 
 

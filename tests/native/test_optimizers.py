@@ -1,4 +1,4 @@
-"""Every --optimizer against PyTorch's, or the paper's formula in float64 where PyTorch has none, on the same gradients."""
+"""Every --optimizer against PyTorch's on the same gradients, or against the paper's formula in float64."""
 
 import numpy as np
 import pytest

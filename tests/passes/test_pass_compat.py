@@ -21,7 +21,7 @@ from pass_models import PARITY, build
 from bertpass import _core
 from bertpass.model import params_file
 
-LIBRARY = Path(os.environ.get("X_LIB") or Path(_core.__file__).with_name("bertpass_lib.so"))
+LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
 CHILD = Path(__file__).with_name("compat_child.py")
 WHEELS = Path(__file__).resolve().parents[2] / ".cache" / "wheels"
 LAYERS = PARITY["tiny"].layers

@@ -1,13 +1,14 @@
-"""bertpass_lib.so in MXNet without bertpass, by every entry that applies a pass, as soon as the parameters were asked for.
+"""bertpass_lib.so in MXNet without bertpass, by every entry that applies a pass, at once after reading parameters.
 
-MXNet computes while Python goes on, so parameters that were just read are still being copied when the pass is called: on
-a model of BERT-base's size by themselves, on a small one where MXNet's thread is kept busy.
+MXNet computes while Python goes on, so parameters that were just read are still being copied when the pass is called:
+on a model of BERT-base's size by themselves, on a small one where MXNet's thread is kept busy.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,8 @@ from test_pass_compat import LIBRARY, unpacked
 from bertpass.model import params_file
 
 CHILD = Path(__file__).with_name("plain_child.py")
-BLOCKS = ["optimize_for:interleave_qkv", "hybridize:interleave_qkv", "export:interleave_qkv", "hybridize:native_encoder"]
+BLOCKS = ["optimize_for:interleave_qkv", "hybridize:interleave_qkv", "export:interleave_qkv",
+          "hybridize:native_encoder"]
 PUBLISHED = ["optimize_for:MHAInterleave", "optimize_for:AddBiasGelu", "symbol_entry:MaskSoftmax"]
 WRITTEN = ["pending:interleave_qkv", "pending:native_encoder"]
 OTHERS = pytest.mark.parametrize("release", [None, pytest.param("1.7.0.post2", marks=pytest.mark.compat),
@@ -81,6 +83,22 @@ def test_parameters_that_are_being_written(tiny: list[Path], release: str | None
     assert result["pending:interleave_qkv"] == 0.0
     # 1.7's GELU is the tanh approximation
     assert result["pending:native_encoder"] < (1e-3 if release == "1.7.0.post2" else 1e-5)
+
+
+def test_the_lines_of_the_recipe(tiny: list[Path]) -> None:
+    """docs/recipe.md's program for plain MXNet, as it stands but for the paths, in a process without bertpass."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", page, re.S)[1]
+    program = program.replace("/path/to/bertpass_lib.so", str(LIBRARY)).replace("SST-", f"{tiny[0]}-")
+    program = program.replace("data0", "ids").replace("data1", "types").replace("data2", "valid")
+    inputs = f"ids, token_types, valid_length = (mx.nd.array(a) for a in numpy.load('{tiny[1]}').values())\n"
+    program = program.replace("import mxnet as mx\n", "import mxnet as mx\n" + inputs)
+    program += "print(block(ids, token_types, valid_length)[0].shape)\n"
+    environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True,
+                          text=True, check=False, timeout=200)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.splitlines()[-1] == "(3, 10, 24)"
 
 
 def test_published_names(tiny: list[Path]) -> None:
