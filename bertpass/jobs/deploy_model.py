@@ -13,7 +13,7 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.jobs import low_precision
 from bertpass.jobs.deploy_options import DeployOptions
 from bertpass.jobs.described import BUNDLE, bundle_of
-from bertpass.jobs.exported import ExportedPair, find_pair
+from bertpass.jobs.exported import ExportedPair, bundle_beside, find_pair
 from bertpass.jobs.kinds import KINDS
 from bertpass.jobs.low_precision import Judge
 from bertpass.jobs.starting import in_order, load
@@ -112,9 +112,9 @@ def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] 
     """
     if options.only_infer:
         prefix = find_pair(Path(options.exported_model or Path(options.output_dir, options.task or "")))
-        if not (prefix.parent / BUNDLE).is_dir():
+        bundle = bundle_beside(prefix)
+        if bundle is None:
             return Found(prefix, options.task, _exported(options, prefix, task))
-        bundle = Bundle.open(prefix.parent / BUNDLE)
         return Found(prefix, bundle.task, bundle)
     checkpoint = _checkpoint(options, task, examples)
     known = None if task is not None else bundle_of(options.model_parameters or "")

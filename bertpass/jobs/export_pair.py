@@ -9,9 +9,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from bertpass.engines.mxnet_engine import MXNetEngine
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import ModelError
 from bertpass.jobs.deploy_model import random_checkpoint
-from bertpass.jobs.described import bundle_of
 from bertpass.jobs.published_options import ExportPairOptions
 from bertpass.jobs.starting import load
 from bertpass.model import params_file
@@ -33,16 +32,10 @@ def run(options: ExportPairOptions) -> str:
     ------
     ModelError
         The weights have another head than the task.
-    UsageError
-        The folder has the bundle of another model, which would be taken for the pair's.
     """
     options.check()
     head = HEADS[options.task]
     prefix = Path(options.output_dir) / options.task
-    beside = bundle_of(f"{prefix}-symbol.json")
-    if beside is not None and beside.head.kind != head.kind:
-        raise UsageError(f"{beside.path} is another model's, and would be taken for that of the pair: name another "
-                         "--output_dir.")
     if options.model_parameters:
         model = load(options.model_parameters, bert_model=options.model_name, dataset=options.dataset_name,
                      vocab=options.vocab, num_heads=options.num_heads, kind=head.kind)

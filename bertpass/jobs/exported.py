@@ -10,7 +10,8 @@ from pathlib import Path
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.described import BUNDLE, bundle_of
-from bertpass.model import params_file
+from bertpass.model import parameters, params_file
+from bertpass.model.bundle import Bundle
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig
 from bertpass.progress import log
 from bertpass.text.tokenizer import Tokenizer
@@ -96,9 +97,24 @@ class ExportedPair:
         return cls(prefix, config, head, labels, inputs, vocabulary, task)
 
 
+def bundle_beside(prefix: Path) -> Bundle | None:
+    """The bundle of a pair; None where none is beside it, or one of a model with another head."""
+    bundle = bundle_of(f"{prefix}-symbol.json")
+    if bundle is None:
+        return None
+    arrays = params_file.read(f"{prefix}-0000.params", mmap=True)
+    shapes = {name.removeprefix("arg:"): array.shape for name, array in arrays.items()}
+    for name, shape in parameters.head_shapes(bundle.config, bundle.head).items():
+        layer = name.rpartition(".")[0]  # MXNet's quantised pairs have other endings
+        if shapes.get(name, shape) != shape or not any(other.startswith(layer) for other in shapes):
+            log.info("%s is of another model than %s", bundle.path, prefix)
+            return None
+    return bundle
+
+
 def inputs_of(prefix: Path) -> tuple[str, ...]:
     """Names of a pair's inputs in the order ids, token types (BERT alone), valid length."""
-    bundle = bundle_of(f"{prefix}-symbol.json")
+    bundle = bundle_beside(prefix)
     return bundle.inputs if bundle is not None else _parts(prefix)[0]
 
 
@@ -113,6 +129,10 @@ def _parts(prefix: Path) -> tuple[tuple[str, ...], dict[str, tuple[int, ...]]]:
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ModelError(f"{symbol} is not an exported graph ({error}); export the model again.") from error
     inputs = tuple(sorted(name for name in names if name not in shapes))
+    missing = [name for name in inputs if name not in ("data0", "data1", "data2")]
+    if missing and "data0" in inputs:
+        raise ModelError(f"{prefix}-0000.params lacks {', '.join(missing[:3])}: symbol and params are not of one "
+                         "export.")
     if inputs not in (("data0", "data1"), ("data0", "data1", "data2")):
         raise ModelError(f"{symbol} takes {', '.join(inputs) or 'no inputs'}: a graph as GluonNLP's scripts export it "
                          "takes data0, data1 and data2.")

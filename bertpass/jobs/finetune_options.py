@@ -6,6 +6,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from bertpass.errors import ModelError, PassError, UsageError
+from bertpass.jobs.exported import find_pair
 from bertpass.jobs.low_precision_options import LowPrecisionOptions
 from bertpass.model.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
@@ -150,6 +151,8 @@ class FinetuneOptions(LowPrecisionOptions):
                              "WordPiece (BERT) or byte-level BPE (RoBERTa), and name its vocabulary with --vocab.")
         if self.deploy != (self.model_prefix is not None):
             raise UsageError("--deploy and --model_prefix PREFIX go together: they evaluate an exported model.")
+        if self.model_prefix is not None:
+            find_pair(Path(self.model_prefix))
         if (self.custom_pass or self.passes) and not self.only_calibration:
             raise UsageError("--custom_passes and --custom_pass_lib are for the model that --only_calibration writes: "
                              "give it, or give the passes to deploy.py.")
