@@ -4,7 +4,7 @@
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 
 def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype: str | None = None,
          threads: int | None = None, keep: Mapping[str, str] | None = None, max_error: float | None = None,
-         vocab: str | None = None, num_heads: int | None = None, allow_pickle: bool = False, gpu: int | None = None,
-         device: int | None = None, passes: str | list[str] | None = None, **options: Any) -> "Model":
-    """Load a model, ready for texts.
+         kind: str | None = None, labels: Sequence[str] | None = None, max_length: int | None = None,
+         vocab: str | None = None, num_heads: int | None = None, case: str | None = None, allow_pickle: bool = False,
+         gpu: int | None = None, device: int | None = None, passes: str | list[str] | None = None,
+         **options: Any) -> "Model":
+    """Load a model, ready for texts. What had to be assumed or was left out is logged as warnings (logger "bertpass")
+    and stands in ``Model.notes``.
 
     Parameters
     ----------
@@ -38,8 +41,13 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype:
     keep, max_error
         native: parts in another precision, as in ``{"0": "bfloat16", "5.down": "float32"}``; the relative error that
         "auto" allows (0.01). See :class:`bertpass.engines.native.NativeEngine`.
-    vocab, num_heads
-        For a ``.params`` file: its vocabulary file, and its attention heads where the head size is not 64.
+    kind, labels, max_length
+        What the outputs are, what they are called, and the tokens to which texts are cut, where the model's files do
+        not say it or something else is wanted: ``kind="ranking"`` makes a classifier of one output rank passages. The
+        kinds are those of :class:`bertpass.model.config.HeadConfig`.
+    vocab, num_heads, case
+        For a ``.params`` file without a bundle beside it: its vocabulary file, its attention heads, and "uncased" or
+        "cased".
     allow_pickle
         Read pytorch_model.bin files too; a pickle can run code.
     gpu, passes
@@ -64,9 +72,9 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype:
     """
     from bertpass import engines  # loaded on use: ``import bertpass`` stays light
 
-    return engines.load(path_or_name, engine, dtype=dtype, threads=threads, keep=keep, max_error=max_error, vocab=vocab,
-                        num_heads=num_heads, allow_pickle=allow_pickle, gpu=gpu, device=device, passes=passes,
-                        **options)
+    return engines.load(path_or_name, engine, dtype=dtype, threads=threads, keep=keep, max_error=max_error, kind=kind,
+                        labels=labels, max_length=max_length, vocab=vocab, num_heads=num_heads, case=case,
+                        allow_pickle=allow_pickle, gpu=gpu, device=device, passes=passes, **options)
 
 
 def __getattr__(name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,12 +11,13 @@ from pathlib import Path
 from bertpass import machine
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
+from bertpass.model.given import Given
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 
 
 @dataclass
-class BatchOptions:
+class BatchOptions(Given):
     """Words and flags of bertpass batch."""
 
     input: str = flag("", "the Parquet file to read", positional=True)
@@ -24,7 +26,6 @@ class BatchOptions:
     model: str = flag("minilm", "a model for embeddings or a classifier: a bundle, a Hugging Face folder, a .params or "
                       "packed file, minilm", group="model")
     dtype: str = flag("float32", "precision", group="model", choices=("float32", "bfloat16", "int8"))
-    vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
     column: str = flag("text", "column of the texts; rows without one get null", group="data")
     pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
     keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
@@ -56,7 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         model = os.path.abspath(options.model) if os.path.exists(options.model) else options.model
         work = batch.Work(os.path.abspath(options.input), os.path.abspath(options.output), model, options.column,
                           options.pair_column, tuple(dict.fromkeys(options.keep)), options.dtype, options.part_rows,
-                          options.vocab and os.path.abspath(options.vocab), options.overwrite)
+                          dataclasses.replace(options.given, vocab=options.vocab and os.path.abspath(options.vocab)),
+                          options.overwrite)
         spread = None
         if options.ray:
             from bertpass.jobs import batch_ray

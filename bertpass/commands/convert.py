@@ -7,13 +7,14 @@ from dataclasses import dataclass
 
 from bertpass import progress
 from bertpass.commands.run import guarded
+from bertpass.model.given import Given
 from bertpass.options import check_new, flag, overwrite_flag, parse
 
 FORMATS = ("huggingface", "gluonnlp", "bundle")
 
 
 @dataclass
-class ConvertOptions:
+class ConvertOptions(Given):
     """Words and flags of bertpass convert."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True,
@@ -21,10 +22,6 @@ class ConvertOptions:
     output: str = flag("", "folder to write; for gluonnlp the .params file", positional=True, aliases=("--output",))
     format: str = flag("huggingface", "layout to write", choices=FORMATS)
     overwrite: bool = overwrite_flag()
-    vocab: str | None = flag(None, "vocabulary file for a .params file", rare=True)
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1,
-                                 rare=True)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", rare=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -35,12 +32,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.model import gluonnlp, huggingface
         from bertpass.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
-                                     allow_pickle=options.allow_pickle)
+        checkpoint = load_checkpoint(options.model, given=options.given)
         if options.format == "huggingface":
             huggingface.write_folder(options.output, checkpoint)
         elif options.format == "gluonnlp":
             gluonnlp.write(options.output, checkpoint)
+            checkpoint.notes.append("a .params file holds weights alone: kind, labels, length, case and settings stay "
+                                    "behind. The format bundle keeps them.")
         else:
             from bertpass.model.export import export_bundle
             export_bundle(checkpoint, options.output)

@@ -10,11 +10,12 @@ from pathlib import Path
 from bertpass import progress
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
+from bertpass.model.given import Given
 from bertpass.options import check_new, check_output_folder, flag, overwrite_flag, parse
 
 
 @dataclass
-class ExportOptions:
+class ExportOptions(Given):
     """Words and flags of bertpass export."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
@@ -29,10 +30,6 @@ class ExportOptions:
     batch_size: int = flag(1, "rows of every batch in a .so file", least=1)
     sequence_length: int = flag(128, "tokens of every row in a .so file; shorter texts are padded", least=1)
     overwrite: bool = overwrite_flag()
-    vocab: str | None = flag(None, "vocabulary file for a .params file", rare=True)
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1,
-                                 rare=True)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", rare=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,11 +47,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise UsageError(f"{options.output}: --dtype {options.dtype} is for ONNX files, whose ending is .onnx.")
         check_output_folder("output", Path(options.output).parent)
         check_new(options.output, options.overwrite)
-        checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
-                                     allow_pickle=options.allow_pickle)
+        checkpoint = load_checkpoint(options.model, given=options.given)
         found = export.export(checkpoint, options.output,
                               export.Shape(options.fused, options.dtype, options.batch_size, options.sequence_length))
-        for note in checkpoint.notes:
+        for note in filter(None, (*checkpoint.notes, checkpoint.sentence.outside)):
             progress.note(note)
         size = sum(os.path.getsize(file) for file in found.files) / 2**20
         print(f"wrote {' and '.join(map(str, found.files))}, {size:.1f} MiB: {found.what}")

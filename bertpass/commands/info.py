@@ -33,19 +33,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(InfoOptions, argv, "What a model is: family, size, head, labels, length, pooling, precision.")
         from bertpass.model.checkpoint import load_checkpoint
 
-        told = about(load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
-                                     allow_pickle=options.allow_pickle, packed=True))
+        told = about(load_checkpoint(options.model, packed=True, given=options.given))
         if options.json:
             print(json.dumps(told, indent=1, ensure_ascii=False))
             return
         for name, value in told.items():
             for at, line in enumerate(value if name == "notes" else [_shown(value)]):
-                print(f"{'' if at else name:<14}{line}".rstrip())
+                print(f"{'' if at else name:<16}{line}".rstrip())
     return guarded(job)
 
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a person asks about a model, as JSON-ready values."""
+    from bertpass.model.config import placeholders
     from bertpass.model.record import PackedCheckpoint
 
     config, head, tokenizer = checkpoint.config, checkpoint.head, checkpoint.tokenizer
@@ -59,18 +59,27 @@ def about(checkpoint: Checkpoint) -> dict[str, Any]:
         "use": USES.get(head.kind, "predict(); bertpass predict"),
     }
     if head.num_labels:
-        found["labels"] = checkpoint.labels or [str(i) for i in range(head.num_labels)]
+        found["labels"] = checkpoint.labels or placeholders(head.num_labels)
     if head.kind == "embedding":
         found["pooling"] = f"{head.pooling}, {'scaled to length 1' if head.normalize else 'not scaled'}"
+    if head.has_classifier:
+        found["scores"] = {"identity": "as computed"}.get(head.scores, head.scores)
+    around = checkpoint.sentence
+    if around.pooling:
+        found["pooling"] = " and ".join(around.pooling)
+    if around.layers:
+        found["layers"] = ", ".join(layer.kind for layer in around.layers)
+    if head.kind in ("embedding", "none", "pooled"):
+        found["vector"] = f"{around.size(config.units)} numbers"
+    for name, value in (("prompts", dict(around.prompts)), ("default_prompt", around.default_prompt)):
+        if value:
+            found[name] = value
     found["max_length"] = checkpoint.max_length
     found["positions"] = config.max_length
     found["tokenizer"] = "none: give --vocab" if tokenizer is None else \
         f"{tokenizer.family}, {'lower case' if tokenizer.lower else 'case is kept'}"
     types = sorted({str(array.dtype) for array in checkpoint.params.values()})
     found["weights"] = f"packed, {checkpoint.dtype}" if packed else ", ".join(types)  # type: ignore[attr-defined]
-    for name in ("prompts", "default_prompt_name"):
-        if value := getattr(checkpoint, name, None):
-            found[name] = value
     found["notes"] = list(checkpoint.notes) or ["none"]
     return found
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bertpass.errors import UsageError
+from bertpass.model.given import Given
 from bertpass.options import flag
 
 if TYPE_CHECKING:
@@ -18,15 +20,11 @@ STDIN = "-"
 
 
 @dataclass
-class ModelOptions:
+class ModelOptions(Given):
     """Words and flags of every command that opens one model with the native engine."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params or packed file, minilm or a hub id",
                       positional=True)
-    vocab: str | None = flag(None, "vocabulary file for a .params file", rare=True)
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1,
-                                 rare=True)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", rare=True)
 
 
 @dataclass
@@ -42,9 +40,9 @@ class ComputeOptions(ModelOptions):
         """The model on the native engine."""
         from bertpass.engines import load
 
-        chosen = {key: value for key, value in (("dtype", self.dtype), ("threads", self.threads)) if value is not None}
-        return load(self.model, "native", vocab=self.vocab, num_heads=self.num_heads, allow_pickle=self.allow_pickle,
-                    **chosen)
+        chosen: dict[str, Any] = {key: value for key, value in (("dtype", self.dtype), ("threads", self.threads))
+                                  if value is not None}
+        return load(self.model, "native", **dataclasses.asdict(self.given), **chosen)
 
 
 def read_texts(file: str, column: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from bertpass import machine, progress
 from bertpass.commands.run import guarded
 from bertpass.errors import DataError, ModelError, UsageError
+from bertpass.model.given import Given
 from bertpass.options import check_new, flag, overwrite_flag, parse
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass
-class PackOptions:
+class PackOptions(Given):
     """Words and flags of bertpass pack."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
@@ -31,10 +32,6 @@ class PackOptions:
                            "(products: qkv, proj, up, down)", rare=True)
     unpacked: bool = flag(False, "float32 weights for a GPU: for the TensorFlow operator and the TensorRT plugin",
                           rare=True)
-    vocab: str | None = flag(None, "vocabulary file for a .params file", rare=True)
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", least=1,
-                                 rare=True)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", rare=True)
 
     def __post_init__(self) -> None:
         if not self.output.endswith(".safetensors"):
@@ -70,8 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.model import packed
         from bertpass.model.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(options.model, vocab=options.vocab, num_heads=options.num_heads,
-                                     allow_pickle=options.allow_pickle)
+        checkpoint = load_checkpoint(options.model, given=options.given)
         plan = ",".join((options.dtype, *options.keep))
         if options.calibration_file is not None:
             checkpoint = _calibrated(checkpoint, plan, options.calibration_file)
@@ -79,7 +75,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             packed.write_unpacked(options.output, checkpoint)
         else:
             packed.write(options.output, checkpoint, plan, machine.threads())
-        for note in checkpoint.notes:
+        apart = checkpoint.sentence.outside  # bertpass.load finds it in the file
+        for note in (*checkpoint.notes, *([f"for the C library and others {apart}"] if apart else [])):
             progress.note(note)
         print(f"wrote {options.output}, {os.path.getsize(options.output) / 2**20:.1f} MiB")
     return guarded(job)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import logging
 import os
+from collections.abc import Sequence
 from typing import Any
 
 from bertpass.engines import given
@@ -11,6 +14,8 @@ from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.errors import UsageError, unknown
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.given import Given
+from bertpass.options import check
 
 #: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
 ENGINES = {
@@ -24,11 +29,14 @@ ENGINES = {
     "tvm": "bertpass.engines.tvm_engine",
 }
 
+log = logging.getLogger("bertpass")
+
 __all__ = ["ENGINES", "Engine", "Model", "load"]
 
 
-def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, vocab: str | None = None,
-         num_heads: int | None = None, allow_pickle: bool = False, **options: Any) -> Model:
+def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, kind: str | None = None,
+         labels: Sequence[str] | None = None, max_length: int | None = None, vocab: str | None = None,
+         num_heads: int | None = None, case: str | None = None, allow_pickle: bool = False, **options: Any) -> Model:
     """As :func:`bertpass.load`, which has the description; an option of None counts as not given."""
     if not isinstance(path_or_name, (str, os.PathLike)) or not os.fspath(path_or_name).strip():
         raise UsageError(f"give the name or the path of a model, as in bertpass.load('minilm'), not {path_or_name!r}.")
@@ -42,15 +50,18 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, vocab:
             raise UsageError(unknown(f"option of the {engine} engine", name, module.OPTIONS) + _elsewhere(name))
     if isinstance(options.get("dtype"), str):
         options["dtype"] = given.DTYPES.get(options["dtype"], options["dtype"])
-    checkpoint = load_checkpoint(path_or_name, vocab=vocab, num_heads=num_heads, allow_pickle=allow_pickle,
-                                 packed=engine == "native")
+    about = Given(kind, list(labels or ()), max_length, vocab, num_heads, case, allow_pickle)
+    check(about)
+    checkpoint = load_checkpoint(path_or_name, packed=engine == "native", given=about)
+    for note in checkpoint.notes:
+        log.warning("%s", note)
     made = module.from_checkpoint(checkpoint, **options)
     model = Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
-                  checkpoint.max_length)
+                  checkpoint.max_length, checkpoint.sentence, checkpoint.notes)
     place = os.fspath(path_or_name)
     model.source = place
     model._loading = {"path_or_name": os.path.abspath(place) if os.path.exists(place) else place, "engine": engine,
-                      "vocab": vocab, "num_heads": num_heads, "allow_pickle": allow_pickle, **options}
+                      **dataclasses.asdict(about), **options}
     return model
 
 

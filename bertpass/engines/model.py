@@ -11,7 +11,8 @@ from bertpass.engines import given, results
 from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked
 from bertpass.errors import UsageError
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.config import EncoderConfig, HeadConfig, placeholders
+from bertpass.model.sentence import Sentence
 from bertpass.text import tagging
 from bertpass.text.batching import batches
 from bertpass.text.tokenizer import Tokenizer
@@ -28,6 +29,8 @@ class Model:
     tokenizer : :class:`~bertpass.text.tokenizer.Tokenizer`
     labels : label names of a classifier in the order of its logits, else empty
     max_length : longest sequence that is computed, in tokens; longer texts are cut
+    sentence : what is done around the network to make a vector of a text, its prompts among it
+    notes : sentences on what was assumed, left out or changed when the model was opened
     source : the path or name that it was loaded from, empty where it was made in memory
 
     It is a context manager, which closes the engine, and can be pickled and copied: the copy is loaded again from
@@ -35,8 +38,10 @@ class Model:
     """
 
     def __init__(self, engine: Engine, config: EncoderConfig, head: HeadConfig, tokenizer: Tokenizer | None,
-                 labels: Sequence[str] = (), max_length: int | None = None) -> None:
+                 labels: Sequence[str] = (), max_length: int | None = None, sentence: Sentence | None = None,
+                 notes: Sequence[str] = ()) -> None:
         self.engine, self.config, self.head = engine, config, head
+        self.sentence, self.notes = sentence or Sentence(), list(notes)
         self.source, self._loading = "", None  # type: str, dict[str, Any] | None
         self._tokenizer = tokenizer
         self.labels = list(labels)
@@ -100,6 +105,7 @@ class Model:
         return rows
 
     def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None,
+               prompt: str | None = None, prompt_name: str | None = None, truncate_dim: int | None = None,
                show_progress_bar: bool = False) -> np.ndarray:
         """Sentence vectors, float32, shape (texts, units), or (units,) for a single string.
 
@@ -111,23 +117,35 @@ class Model:
         texts : one text, or any sequence of texts; longer ones than ``max_length`` are cut
         batch_size : texts that are computed together, those of similar length
         normalize : scale to length 1 (default: as the model says, False where it says nothing)
+        prompt, prompt_name : what is put in front of every text, or the name of one of the model's prompts (default:
+            the model's default prompt, where it has one)
+        truncate_dim : keep so many of the first numbers (default: as the model says), before ``normalize`` scales
         show_progress_bar : a bar on standard error; a line every 15 seconds where that is no terminal
 
         Raises
         ------
         UsageError
-            The model gives no embeddings, or an argument is of the wrong type.
+            The model gives no embeddings, has no prompt of that name, or an argument is of the wrong type.
         """
         many = given.texts(texts)
         given.switch("normalize", normalize, (None,))
         given.switch("show_progress_bar", show_progress_bar, (None,))
         if self.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use {self._use()}.")
-        rows = self._run_shown(self.tokenizer.encode(many, max_length=self.max_length), batch_size, show_progress_bar)
-        if self.head.kind != "embedding":
+        if truncate_dim is not None:
+            given.whole_number("truncate_dim", truncate_dim)
+        put = self.sentence.prompt(prompt, prompt_name)
+        rows = self._run_shown(self.tokenizer.encode(with_prompt(put, many), max_length=self.max_length), batch_size,
+                               show_progress_bar)
+        if self.sentence.pooling:
+            before = 1 + len(self.tokenizer.pieces([put])[0].ids) if put and not self.sentence.include_prompt else 0
+            rows = list(self.sentence.pool(rows, before)) if rows else rows
+        elif self.head.kind != "embedding":
             rows = [row.mean(axis=0) for row in rows]
-        out = np.stack(rows) if rows else np.zeros((0, self.config.units), np.float32)
-        if normalize and not (self.head.kind == "embedding" and self.head.normalize):
+        out = np.stack(rows) if rows else np.zeros((0, self.sentence.width(self.config.units)), np.float32)
+        out = self.sentence.finish(out, truncate_dim)
+        scaled_already = self.head.kind == "embedding" and self.head.normalize and not self.sentence.layers
+        if normalize and not (scaled_already and out.shape[1] == self.config.units):
             out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out[0] if isinstance(texts, str) else out
 
@@ -158,6 +176,7 @@ class Model:
                 threshold: float = 0.5) -> Prediction | list[Prediction]:
         """Label and scores of each text (or pair): a :class:`Prediction`, or a list of them for a list of texts.
 
+        Scores are what the model's activation makes of its logits (softmax, sigmoid, or the logits themselves).
         A multi-label model gives every label whose probability is above ``threshold``.
         """
         if not self.head.has_classifier:
@@ -166,7 +185,7 @@ class Model:
                                 "fine-tune one with bertpass finetune-classifier."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
-        many = given.texts(texts)
+        many = with_prompt(self.sentence.prompt(), given.texts(texts))
         encodings = self.tokenizer.encode(many, pairs=None if pairs is None else given.texts(pairs, "pairs"),
                                           max_length=self.max_length)
         out = [results.prediction(self.head, self.labels, row, threshold) for row in self.run(encodings, batch_size)]
@@ -212,7 +231,7 @@ class Model:
         own: list[list[int]] = [[] for _ in many]
         for at, row in enumerate(rows):
             own[row.sentence].append(at)
-        labels = self.labels or [str(i) for i in range(self.head.num_labels)]
+        labels = self.labels or placeholders(self.head.num_labels)
         found = [results.entities_of([rows[i] for i in at], [outputs[i] for i in at], labels, text, places)
                  for at, text, places in zip(own, plain, spans, strict=True)]
         return found[0] if isinstance(texts, str) else found
@@ -283,6 +302,11 @@ def _again(loading: dict[str, Any]) -> Model:
     from bertpass.engines import load
 
     return load(**loading)
+
+
+def with_prompt(prompt: str, texts: list[str]) -> list[str]:
+    """The prompt in front of every text; what is no text is left to the tokenizer to refuse."""
+    return [prompt + text if isinstance(text, str) else text for text in texts] if prompt else texts
 
 
 def _array(name: str, values: Any) -> np.ndarray:

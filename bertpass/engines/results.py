@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bertpass.model.config import HeadConfig
+from bertpass.model.config import HeadConfig, placeholders
 from bertpass.text.tagging import OUTSIDE, TaggedRow, entities
 
 
@@ -20,10 +20,11 @@ class Prediction:
     label
         The most probable label; None for a score, and where a multi-label model gives none.
     score
-        Its probability; of a regression model the value, of a ranking model the probability of relevance.
+        Its probability; of a regression model the value (the first of several), of a ranking model the probability of
+        relevance. A model that says that its outputs have another activation has that in place of probabilities.
     scores
         The probability of every label: they sum to 1 in classification, and stand each for itself in a multi-label
-        model. Empty for a score.
+        model. The values of a regression with several outputs. Empty for a single score.
     labels
         The labels that are given: of a multi-label model all those above the threshold, the most probable first.
     """
@@ -76,28 +77,25 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return np.where(values >= 0, 1.0, small) / (1.0 + small)
 
 
+#: activation of outputs -> scores of a row of logits
+ACTIVATIONS: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "softmax": softmax, "sigmoid": sigmoid, "identity": lambda logits: logits.astype(np.float64)}
+
+
 def prediction(head: HeadConfig, labels: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
     """What one row of a classifier's logits, (outputs,), says."""
-    return _PREDICTIONS[head.kind](labels or [str(i) for i in range(len(logits))], logits, threshold)
-
-
-def _one(names: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
-    scores = dict(zip(names, map(float, softmax(logits)), strict=True))
-    best = max(scores, key=scores.__getitem__)
-    return Prediction(best, scores[best], scores, (best,))
-
-
-def _several(names: Sequence[str], logits: np.ndarray, threshold: float) -> Prediction:
-    scores = dict(zip(names, map(float, sigmoid(logits)), strict=True))
-    chosen = tuple(sorted((name for name in names if scores[name] > threshold), key=lambda name: -scores[name]))
-    return Prediction(chosen[0] if chosen else None, max(scores.values()), scores, chosen)
-
-
-_PREDICTIONS: dict[str, Callable[[Sequence[str], np.ndarray, float], Prediction]] = {
-    "classification": _one, "multilabel": _several,
-    "regression": lambda names, logits, threshold: Prediction(None, float(logits[0]), {}),
-    "ranking": lambda names, logits, threshold: Prediction(None, float(sigmoid(logits)[0]), {}),
-}
+    values = [float(value) for value in ACTIVATIONS[head.scores](logits)]
+    scores = dict(zip(labels or placeholders(len(logits)), values, strict=True)) if len(values) > 1 else {}
+    if head.kind in ("regression", "ranking"):
+        return Prediction(None, values[0], scores)
+    names = list(labels or placeholders(len(logits)))
+    scores = dict(zip(names, values, strict=True))
+    order = sorted(range(len(names)), key=lambda at: -logits[at])
+    if head.kind == "classification":
+        return Prediction(names[order[0]], values[order[0]], scores, (names[order[0]],))
+    chosen = tuple(names[at] for at, probability in ((at, sigmoid(logits[at])) for at in order)
+                   if probability > threshold)
+    return Prediction(chosen[0] if chosen else None, values[order[0]], scores, chosen)
 
 
 def entities_of(rows: Sequence[TaggedRow], outputs: Sequence[np.ndarray], labels: Sequence[str], text: str,

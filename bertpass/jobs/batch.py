@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from bertpass.engines import load
 from bertpass.engines.model import Model
 from bertpass.errors import DataError, UsageError, unknown
 from bertpass.extras import require
+from bertpass.model.given import Given
 from bertpass.progress import Bar, log
 
 _PROBE = "The train to Lisbon leaves at 7:45 from platform nine."
@@ -47,7 +48,7 @@ class Work:
     keep: tuple[str, ...]
     dtype: str
     part_rows: int
-    vocab: str | None = None
+    given: Given = field(default_factory=Given)
     overwrite: bool = False
 
     @property
@@ -72,7 +73,7 @@ class Computer:
     def __init__(self, work: Work, threads: int | None = None) -> None:
         self._arrow, self._parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
         self._work = work
-        self.model: Model = load(work.model, engine="native", dtype=work.dtype, threads=threads, vocab=work.vocab)
+        self.model: Model = load(work.model, engine="native", dtype=work.dtype, threads=threads, **asdict(work.given))
         if self.model.head.kind not in _EMBEDDINGS and not self.model.head.has_classifier:
             raise UsageError(f"--model {work.model}: a model of kind '{self.model.head.kind}' makes neither embeddings "
                              "nor labels.")
@@ -175,6 +176,9 @@ class Computer:
         if self.model.head.kind == "multilabel":
             labels = self._arrow.array([list(each.labels) for each in found], self._arrow.list_(text)).take(take)
             return {"labels": labels, "score": score}
+        if self.model.head.kind == "regression" and self.model.head.num_labels > 1:
+            values = self._arrow.array([list(each.scores.values()) for each in found], self._arrow.list_(number))
+            return {"scores": values.take(take)}
         return {"label": self._arrow.array([each.label for each in found], text).take(take), "score": score}
 
 
@@ -223,7 +227,7 @@ def check(work: Work) -> None:
     for name in (work.column, work.pair_column, *work.keep):
         if name is not None and name not in schema.names:
             raise UsageError(f"{work.input}: {unknown('column', name, schema.names)}")
-    clash = {"embedding", "label", "labels", "score"} & set(work.keep)
+    clash = {"embedding", "label", "labels", "score", "scores"} & set(work.keep)
     if clash:
         raise UsageError(f"--keep {clash.pop()}: the output has a column of that name itself.")
 

@@ -138,6 +138,8 @@ def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_
     if encoder_dtype != "float32":
         lowered = low_precision.lower(found.model, encoder_dtype, options, rows, judge)
     log.info("exporting %s as %s", found.model.source, prefix)
+    if found.model.sentence.outside:
+        log.warning("WARNING: %s", found.model.sentence.outside)
     bundle = export_bundle(found.model, prefix.parent / BUNDLE, task=found.name or found.head.kind,
                            dtype="float32" if options.gpu is None else options.dtype)
     plain = str(bundle.symbol_path).removesuffix("-symbol.json")

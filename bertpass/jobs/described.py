@@ -5,16 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bertpass.model.bundle import BUNDLE_FILE, Bundle
+from bertpass.model.bundle import BESIDE as BUNDLE
+from bertpass.model.bundle import bundle_of
 from bertpass.model.folders import HUGGINGFACE_FILE, read_object
 
-BUNDLE = "bundle"  # name of the folder beside net.params or a deployed pair
-
-
-def bundle_of(path: str | os.PathLike[str]) -> Bundle | None:
-    """The bundle at ``path`` or, for a file, beside it; None where there is none, ModelError where it is damaged."""
-    folder = Path(path) if Path(path).is_dir() else Path(path).parent / BUNDLE
-    return Bundle.open(folder) if (folder / BUNDLE_FILE).is_file() else None
+__all__ = ["BUNDLE", "bundle_of", "labels_of"]
 
 
 def labels_of(path: str | os.PathLike[str]) -> list[str] | None:

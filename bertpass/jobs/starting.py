@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError
-from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.described import BUNDLE
 from bertpass.jobs.exported import find_pair, inputs_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Forward
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, HeadConfig
@@ -33,13 +33,6 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
     .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given. ``kind`` is that of a
     classifier of which a .params file says the width alone.
     """
-    beside = bundle_of(path) if Path(path).is_file() and vocab is None else None
-    if beside is not None:
-        known = beside.checkpoint()
-        arrays = params_file.read(path)
-        same = {n: a.shape for n, a in arrays.items()} == {n: a.shape for n, a in known.params.items()}
-        if same:
-            return dataclasses.replace(known, params=arrays, source=path)
     config = None
     if Path(path).is_file() and bert_model is not None and num_heads is None:
         config = NAMED.get(ALIASES.get(bert_model, bert_model))
@@ -68,19 +61,12 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
                          f"outputs, and this task needs '{head.kind}' with {head.num_labels}.")
     fits = (found.head.kind, found.head.num_labels) == (head.kind, head.num_labels)
     lower = True if options.uncased else False if options.cased else None
-    tokenizer = with_case(found.tokenizer, lower)
+    tokenizer = found.tokenizer if lower is None else found.tokenizer.with_lower(lower)
     found = in_order(dataclasses.replace(found, tokenizer=tokenizer), labels)
     start = adapt(found, head, options.seed, labels=list(labels) or None)
     if not (fits or options.trains or options.deploy):
         start.notes.append("WARNING: no --model_parameters, and nothing is trained: the predictions mean nothing.")
     return start, tokenizer
-
-
-def with_case(tokenizer: Tokenizer, lower: bool | None) -> Tokenizer:
-    """The tokenizer with or without lower-casing, as it is for None; UsageError where the vocabulary cannot choose."""
-    if lower is None or tokenizer.lower == lower:
-        return tokenizer
-    return tokenizer.with_lower(lower)
 
 
 def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:

@@ -1,4 +1,4 @@
-"""Every key of a model's files, and what is done with it: data for the readers, for docs/models.md and for the tests.
+"""Every key of a model's files, and what is done with it: data for the readers, for docs/keys.md and for the tests.
 
 One module has the keys of one group of files, by the file's name as in :data:`TABLE`. A key that stands in no table is
 noted where a model is opened: it may be new, or misspelt.

@@ -32,6 +32,7 @@ FILES: dict[str, dict[str, Key]] = {
         **refused("which of the encoder's classes", "transformer_task", fine=_TASKS),
         **refused("which of the encoder's outputs", "modality_config", fine=_ONE_TEXT),
         **refused("name of the encoder's output", "module_output_name", fine=_NAMES),
+        **refused("other lengths for questions and documents", "query_length", "document_length", "query_expansion"),
         **nothing("speed on GPUs", "unpad_inputs"),
     },
     "config_sentence_transformers.json": {
@@ -40,6 +41,7 @@ FILES: dict[str, dict[str, Key]] = {
         **acted("activation of a cross-encoder's outputs", "activation_fn"),
         **refused("which of the library's models", "model_type", fine=("SentenceTransformer", "CrossEncoder")),
         **nothing("how vectors are compared, which is the caller's part; it is written again", "similarity_fn_name"),
+        **nothing("number type of training", "keep_in_fp32_modules"),
         **nothing("where the model comes from", "__version__"),
     },
     "Pooling": {
@@ -53,7 +55,10 @@ FILES: dict[str, dict[str, Key]] = {
         **acted("size of the layer", "in_features", "out_features", "bias"),
         **acted("activation function", "activation_function"),
         **refused("a layer of token states", "module_input_name", "module_output_name", fine=("sentence_embedding",)),
+        **refused("a layer whose input is added to its output", "use_residual", fine=(False,)),
     },
+    "Normalize": {**refused("vectors of tokens", "module_input_name", "module_output_name",
+                            fine=("sentence_embedding",))},
     "LayerNorm": {**acted("size of the layer", "dimension")},
     "Dropout": {**nothing("dropout of training", "dropout")},
 }

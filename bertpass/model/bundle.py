@@ -5,6 +5,7 @@ bundle.json             what it is: see :class:`Bundle`
 model-symbol.json       the plain exported graph, which MXNet loads without any library of ours
 model-0000.params       its parameters, ``arg:`` and the names of :func:`bertpass.model.parameters.shapes`
 tokenizer files         tokenizer.json and what else :class:`bertpass.text.tokenizer.Tokenizer` saves
+sentence.safetensors    weights of layers after the pooling (:mod:`bertpass.model.sentence`), where there are any
 ======================  ==============================================================================================
 """
 
@@ -21,14 +22,17 @@ import numpy as np
 
 from bertpass import __version__
 from bertpass.errors import ModelError
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters, params_file, safetensors_file
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.folders import BUNDLE_FILE, read_json, replacing, write_json
 from bertpass.model.record import Checkpoint
+from bertpass.model.sentence import Sentence
 from bertpass.text.tokenizer import Tokenizer
 
 SYMBOL_FILE = "model-symbol.json"
 PARAMS_FILE = "model-0000.params"
+SENTENCE_FILE = "sentence.safetensors"
+BESIDE = "bundle"  # name of the folder beside net.params or a deployed pair
 FORMAT = "bertpass bundle"
 VERSION = 1
 _REQUIRED = ("config", "head", "inputs", "max_length", "dtype")
@@ -41,7 +45,8 @@ class Bundle:
     ``config`` is the encoder as exported (no pooler that the head does not use) with the dropout of its training;
     ``inputs`` are the graph's inputs in order: ids, token types (BERT only), valid length. ``max_length`` is the
     number of tokens to which texts are cut. ``metrics`` are what was measured at the end of its training. ``pairs`` is
-    whether it was trained on pairs of texts, None where that is not known.
+    whether it was trained on pairs of texts, None where that is not known. ``sentence`` and ``carried`` are those of
+    :class:`~bertpass.model.record.Checkpoint`.
     """
 
     path: Path
@@ -56,6 +61,8 @@ class Bundle:
     pairs: bool | None = None
     source: str = ""
     created_by: str = ""
+    sentence: Sentence = field(default_factory=Sentence)
+    carried: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     @property
     def symbol_path(self) -> Path:
@@ -82,8 +89,10 @@ class Bundle:
         for name, what in ((BUNDLE_FILE, "its description"), (SYMBOL_FILE, "the graph"), (PARAMS_FILE, "the weights")):
             if not (folder / name).is_file():
                 raise ModelError(f"{path} is not a bundle or is incomplete: it has no {name} ({what}).")
+        layers = folder / SENTENCE_FILE
         bundle = cls(path=folder, **_fields(read_json(folder / BUNDLE_FILE, "the bundle's description"),
-                                            folder / BUNDLE_FILE))
+                                            folder / BUNDLE_FILE,
+                                            safetensors_file.read(layers)[0] if layers.is_file() else {}))
         shapes = parameters.shapes(bundle.config, bundle.head)
         _check_graph(read_json(bundle.symbol_path, "the exported graph"), bundle.inputs, shapes, bundle.symbol_path)
         bundle._check_parameters(params_file.read(bundle.params_path, mmap=True), shapes)
@@ -100,7 +109,8 @@ class Bundle:
     def checkpoint(self) -> Checkpoint:
         """The bundle as a checkpoint, to train it further or to write it in another format."""
         return Checkpoint(self.config, self.head, self.parameters(mmap=True), tokenizer=self.tokenizer(),
-                          labels=self.labels, max_length=self.max_length, pairs=self.pairs, source=str(self.path))
+                          labels=self.labels, max_length=self.max_length, pairs=self.pairs, source=str(self.path),
+                          sentence=self.sentence, carried=self.carried)
 
     @classmethod
     def save(cls, path: str | os.PathLike[str], checkpoint: Checkpoint, symbol: str, *, task: str | None = None,
@@ -132,12 +142,14 @@ class Bundle:
             "config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
             "inputs": list(config.input_names), "max_length": checkpoint.max_length,
             "dtype": next(iter(arrays.values())).dtype.name, "metrics": dict(metrics or {}), "pairs": checkpoint.pairs,
-            "source": checkpoint.source,
+            "source": checkpoint.source, "sentence": checkpoint.sentence.to_dict(), "carried": checkpoint.carried,
         }
         with replacing(path, BUNDLE_FILE, "a bundle") as folder:
             params_file.write(folder / PARAMS_FILE, {f"arg:{name}": array for name, array in arrays.items()})
             (folder / SYMBOL_FILE).write_text(symbol, encoding="utf-8")
             checkpoint.tokenizer.save(folder, checkpoint.max_length, checkpoint.config.max_length)
+            if checkpoint.sentence.layers:
+                safetensors_file.write(folder / SENTENCE_FILE, checkpoint.sentence.arrays(), {})
             write_json(folder / BUNDLE_FILE, content)
         return cls.open(path)
 
@@ -150,7 +162,15 @@ class Bundle:
                              f"{self.dtype}.")
 
 
-def _fields(content: Any, path: Path) -> dict[str, Any]:
+def bundle_of(path: str | os.PathLike[str]) -> Bundle | None:
+    """The bundle at ``path`` or, for a file, beside or around it; None where there is none, ModelError where it is
+    damaged."""
+    at = Path(path)
+    folders = (at,) if at.is_dir() else (at.parent / BESIDE, at.parent)
+    return next((Bundle.open(folder) for folder in folders if (folder / BUNDLE_FILE).is_file()), None)
+
+
+def _fields(content: Any, path: Path, layers: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The checked fields of a bundle.json."""
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise ModelError(f"{path} is not the description of a bundle (its format is not '{FORMAT}').")
@@ -163,6 +183,7 @@ def _fields(content: Any, path: Path) -> dict[str, Any]:
         raise ModelError(f"{path} lacks {', '.join(missing)}.")
     try:
         config, head = EncoderConfig.from_dict(content["config"]), HeadConfig.from_dict(content["head"])
+        sentence = Sentence.from_dict(content["sentence"], layers) if "sentence" in content else Sentence()
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     if content["inputs"] != list(config.input_names):
@@ -181,7 +202,8 @@ def _fields(content: Any, path: Path) -> dict[str, Any]:
     return {"config": config, "head": head, "inputs": config.input_names, "max_length": length,
             "dtype": str(content["dtype"]), "task": task, "labels": labels, "metrics": metrics,
             "pairs": content["pairs"] if isinstance(content.get("pairs"), bool) else None,
-            "source": str(content.get("source", "")), "created_by": str(content.get("created_by", ""))}
+            "source": str(content.get("source", "")), "created_by": str(content.get("created_by", "")),
+            "sentence": sentence, "carried": dict(content.get("carried") or {})}
 
 
 def _check_graph(graph: Any, inputs: tuple[str, ...], shapes: Mapping[str, Any], path: Path) -> None:

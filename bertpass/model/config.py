@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +19,12 @@ TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
 HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_LAYERS, "embedding")
 _ONE_OUTPUT = ("regression", "ranking")  # unless they say otherwise
 POOLINGS = ("mean", "cls")
+OUTPUT_ACTIVATIONS = ("", "identity", "sigmoid", "softmax")
+_OWN_ACTIVATIONS = {"classification": "softmax", "regression": "identity", "multilabel": "sigmoid",
+                    "ranking": "sigmoid"}
 
-_HF_ACTIVATIONS = {"gelu": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh", "relu": "relu"}
+_HF_ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
+                   "relu": "relu"}
 _HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
 _ROBERTA_PAD_ID = 1
 
@@ -119,6 +124,7 @@ class EncoderConfig:
         ModelError
             The model type, position embedding or activation is none of ours, or a field is missing.
         """
+        config = {key: value for key, value in config.items() if value is not None}
         family = config.get("model_type", "bert")
         if family not in FAMILIES:
             raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read.")
@@ -145,24 +151,31 @@ class EncoderConfig:
                                  f"{_ROBERTA_PAD_ID} there.")
             _check_count("max_position_embeddings", fields["max_length"], _ROBERTA_PAD_ID + 2)
             fields["max_length"] -= _ROBERTA_PAD_ID + 1
-        return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=family == "bert", **fields)
+        try:
+            return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=family == "bert", **fields)
+        except ModelError as error:  # in the file's words
+            said = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), str(error))
+            raise ModelError(f"config.json: {said}") from error
 
-    def to_huggingface(self) -> dict[str, Any]:
-        """The fields of a Hugging Face ``config.json`` that say the same."""
-        act = _HF_ACTIVATION_OF[self.activation]
-        if self.family == "distilbert":
-            fields = {theirs: getattr(self, ours) for ours, theirs in _DISTILBERT_KEYS.items()}
-            fields.update(activation=act, attention_dropout=self.dropout, seq_classif_dropout=self.dropout,
-                          qa_dropout=self.dropout, sinusoidal_pos_embds=False, pad_token_id=0)
+    def to_huggingface(self, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """The fields of a Hugging Face ``config.json`` that say the same, and of ``carried`` those that say more."""
+        carried = carried or {}
+        distilbert = self.family == "distilbert"
+        keys, act = (_DISTILBERT_KEYS, "activation") if distilbert else (_BERT_KEYS, "hidden_act")
+        fields = {theirs: getattr(self, ours) for ours, theirs in keys.items()}
+        same = _HF_ACTIVATIONS.get(str(carried.get(act))) == self.activation
+        fields[act] = carried[act] if same else _HF_ACTIVATION_OF[self.activation]
+        others: dict[str, Any] = {"pad_token_id": 0}
+        if distilbert:
+            others.update(attention_dropout=self.dropout, seq_classif_dropout=self.dropout, qa_dropout=self.dropout,
+                          sinusoidal_pos_embds=False)
         else:
-            fields = {theirs: getattr(self, ours) for ours, theirs in _BERT_KEYS.items()}
-            fields.update(hidden_act=act, attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute",
-                          pad_token_id=0)
+            others.update(attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute")
         if self.family == "roberta":
             fields.update(max_position_embeddings=self.max_length + _ROBERTA_PAD_ID + 1,
-                          type_vocab_size=max(1, self.token_type_vocab_size),
-                          pad_token_id=_ROBERTA_PAD_ID, bos_token_id=0, eos_token_id=2)
-        return {"model_type": self.family, **fields}
+                          type_vocab_size=max(1, self.token_type_vocab_size), pad_token_id=_ROBERTA_PAD_ID)
+            others.update(bos_token_id=0, eos_token_id=2)
+        return {**others, **carried, **fields, "model_type": self.family}
 
 
 @dataclass(frozen=True)
@@ -182,18 +195,26 @@ class HeadConfig:
     qa              start and end logits (B, S, 2)
     embedding       sentence vectors (B, units): mean or first token, of length 1 with ``normalize``; float32
     ==============  ==========================================================================================
+
+    ``activation`` is what makes scores of a classifier's logits where the model says so: "identity", "sigmoid" or
+    "softmax"; empty is the kind's own (softmax, none, sigmoid, sigmoid). No network computes it.
     """
 
     kind: str = "none"
     num_labels: int = 0
     pooling: str = "mean"
     normalize: bool = False
+    activation: str = ""
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
             raise ModelError(unknown("head", str(self.kind), HEADS))
         if self.pooling not in POOLINGS:
             raise ModelError(unknown("pooling", str(self.pooling), POOLINGS))
+        if self.activation not in OUTPUT_ACTIVATIONS:
+            raise ModelError(unknown("activation of outputs", str(self.activation), OUTPUT_ACTIVATIONS[1:]))
+        if self.activation == _OWN_ACTIVATIONS.get(self.kind):
+            object.__setattr__(self, "activation", "")
         if not isinstance(self.normalize, bool):
             raise ModelError(f"normalize must be true or false, not {self.normalize!r}.")
         if self.kind in _ONE_OUTPUT and self.num_labels == 0:
@@ -206,6 +227,11 @@ class HeadConfig:
     def has_classifier(self) -> bool:
         """Whether the head is one output a label from the first token."""
         return self.kind in CLASSIFIERS
+
+    @property
+    def scores(self) -> str:
+        """The activation that makes a classifier's scores of its logits."""
+        return self.activation or _OWN_ACTIVATIONS[self.kind]
 
     @property
     def token_layer(self) -> str | None:
@@ -230,6 +256,11 @@ class HeadConfig:
     def from_dict(cls, fields: Mapping[str, Any]) -> HeadConfig:
         """The opposite of :meth:`to_dict`; ModelError for an unknown field or a bad value."""
         return cls(**_known_fields(cls, fields, "head"))
+
+
+def placeholders(count: int) -> list[str]:
+    """Names of outputs that have none, as transformers gives them: LABEL_0 and so on."""
+    return [f"LABEL_{at}" for at in range(count)]
 
 
 def needs_pooler(config: EncoderConfig, head: HeadConfig) -> bool:

@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bertpass.errors import ModelError
+from bertpass.file_kinds import looks_like
 
 # The file by which one knows a folder's kind.
 BUNDLE_FILE = "bundle.json"
 HUGGINGFACE_FILE = "config.json"
+MODULES_FILE = "modules.json"
 
 
 def read_json(path: Path, what: str) -> Any:
@@ -23,7 +25,10 @@ def read_json(path: Path, what: str) -> Any:
     except OSError as error:
         raise ModelError(f"cannot read {path} ({what}): {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{path} ({what}) is not valid JSON: {str(error).splitlines()[0]}.") from error
+        reason = looks_like(path)
+        if reason in ("", "it is JSON"):
+            reason = str(error).splitlines()[0]
+        raise ModelError(f"{path} ({what}) is not valid JSON: {reason}.") from error
 
 
 def read_object(path: Path, what: str) -> dict[str, Any]:

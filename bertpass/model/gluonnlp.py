@@ -25,8 +25,8 @@ PathLike = str | os.PathLike[str]
 
 _FIRST_CELL = "encoder.transformer_cells.0.proj.weight"
 _PRETRAINING = ("decoder.", "classifier.")
-# Widths for which 64 units a head is not the rule: MiniLM's 384 come with heads of 32 units and with heads of 64.
-_AMBIGUOUS_UNITS = (384,)
+# Widths for which 64 units a head is the rule, of the published sizes; MiniLM's 384 come with heads of 32 and of 64.
+_KNOWN_UNITS = (768, 1024)
 _LAYER_NORM_EPS = {"bert": 1e-12, "distilbert": 1e-12, "roberta": 1e-5}
 _ROBERTA_VOCABULARY = 50000  # RoBERTa's has 50265 tokens, DistilBERT's 30522 or 28996
 
@@ -38,7 +38,7 @@ DEFAULT_DATASET = "book_corpus_wiki_en_uncased"
 
 def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = None, family: str | None = None,
          num_heads: int | None = None, config: EncoderConfig | None = None,
-         classifier: str = "classification") -> Checkpoint:
+         classifier: str | None = None) -> Checkpoint:
     """Read a ``.params`` file that GluonNLP or bertpass saved.
 
     Parameters
@@ -48,16 +48,17 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     lower : whether its text is put into lower case; by default what the vocabulary's name says ("uncased", "cased"), or
         else whether it holds no upper-case letter (only for ``.vocab`` files)
     family : "bert", "distilbert" or "roberta"; by default from the names, the token types and the vocabulary's size
-    num_heads : by default one for 64 units
+    num_heads : by default one for 64 units, in an encoder as wide as the published ones
     config : the whole encoder, instead of what the shapes tell (the number of heads, the activation, the epsilon and
         the dropout are in no shape)
     classifier : kind of a head with a classifier, of which the file says the width alone; one of
-        :data:`bertpass.model.config.CLASSIFIERS`
+        :data:`bertpass.model.config.CLASSIFIERS`, needed where there is a classifier
 
     Raises
     ------
     ModelError
-        The file is no such checkpoint, does not fit ``config``, or its number of heads cannot be told.
+        The file is no such checkpoint, does not fit ``config``, or its number of heads or the kind of its classifier
+        cannot be told.
     """
     arrays = {name.removeprefix("arg:").removeprefix("aux:"): array for name, array in params_file.read(path).items()}
     prefix = _prefix(arrays, path)
@@ -70,14 +71,11 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     found = infer(arrays, family, num_heads if config is None else config.num_heads, str(path))
     if config is None:
         config = found
-        notes.append(f"{config.num_heads} attention heads, activation {config.activation} and dropout {config.dropout} "
-                     "are not in the file and were assumed." if num_heads is None else
-                     f"activation {config.activation} and dropout {config.dropout} were assumed.")
     else:
         fields = {**config.to_dict(), "use_pooler": found.use_pooler,
                   "token_type_vocab_size": found.token_type_vocab_size}
         config = EncoderConfig.from_dict(fields)
-    checkpoint = Checkpoint(config, _head(arrays, config, classifier), arrays, source=str(path), notes=notes,
+    checkpoint = Checkpoint(config, _head(arrays, config, classifier, path), arrays, source=str(path), notes=notes,
                             tokenizer=None if vocab is None else read_vocabulary(vocab, lower))
     checkpoint.check()
     return checkpoint
@@ -111,9 +109,9 @@ def infer(arrays: Mapping[str, np.ndarray], family: str, num_heads: int | None =
     cells = {int(match[1]) for name in arrays
              if (match := re.match(rf"{root}\.encoder\.transformer_cells\.(\d{{1,6}})\.", name))}
     if num_heads is None:
-        if units % 64 or units in _AMBIGUOUS_UNITS:
+        if units not in _KNOWN_UNITS:
             raise ModelError(f"{source}: the number of attention heads cannot be told from {units} units; "
-                             "name the model size or give the number of heads (MiniLM has 12).")
+                             "give --num_heads (MiniLM has 12), or name the model size where a command takes one.")
         num_heads = units // 64
     types = f"{root}.token_type_embed.0.weight" in arrays
     return EncoderConfig(
@@ -213,9 +211,19 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
             for name, array in ours.items()}
 
 
-def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str) -> HeadConfig:
-    for kind in ("qa", "tokens", classifier):
+def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str | None, path: PathLike,
+          ) -> HeadConfig:
+    for kind in TOKEN_LAYERS:
         last = parameters.last_layer(config, HeadConfig(kind, num_labels=0 if kind == "qa" else 1))
         if f"{last}.weight" in arrays:
             return HeadConfig(kind, num_labels=0 if kind == "qa" else len(arrays[f"{last}.weight"]))
-    return HeadConfig("none")
+    last = parameters.last_layer(config, HeadConfig("regression"))
+    if f"{last}.weight" not in arrays:
+        return HeadConfig("none")
+    outputs = len(arrays[f"{last}.weight"])
+    kinds = ("regression", "ranking") if outputs == 1 else ("classification", "multilabel", "regression")
+    if classifier is None or classifier not in kinds:
+        said = "does not say what they are" if classifier is None else f"cannot be of kind {classifier}"
+        raise ModelError(f"{path} has a classifier of {outputs} output{'s'[:outputs != 1]} and {said}: give --kind "
+                         f"({', '.join(kinds)}), or put its bundle beside it.")
+    return HeadConfig(classifier, num_labels=outputs)

@@ -5,16 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 from bertpass.errors import DownloadError, MissingDependencyError
-from bertpass.model.huggingface import CONFIG
+from bertpass.model.huggingface import FILES, PICKLES
 
-_FILES = [CONFIG, "*.safetensors", "*.safetensors.index.json", "tokenizer*.json", "vocab.*", "merges.txt",
-          "special_tokens_map.json", "modules.json", "sentence_bert_config.json", "1_Pooling/*"]
-_PICKLES = ["pytorch_model*.bin", "pytorch_model.bin.index.json"]
 _ANSWER_SECONDS = 5
+_REFUSED = {401: "it is private or not there; give a token in HF_TOKEN, or log in with: hf auth login",
+            403: "your token may not read it; ask for access on its page",
+            404: "there is no such model"}
 
 
 def download(name: str, ways_out: str, allow_pickle: bool = False) -> Path:
     """The folder of the hub's model ``name`` ("organisation/name") on this machine.
+
+    Every request has the same token: the one of HF_TOKEN, or of the hub's own login.
 
     Parameters
     ----------
@@ -30,22 +32,30 @@ def download(name: str, ways_out: str, allow_pickle: bool = False) -> Path:
     """
     try:
         import huggingface_hub
-        from huggingface_hub.utils import get_session
+        from huggingface_hub import constants
+        from huggingface_hub.utils import build_hf_headers, get_session
     except ImportError as error:
         raise MissingDependencyError("huggingface_hub is not installed; install it with: "
                                      "pip install huggingface_hub.") from error
     # The client itself would try again for half a minute, so one question is asked first.
-    refusal: object = None
+    refusal = ""
     try:
-        answer = get_session().head(huggingface_hub.hf_hub_url(name, CONFIG), timeout=_ANSWER_SECONDS)
+        answer = get_session().get(f"{constants.ENDPOINT}/api/models/{name}", headers=build_hf_headers(),
+                                   timeout=_ANSWER_SECONDS)
         if answer.status_code >= 400:
-            refusal = f"the hub answers {answer.status_code}"
+            refusal = _answered(answer.status_code)
     except Exception as error:  # the client passes on whatever its HTTP library raises
         refusal = f"the hub does not answer ({type(error).__name__})"
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILES + _PICKLES * allow_pickle,
-                                                      local_files_only=refusal is not None))
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*FILES, *PICKLES * allow_pickle],
+                                                      local_files_only=bool(refusal)))
     except Exception as error:
-        reason = refusal or f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+        status = getattr(getattr(error, "response", None), "status_code", None)
+        reason = refusal or (_answered(status) if status is not None else
+                             f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}")
         raise DownloadError(f"'{name}' is not on this machine and cannot be downloaded: {reason}; {ways_out}"
                             ) from error
+
+
+def _answered(status: int) -> str:
+    return f"the hub answers {status}" + (f" ({_REFUSED[status]})" if status in _REFUSED else "")

@@ -7,6 +7,7 @@ parameter only where it is not zero.
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,15 +15,23 @@ from typing import Any
 
 import numpy as np
 
+from bertpass import known_keys
 from bertpass.errors import ModelError
-from bertpass.model import parameters, tensors
-from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
+from bertpass.model import huggingface_heads as heads
+from bertpass.model import parameters, sentence_transformers, tensors
+from bertpass.model.config import EncoderConfig
 from bertpass.model.folders import HUGGINGFACE_FILE as CONFIG
-from bertpass.model.folders import read_json, read_object, replacing, write_json
+from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.record import Checkpoint
+from bertpass.model.sentence import Sentence
 from bertpass.text.tokenizer import Tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
+#: patterns of every file that :func:`read_folder` may read, of a module's folder too ("*" matches "/")
+FILES = ("*config.json", "*.safetensors", "*.safetensors.index.json", "*tokenizer.json", "*vocab.txt", "*vocab.json",
+         "*merges.txt", "*special_tokens_map.json", "*added_tokens.json", sentence_transformers.MODULES_FILE,
+         sentence_transformers.SETTINGS_FILE)
+PICKLES = ("*pytorch_model*.bin", "*pytorch_model.bin.index.json")  # and these where pickles are allowed
 PAD_ROWS = "embeddings.position_embeddings.weight[:2]"
 
 _BERT_CELL = {
@@ -45,19 +54,6 @@ _OUTSIDE_CELLS = {
     "pooler.weight": "pooler.dense.weight",
     "pooler.bias": "pooler.dense.bias",
 }
-_CLASSIFIERS = {
-    "bert": {"classifier.1": "classifier"},
-    "distilbert": {"pre_classifier": "pre_classifier", "classifier.1": "classifier"},
-    "roberta": {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"},
-}
-_TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
-_SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
-_SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering"}
-# How a classifier is trained, as config.json says it. Re-ranking is that of sentence-transformers' cross-encoders: one
-# logit, binary cross entropy, and the activation among their own fields (the older field is the first).
-_PROBLEMS = {"classification": "single_label_classification", "regression": "regression",
-             "multilabel": "multi_label_classification", "ranking": "multi_label_classification"}
-_CROSS_ENCODER = ("sbert_ce_default_activation_function", "sentence_transformers")
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 _CLASS_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
 _ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
@@ -66,10 +62,10 @@ _ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
 def tensor_name(config: EncoderConfig, name: str) -> str:
     """The Hugging Face tensor, without the model's prefix, that holds the parameter ``name`` of ours."""
     path, _, kind = name.rpartition(".")
-    if path in _TOKEN_LAYERS:
-        return f"{_TOKEN_LAYERS[path]}.{kind}"
-    if path in _CLASSIFIERS[config.family]:
-        return f"{_CLASSIFIERS[config.family][path]}.{kind}"
+    if path in heads.TOKEN_LAYERS:
+        return f"{heads.TOKEN_LAYERS[path]}.{kind}"
+    if path in heads.CLASSIFIER_LAYERS[config.family]:
+        return f"{heads.CLASSIFIER_LAYERS[config.family][path]}.{kind}"
     name = name[len(config.root) + 1:]
     if name in _OUTSIDE_CELLS:
         return _OUTSIDE_CELLS[name]
@@ -100,22 +96,44 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Che
     folder = Path(path)
     if not folder.is_dir():
         raise ModelError(f"there is no folder {path}; give the folder of a Hugging Face model.")
-    content = read_object(folder / CONFIG, "the model's configuration")
+    layout = sentence_transformers.layout(folder)
+    encoder, notes = layout.encoder, layout.notes
+    content = read_object(encoder / CONFIG, "the model's configuration")
     config = EncoderConfig.from_huggingface(content)
-    found = _plain_names(tensors.read(folder, allow_pickle), config, folder)
-    notes: list[str] = []
+    notes += known_keys.look(CONFIG, content, str(encoder / CONFIG))
+    found, wrapper = tensors.without_wrapper(tensors.read(encoder, allow_pickle))
+    if wrapper:
+        notes.append(f"the tensors of {encoder} are all called {wrapper}...; that was left out.")
+    found = _plain_names(found, config, encoder)
     extras: dict[str, np.ndarray] = {}
     config = _fit_to_tensors(config, found, extras)
-    head = _head(content, config, found)
-    max_length = None
-    if head.kind == "none":
-        head, max_length = _sentence_head(folder, config)
+    head = heads.head(content, config, {name: tensor.shape for name, tensor in found.items()}, layout)
+    sentence = Sentence()
+    if head.kind == "none" or layout.is_cross_encoder:
+        plain, sentence = sentence_transformers.head_and_sentence(layout, config, allow_pickle)
+        head = plain if head.kind == "none" else head
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
-    params = _take(found, config, wanted, folder)
-    _leave(found, folder, notes)
-    parameters.check(params, wanted, str(folder))
-    return Checkpoint(config, head, params, tokenizer=_tokenizer(folder, notes), labels=_labels(content, head),
-                      max_length=max_length, source=str(folder), notes=notes, extras=extras)
+    params = _take(found, config, wanted, encoder)
+    _leave(found, encoder, notes)
+    parameters.check(params, wanted, str(encoder))
+    tokenizer = _tokenizer(encoder, notes)
+    if tokenizer is not None and layout.length.get("do_lower_case"):
+        tokenizer = lowered(tokenizer)
+    carried = {CONFIG: content, sentence_transformers.SETTINGS_FILE: dict(layout.settings),
+               sentence_transformers.LENGTH_FILE: dict(layout.length)}
+    return Checkpoint(config, head, params, tokenizer=tokenizer, labels=heads.labels(content, head, notes),
+                      max_length=sentence_transformers.max_length(layout, config), source=str(folder), notes=notes,
+                      extras=extras, sentence=sentence, carried={name: file for name, file in carried.items() if file})
+
+
+def lowered(tokenizer: Tokenizer) -> Tokenizer:
+    """The tokenizer with text put into lower case before anything else is done to it, unless it does so already."""
+    if tokenizer.lower:
+        return tokenizer
+    content = json.loads(tokenizer.to_json())
+    content["normalizer"] = {"type": "Sequence", "normalizers": [
+        {"type": "Lowercase"}, *([content["normalizer"]] if content["normalizer"] else [])]}
+    return Tokenizer.from_json(json.dumps(content), tokenizer.special, config=tokenizer.config)
 
 
 def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
@@ -136,9 +154,10 @@ def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         write_json(folder / CONFIG, _config_json(checkpoint, arrays))
         tensors.write(folder / tensors.SAFETENSORS, arrays)
         if checkpoint.tokenizer is not None:
-            checkpoint.tokenizer.save(folder, checkpoint.max_length, checkpoint.config.max_length)
-        if checkpoint.head.kind == "embedding":
-            _write_sentence_files(folder, checkpoint)
+            # A length's file says what vectors are made of, and the tokenizer what transformers cuts at.
+            apart = checkpoint.carried.get(sentence_transformers.LENGTH_FILE, {}).get("max_seq_length") is not None
+            checkpoint.tokenizer.save(folder, None if apart else checkpoint.max_length, checkpoint.config.max_length)
+        sentence_transformers.write(folder, checkpoint)
 
 
 def _plain_names(found: Mapping[str, np.ndarray], config: EncoderConfig, folder: Path) -> dict[str, np.ndarray]:
@@ -168,68 +187,16 @@ def _fit_to_tensors(config: EncoderConfig, found: dict[str, np.ndarray], extras:
     return EncoderConfig.from_dict(fields)
 
 
-def _head(content: Mapping[str, Any], config: EncoderConfig, found: Mapping[str, np.ndarray]) -> HeadConfig:
-    """The head that the architecture's name and the tensors agree on."""
-    names = content.get("architectures")
-    architecture = str(names[0]) if isinstance(names, list) and names else ""
-    layers = [f"{layer}.weight" for layer in _CLASSIFIERS[config.family].values()]
-    if "qa_outputs.weight" in found:
-        return HeadConfig("qa")
-    whole = all(layer in found for layer in layers) and (config.family != "bert" or config.use_pooler)
-    if whole and (not architecture or architecture.endswith(_SEQUENCE)):
-        outputs = len(found[layers[-1]])
-        return HeadConfig(_problem(content, outputs), num_labels=outputs)
-    if "classifier.weight" in found and (not architecture or architecture.endswith(_TOKENS)):
-        return HeadConfig("tokens", num_labels=len(found["classifier.weight"]))
-    return HeadConfig("none")
-
-
-def _problem(content: Mapping[str, Any], outputs: int) -> str:
-    """The kind of a classifier of so many outputs."""
-    said = content.get("problem_type")
-    if said == "regression":
-        return "regression"
-    if outputs == 1:
-        return "ranking" if said == _PROBLEMS["ranking"] or any(name in content for name in _CROSS_ENCODER) \
-            else "regression"
-    return "multilabel" if said == _PROBLEMS["multilabel"] else "classification"
-
-
-def _sentence_head(folder: Path, config: EncoderConfig) -> tuple[HeadConfig, int | None]:
-    """The embedding head and longest text of a sentence-transformers folder, or no head."""
-    if not (folder / "modules.json").is_file():
-        return HeadConfig("none"), None
-    modules = read_json(folder / "modules.json", "the list of sentence-transformers modules")
-    if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
-        raise ModelError(f"{folder / 'modules.json'} is not a list of modules.")
-    kinds = [str(module.get("type", "")).rpartition(".")[2] for module in modules]
-    if kinds[:2] != ["Transformer", "Pooling"] or kinds[2:] not in ([], ["Normalize"]):
-        raise ModelError(f"{folder / 'modules.json'} lists {', '.join(kinds) or 'nothing'}; only Transformer, Pooling "
-                         "and Normalize can be read.")
-    file = folder / str(modules[1].get("path", "")) / CONFIG
-    pooling = read_object(file, "the pooling's configuration")
-    on = sorted(key for key, value in pooling.items() if key.startswith("pooling_mode_") and value is True)
-    known = {"pooling_mode_mean_tokens": "mean", "pooling_mode_cls_token": "cls"}
-    if len(on) != 1 or on[0] not in known:
-        raise ModelError(f"{file} asks for {', '.join(on) or 'no pooling'}; only one of {', '.join(known)} "
-                         "can be read.")
-    longest = None
-    if (folder / "sentence_bert_config.json").is_file():
-        longest = read_object(folder / "sentence_bert_config.json", "the sentence length").get("max_seq_length")
-    if longest is not None and not (isinstance(longest, int) and 2 < longest <= config.max_length):
-        raise ModelError(f"{folder / 'sentence_bert_config.json'} says max_seq_length {longest}, which the encoder's "
-                         f"{config.max_length} positions do not allow.")
-    return HeadConfig("embedding", pooling=known[on[0]], normalize=kinds[2:] == ["Normalize"]), longest
-
-
 def _take(found: dict[str, np.ndarray], config: EncoderConfig, wanted: Mapping[str, Any], folder: Path,
           ) -> dict[str, np.ndarray]:
     """Move the wanted tensors from ``found`` into a dict by our names."""
     names = {name: tensor_name(config, name) for name in wanted}
     missing = [theirs for theirs in names.values() if theirs not in found]
     if missing:
+        first = next(iter(found), "nothing")
         raise ModelError(f"{folder} lacks {len(missing)} of the {len(names)} tensors of its model, "
-                         f"first '{missing[0]}'; its config.json and its weights do not belong together.")
+                         f"first '{missing[0]}' (it has '{first}'); its config.json and its weights do not belong "
+                         "together, or something is in front of the names.")
     return {ours: found.pop(theirs) for ours, theirs in names.items()}
 
 
@@ -254,18 +221,9 @@ def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
     return None
 
 
-def _labels(content: Mapping[str, Any], head: HeadConfig) -> list[str] | None:
-    """The labels in the order of their ids, unless they are the placeholders LABEL_0 and so on."""
-    table = content.get("id2label")
-    if head.kind not in ("classification", "multilabel", "tokens") or not isinstance(table, dict):
-        return None
-    labels = [str(table.get(str(i), f"LABEL_{i}")) for i in range(head.num_labels)]
-    return None if labels == [f"LABEL_{i}" for i in range(head.num_labels)] else labels
-
-
 def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
-    with_head = head.kind in _SUFFIXES
+    with_head = head.kind in heads.SUFFIXES
     has_pooler = not with_head or (head.has_classifier and config.family == "bert")
     prefix = f"{config.family}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
@@ -284,31 +242,10 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
 
 
 def _config_json(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    head = checkpoint.head
-    suffix = _SUFFIXES.get(head.kind, "Model")
-    content: dict[str, Any] = {"architectures": [_CLASS_NAMES[checkpoint.config.family] + suffix]}
-    content.update(checkpoint.config.to_huggingface())
-    content["torch_dtype"] = np.result_type(*{array.dtype for array in arrays.values()}).name
-    if head.num_labels:
-        labels = checkpoint.labels or [f"LABEL_{i}" for i in range(head.num_labels)]
-        content["id2label"] = {str(i): label for i, label in enumerate(labels)}
-        content["label2id"] = {label: i for i, label in enumerate(labels)}
-    if head.kind in _PROBLEMS:
-        content["problem_type"] = _PROBLEMS[head.kind]
-    if head.kind == "ranking":
-        content["sentence_transformers"] = {"activation_fn": "torch.nn.modules.activation.Sigmoid"}
-    return content
-
-
-def _write_sentence_files(folder: Path, checkpoint: Checkpoint) -> None:
-    head = checkpoint.head
-    kinds = [("Transformer", ""), ("Pooling", "1_Pooling")] + ([("Normalize", "2_Normalize")] if head.normalize else [])
-    write_json(folder / "modules.json", [
-        {"idx": i, "name": str(i), "path": place, "type": f"sentence_transformers.models.{kind}"}
-        for i, (kind, place) in enumerate(kinds)])
-    (folder / "1_Pooling").mkdir()
-    write_json(folder / "1_Pooling" / CONFIG, {
-        "word_embedding_dimension": checkpoint.config.units,
-        "pooling_mode_cls_token": head.pooling == "cls", "pooling_mode_mean_tokens": head.pooling == "mean",
-        "pooling_mode_max_tokens": False, "pooling_mode_mean_sqrt_len_tokens": False})
-    write_json(folder / "sentence_bert_config.json", {"max_seq_length": checkpoint.max_length, "do_lower_case": False})
+    head, read = checkpoint.head, checkpoint.carried.get(CONFIG, {})
+    carried = {name: value for name, value in read.items() if name not in (*heads.FIELDS, "torch_dtype", "dtype")}
+    suffix = heads.SUFFIXES.get(head.kind, "Model")
+    return {"architectures": [_CLASS_NAMES[checkpoint.config.family] + suffix],
+            **checkpoint.config.to_huggingface(carried),
+            "torch_dtype": np.result_type(*{array.dtype for array in arrays.values()}).name,
+            **heads.fields(head, checkpoint.labels, read)}

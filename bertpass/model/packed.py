@@ -3,8 +3,9 @@
 It is a safetensors file. ``layers`` (uint8) are all layers as the engine's matrix products read them;
 the tables, norms and the head are float32 arrays by the names of :mod:`bertpass.model.parameters`; ``tokenizer.json``
 (uint8) is the tokenizer, where there is one. The metadata have ``format``, ``format_version`` and ``model``: JSON with
-config, head, labels, max_length, dtype (a precision plan), special_tokens, tokenizer_config and source.
-``bertpass/csrc/capi`` reads the same file.
+config, head, labels, max_length, dtype (a precision plan), special_tokens, tokenizer_config, source, and what is done
+around the network (:mod:`bertpass.model.sentence`, with its layers' arrays). ``bertpass/csrc/capi`` reads the network
+alone of it.
 
 An unpacked model (:func:`write_unpacked`) has all arrays in float32 instead: for GPUs, whose layout is another one.
 ``bertpass/csrc/faces`` reads it for TensorFlow and TensorRT.
@@ -24,6 +25,7 @@ from bertpass.errors import ModelError
 from bertpass.model import parameters, safetensors_file
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint, PackedCheckpoint
+from bertpass.model.sentence import Sentence
 from bertpass.text.tokenizer import Tokenizer
 
 FORMAT = "bertpass packed model"
@@ -68,6 +70,7 @@ def _contents(checkpoint: Checkpoint, dtype: str, threads: int) -> tuple[dict[st
                   for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
         layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
         tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
+    tensors |= checkpoint.sentence.arrays()
     description = _description(config, checkpoint) | {"dtype": dtype}
     if checkpoint.tokenizer is not None:
         tensors[TOKENIZER] = np.frombuffer(checkpoint.tokenizer.to_json().encode("utf-8"), np.uint8)
@@ -98,7 +101,8 @@ def _network(checkpoint: Checkpoint) -> tuple[EncoderConfig, dict[str, parameter
 
 def _description(config: EncoderConfig, checkpoint: Checkpoint) -> dict[str, Any]:
     return {"config": config.to_dict(), "head": checkpoint.head.to_dict(), "labels": checkpoint.labels,
-            "max_length": checkpoint.max_length, "source": checkpoint.source, "special_tokens": None}
+            "max_length": checkpoint.max_length, "source": checkpoint.source, "special_tokens": None,
+            "sentence": checkpoint.sentence.to_dict(), "carried": checkpoint.carried}
 
 
 def _metadata(file_format: str, version: str, description: Mapping[str, Any]) -> dict[str, str]:
@@ -137,6 +141,8 @@ def _checkpoint(model: Mapping[str, Any], tensors: dict[str, np.ndarray], path: 
     layers, text = tensors.pop(LAYERS, None), tensors.pop(TOKENIZER, None)
     if layers is None or layers.dtype != np.uint8 or layers.ndim != 1:
         raise ModelError("it has no packed layers; pack the model again.")
+    own = {name: tensors.pop(name) for name in list(tensors) if name.startswith("sentence.")}
+    sentence = Sentence.from_dict(model["sentence"], own) if "sentence" in model else Sentence()
     parameters.check(tensors, _outside(parameters.shapes(config, head)), "the arrays beside the layers")
     labels, special = model["labels"], model["special_tokens"]
     if labels is not None and not (isinstance(labels, list) and all(isinstance(label, str) for label in labels)):
@@ -146,7 +152,8 @@ def _checkpoint(model: Mapping[str, Any], tensors: dict[str, np.ndarray], path: 
         tokenizer = Tokenizer.from_json(text.tobytes().decode("utf-8"), dict(special or {}), f"{path}, {TOKENIZER}",
                                         model.get("tokenizer_config"))
     return PackedCheckpoint(config, head, tensors, tokenizer=tokenizer, labels=labels, max_length=model["max_length"],
-                            source=path, layers=layers, dtype=str(model["dtype"]))
+                            source=path, layers=layers, dtype=str(model["dtype"]), sentence=sentence,
+                            carried=dict(model.get("carried") or {}))
 
 
 def _outside(shapes: Mapping[str, parameters.Shape]) -> dict[str, parameters.Shape]:

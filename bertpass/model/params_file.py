@@ -22,6 +22,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from bertpass.errors import ModelError
+from bertpass.file_kinds import looks_like
 from bertpass.model import mapping
 from bertpass.model.folders import replacing_file
 
@@ -122,7 +123,7 @@ def read(path: PathLike, mmap: bool = False) -> dict[str, np.ndarray]:
         raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
     reader = _Reader(data, path)
     if len(data) < 24 or reader.numbers("2Q")[0] != _LIST:
-        raise reader.error("it does not start as one")
+        raise reader.error(looks_like(path) or "it does not start as one")
     views = [reader.array() for _ in range(reader.count(smallest=16))]
     names = []
     for _ in range(reader.count(smallest=8)):

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.sentence import Sentence
 
 if TYPE_CHECKING:
     from bertpass.text.tokenizer import Tokenizer
@@ -30,6 +31,8 @@ class Checkpoint:
     source : where the weights come from, for people
     notes : sentences on what was left out, guessed or added
     extras : tensors of the source that the network does not have, kept so that writing gives them back
+    sentence : what is done around the network to make a vector of a text
+    carried : file name -> fields of the source's files, kept so that writing gives back those that nothing here uses
     """
 
     config: EncoderConfig
@@ -42,6 +45,8 @@ class Checkpoint:
     source: str = ""
     notes: list[str] = field(default_factory=list)
     extras: dict[str, np.ndarray] = field(default_factory=dict)
+    sentence: Sentence = field(default_factory=Sentence)
+    carried: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_length is None:

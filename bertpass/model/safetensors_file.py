@@ -16,6 +16,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from bertpass.errors import ModelError
+from bertpass.file_kinds import because
 from bertpass.model import mapping
 from bertpass.model.folders import replacing_file
 
@@ -59,7 +60,10 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, np.ndarray], dict[str,
     except OSError as error:
         raise ModelError(f"{path} cannot be read as a safetensors file: {error.strerror or error}.") from error
     except (SafetensorError, ValueError, TypeError, struct.error) as error:
-        raise ModelError(f"{path} cannot be read as a safetensors file: {error}.") from error
+        reason = because(path, error)
+        if reason == "it is a safetensors file":
+            reason = f"it is cut off or damaged ({error}); fetch it again"
+        raise ModelError(f"{path} cannot be read as a safetensors file: {reason}.") from error
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import MissingDependencyError, ModelError
+from bertpass.file_kinds import looks_like
 from bertpass.model import safetensors_file
 from bertpass.model.folders import read_json, replacing_file
 
@@ -40,6 +41,21 @@ def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
             tensors.update(reader(file))
         return tensors
     raise ModelError(f"{folder} has no {SAFETENSORS}; give a folder with the weights of a Hugging Face model.")
+
+
+#: what training tools put in front of every name: data parallelism, torch.compile, modules around the encoder
+_WRAPPERS = ("module.", "_orig_mod.", "model.", "auto_model.", "encoder_model.", "0.")
+
+
+def without_wrapper(tensors: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str]:
+    """The tensors without what a training tool put in front of all their names, and what that was."""
+    wrapper = ""
+    while tensors:
+        shared = next((each for each in _WRAPPERS if all(name.startswith(each) for name in tensors)), None)
+        if shared is None:
+            break
+        tensors, wrapper = {name.removeprefix(shared): tensor for name, tensor in tensors.items()}, wrapper + shared
+    return tensors, wrapper
 
 
 def write(path: Path, tensors: Mapping[str, np.ndarray]) -> None:
@@ -82,7 +98,9 @@ def _pickle(path: Path) -> dict[str, np.ndarray]:
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises what the pickle makes it raise
-        raise ModelError(f"{path} cannot be read as PyTorch weights: {str(error).splitlines()[0]}") from error
+        seen = looks_like(path)
+        reason = str(error).splitlines()[0] if "zip" in seen or "pickle" in seen or not seen else seen
+        raise ModelError(f"{path} cannot be read as PyTorch weights: {reason.rstrip('.')}.") from error
     if not isinstance(tensors, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in tensors.values()):
         raise ModelError(f"{path} is not a dictionary of tensors.")
     return {name: (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()

@@ -79,7 +79,9 @@ def _about(app: FastAPI, state: State) -> None:
                 "models": [{"id": model.name, "source": model.source, "kind": model.head.kind,
                             "family": model.config.family, "units": model.config.units, "labels": model.labels,
                             "max_input_length": model.max_length, "dtype": model.dtype, "dtype_why": model.dtype_why,
-                            "files": changes.get(model.name, "as read")} for model in state.models.values()],
+                            "prompts": dict(model.sentence.prompts), "default_prompt": model.sentence.default_prompt,
+                            "notes": model.notes, "files": changes.get(model.name, "as read")}
+                           for model in state.models.values()],
                 "instances": state.pool.describe() if state.pool is not None else []}
 
     @app.get("/health")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import copy
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -23,6 +24,7 @@ from bertpass.serving.waiting import Job
 from bertpass.serving.worker import Row
 from bertpass.text.tokenizer import Side
 
+log = logging.getLogger("bertpass.serving")
 T = TypeVar("T")
 CURRENT: contextvars.ContextVar[Call] = contextvars.ContextVar("bertpass_call")
 ANSWERED: contextvars.ContextVar[Answered] = contextvars.ContextVar("bertpass_answered")
@@ -162,9 +164,11 @@ class QueuedModel(Model):
         if checkpoint.tokenizer is None:
             raise ModelError(f"{source.path} has no vocabulary, so it cannot be served; name one with --vocab.")
         super().__init__(QueueEngine(number, checkpoint.head.per_token, opened.choice.dtype), checkpoint.config,
-                         pooled_only(checkpoint.head), checkpoint.tokenizer, checkpoint.labels or (),
-                         checkpoint.max_length)
+                         pooled_only(checkpoint), checkpoint.tokenizer, checkpoint.labels or (),
+                         checkpoint.max_length, checkpoint.sentence, checkpoint.notes)
         self.name, self.path, self.source = source.name, source.path, checkpoint.source or source.path
+        for note in self.notes:
+            log.warning("%s: %s", self.name, note)
         self.dtype_why = opened.choice.why
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:

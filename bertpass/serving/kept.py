@@ -22,7 +22,7 @@ from bertpass.engines.base import Engine
 from bertpass.errors import ModelError
 from bertpass.model import mapping, packed
 from bertpass.model.record import Checkpoint, PackedCheckpoint
-from bertpass.serving.models import Opened, Source
+from bertpass.serving.models import Opened, Source, pooled_only
 
 log = logging.getLogger("bertpass.serving")
 
@@ -51,6 +51,7 @@ class Held:
         if not self.shared and isinstance(checkpoint, PackedCheckpoint):
             checkpoint = dataclasses.replace(checkpoint, layers=_copied(checkpoint.layers))
             mapping.release(checkpoint.params.values())
+        checkpoint = dataclasses.replace(checkpoint, head=pooled_only(checkpoint))
         return native.from_checkpoint(checkpoint, threads=threads)
 
 

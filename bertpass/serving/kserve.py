@@ -49,7 +49,7 @@ def signature(model: QueuedModel) -> Signature:
     """That of a model."""
     kind, score, text = model.head.kind, ("FP32", ()), ("BYTES", ())
     if kind in tasks.EMBEDDING:
-        return Signature(("text",), {"embedding": ("FP32", (model.config.units,))}, _embeddings,
+        return Signature(("text",), {"embedding": ("FP32", (model.sentence.size(model.config.units),))}, _embeddings,
                          parameters=("truncate", "truncation_direction", "normalize", "dimensions"))
     if kind == "qa":
         return Signature(("question", "context"),
@@ -60,7 +60,8 @@ def signature(model: QueuedModel) -> Signature:
     if kind == "ranking":
         return Signature(("text", "text_pair"), {"score": score}, _labels)
     if kind == "regression":
-        return Signature(("text",), {"score": score}, _labels, ("text_pair",))
+        several = {"scores": ("FP32", (model.head.num_labels,))} if model.head.num_labels > 1 else {}
+        return Signature(("text",), {"score": score, **several}, _labels, ("text_pair",))
     return Signature(("text",), {"label": text, "score": score, "scores": ("FP32", (model.head.num_labels,))},
                      _labels, ("text_pair",))
 
@@ -93,8 +94,9 @@ def _labels(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -
     found = model.predict(firsts, seconds)
     outputs: Outputs = {"score": np.array([each.score for each in found], np.float32)}
     if found[0].scores:
-        outputs |= {"label": np.array([each.label or "" for each in found], object),
-                    "scores": np.array([list(each.scores.values()) for each in found], np.float32)}
+        outputs["scores"] = np.array([list(each.scores.values()) for each in found], np.float32)
+    if model.head.kind != "regression" and found[0].scores:
+        outputs["label"] = np.array([each.label or "" for each in found], object)
     return outputs
 
 
@@ -218,6 +220,8 @@ def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], ask
 
     def work() -> Outputs:
         found = model.forward(ids, types, valid)[0]
+        if name == "embedding":
+            found = model.sentence.finish(found)
         return {name: tasks.finished(found, asked.normalize is not False, asked.dimensions)
                 if name == "embedding" else found}
 

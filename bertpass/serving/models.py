@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bertpass.engines import native, precision
@@ -13,6 +13,7 @@ from bertpass.errors import UsageError
 from bertpass.model import mapping
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
+from bertpass.model.given import FOR_PARAMS, Given, is_params
 from bertpass.model.record import Checkpoint
 from bertpass.serving import dummy
 from bertpass.serving.names import named
@@ -26,27 +27,26 @@ _MOST_FILES = 1000
 class Source:
     """Where a model comes from and what computes it; small, so that it travels to a process.
 
-    ``name`` is what clients call it; the other fields are those of ServeOptions.
+    ``name`` is what clients call it, ``given`` what the flags say of it; the others are fields of ServeOptions.
     """
 
     name: str
     path: str
     engine: str
     dtype: str | None = None
-    vocab: str | None = None
-    allow_pickle: bool = False
+    given: Given = field(default_factory=Given)
 
     def checkpoint(self) -> Checkpoint:
         """The model's configuration, tokenizer and mapped weights; ModelError where it cannot be read."""
         if self.engine == "dummy":
             return dummy.checkpoint(self.path)
-        return load_checkpoint(self.path, vocab=self.vocab, allow_pickle=self.allow_pickle, packed=True)
+        return load_checkpoint(self.path, packed=True, given=self.given)
 
     def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
         """The engine that computes it."""
         if self.engine == "dummy":
-            return dummy.DummyEngine(checkpoint.config, pooled_only(checkpoint.head), dummy.named(self.path)[1])
-        checkpoint = replace(checkpoint, head=pooled_only(checkpoint.head))
+            return dummy.DummyEngine(checkpoint.config, pooled_only(checkpoint), dummy.named(self.path)[1])
+        checkpoint = replace(checkpoint, head=pooled_only(checkpoint))
         return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
 
     def files(self) -> dict[str, tuple[int, int, int]]:
@@ -64,9 +64,11 @@ class Source:
         return found
 
 
-def pooled_only(head: HeadConfig) -> HeadConfig:
-    """The head without a scaling of its own to length 1: a request says whether its embeddings are scaled."""
-    return replace(head, normalize=False)
+def pooled_only(checkpoint: Checkpoint) -> HeadConfig:
+    """The head without a scaling of its own to length 1, unless layers follow it: a request says whether its embeddings
+    are scaled."""
+    head = checkpoint.head
+    return head if checkpoint.sentence.layers else replace(head, normalize=False)
 
 
 @dataclass(frozen=True)
@@ -99,8 +101,8 @@ def models_of(options: ServeOptions) -> list[Source]:
     Raises
     ------
     UsageError
-        None is named, a name is there twice, a word is none (:func:`bertpass.serving.names.named`), or the precision is
-        none.
+        None is named, a name is there twice, a word is none (:func:`bertpass.serving.names.named`), the precision is
+        none, or a flag is for a .params file and none of the models is one.
     """
     if options.dtype is not None:
         precision.check(options.dtype, None)
@@ -111,5 +113,9 @@ def models_of(options: ServeOptions) -> list[Source]:
         name, path = named(word)
         if name in found:
             raise UsageError(f"two models are called {name}; give names: NAME=PATH.")
-        found[name] = Source(name, path, options.engine, options.dtype, options.vocab, options.allow_pickle)
+        found[name] = Source(name, path, options.engine, options.dtype, options.given.of(path))
+    for flag in FOR_PARAMS:
+        value = getattr(options, flag)
+        if value is not None and not any(is_params(source.path) for source in found.values()):
+            raise UsageError(f"--{flag} {value}: that is for a .params file, and none of the models is one.")
     return list(found.values())

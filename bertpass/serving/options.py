@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertpass.errors import UsageError
+from bertpass.model.given import Given
 from bertpass.options import check, flag
 from bertpass.serving.logs import FORMATS, LEVELS
 
@@ -29,7 +30,7 @@ def _numbers(name: str, text: str | None) -> list[int]:
 
 
 @dataclass
-class ServeOptions:
+class ServeOptions(Given):
     """Words and flags of bertpass serve."""
 
     models: list[str] = flag([], "bundles, Hugging Face folders, .params files, packed files, minilm; NAME=PATH gives "
@@ -39,9 +40,6 @@ class ServeOptions:
                        group="model", choices=("native", "dummy"))
     dtype: str | None = flag(None, "precision of the native engine: auto, float32, bfloat16, int8, float16 (default: a "
                              "packed file's own, else auto)", group="model")
-    vocab: str | None = flag(None, "vocabulary for a .params file", group="model")
-    allow_pickle: bool = _flag(False, "read pytorch_model.bin files (a pickle can run code)", "allow_pickle",
-                               group="model")
     config: str | None = flag(None, "YAML file with any of these flags, by their names; models is a list",
                               group="configuration")
     host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one, :: every one of IPv6 "

@@ -12,7 +12,10 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines import results
+from bertpass.engines.model import with_prompt
 from bertpass.engines.results import Entity
+from bertpass.errors import UsageError
+from bertpass.model.config import placeholders
 from bertpass.serving import bodies
 from bertpass.serving.calls import QueuedModel
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
@@ -55,9 +58,8 @@ def refuse_large_outputs(state: State, tokens: int) -> None:
 def asked(state: State, body: bodies.Named, kinds: tuple[str, ...] = ()) -> QueuedModel:
     """The model that a body means; it cuts texts at the end that the body says. Errors: :meth:`State.model`."""
     model = state.model(body.model, kinds)
-    for field in ("prompt_name", "prompt"):
-        if getattr(body, field, None) is not None:
-            raise InvalidBody(f"{field}: {model.name} has no prompts; put the words before the texts.", field)
+    if isinstance(body, bodies.Prompted) and kinds != EMBEDDING and (body.prompt_name, body.prompt) != (None, None):
+        raise InvalidBody("a prompt is for embeddings of whole texts; put the words before the texts.", "prompt")
     return model.cutting(body.truncation_direction) if isinstance(body, bodies.Cut) else model
 
 
@@ -69,10 +71,27 @@ def fit(state: State, model: QueuedModel, truncate: bool | None, texts: Sequence
 
 
 def embeddings(state: State, model: QueuedModel, texts: Sequence[str], truncate: bool | None, normalize: bool,
-               dimensions: int | None = None, switch: str = '"truncate": true') -> np.ndarray:
-    """(texts, units) float32, or their first ``dimensions`` numbers; for the thread of a request."""
-    fit(state, model, truncate, texts, switch=switch)
-    return finished(model.encode(texts, normalize=False), normalize, dimensions)
+               dimensions: int | None = None, switch: str = '"truncate": true', prompt: str | None = None,
+               ) -> np.ndarray:
+    """(texts, units) float32, or their first ``dimensions`` numbers; for the thread of a request.
+
+    ``prompt`` goes before each text; by default the model's own, where it has one.
+    """
+    put = model.sentence.prompt(prompt)
+    fit(state, model, truncate, with_prompt(put, list(texts)), switch=switch)
+    return finished(model.encode(texts, normalize=False, prompt=put), normalize, dimensions)
+
+
+def prompt_of(model: QueuedModel, body: bodies.Prompted) -> str | None:
+    """The prompt that a body asks for, None for the model's own; InvalidBody where it has none of that name."""
+    if body.prompt is not None and body.prompt_name is not None:
+        raise InvalidBody("give prompt or prompt_name, not both.", "prompt")
+    if body.prompt_name is None:
+        return body.prompt
+    try:
+        return model.sentence.prompt(name=body.prompt_name)
+    except UsageError as error:
+        raise InvalidBody(f"prompt_name: {error}", "prompt_name") from error
 
 
 def finished(vectors: np.ndarray, normalize: bool, dimensions: int | None = None) -> np.ndarray:
@@ -83,16 +102,18 @@ def finished(vectors: np.ndarray, normalize: bool, dimensions: int | None = None
 
 def refuse_dimensions(model: QueuedModel, dimensions: int | None) -> None:
     """InvalidBody for more numbers than an embedding has."""
-    if dimensions is not None and dimensions > model.config.units:
-        raise InvalidBody(f"dimensions: {model.name} gives {model.config.units} numbers, and no {dimensions}.",
-                          "dimensions")
+    size = model.sentence.size(model.config.units)
+    if dimensions is not None and dimensions > size:
+        raise InvalidBody(f"dimensions: {model.name} gives {size} numbers, and no {dimensions}.", "dimensions")
 
 
 def embed(state: State, body: bodies.Embed) -> Work:
     """One vector a text."""
     model, texts = asked(state, body, EMBEDDING), listed(state, body.inputs)
     refuse_dimensions(model, body.dimensions)
-    return lambda: embeddings(state, model, texts, body.truncate, body.normalize, body.dimensions).tolist()
+    prompt = prompt_of(model, body)
+    return lambda: embeddings(state, model, texts, body.truncate, body.normalize, body.dimensions,
+                              prompt=prompt).tolist()
 
 
 def embed_all(state: State, body: bodies.EmbedAll) -> Work:
@@ -136,9 +157,10 @@ def label_scores(model: QueuedModel, firsts: Sequence[str], seconds: Sequence[st
     """
     if apply is None:
         return [each.scores or {"score": each.score} for each in model.predict(firsts, seconds)]
+    firsts = with_prompt(model.sentence.prompt(), list(firsts))
     rows = model.run(model.tokenizer.encode(firsts, seconds, max_length=model.max_length))
-    names = ["score"] if model.head.kind in ("regression", "ranking") else \
-        model.labels or [str(at) for at in range(model.head.num_labels)]
+    one = model.head.kind in ("regression", "ranking") and model.head.num_labels == 1
+    names = ["score"] if one else model.labels or placeholders(model.head.num_labels)
     return [dict(zip(names, map(float, _APPLIED[apply](row)), strict=True)) for row in rows]
 
 
@@ -166,9 +188,10 @@ def similarity(state: State, body: bodies.Similarity) -> Work:
     model = asked(state, body, EMBEDDING)
     texts = [*listed(state, body.inputs.source_sentence, "source_sentence"),
              *listed(state, body.inputs.sentences, "sentences")]
+    prompt = prompt_of(model, body)
 
     def work() -> list[float]:
-        vectors = embeddings(state, model, texts, body.truncate, True)
+        vectors = embeddings(state, model, texts, body.truncate, True, prompt=prompt)
         return [float(value) for value in vectors[1:] @ vectors[0]]
 
     return work

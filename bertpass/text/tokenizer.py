@@ -327,8 +327,8 @@ class Tokenizer:
         """Write tokenizer.json, tokenizer_config.json and vocab.txt (WordPiece) or vocab.json + merges.txt (BPE).
 
         transformers opens the folder and gives the same ids; so does :meth:`from_folder`. Settings that were read are
-        written again. ``max_length`` is the model's longest row, for a tokenizer whose settings have none;
-        ``positions`` are those of the model, which no row may be longer than.
+        written again. ``max_length`` is the row at which transformers cuts (default: as the settings that were read
+        say); ``positions`` are those of the model, which no row may be longer than.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -354,7 +354,7 @@ class Tokenizer:
         if not bert:
             config |= tokenizer_files.prefix_settings(self._backend)
             config = {"bos_token": self.special["cls"], "eos_token": self.special["sep"], **config}
-        length = self.max_length or max_length or positions or 512
+        length = max_length or self.max_length or positions or 512
         config["model_max_length"] = min(length, positions or length)
         config["added_tokens_decoder"] = {
             str(at): {"content": token.content, "lstrip": token.lstrip, "normalized": token.normalized,

@@ -1,0 +1,139 @@
+"""Heads of Hugging Face folders as config.json describes them: kind, activation, names of the outputs; in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bertpass.errors import ModelError
+from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig, placeholders
+from bertpass.model.sentence_transformers import Layout, activation, activation_path
+
+#: tensors of a classifier's layers
+CLASSIFIER_LAYERS = {
+    "bert": {"classifier.1": "classifier"},
+    "distilbert": {"pre_classifier": "pre_classifier", "classifier.1": "classifier"},
+    "roberta": {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"},
+}
+TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
+_SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
+#: end of the class's name for each kind of head
+SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering"}
+# How a classifier is trained, as config.json says it. Re-ranking is that of sentence-transformers' cross-encoders: one
+# logit, binary cross entropy, and the activation among their own fields (the older field is the first).
+_PROBLEMS = {"classification": "single_label_classification", "regression": "regression",
+             "multilabel": "multi_label_classification", "ranking": "multi_label_classification"}
+_OLD_FIELD, _FIELD = "sbert_ce_default_activation_function", "sentence_transformers"
+#: fields that a head decides: what a folder had there is not given back as it was
+FIELDS = ("architectures", "id2label", "label2id", "num_labels", "_num_labels", "problem_type", _FIELD, _OLD_FIELD)
+
+
+def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]], layout: Layout,
+         ) -> HeadConfig:
+    """The head that the architecture's name and the tensors agree on.
+
+    Parameters
+    ----------
+    content : of config.json
+    shapes : of the folder's tensors, by their names without the model's prefix
+    layout : says whether sentence-transformers wrote a cross-encoder
+
+    Raises
+    ------
+    ModelError
+        config.json asks for an activation or a problem type that is not known.
+    """
+    names = content.get("architectures")
+    architecture = str(names[0]) if isinstance(names, list) and names else ""
+    if layout.modules:  # vectors of sentences, whatever else is in the weights
+        return HeadConfig("none")
+    layers = [f"{layer}.weight" for layer in CLASSIFIER_LAYERS[config.family].values()]
+    if "qa_outputs.weight" in shapes:
+        return HeadConfig("qa")
+    whole = all(layer in shapes for layer in layers) and (config.family != "bert" or config.use_pooler)
+    if whole and (not architecture or architecture.endswith(_SEQUENCE)):
+        return _classifier(content, shapes[layers[-1]][0], layout)
+    if "classifier.weight" in shapes and (not architecture or architecture.endswith(_TOKENS)):
+        return HeadConfig("tokens", num_labels=shapes["classifier.weight"][0])
+    if layout.is_cross_encoder:
+        raise ModelError(f"{layout.encoder} is a cross-encoder without the weights of a classifier.")
+    return HeadConfig("none")
+
+
+def _classifier(content: Mapping[str, Any], outputs: int, layout: Layout) -> HeadConfig:
+    said = content.get("problem_type")
+    if said is not None and said not in _PROBLEMS.values():
+        raise ModelError(f"config.json says problem_type '{said}'; it is one of "
+                         f"{', '.join(dict.fromkeys(_PROBLEMS.values()))}.")
+    own = content.get(_FIELD)
+    crosses = layout.is_cross_encoder or _OLD_FIELD in content or isinstance(own, dict)
+    scores = ""
+    if crosses:
+        path = layout.settings.get("activation_fn") or (own or {}).get("activation_fn") or content.get(_OLD_FIELD)
+        crosses = layout.is_cross_encoder or path is not None or said != "regression"
+    if crosses:
+        scores = activation(path) if path is not None else "sigmoid" if outputs == 1 else "identity"
+    if outputs == 1:
+        ranks = crosses or said == _PROBLEMS["ranking"]
+        kind = "ranking" if ranks else "regression"
+    elif said == "regression":
+        kind = "regression"
+    else:
+        kind = "multilabel" if said == _PROBLEMS["multilabel"] else "classification"
+    return HeadConfig(kind, num_labels=outputs, activation=scores)
+
+
+def labels(content: Mapping[str, Any], head: HeadConfig, notes: list[str]) -> list[str] | None:
+    """The outputs' names in the order of their ids, or None where all are the placeholders LABEL_0 and so on."""
+    count = head.num_labels
+    if not count or head.kind == "ranking" or (head.kind == "regression" and count == 1):
+        return None
+    found = _named(content, count)
+    strange = sorted(set(_table(content)) - {str(at) for at in range(count)})
+    if strange:
+        notes.append(f"config.json's id2label names the output {strange[0]}, and the head has {count} (0 to "
+                     f"{count - 1}); outputs without a name are called LABEL_0 and so on.")
+    if found == placeholders(count):
+        return None
+    return found if head.kind == "tokens" else _told_apart(found, notes)
+
+
+def _told_apart(names: list[str], notes: list[str]) -> list[str]:
+    """The names, with the output's number behind those that occurred before."""
+    told = [name if name not in names[:at] else f"{name} (output {at})" for at, name in enumerate(names)]
+    if told != names:
+        again = next(name for name, other in zip(told, names, strict=True) if name != other)
+        notes.append(f"config.json's id2label gives several outputs one name; the second is called '{again}' here.")
+    return told
+
+
+def fields(head: HeadConfig, labels: list[str] | None, carried: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of config.json that say the same; ``carried`` are those that the folder had."""
+    content: dict[str, Any] = {}
+    if head.num_labels:
+        names = labels or placeholders(head.num_labels)
+        given = _named(carried, head.num_labels)
+        if labels == _told_apart(given, []):
+            names = given  # as they were before they were told apart
+        content["id2label"] = {str(at): name for at, name in enumerate(names)}
+        content["label2id"] = {name: at for at, name in enumerate(names)}
+    if head.kind in _PROBLEMS:
+        content["problem_type"] = _PROBLEMS[head.kind]
+    if head.kind == "ranking" or head.activation:
+        own = carried.get(_FIELD)
+        content[_FIELD] = {**(own if isinstance(own, dict) else {}),
+                           "activation_fn": activation_path(head)}
+    return content
+
+
+def _table(content: Mapping[str, Any]) -> dict[str, str]:
+    table = content.get("id2label")
+    if isinstance(table, list):
+        table = dict(enumerate(table))
+    return {str(key): str(name) for key, name in table.items()} if isinstance(table, dict) else {}
+
+
+def _named(content: Mapping[str, Any], count: int) -> list[str]:
+    """The outputs' names as the file has them."""
+    table = _table(content)
+    return [table.get(str(at), placeholder) for at, placeholder in enumerate(placeholders(count))]
