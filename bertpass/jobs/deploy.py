@@ -241,7 +241,7 @@ def _single(options: DeployOptions, texts: list[str], engine: MXNetEngine, deplo
 
     bundle = deployed.bundle
     model = Model(engine, bundle.config, bundle.head, bundle.tokenizer(), bundle.labels or (), options.seq_length,
-                  bundle.sentence)
+                  getattr(bundle, "sentence", None))  # an exported pair says nothing about it
     if options.question is not None:
         found = model.answer(options.question, texts[0], max_answer_length=options.QA_max_answer_length,
                              doc_stride=options.QA_doc_stride, version_2=options.QA_version_2,
