@@ -60,7 +60,8 @@ def test_learns_tags_and_writes_columns(tagger, kinds_data):
     bundle = Bundle.open(tagger / "bundle")
     assert (bundle.task, bundle.head.kind) == ("NER", "tokens")
     assert bundle.labels == ["O", "B-MISC", "I-MISC", "B-PER", "I-PER"]
-    gold, written = read_conll(kinds_data / "CoNLL-2003" / "test.txt"), read_conll(tagger / "predictions.conll")
+    gold = read_conll(kinds_data / "CoNLL-2003" / "test.txt")
+    written = read_conll(tagger / "predictions.conll", tag_column=3)
     assert [e.words for e in written] == [e.words for e in gold]
     assert len((tagger / "predictions.conll").read_text().split("\n")[0].split()) == 3  # word, tag, predicted tag
     right = sum(entities(a.tags) == entities(b.tags) for a, b in zip(gold, written, strict=True))
@@ -107,7 +108,7 @@ def test_deploys_tags(source, tagger, kinds_data, tmp_path, capsys):
     trained_metrics = toy.result(tagger, "metrics.json")["metrics"]
     assert result["metrics"] == pytest.approx(trained_metrics) and result["rows"] == toy_kinds.DEV
     assert result["compare"]["max_output_difference"] <= 1e-5
-    assert len(read_conll(tmp_path / "NER" / "predictions.conll")) == toy_kinds.DEV
+    assert len(read_conll(tmp_path / "NER" / "predictions.conll", tag_column=3)) == toy_kinds.DEV
     assert deploy.main(toy.deploy("--model_parameters", tagger / source, "--text", "the film was tall anna",
                                   "--output_dir", tmp_path / "text")) == 0
     assert '"label": "PER"' in capsys.readouterr().out
@@ -260,5 +261,5 @@ def test_scores_in_a_file_keep_within_the_limits(tmp_path):
     task = kinds.KINDS["regression"]
     from bertpass.text.tasks import get_task
 
-    assert [task.spelled(get_task("STS-B"), np.array([v])) for v in (5.31, -0.2, 2.5)] == ["5.0000", "0.0000", "2.5000"]
-    assert task.spelled(own_task("own", "regression"), np.array([-7.0])) == "-7.0000"
+    assert [task.spelled(get_task("STS-B"), np.array([v])) for v in (5.31, -0.2, 2.5)] == ["5", "0", "2.5"]
+    assert task.spelled(own_task("own", "regression"), np.array([-7.0])) == "-7"
