@@ -151,7 +151,7 @@ class FinetuneOptions(LowPrecisionOptions):
                              "WordPiece (BERT) or byte-level BPE (RoBERTa), and name its vocabulary with --vocab.")
         if self.deploy != (self.model_prefix is not None):
             raise UsageError("--deploy and --model_prefix PREFIX go together: they evaluate an exported model.")
-        if self.model_prefix is not None:
+        if self.model_prefix is not None and not self.trains:
             find_pair(Path(self.model_prefix))
         if (self.custom_pass or self.passes) and not self.only_calibration:
             raise UsageError("--custom_passes and --custom_pass_lib are for the model that --only_calibration writes: "

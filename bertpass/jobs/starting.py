@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError
-from bertpass.jobs.described import BUNDLE
+from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.exported import find_pair, inputs_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Forward
@@ -34,11 +34,11 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
     classifier of which a .params file says the width alone.
     """
     config = None
+    says_kind = kind not in CLASSIFIERS or (Path(path).is_file() and bundle_of(path) is not None)
     if Path(path).is_file() and bert_model is not None and num_heads is None:
         config = NAMED.get(ALIASES.get(bert_model, bert_model))
     return load_checkpoint(path, dataset=dataset, vocab=vocab, lower=lower, config=config, num_heads=num_heads,
-                           classifier=kind if kind is not None and kind in CLASSIFIERS else "classification",
-                           allow_pickle=allow_pickle)
+                           classifier=None if says_kind else kind, allow_pickle=allow_pickle)
 
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,

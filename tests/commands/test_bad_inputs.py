@@ -270,8 +270,8 @@ TABLE = [
         ("text.so cannot be loaded as an MXNet extension library",)),
     Bad("a foreign library", "deploy", lambda p: ("--custom_pass", _core.__file__), 5,
         ("cannot be loaded as an MXNet extension library",)),
-    Bad("an unknown pass", "deploy", lambda p: ("--passes", "interleave"), 5,
-        ("unknown pass 'interleave'", "Did you mean 'interleave_qkv'")),
+    Bad("an unknown pass", "deploy", lambda p: ("--passes", "interleave_kqv"), 5,
+        ("unknown pass 'interleave_kqv'", "Did you mean 'interleave_qkv'")),
     # models
     Bad("an unknown model", "classifier", lambda p: ("--bert_model", "bert_12_768_21"), 4,
         ("bert_12_768_21", "Did you mean 'bert_12_768_12'")),
