@@ -156,7 +156,7 @@ def test_a_missing_package_names_its_extra(name, monkeypatch):
 
     module = importlib.import_module(ENGINES[name])
     monkeypatch.setattr("importlib.import_module", missing)
-    with pytest.raises(MissingDependencyError, match=rf"is not installed.*bertpass\[{name}\]"):
+    with pytest.raises(MissingDependencyError, match=rf"is not installed.*\.\[{name}\]"):
         module.from_checkpoint(reference.tiny("bert", "none"))
 
 

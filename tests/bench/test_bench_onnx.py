@@ -97,5 +97,5 @@ def test_errors(monkeypatch, tmp_path):
         written.to_onnx(checkpoint)
     real = builtins.__import__
     monkeypatch.setattr("importlib.import_module", lambda name: real("not_" + name))
-    with pytest.raises(MissingDependencyError, match=r"bertpass\[onnx\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[onnx\]"):
         written.to_onnx(checkpoint)

@@ -78,7 +78,7 @@ def test_a_missing_extra(start, tmp_path, monkeypatch):
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ModuleNotFoundError('not here')\n")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
-    with pytest.raises(WorkerError, match=r"pip install 'bertpass\[openvino\]'"):
+    with pytest.raises(WorkerError, match=r"pip install '\.\[openvino\]'"):
         start(Variant("openvino-float32", "openvino", "float32"))
 
 

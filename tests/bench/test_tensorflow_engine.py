@@ -107,5 +107,5 @@ def test_an_environment_without_tensorflow(folder, tmp_path, monkeypatch):
     (package / "__init__.py").write_text("raise ModuleNotFoundError('not here')\n")
     monkeypatch.setenv("PYTHONPATH", str(package.parent))
     monkeypatch.setenv("BERTPASS_TENSORFLOW_PYTHON", environments.sys.executable)
-    with pytest.raises(WorkerError, match=r"pip install 'bertpass\[tensorflow\]'.*make tensorflow"):
+    with pytest.raises(WorkerError, match=r"pip install '\.\[tensorflow\]'.*make tensorflow"):
         Worker(GRAPH, folder, threads=1, cpus=sorted(os.sched_getaffinity(0))[:1], log=tmp_path / "log")

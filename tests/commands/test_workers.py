@@ -120,7 +120,7 @@ def test_dist_sync_needs_its_variables(monkeypatch):
 def test_horovod_is_an_extra():
     from bertpass.jobs.workers import join
 
-    with pytest.raises(MissingDependencyError, match=r"bertpass\[horovod\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[horovod\]"):
         join("horovod", 1.0)
 
 

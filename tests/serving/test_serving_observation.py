@@ -99,5 +99,5 @@ def test_without_opentelemetry_a_sentence_names_the_extra(monkeypatch):
     from bertpass.serving.tracing import exporting
 
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
-    with pytest.raises(MissingDependencyError, match=r"bertpass\[otel\]"):
+    with pytest.raises(MissingDependencyError, match=r"\.\[otel\]"):
         exporting("http://localhost:4318")
