@@ -122,6 +122,8 @@ def read(path: PathLike, mmap: bool = False) -> dict[str, np.ndarray]:
     if not data:
         raise ModelError(f"{path} is empty; give a .params file written by MXNet or by bertpass.")
     reader = _Reader(data, path)
+    if bytes(data[:8]) == struct.pack("<Q", _LIST) and len(data) < 24:
+        raise reader.error("it ends within its first 24 bytes")
     if len(data) < 24 or reader.numbers("2Q")[0] != _LIST:
         raise reader.error(looks_like(path) or "it does not start as one")
     views = [reader.array() for _ in range(reader.count(smallest=16))]

@@ -95,8 +95,8 @@ def test_scalar_of_v3(tmp_path):
 HOSTILE = {
     "empty": (b"", "is empty"),
     "text": (b"this is a text file and not a parameter file", "does not start"),
-    "gzip": (b"\x1f\x8b" + b"\0" * 40, "does not start"),
-    "too short": (struct.pack("<2Q", 0x112, 0), "does not start"),
+    "gzip": (b"\x1f\x8b" + b"\0" * 40, "compressed with gzip"),
+    "too short": (struct.pack("<2Q", 0x112, 0), "ends within its first 24 bytes"),
     "huge list": (struct.pack("<3Q", 0x112, 0, 2**62), "announces 4611686018427387904 entries"),
     "huge dimension": (list_file(struct.pack("<Iiiq", 0xF993FAC9, 0, 1, 2**40) + TAIL), "more are due"),
     "overflowing shape": (list_file(struct.pack("<Iii3q", 0xF993FAC9, 0, 3, 2**62, 2**62, 2**62) + TAIL), "are due"),
