@@ -196,7 +196,7 @@ def test_markdown_has_the_same_figures(tmp_path):
 
 
 @pytest.mark.parametrize("words, code, sentence", [
-    ([], 2, "name the result files"),
+    ([], 2, "RESULTS is needed"),
     (["{cpu}", "--output", "page.pdf"], 2, "ends in .html or .md"),
     (["{cpu}", "{cpu}"], 2, "different names"),
     (["{cpu}", "--prices", "p.yaml"], 2, "--machine"),

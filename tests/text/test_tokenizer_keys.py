@@ -391,7 +391,7 @@ def test_every_key_that_transformers_writes_is_in_the_table(
 def test_the_longest_row_is_kept(vocabulary: list[str], tmp_path: Path, said: Any, length: int | None) -> None:
     ours = Tokenizer.from_folder(bert(tmp_path, vocabulary, {"model_max_length": said}))
     assert ours.max_length == length
-    ours.save(tmp_path / "again", 64, 128)
+    ours.save(tmp_path / "again", ours.max_length or 64, 128)
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "again").model_max_length == (length or 64)
     ours.save(tmp_path / "short", 64, 12)
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "short").model_max_length == 12
