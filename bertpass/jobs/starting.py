@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError
-from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.described import BUNDLE
 from bertpass.jobs.exported import find_pair, inputs_of
 from bertpass.jobs.finetune_options import FinetuneOptions
 from bertpass.jobs.predict import Forward
 from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt, load_checkpoint
-from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, HeadConfig
+from bertpass.model.config import ALIASES, NAMED, HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
@@ -30,15 +30,14 @@ def load(path: str, *, bert_model: str | None = None, dataset: str | None = None
     """A checkpoint from whatever a person names.
 
     A ``net.params`` that fine-tuning wrote has its bundle beside it, which says everything else about it; for another
-    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given. ``kind`` is that of a
-    classifier of which a .params file says the width alone.
+    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given. ``kind`` is that of the
+    head which the job needs: a .params file without a bundle says of a classifier the width alone.
     """
     config = None
-    says_kind = kind not in CLASSIFIERS or (Path(path).is_file() and bundle_of(path) is not None)
     if Path(path).is_file() and bert_model is not None and num_heads is None:
         config = NAMED.get(ALIASES.get(bert_model, bert_model))
     return load_checkpoint(path, dataset=dataset, vocab=vocab, lower=lower, config=config, num_heads=num_heads,
-                           classifier=None if says_kind else kind, allow_pickle=allow_pickle)
+                           job=kind, allow_pickle=allow_pickle)
 
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,

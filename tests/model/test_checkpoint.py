@@ -56,7 +56,7 @@ def test_a_folder_without_a_model(tmp_path):
 def test_the_vocabulary_of_the_same_name_beside_params(tmp_path, tiny):
     checkpoint = tiny()
     gluonnlp.write(tmp_path / "net.params", checkpoint)
-    arguments = {"num_heads": 4, "classifier": "classification"}
+    arguments = {"num_heads": 4, "job": "classification"}
     assert load_checkpoint(tmp_path / "net.params", **arguments).tokenizer is None
     checkpoint.tokenizer.save_gluonnlp_vocab(tmp_path / "net.vocab")
     assert load_checkpoint(tmp_path / "net.params", **arguments).tokenizer.tokens == checkpoint.tokenizer.tokens
@@ -124,6 +124,6 @@ def test_a_vocabulary_of_another_model(tmp_path, tiny):
     with (tmp_path / "other" / "vocab.txt").open("a") as file:
         file.write("more\n")
     with pytest.raises(ModelError, match="tokenizer has 61 tokens and the encoder 60"):
-        load_checkpoint(tmp_path / "net.params", num_heads=4, vocab=tmp_path / "other", classifier="multilabel")
-    found = load_checkpoint(tmp_path / "net.params", num_heads=4, classifier="multilabel")
+        load_checkpoint(tmp_path / "net.params", num_heads=4, vocab=tmp_path / "other", job="multilabel")
+    found = load_checkpoint(tmp_path / "net.params", num_heads=4, job="multilabel")
     assert np.isfinite(found.params["classifier.1.bias"]).all()

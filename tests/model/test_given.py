@@ -28,6 +28,7 @@ def ours(path, **arguments):
 
 def written(folder, checkpoint):
     """A net.params with its net.vocab, and the bundle beside it, as fine-tuning writes them."""
+    folder.mkdir(exist_ok=True)
     gluonnlp.write(folder / "net.params", checkpoint)
     checkpoint.tokenizer.save_gluonnlp_vocab(folder / "net.vocab")
     export_bundle(checkpoint, folder / "bundle")
@@ -175,4 +176,21 @@ def test_a_person_may_say_otherwise(tmp_path, tiny):
 def test_jobs_take_the_kind_of_their_task_for_files_alone(tmp_path, tiny):
     """Fine-tuning must not read a folder's classifier as one of another kind."""
     huggingface.write_folder(tmp_path / "folder", tiny(kind="classification"))
-    assert load_checkpoint(tmp_path / "folder", classifier="multilabel").head.kind == "classification"
+    assert load_checkpoint(tmp_path / "folder", job="multilabel").head.kind == "classification"
+
+
+@pytest.mark.parametrize("kind, job, found", [
+    ("classification", "qa", "classification"), ("classification", "none", "classification"),
+    ("multilabel", "multilabel", "multilabel"), ("regression", "tokens", "regression"),
+    ("regression", "classification", "regression"), ("ranking", "ranking", "ranking"), ("qa", "classification", "qa")])
+def test_a_job_says_what_a_classifier_counts_as(tmp_path, tiny, kind, job, found):
+    """Alone, and beside the bundle of another model: the job replaces the head or refuses it in its own words."""
+    path = alone(tmp_path / "alone", tiny(kind=kind))
+    assert load_checkpoint(path, num_heads=4, job=job).head.kind == found
+    path = written(tmp_path / "other", tiny())
+    gluonnlp.write(path, tiny(kind=kind, num_layers=1))
+    assert load_checkpoint(path, num_heads=4, job=job).head.kind == found
+
+
+def test_a_bundle_goes_before_the_job(tmp_path, tiny):
+    assert load_checkpoint(written(tmp_path, tiny(kind="multilabel")), job="classification").head.kind == "multilabel"

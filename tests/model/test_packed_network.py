@@ -17,7 +17,7 @@ SEED = np.array([1, 2], np.int32)
 
 
 def load(folder, kind):
-    return load_checkpoint(folder, classifier="regression" if kind == "regression" else "classification")
+    return load_checkpoint(folder, job="regression" if kind == "regression" else "classification")
 
 
 def made(model, folder, kind):
