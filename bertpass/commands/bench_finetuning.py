@@ -59,8 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         import os
 
         options = parse(FinetuningOptions, argv, "Fine-tune each task next to a PyTorch control of the same start, "
-                        "data "
-                        "and steps.")
+                        "data and steps.")
         check_output_folder("output", options.output)
         for package in ("torch", "transformers"):
             if importlib.util.find_spec(package) is None:

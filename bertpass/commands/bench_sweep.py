@@ -39,8 +39,7 @@ class SweepOptions:
     batch_size: int = flag(1, "rows, all full", least=1, most=9999)
     sequence_length: int = flag(128, "tokens of a row", least=1, most=9999)
     num_threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors); "
-                                   "also "
-                                   "backend.num_threads=", least=1, most=1024)
+                                   "also backend.num_threads=", least=1, most=1024)
     warmup_runs: int = flag(2, "calls of each engine before anything is counted", least=1)
     benchmark_duration: float = flag(10.0, "seconds for each engine on each batch; 3 interleaved rounds at least",
                                      least=0.1)

@@ -32,10 +32,6 @@ class EmbedOptions(ComputeOptions):
     """Words and flags of bertpass embed."""
 
     texts: list[str] = flag([], "texts to embed", positional=True, metavar="TEXT")
-    file: str | None = flag(None, "texts to embed in place of TEXT: .csv, .tsv, .jsonl, else one text per line; - "
-                            "reads "
-                            "standard input", metavar="FILE")
-    column: str = flag("text", "column of a .csv or .tsv file, key of a .jsonl file")
     output: str | None = flag(None, "file to write: .npy (one float32 array, a row per text) or .jsonl (default: JSON "
                               "lines on standard output)", metavar="FILE", group="output")
     normalize: bool = flag(False, "scale every vector to length 1 (default: as the model says)")

@@ -29,8 +29,11 @@ class ModelOptions(Given):
 
 @dataclass
 class ComputeOptions(ModelOptions):
-    """Further flags of the commands that compute."""
+    """Further flags of the commands that compute something of texts."""
 
+    file: str | None = flag(None, "texts in place of TEXT: .csv, .tsv, .jsonl, else one text per line; - reads "
+                            "standard input", metavar="FILE")
+    column: str = flag("text", "column of a .csv or .tsv file, key of a .jsonl file")
     dtype: str | None = flag(None, "precision: auto, float32, bfloat16, int8 or float16 (default: a packed file's own, "
                              "else auto)")
     batch_size: int = flag(32, "texts that are computed together", least=1, most=4096)

@@ -30,10 +30,6 @@ class PredictOptions(ComputeOptions):
     """Words and flags of bertpass predict."""
 
     texts: list[str] = flag([], "texts to classify or tag, or questions to answer", positional=True, metavar="TEXT")
-    file: str | None = flag(None, "texts in place of TEXT: .csv, .tsv, .jsonl, else one text per line; - reads "
-                            "standard "
-                            "input", metavar="FILE")
-    column: str = flag("text", "column of a .csv or .tsv file, key of a .jsonl file")
     pair: str | None = flag(None, "second text that goes with every TEXT, for a model of pairs", metavar="TEXT")
     context: str | None = flag(None, "text that holds the answers, for a question-answering model", metavar="TEXT")
     threshold: float = flag(0.5, "probability above which a multi-label model gives a label", least=0, most=1)
@@ -43,8 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     def job() -> None:
         options = parse(PredictOptions, argv, "Labels, values, entities or answers for texts, as JSON lines, computed "
-                        "by "
-                        "the native engine.", EPILOG)
+                        "by the native engine.", EPILOG)
         texts = given_texts(options.texts, options.file, options.column)
         start_logging()
         model = options.load()

@@ -31,8 +31,7 @@ class ClassifierOptions(FinetuneOptions):
     task_name: str | None = flag(None, f"task: {', '.join(TRAINED)}; with --train_file a name of your own (default: "
                                  "custom)", group="data")
     task_kind: str = flag("classification", "kind of own data; regression: labels are numbers; multilabel: any number "
-                          "of "
-                          "labels per row; ranking: query, passage, relevance; tokens: CoNLL files", group="data",
+                          "of labels per row; ranking: query, passage, relevance; tokens: CoNLL files", group="data",
                           choices=OWN_KINDS)
     label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
     threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",

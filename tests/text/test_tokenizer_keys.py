@@ -16,15 +16,14 @@ from bertpass.text.tokenizer import Tokenizer
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
 
 
+#: texts, second texts, longest row
+CALLS = ((TEXTS, None, 512), (TEXTS, TEXTS[::-1], 512), (TEXTS, None, 9), (TEXTS, TEXTS[::-1], 12))
+
+
 def rows(tokenizer: Any, side: str = "right") -> list[Any]:
     if isinstance(tokenizer, Tokenizer):
         found = []
-        for many, pairs, length in (
-            (TEXTS, None, 512),
-            (TEXTS, TEXTS[::-1], 512),
-            (TEXTS, None, 9),
-            (TEXTS, TEXTS[::-1], 12),
-        ):
+        for many, pairs, length in CALLS:
             encoded = tokenizer.encode(many, pairs, max_length=length)
             found.append(
                 [
@@ -34,12 +33,7 @@ def rows(tokenizer: Any, side: str = "right") -> list[Any]:
             )
         return found
     found = []
-    for many, pairs, length in (
-        (TEXTS, None, 512),
-        (TEXTS, TEXTS[::-1], 512),
-        (TEXTS, None, 9),
-        (TEXTS, TEXTS[::-1], 12),
-    ):
+    for many, pairs, length in CALLS:
         encoded = tokenizer(many, pairs, truncation=True, max_length=length, return_offsets_mapping=True)
         types = encoded.get("token_type_ids") or [[0] * len(ids) for ids in encoded["input_ids"]]
         found.append(list(zip(encoded["input_ids"], types, encoded["offset_mapping"], strict=True)))
