@@ -67,7 +67,8 @@ def test_no_request_is_a_fault_of_the_server(case, url):
 def test_no_field_is_ignored_and_null_is_left_out(case, url):
     served(case)
     body = case.body
-    if not isinstance(body, dict):
+    # cases of other methods than the schema's are among them, such as GET / for the page, which reads no body
+    if case.method.upper() != "POST" or not isinstance(body, dict):
         return
 
     def status(whole):
