@@ -39,7 +39,8 @@ def test_read_ratings() -> None:
 
 
 @pytest.mark.parametrize("content", [b"no archive", tar_of("other", b""), sdist_of("1\tgood\tfilm\r\n"),
-                                     sdist_of("1\t2\r\n")])
+                                     sdist_of("1\t2\r\n")],
+                         ids=["no archive", "another archive", "no number", "two columns"])
 def test_other_contents_are_a_data_error(content: bytes) -> None:
     with pytest.raises(DataError, match="as expected"):
         demo_data.read_ratings(content)
