@@ -79,7 +79,7 @@ def test_failures_are_counted_and_not_measured(tmp_path, capsys):
             os.kill(pid, signal.SIGCONT)
     found = json.loads((tmp_path / "load.json").read_text())
     assert found["statuses"]["429"] > 10 and sum(found["statuses"].values()) == found["sent"]
-    assert found["failure_ms"]["p50"] > 190  # they waited in the queue first
+    assert found["failure_ms"]["max"] > 190  # the first waited in the queue; later ones are refused at once
 
 
 def test_own_bodies_and_texts(url, tmp_path):
