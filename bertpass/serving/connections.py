@@ -15,8 +15,11 @@ from uvicorn.protocols.http.auto import AutoHTTPProtocol
 
 log = logging.getLogger("bertpass.serving")
 
-#: open files besides connections: listening sockets, models, pipes, what libraries open
+#: open files besides connections: listening sockets, models, pipes, what libraries open, and connections that were
+#: accepted and not yet counted
 OTHER_FILES = 64
+#: connections that are accepted in one turn of the loop; they are counted two turns later
+AT_ONCE = 8
 
 
 @dataclass
@@ -176,5 +179,7 @@ def quiet_about_accepting(loop: asyncio.AbstractEventLoop, context: dict[str, An
     error = context.get("exception")
     if "socket.accept()" in context.get("message", "") and error is not None:
         log.error("a connection cannot be accepted (%s); it is tried again in a second.", error)
+    elif "_start_serving" in repr(context.get("handle")) and isinstance(error, ValueError):
+        log.debug("what was to be tried again is over: the server has closed its socket.")
     else:
         loop.default_exception_handler(context)

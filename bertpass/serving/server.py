@@ -13,7 +13,7 @@ import uvicorn
 from bertpass.errors import BertpassError
 from bertpass.serving import listening
 from bertpass.serving.app import create_app
-from bertpass.serving.connections import Bounds, quiet_about_accepting, room_for_connections
+from bertpass.serving.connections import AT_ONCE, Bounds, quiet_about_accepting, room_for_connections
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.signals import ending
 from bertpass.serving.state import State
@@ -24,6 +24,9 @@ log = logging.getLogger("bertpass.serving")
 #: Seconds after SIGTERM in which requests are still taken: those that were on their way when it came, in the network,
 #: in the queue of connections, or in a connection's buffer.
 ON_THEIR_WAY = 0.5
+
+#: Connections that the system keeps until they are accepted, as uvicorn has it.
+WAITING = 2048
 
 
 class Server(uvicorn.Server):
@@ -45,6 +48,7 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.should_exit and self._state.pool is not None:
             for listener in sockets:
+                listener.listen(WAITING)  # asyncio makes one number of this and of what it accepts at once
                 log.info("listening at %s", listening.shown(listener))
             self._state.pool.failed.add_done_callback(self._failed)
 
@@ -76,7 +80,8 @@ def serve(options: ServeOptions) -> None:
     bounds = Bounds(room_for_connections(options.max_connections), options.header_timeout, options.write_timeout,
                     options.unsent_limit)
     config = uvicorn.Config(create_app(state), log_config=None, access_log=False, http=bounds.protocol(),
-                            timeout_keep_alive=options.keep_alive, timeout_graceful_shutdown=options.drain_timeout)
+                            backlog=AT_ONCE, timeout_keep_alive=options.keep_alive,
+                            timeout_graceful_shutdown=options.drain_timeout)
     server = Server(config, state)
     for number in ending():
         signal.signal(number, server.handle_exit)  # uvicorn raises SIGTERM again once it has drained, in vain
