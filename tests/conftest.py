@@ -5,17 +5,29 @@ import os
 
 import pytest
 
+from bertpass import progress
+
+LOG = logging.getLogger("bertpass")
+
 
 @pytest.fixture(autouse=True)
-def untouched_process(monkeypatch):
-    """Commands set up logging and MXNet's environment: both are as before after each test."""
-    log = logging.getLogger("bertpass")
-    before = dict(os.environ), log.propagate, list(log.handlers), log.level
+def untouched_process():
+    """Commands set up logging and MXNet's environment: both are as before after each test, also what fixtures of a
+    module set up."""
+    fresh_log()
+    before = dict(os.environ)
     yield
-    for name in set(os.environ) - set(before[0]):
+    for name in set(os.environ) - set(before):
         del os.environ[name]
-    os.environ.update(before[0])
-    for handler in [h for h in log.handlers if h not in before[2]]:
-        log.removeHandler(handler)
+    os.environ.update(before)
+    fresh_log()
+
+
+def fresh_log() -> None:
+    """The project's log as it is before a command runs."""
+    progress.set_level()
+    for handler in list(LOG.handlers):
+        LOG.removeHandler(handler)
         handler.close()
-    log.propagate, log.level = before[1], before[3]
+    LOG.propagate = True
+    LOG.setLevel(logging.NOTSET)
