@@ -1,11 +1,12 @@
 # bertpass: `make demo` and `make test` each do all the set-up they need in .venv.
-# Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out,
-# BENCH has further flags of the benchmarks, TABLE the entry of `make reproduce`.
+# Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out, WORKERS is
+# the number of processes of `make test`, BENCH has further flags of the benchmarks, TABLE the entry of `make reproduce`.
 
 PYTHON    ?= $(shell command -v python3.11 || command -v python3)
 VENV      := .venv
 BIN       := $(VENV)/bin
 REFERENCE ?= 1
+WORKERS   ?= 2
 PIP       := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
@@ -58,8 +59,8 @@ demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (un
 demo-serve: setup $(VENV)/serve.stamp ## a question answered over HTTP (QA=BUNDLE: by your model; KEEP=1: the server stays)
 	@$(BIN)/bertpass demo-serve $(if $(QA),--qa $(QA)) $(if $(KEEP),--keep)
 
-test: setup $(VENV)/test.stamp ## all tests
-	@$(BIN)/python -m pytest
+test: setup $(VENV)/test.stamp ## all tests, in two processes (WORKERS=0: in one)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 30
 
 # clients of the server; what they require would change versions in .venv
 CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-text-embeddings-inference \

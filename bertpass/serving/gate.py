@@ -18,7 +18,7 @@ from bertpass.serving.answers import failure
 from bertpass.serving.calls import ANSWERED, Answered
 from bertpass.serving.failures import ClientGone, InvalidBody, NotReady, Overloaded, SlowBody, Unauthorized, Unreadable
 from bertpass.serving.fields import shown
-from bertpass.serving.incoming import drained, whole_body
+from bertpass.serving.incoming import Incoming, drained, whole_body
 from bertpass.serving.logs import REQUEST
 from bertpass.serving.paths import canonical
 
@@ -70,7 +70,7 @@ class Gate:
 
         if answered.computes:
             self._state.metrics.begun(answered.route)
-        counted, read = int(answered.computes), not answered.computes
+        counted, receive = int(answered.computes), (incoming := Incoming(receive))
         self._active += counted
         try:
             if answered.computes or answered.path not in PUBLIC:
@@ -79,7 +79,7 @@ class Gate:
             if answered.computes:
                 _refuse_query(scope.get("query_string", b""))
                 self._check_room()
-                receive, read = await whole_body(headers, receive, self._state.options), True
+                receive = await whole_body(headers, receive, self._state.options)
                 answered.arrived = time.monotonic()
             await self._app(scope, receive, tell)
         except ClientGone:
@@ -94,6 +94,7 @@ class Gate:
                 log.exception("a request failed.")
             if answered.status == 0:
                 self._active, counted = self._active - counted, 0  # a slow client's body takes nobody's place
+                read = incoming.complete or not answered.computes
                 closing = not read and isinstance(error, Unreadable)  # nobody knows where the next request begins
                 late = not read and b"expect" not in headers and not isinstance(error, (SlowBody, Unreadable))
                 await failure(error)(scope, receive, drained(tell, receive, self._state.options.body_timeout)

@@ -14,6 +14,20 @@ from bertpass.serving.options import ServeOptions
 Receive = Callable[[], Awaitable[Any]]
 
 
+class Incoming:
+    """A client's ``receive``, and whether all of its body has come."""
+
+    def __init__(self, receive: Receive) -> None:
+        self._receive = receive
+        self.complete = False
+
+    async def __call__(self) -> Any:
+        """The next message."""
+        message = await self._receive()
+        self.complete |= message["type"] == "http.request" and not message.get("more_body", False)
+        return message
+
+
 async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: ServeOptions) -> Receive:
     """Read and unpack the body; returns a ``receive`` that gives it at once and then the client's going.
 
