@@ -26,6 +26,14 @@ def test_the_page_of_keys_is_up_to_date():
     assert written == keys_page.page(), "run python scripts/write_keys.py"
 
 
+@pytest.mark.parametrize("file", PAGES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_lines_are_not_too_long(file):
+    """But for tables, programs, and what a script writes."""
+    text = re.sub(r"```.*?```", "", file.read_text(encoding="utf-8"), flags=re.S)
+    if file.name != "flags.md" and file.parent.name != "reproduce":
+        assert not [line for line in text.splitlines() if len(line) > 120 and not line.startswith("|")]
+
+
 def blocks(text, *languages):
     return re.findall(rf"```(?:{'|'.join(languages)})\n(.*?)```", text, re.S)
 
