@@ -16,7 +16,7 @@ from bertpass.jobs.described import BUNDLE, bundle_of
 from bertpass.jobs.exported import ExportedPair, bundle_beside, find_pair
 from bertpass.jobs.kinds import KINDS
 from bertpass.jobs.low_precision import Judge
-from bertpass.jobs.starting import in_order, load
+from bertpass.jobs.opening import in_order, load
 from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt

@@ -1,4 +1,4 @@
-"""What every job does with a model before and after its own work: find it, tell about it, write it."""
+"""What every fine-tuning job does with a model before and after its own work: tell about it, compute, write it."""
 
 from __future__ import annotations
 
@@ -12,32 +12,16 @@ from bertpass.errors import ModelError
 from bertpass.jobs.described import BUNDLE
 from bertpass.jobs.exported import find_pair, inputs_of
 from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.opening import in_order, load
 from bertpass.jobs.predict import Forward
-from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
-from bertpass.model.checkpoint import adapt, load_checkpoint
-from bertpass.model.config import ALIASES, NAMED, HeadConfig
+from bertpass.model.checkpoint import adapt
+from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
 from bertpass.text.tokenizer import Tokenizer
-
-
-def load(path: str, *, bert_model: str | None = None, dataset: str | None = None, vocab: str | None = None,
-         lower: bool | None = None, num_heads: int | None = None, kind: str | None = None,
-         allow_pickle: bool = False) -> Checkpoint:
-    """A checkpoint from whatever a person names.
-
-    A ``net.params`` that fine-tuning wrote has its bundle beside it, which says everything else about it; for another
-    .params file ``vocab`` and, where the head size is not 64, ``num_heads`` have to be given. ``kind`` is that of the
-    head which the job needs: a .params file without a bundle says of a classifier the width alone.
-    """
-    config = None
-    if Path(path).is_file() and bert_model is not None and num_heads is None:
-        config = NAMED.get(ALIASES.get(bert_model, bert_model))
-    return load_checkpoint(path, dataset=dataset, vocab=vocab, lower=lower, config=config, num_heads=num_heads,
-                           job=kind, allow_pickle=allow_pickle)
 
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,
@@ -66,23 +50,6 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
     if not (fits or options.trains or options.deploy):
         start.notes.append("WARNING: no --model_parameters, and nothing is trained: the predictions mean nothing.")
     return start, tokenizer
-
-
-def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:
-    """The same classifier with its outputs in the order of ``labels``, where it has the same ones in another order.
-
-    Checkpoints of others have their own order (MNLI is a case); labels are compared without regard to case. A
-    classifier whose labels are unknown, or other ones, is taken as it is.
-    """
-    theirs, ours = [label.casefold() for label in found.labels or ()], [label.casefold() for label in labels]
-    last = parameters.last_layer(found.config, found.head)
-    if last is None or theirs == ours or sorted(theirs) != sorted(ours):
-        return found
-    order = [theirs.index(label) for label in ours]
-    moved = {f"{last}.{kind}": found.params[f"{last}.{kind}"][order] for kind in ("weight", "bias")}
-    note = f"the classifier's labels {', '.join(found.labels or ())} were put in the order {', '.join(labels)}."
-    return dataclasses.replace(found, params={**found.params, **moved}, labels=list(labels),
-                               notes=[*found.notes, note])
 
 
 def tell(start: Checkpoint, options: FinetuneOptions) -> None:
