@@ -56,8 +56,8 @@ class Case:
 def cases(options: SpeedOptions, folder: Path) -> list[Case]:
     """The batches of every case, of real rows; models are written into ``folder`` for both sides to read."""
     from bertpass.bench import finetuning
-    from bertpass.jobs import classify, squad
-    from bertpass.jobs.predict import encode_examples, encode_questions
+    from bertpass.jobs.tasks.predict import encode_examples, encode_questions
+    from bertpass.jobs.training import classify, squad
     from bertpass.model.checkpoint import load_checkpoint
     from bertpass.text.tasks import get_task
 
@@ -84,8 +84,8 @@ def cases(options: SpeedOptions, folder: Path) -> list[Case]:
 
 def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
     """A step of ours; without ``packed`` of GluonNLP's network and optimiser as they are."""
-    from bertpass.jobs import starting
-    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.training import starting
+    from bertpass.jobs.training.trainer import Trainer
     from bertpass.model.checkpoint import load_checkpoint
     from bertpass.mx import mx
 

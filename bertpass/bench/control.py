@@ -18,10 +18,10 @@ import numpy as np
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.extras import require
-from bertpass.jobs import classify, squad
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.kinds import KINDS, score
-from bertpass.jobs.predict import Dataset, answers, collect, encode_questions, score_answers
+from bertpass.jobs.tasks.kinds import KINDS, score
+from bertpass.jobs.tasks.predict import Dataset, answers, collect, encode_questions, score_answers
+from bertpass.jobs.training import classify, squad
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import CLASSIFIERS
 from bertpass.text.batching import Batch, batches

@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(BatchOptions, argv, "Embeddings or labels for the texts of a Parquet file.")
         check_output_folder("output", Path(options.output).parent)
         start_logging()
-        from bertpass.jobs import batch
+        from bertpass.jobs.machines import batch
 
         model = os.path.abspath(options.model) if os.path.exists(options.model) else options.model
         work = batch.Work(os.path.abspath(options.input), os.path.abspath(options.output), model, options.column,
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                           options.overwrite)
         spread = None
         if options.ray:
-            from bertpass.jobs import batch_ray
+            from bertpass.jobs.machines import batch_ray
             spread = batch_ray.spread(options.ray_address, options.workers or machine.threads(),
                                       options.cores_per_worker)
         rows = batch.run(work, spread=spread)

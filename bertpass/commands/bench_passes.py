@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         start_logging()
         from bertpass.bench.models import checkpoint_for_speed
         from bertpass.engines.mxnet_engine import check_device
-        from bertpass.jobs import pass_table
+        from bertpass.jobs.deployment import pass_table
 
         check_device(options.gpu, "float32")
         checkpoint = checkpoint_for_speed(options.bert_model)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertpass.commands.run import guarded
-from bertpass.jobs.low_precision_options import TableOptions
+from bertpass.jobs.low_precision.options import TableOptions
 from bertpass.options import check_output_folder, parse
 from bertpass.progress import start_logging
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str]) -> int:
         if options.output:
             check_output_folder("output", Path(options.output).parent)
         start_logging()
-        from bertpass.jobs import precision_table  # starts MXNet
+        from bertpass.jobs.deployment import precision_table  # starts MXNet
 
         result = precision_table.run(options)
         precision_table.show(result)

@@ -12,8 +12,8 @@ from pathlib import Path
 from bertpass.bench import control
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
-from bertpass.jobs.classify import ClassifierOptions
-from bertpass.jobs.squad import SquadOptions
+from bertpass.jobs.training.classify import ClassifierOptions
+from bertpass.jobs.training.squad import SquadOptions
 from bertpass.options import parse
 
 

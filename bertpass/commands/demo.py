@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(DemoOptions, argv, "Fine-tune, deploy and use MiniLM on real reviews.")
         if not LIBRARY.is_file():
             raise PassError("bertpass_lib.so is not built yet: run make build.")
-        from bertpass.jobs import demo
-        demo.run(Path(options.output_dir), LIBRARY, rounds=options.rounds,
-                 training_steps=options.training_steps or demo.TRAINING_STEPS)
+        from bertpass.jobs.demo import reviews
+        reviews.run(Path(options.output_dir), LIBRARY, rounds=options.rounds,
+                    training_steps=options.training_steps or reviews.TRAINING_STEPS)
     return guarded(job)

@@ -71,10 +71,10 @@ def _model(options: DemoServeOptions, folder: Path) -> str:
     if (bundle / "bundle.json").is_file():
         print(f"   made before: {bundle}")
         return str(bundle)
-    from bertpass.jobs import demo_answers
+    from bertpass.jobs.demo import answers
 
     start = time.monotonic()
-    demo_answers.train(bundle.parent, data, options.training_steps)
+    answers.train(bundle.parent, data, options.training_steps)
     print(f"   {bundle}, after {time.monotonic() - start:.0f} s")
     return str(bundle)
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertpass.commands.run import guarded
-from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.deployment.options import DeployOptions
 from bertpass.options import parse
 from bertpass.progress import start_logging
 
@@ -51,6 +51,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(DeployOptions, argv, "Export a fine-tuned model, apply the graph passes and run it.", EXAMPLES)
         start_logging()
-        from bertpass.jobs import deploy
+        from bertpass.jobs.deployment import deploy
         print(show(deploy.run(options)))
     return guarded(job)

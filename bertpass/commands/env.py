@@ -22,7 +22,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     def job() -> None:
         options = parse(EnvOptions, argv, "What this machine and this installation have, and what is missing.")
-        from bertpass.jobs import environment
+        from bertpass.jobs.machines import environment
         told = environment.describe()
         print(json.dumps(told, indent=1) if options.json else _page(told))
     return guarded(job)

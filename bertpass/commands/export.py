@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(ExportOptions, argv, "Write a model as a file for another runtime, run it there and compare "
                         "its outputs.")
-        from bertpass.jobs import export
+        from bertpass.jobs.deployment import export
         from bertpass.model.checkpoint import load_checkpoint
 
         export.format_of(Path(options.output))

@@ -11,7 +11,7 @@ from typing import Any
 from bertpass import progress
 from bertpass.commands import local_workers
 from bertpass.commands.run import guarded
-from bertpass.jobs.finetune_options import FinetuneOptions
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import parse
 
 CLASSIFIER_EXAMPLES = """examples:
@@ -43,7 +43,7 @@ def classifier(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv``; returns the exit code."""
     def main() -> None:
         local_workers.serve_if_told()
-        from bertpass.jobs import classify
+        from bertpass.jobs.training import classify
         options = parse(classify.ClassifierOptions, argv, "Fine-tune BERT for any task but question answering.",
                         CLASSIFIER_EXAMPLES)
         _run(options, classify.run, "classifier", argv)
@@ -54,7 +54,7 @@ def squad(argv: Sequence[str] | None = None) -> int:
     """Run the command with ``argv``; returns the exit code."""
     def main() -> None:
         local_workers.serve_if_told()
-        from bertpass.jobs import squad as job
+        from bertpass.jobs.training import squad as job
         options = parse(job.SquadOptions, argv, "Fine-tune BERT for question answering.", SQUAD_EXAMPLES)
         _run(options, job.run, "squad", argv)
     return guarded(main)

@@ -9,9 +9,9 @@ from bertpass import errors
 from bertpass.commands.bench_sweep import SweepOptions
 from bertpass.commands.gpu_check import GpuCheckOptions
 from bertpass.commands.table import BENCHES, COMMANDS, Command
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.low_precision_options import LowPrecisionOptions
-from bertpass.jobs.published_options import ExportPairOptions, WordVectorOptions
+from bertpass.jobs.deployment.published_options import ExportPairOptions, WordVectorOptions
+from bertpass.jobs.low_precision.options import LowPrecisionOptions
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import spelled
 from bertpass.serving.options import PREFIX
 

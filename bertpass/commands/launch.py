@@ -17,7 +17,7 @@ from rich.table import Table
 from bertpass import placement
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
-from bertpass.jobs import launch, launch_settings
+from bertpass.jobs.machines import launch, launch_settings
 from bertpass.options import flag, parse
 from bertpass.placement import Instance, binding
 from bertpass.placement.topology import format_list

@@ -39,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.bench import models, quiet
         from bertpass.commands.bench_scaling import sizes
         from bertpass.engines import tvm_records
-        from bertpass.jobs import tvm_tuning
+        from bertpass.jobs.machines import tvm_tuning
 
         shapes = sizes(options.shapes)
         path = Path(options.records) if options.records else tvm_records.own_file()

@@ -2,7 +2,7 @@
 
 A record is of one processor, vector width, number of threads and kernel with its arguments, so that all networks with
 a product of the same size share it. Those of :data:`SHIPPED` come with the package; what
-:mod:`bertpass.jobs.tvm_tuning` finds goes to :func:`own_file` and is preferred.
+:mod:`bertpass.jobs.machines.tvm_tuning` finds goes to :func:`own_file` and is preferred.
 """
 
 from __future__ import annotations

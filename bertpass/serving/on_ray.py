@@ -19,7 +19,7 @@ from typing import Any
 from bertpass import machine, placement
 from bertpass.errors import DeviceError
 from bertpass.extras import require
-from bertpass.jobs.batch_ray import connect
+from bertpass.jobs.machines.batch_ray import connect
 from bertpass.placement.claim import Claim
 from bertpass.serving.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions

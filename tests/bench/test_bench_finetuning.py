@@ -15,8 +15,8 @@ import toy_kinds
 from bertpass.bench import control, finetuning, finetuning_report
 from bertpass.commands import bench, finetune
 from bertpass.errors import DataError
-from bertpass.jobs.classify import ClassifierOptions
-from bertpass.jobs.squad import SquadOptions
+from bertpass.jobs.training.classify import ClassifierOptions
+from bertpass.jobs.training.squad import SquadOptions
 from bertpass.model import huggingface, params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig

@@ -15,7 +15,7 @@ from bertpass.engines.tvm_kernels import Kernels
 from bertpass.engines.tvm_network import Network
 from bertpass.engines.tvm_records import Record, Records
 from bertpass.errors import ModelError
-from bertpass.jobs import tvm_tuning
+from bertpass.jobs.machines import tvm_tuning
 from bertpass.model import huggingface
 
 SIZES = {"units": 64, "num_heads": 2, "hidden_size": 96, "max_length": 128}

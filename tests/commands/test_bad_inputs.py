@@ -304,7 +304,8 @@ TABLE = [
         patch=("bertpass.model.checkpoint._MINILM_PACKAGE", "a_package_that_is_not_there")),
     # low precision
     Bad("low precision that does not hold", "deploy", lambda p: ("--dtype", "int8", "--max_metric_drop", 0.1), 9,
-        ("accuracy drops by", "--max_metric_drop 0.1"), patch=("bertpass.jobs.low_precision.NativeEngine", Contrary)),
+        ("accuracy drops by", "--max_metric_drop 0.1"),
+        patch=("bertpass.jobs.low_precision.lower.NativeEngine", Contrary)),
     Bad("a guard without lower precision", "deploy", lambda p: ("--max_metric_drop", 0.1), 2,
         ("--max_metric_drop", "--dtype int8")),
     Bad("a guard without labels", "deploy",

@@ -219,7 +219,7 @@ def test_every_exit_code_is_one_cause():
 
 def test_fine_tuning_says_what_it_replaces(tmp_path, monkeypatch, capsys):
     from bertpass.commands import finetune
-    from bertpass.jobs import classify
+    from bertpass.jobs.training import classify
 
     monkeypatch.setattr(classify, "run", lambda options: {"metrics": {}})
     words = ["--task_name", "SST", "--output_dir", str(tmp_path)]

@@ -9,7 +9,7 @@ for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
     pytest.importorskip(module, reason="pip install '.[test]' for the server and its clients")
 
 from bertpass.commands import demo_serve  # noqa: E402 - after the check that its packages are there
-from bertpass.jobs import demo_answers  # noqa: E402
+from bertpass.jobs.demo import answers  # noqa: E402
 from bertpass.model.bundle import Bundle  # noqa: E402
 
 ROOT_OF_SQUAD = ("train-v1.1.json", "dev-v1.1.json")
@@ -24,8 +24,8 @@ def minilm():
 @pytest.mark.slow
 def test_from_nothing_to_an_answer(minilm, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv("BERTPASS_DATA", raising=False)
-    monkeypatch.setattr(demo_answers, "PARAGRAPHS", 4)
-    monkeypatch.setattr(demo_answers, "DEV_PARAGRAPHS", 2)
+    monkeypatch.setattr(answers, "PARAGRAPHS", 4)
+    monkeypatch.setattr(answers, "DEV_PARAGRAPHS", 2)
     assert demo_serve.main(["--output_dir", str(tmp_path), "--training_steps", "1"]) == 0
     said = capsys.readouterr().out
     answer = json.loads(next(line for line in said.splitlines() if line.strip().startswith('{"answer"')))
@@ -43,12 +43,12 @@ def test_real_questions_are_taken_where_there_are_some(minilm, tmp_path, capsys)
     (tmp_path / "SQuAD").mkdir()
     for name, paragraphs in zip(ROOT_OF_SQUAD, (3, 90), strict=True):
         (tmp_path / "SQuAD" / name).write_text(json.dumps(made(paragraphs, 1)))
-    demo_answers.train(tmp_path / "out", str(tmp_path), 1)
+    answers.train(tmp_path / "out", str(tmp_path), 1)
     said = capsys.readouterr().out
     assert "train-v1.1.json" in said and "made by rules" not in said
     kept = json.loads((tmp_path / "out" / "dev.json").read_text())["data"][0]["paragraphs"]
     count = sum(len(paragraph["qas"]) for paragraph in kept)
-    assert demo_answers.DEV_QUESTIONS <= count < demo_answers.DEV_QUESTIONS + 5
+    assert answers.DEV_QUESTIONS <= count < answers.DEV_QUESTIONS + 5
     assert f"of {count} questions" in said
 
 

@@ -200,7 +200,7 @@ def test_embedding_task(encoder, data, tmp_path, capsys):
 
 
 def test_random_weights_of_a_published_size(sst, data, tmp_path, monkeypatch, capsys):
-    from bertpass.jobs import deploy_model
+    from bertpass.jobs.deployment import model as deploy_model
     from bertpass.model.config import EncoderConfig
 
     small = EncoderConfig(num_layers=1, units=32, hidden_size=64, num_heads=4, max_length=48, vocab_size=60)

@@ -10,7 +10,7 @@ import pytest
 
 from bertpass import _native, machine
 from bertpass.commands.main import main
-from bertpass.jobs import environment
+from bertpass.jobs.machines import environment
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -6,7 +6,7 @@ import toy
 
 import bertpass
 from bertpass.commands.main import main
-from bertpass.jobs import export
+from bertpass.jobs.deployment import export
 
 TEXTS = ["a good film", "a bad film", "it is not good at all, it is bad"]
 

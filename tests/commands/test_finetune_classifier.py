@@ -119,7 +119,7 @@ def test_case_flags_decide(flag, lower, encoder, data, tmp_path):
 
 
 def test_a_checkpoint_with_its_labels_in_another_order_is_put_right(sst):
-    from bertpass.jobs.opening import in_order
+    from bertpass.jobs.tasks.opening import in_order
 
     ours = dataclasses.replace(Bundle.open(sst / "bundle").checkpoint(), labels=["bad", "good"])
     swapped = {n: a[::-1] if n.startswith("classifier.") else a for n, a in ours.params.items()}

@@ -6,8 +6,8 @@ import pytest
 import toy
 
 from bertpass.commands import finetune
-from bertpass.jobs import predict
-from bertpass.jobs import squad as squad_job
+from bertpass.jobs.tasks import predict
+from bertpass.jobs.training import squad as squad_job
 from bertpass.model.bundle import Bundle
 
 

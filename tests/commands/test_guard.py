@@ -8,7 +8,7 @@ import toy
 
 from bertpass.commands import deploy
 from bertpass.errors import PrecisionError
-from bertpass.jobs.guard import hold
+from bertpass.jobs.low_precision.guard import hold
 from bertpass.model import params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.export import export_bundle

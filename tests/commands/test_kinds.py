@@ -8,7 +8,8 @@ import toy_kinds
 import bertpass
 from bertpass.commands import deploy, finetune
 from bertpass.errors import UsageError
-from bertpass.jobs import kinds, losses
+from bertpass.jobs.tasks import kinds
+from bertpass.jobs.training import losses
 from bertpass.model import huggingface
 from bertpass.model.bundle import Bundle
 from bertpass.model.config import HeadConfig

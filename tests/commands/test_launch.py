@@ -12,8 +12,8 @@ import pytest
 from bertpass import placement
 from bertpass.commands import launch
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
-from bertpass.jobs import launch_settings
-from bertpass.jobs.launch_settings import Settings, library, variables
+from bertpass.jobs.machines import launch_settings
+from bertpass.jobs.machines.launch_settings import Settings, library, variables
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/base"))

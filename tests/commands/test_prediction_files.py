@@ -14,9 +14,9 @@ import pytest
 
 from bertpass.engines.results import sigmoid
 from bertpass.errors import DataError, ModelError
-from bertpass.jobs.exported import find_pair
-from bertpass.jobs.kinds import KINDS
-from bertpass.jobs.workload import Source, refuse_other_pairs
+from bertpass.jobs.deployment.workload import Source, refuse_other_pairs
+from bertpass.jobs.tasks.exported import find_pair
+from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.progress import Bar, log
 from bertpass.text.example import Example
@@ -55,8 +55,8 @@ def test_our_warnings_are_one_line() -> None:
     """In a process of its own, because pytest catches warnings."""
     program = (
         "import warnings, numpy as np; from bertpass.commands.run import guarded\n"
-        "from bertpass.jobs.kinds import KINDS\n"
-        "from bertpass.jobs.predict import Dataset; from bertpass.text.tasks import own_task\n"
+        "from bertpass.jobs.tasks.kinds import KINDS\n"
+        "from bertpass.jobs.tasks.predict import Dataset; from bertpass.text.tasks import own_task\n"
         "data = Dataset([0, 1], np.array([1.0, 2.0]))\n"
         "outputs = [np.ones(1), np.ones(1)]\n"
         "guarded(lambda: print(KINDS['regression'].score(own_task('t', 'regression'), outputs, data)))\n"

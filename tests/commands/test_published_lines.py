@@ -16,7 +16,7 @@ import pytest
 import toy
 
 from bertpass.commands import deploy, finetune, published
-from bertpass.jobs.described import BUNDLE
+from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.text.tasks import get_task
 
 SCRIPTS = {"finetune_classifier.py": finetune.classifier, "finetune_squad.py": finetune.squad, "deploy.py": deploy.main,
@@ -190,8 +190,8 @@ def test_embedding_gives_a_vector_per_word(done, capsys, place, monkeypatch):
 
     vectors = {}
     for way in ("avg", "sum", "last"):
-        from bertpass.jobs.published_options import WordVectorOptions
-        from bertpass.jobs.word_vectors import run
+        from bertpass.jobs.deployment.published_options import WordVectorOptions
+        from bertpass.jobs.deployment.word_vectors import run
         found, = run(WordVectorOptions(model="tiny", sentences=["a soly film"], oov_way=way))
         assert found.words == ["a", "soly", "film"]
         vectors[way] = found.vectors

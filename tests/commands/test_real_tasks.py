@@ -12,7 +12,7 @@ import pytest
 import toy
 
 from bertpass.commands import deploy, finetune, main
-from bertpass.jobs.kinds import KINDS
+from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.model.bundle import Bundle
 from bertpass.text.readers import read_task_file
 from bertpass.text.tasks import TASKS, find_split, get_task, has_split

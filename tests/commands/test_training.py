@@ -56,7 +56,7 @@ def test_accumulation_gives_the_weights_of_one_big_batch(encoder, few, tmp_path,
 
 def test_accumulated_steps_are_counted_as_updates(encoder, few, tmp_path, monkeypatch):
     """21 rows in batches of 4: 6 batches, in steps of 4 and 2 batches; the rate falls over the updates."""
-    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.training.trainer import Trainer
 
     seen, step = [], Trainer._step
 
@@ -83,7 +83,7 @@ def test_the_seed_decides(noisy, few, tmp_path):
 
 def interrupt(monkeypatch, epoch):
     """Ctrl-C at the end of an epoch (from 0), before its first checkpoint."""
-    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.training.trainer import Trainer
 
     train = Trainer._train
 
@@ -114,8 +114,8 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, 
 
 def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch, capsys):
     """Resume evaluates what was trained, trains no epoch twice, and ends where an uninterrupted run does."""
-    from bertpass.jobs import starting
-    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.training import starting
+    from bertpass.jobs.training.trainer import Trainer
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert finetune.classifier(toy.classify(noisy, whole, *few, "--epochs", 2)) == 0
@@ -218,7 +218,7 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
     assert "--resume" in told and "Traceback" not in told and told.splitlines()[-1] == "stopped."
     state = toy.result(tmp_path, "checkpoint/state.json")
 
-    from bertpass.jobs.trainer import Trainer
+    from bertpass.jobs.training.trainer import Trainer
 
     begun = []
 
@@ -242,7 +242,7 @@ def test_early_stop(encoder, few, tmp_path, capsys):
 
 
 def test_learning_rate_rises_and_falls():
-    from bertpass.jobs.trainer import learning_rate
+    from bertpass.jobs.training.trainer import learning_rate
 
     rates = [learning_rate(step, 10, 1.0, 0.2) for step in range(10)]
     assert rates == pytest.approx([0.5, 1.0, 1.0, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8])

@@ -45,7 +45,7 @@ def test_two_devices_of_one_process(encoder, few, alone, tmp_path, monkeypatch):
     """CPU contexts stand for GPUs."""
     from bertpass import mx as mxnet
     from bertpass.engines import mxnet_engine
-    from bertpass.jobs import starting
+    from bertpass.jobs.training import starting
 
     monkeypatch.setattr(mxnet, "context", lambda gpu: mxnet.mx.cpu(gpu))
     monkeypatch.setattr(mxnet_engine, "check_device", lambda gpu, dtype: None)
@@ -97,7 +97,7 @@ def test_a_dead_worker_ends_the_others(encoder, few, tmp_path):
 
 
 def test_waiting_has_an_end():
-    code = ("import time\nfrom bertpass.jobs.workers import Workers\n"
+    code = ("import time\nfrom bertpass.jobs.training.workers import Workers\n"
             "workers = Workers(0.2)\nworkers.size = 2\n"
             "with workers.waiting():\n    pass\n"
             "time.sleep(0.5)\nprint('still there', flush=True)\n"
@@ -109,7 +109,7 @@ def test_waiting_has_an_end():
 
 
 def test_dist_sync_needs_its_variables(monkeypatch):
-    from bertpass.jobs.workers import join
+    from bertpass.jobs.training.workers import join
 
     monkeypatch.setenv("DMLC_ROLE", "worker")
     monkeypatch.delenv("DMLC_PS_ROOT_URI", raising=False)
@@ -118,7 +118,7 @@ def test_dist_sync_needs_its_variables(monkeypatch):
 
 
 def test_horovod_is_an_extra():
-    from bertpass.jobs.workers import join
+    from bertpass.jobs.training.workers import join
 
     with pytest.raises(MissingDependencyError, match=r"\.\[horovod\]"):
         join("horovod", 1.0)
@@ -126,7 +126,7 @@ def test_horovod_is_an_extra():
 
 def test_horovod_adds_up_gradients(monkeypatch):
     """A stand-in for Horovod's interface (it needs a build of its own): sums double, and another's value comes."""
-    from bertpass.jobs.workers import join
+    from bertpass.jobs.training.workers import join
     from bertpass.mx import mx
 
     calls = []

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from bertpass.jobs.finetune_options import OPTIMIZERS, FinetuneOptions
-from bertpass.jobs.optimizer import BY_NAME
+from bertpass.jobs.training.optimizer import BY_NAME
+from bertpass.jobs.training.options import OPTIMIZERS, FinetuneOptions
 from bertpass.mx import mx
 
 RATES = (1e-2, 2e-2, 5e-3, 1e-2)
@@ -24,7 +24,7 @@ def start():
 
 
 def ours(name, decay):
-    """Weights after all steps by the optimiser as jobs/trainer.py makes it."""
+    """Weights after all steps by the optimiser as jobs/training/trainer.py makes it."""
     settings = {"learning_rate": 0.1, "wd": decay, **({} if name == "sgd" else {"epsilon": EPSILON})}
     parameters = [mx.gluon.Parameter(f"p{i}", shape=shape) for i, shape in enumerate(SHAPES)]
     for parameter, values in zip(parameters, start(), strict=True):

@@ -55,7 +55,7 @@ def describe() -> dict[str, Any]:
         for name in [name for name in found if found[name]] or package.names[:1]:
             packages[name] = {"version": found[name], "purpose": package.purpose, "install": package.command}
     built = {name: _built(name) for name in NATIVE_FILES}
-    built["bertpass_lib.so"] = (Path(__file__).parents[1] / "bertpass_lib.so").is_file()
+    built["bertpass_lib.so"] = (Path(__file__).parents[2] / "bertpass_lib.so").is_file()
     missing = [{"name": name, "install": about["install"]} for name, about in packages.items() if not about["version"]]
     missing += [{"name": name, "install": BUILD} for name, there in built.items() if not there]
     return {"bertpass": __version__, "machine": machine.describe(), "threads": machine.threads(),

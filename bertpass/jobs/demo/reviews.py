@@ -12,9 +12,10 @@ import numpy as np
 
 from bertpass import machine
 from bertpass.engines import Engine, load
-from bertpass.jobs import classify, pass_table
-from bertpass.jobs.kinds import score
-from bertpass.jobs.predict import collect, encode_examples
+from bertpass.jobs.deployment import pass_table
+from bertpass.jobs.tasks.kinds import score
+from bertpass.jobs.tasks.predict import collect, encode_examples
+from bertpass.jobs.training import classify
 from bertpass.model.bundle import Bundle
 from bertpass.progress import log
 from bertpass.text import demo_data

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass.errors import PassError, UsageError
-from bertpass.jobs.low_precision_options import LowPrecisionOptions
+from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.options import check_output_folder, flag, gpu_flag
 from bertpass.text.tasks import TASKS
 

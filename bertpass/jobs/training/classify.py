@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import UsageError
-from bertpass.jobs.described import labels_of
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.kinds import KINDS, Outputs, score, write
-from bertpass.jobs.predict import Dataset, Forward, collect
+from bertpass.jobs.tasks.described import labels_of
+from bertpass.jobs.tasks.kinds import KINDS, Outputs, score, write
+from bertpass.jobs.tasks.predict import Dataset, Forward, collect
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
 from bertpass.text.download import download
@@ -140,10 +140,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     options.check()
     splits = read_splits(options)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
-    from bertpass.jobs import starting
-    from bertpass.jobs.epochs import Epochs
-    from bertpass.jobs.trainer import Trainer
-    from bertpass.jobs.workers import join
+    from bertpass.jobs.training import starting
+    from bertpass.jobs.training.epochs import Epochs
+    from bertpass.jobs.training.trainer import Trainer
+    from bertpass.jobs.training.workers import join
     from bertpass.mx import context
 
     for gpu in options.devices:
@@ -176,9 +176,10 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
                 for name, data in parts.items()}
 
     if options.only_calibration:
-        from bertpass.jobs import low_precision, only_calibration
+        from bertpass.jobs.low_precision import lower
+        from bertpass.jobs.training import only_calibration
 
-        judge = low_precision.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
+        judge = lower.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
         return only_calibration.run(options, start, task.name, options.max_len, train.encodings, judge)
     net = starting.network(start, devices, options.seed)
     static = starting.exported(options.model_prefix) if options.model_prefix else None

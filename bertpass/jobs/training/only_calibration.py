@@ -10,12 +10,12 @@ from typing import Any
 from bertpass import machine
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
-from bertpass.jobs import low_precision
-from bertpass.jobs.calibration_rows import calibration_rows
-from bertpass.jobs.deploy_model import check_own_folder, pair_prefix
-from bertpass.jobs.described import BUNDLE
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.low_precision import Judge
+from bertpass.jobs.deployment.model import check_own_folder, pair_prefix
+from bertpass.jobs.low_precision import lower
+from bertpass.jobs.low_precision.calibration_rows import calibration_rows
+from bertpass.jobs.low_precision.lower import Judge
+from bertpass.jobs.tasks.described import BUNDLE
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.export import export_bundle
 from bertpass.model.record import Checkpoint
 from bertpass.passes.library import Library
@@ -36,7 +36,7 @@ def run(options: FinetuneOptions, start: Checkpoint, task: str, max_length: int,
     check_own_folder(prefix)
     rows = calibration_rows(encodings, options.num_calib_batches)
     model = dataclasses.replace(start, max_length=min(max_length, start.config.max_length), notes=[], extras={})
-    lowered = low_precision.lower(model, "int8", options, rows, judge)
+    lowered = lower.lower(model, "int8", options, rows, judge)
     bundle = export_bundle(model, prefix.parent / BUNDLE, task=task)
     if options.custom_pass is not None:
         Library(options.custom_pass)

@@ -15,13 +15,13 @@ from bertpass import machine
 from bertpass.engines.base import Engine
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import UsageError
-from bertpass.jobs import low_precision
-from bertpass.jobs import workload as work
-from bertpass.jobs.deploy import judge_of
-from bertpass.jobs.deploy_model import find
-from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.guard import Metrics, worst
-from bertpass.jobs.low_precision_options import TableOptions
+from bertpass.jobs.deployment import workload as work
+from bertpass.jobs.deployment.deploy import judge_of
+from bertpass.jobs.deployment.model import find
+from bertpass.jobs.deployment.options import DeployOptions
+from bertpass.jobs.low_precision import lower
+from bertpass.jobs.low_precision.guard import Metrics, worst
+from bertpass.jobs.low_precision.options import TableOptions
 from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
@@ -63,11 +63,11 @@ def run(options: TableOptions) -> dict[str, Any]:
 
     def native(dtype: str, mode: str) -> Callable[[Checkpoint], Engine]:
         settings = dataclasses.replace(flags, dtype=dtype, calib_mode=mode)
-        return lambda checkpoint: low_precision.lower(checkpoint, dtype, settings, rows, None).engine()
+        return lambda checkpoint: lower.lower(checkpoint, dtype, settings, rows, None).engine()
 
     def onednn(mode: str) -> Callable[[Checkpoint], Engine]:
         settings = dataclasses.replace(flags, engine="mxnet", calib_mode=mode)
-        return lambda checkpoint: low_precision.lower(checkpoint, "int8", settings, rows, None).engine()
+        return lambda checkpoint: lower.lower(checkpoint, "int8", settings, rows, None).engine()
 
     variants = {"bfloat16": native("bfloat16", "none"), "int8, weights to nearest": native("int8", "none"),
                 "int8, calibrated": native("int8", "customize"),

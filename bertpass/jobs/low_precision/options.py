@@ -14,7 +14,7 @@ _GROUP = "low precision"
 
 @dataclass
 class LowPrecisionOptions:
-    """See :mod:`bertpass.jobs.low_precision`."""
+    """See :mod:`bertpass.jobs.low_precision.lower`."""
 
     only_calibration: bool = flag(False, "write the model in int8 and stop", group=_GROUP, rare=True)
     engine: str = flag("native", "what computes int8: native, our encoder (the pass native_encoder), or mxnet, the "

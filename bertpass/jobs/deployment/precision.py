@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from bertpass import _native
 from bertpass.errors import DeviceError
-from bertpass.jobs.deploy_options import DeployOptions
+from bertpass.jobs.deployment.options import DeployOptions
 from bertpass.passes.select import NATIVE_ENCODER
 from bertpass.progress import log
 

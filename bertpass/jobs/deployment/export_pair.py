@@ -10,9 +10,9 @@ import numpy as np
 
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.errors import ModelError
-from bertpass.jobs.deploy_model import random_checkpoint
-from bertpass.jobs.opening import load
-from bertpass.jobs.published_options import ExportPairOptions
+from bertpass.jobs.deployment.model import random_checkpoint
+from bertpass.jobs.deployment.published_options import ExportPairOptions
+from bertpass.jobs.tasks.opening import load
 from bertpass.model import params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig

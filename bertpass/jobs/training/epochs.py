@@ -6,8 +6,8 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import Dataset
+from bertpass.jobs.tasks.predict import Dataset
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.text.batching import Batch, Batches, batches
 
 

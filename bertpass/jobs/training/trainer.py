@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import BertpassError, ModelError
-from bertpass.jobs.epochs import Epochs
-from bertpass.jobs.finetune_options import CHECKPOINT, STATE, FinetuneOptions
-from bertpass.jobs.losses import loss_for, terms
-from bertpass.jobs.optimizer import BY_NAME, norm
-from bertpass.jobs.packed_network import PackedNetwork, available, packed
-from bertpass.jobs.stopping import Stopping
-from bertpass.jobs.workers import Workers
+from bertpass.jobs.training.epochs import Epochs
+from bertpass.jobs.training.losses import loss_for, terms
+from bertpass.jobs.training.optimizer import BY_NAME, norm
+from bertpass.jobs.training.options import CHECKPOINT, STATE, FinetuneOptions
+from bertpass.jobs.training.packed_network import PackedNetwork, available, packed
+from bertpass.jobs.training.stopping import Stopping
+from bertpass.jobs.training.workers import Workers
 from bertpass.model import params_file
 from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.nets import Network, get_parameters, set_parameters
@@ -53,7 +53,7 @@ class Best:
 class Trainer:
     """Trains a network on batches and keeps what is needed to go on after a stop.
 
-    On CPUs it trains the network's :class:`~bertpass.jobs.packed_network.PackedNetwork` where that can be had.
+    On CPUs it trains the network's :class:`~bertpass.jobs.training.packed_network.PackedNetwork` where that can be had.
 
     Parameters
     ----------

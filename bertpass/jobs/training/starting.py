@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError
-from bertpass.jobs.described import BUNDLE
-from bertpass.jobs.exported import find_pair, inputs_of
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.opening import in_order, load
-from bertpass.jobs.predict import Forward
+from bertpass.jobs.tasks.described import BUNDLE
+from bertpass.jobs.tasks.exported import find_pair, inputs_of
+from bertpass.jobs.tasks.opening import in_order, load
+from bertpass.jobs.tasks.predict import Forward
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
@@ -75,7 +75,7 @@ def network(start: Checkpoint, contexts: Sequence[Any], seed: int) -> Network:
 def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
     """A forward with the network's weights of this moment; on CPUs by the native engine, several times as fast."""
     if gpu is not None:
-        from bertpass.jobs.trainer import net_forward
+        from bertpass.jobs.training.trainer import net_forward
         from bertpass.mx import context
 
         return net_forward(net, start.config, context(gpu))

@@ -13,7 +13,7 @@ from typing import Any
 
 from bertpass.errors import DeviceError
 from bertpass.extras import require
-from bertpass.jobs.batch import Computer, Work
+from bertpass.jobs.machines.batch import Computer, Work
 
 
 class Actor:
@@ -38,7 +38,7 @@ def connect(address: str | None) -> None:
     ray = require("ray", "ray")
     options: dict[str, Any] = {} if address is not None else {"include_dashboard": False}
     # Ray's workers look into the current folder first, where a folder "bertpass" would hide this very package
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
+    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH")]))
     try:
         ray.init(address=address, log_to_driver=False, logging_level="warning",
                  runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
@@ -48,7 +48,7 @@ def connect(address: str | None) -> None:
 
 
 def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, list[int]], Iterable[int]]:
-    """The ``spread`` of :func:`bertpass.jobs.batch.run` with so many actors of so many cores each.
+    """The ``spread`` of :func:`bertpass.jobs.machines.batch.run` with so many actors of so many cores each.
 
     ``address``: see :func:`connect`.
 

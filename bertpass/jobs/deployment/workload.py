@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
-from bertpass.jobs import kinds
-from bertpass.jobs.calibration_rows import BATCH, spread
-from bertpass.jobs.calibration_rows import calibration_rows as rows_for
-from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.predict import (
+from bertpass.jobs.deployment.options import DeployOptions
+from bertpass.jobs.low_precision.calibration_rows import BATCH, spread
+from bertpass.jobs.low_precision.calibration_rows import calibration_rows as rows_for
+from bertpass.jobs.tasks import kinds
+from bertpass.jobs.tasks.predict import (
     AnswerOptions,
     Dataset,
     answers,

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bertpass.engines.mxnet_engine import MXNetEngine
-from bertpass.jobs.measure import Latency, interleaved
+from bertpass.jobs.deployment.measure import Latency, interleaved
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of
 from bertpass.model.record import Checkpoint

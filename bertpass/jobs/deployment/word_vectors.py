@@ -12,8 +12,8 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError, UsageError
-from bertpass.jobs.opening import load
-from bertpass.jobs.published_options import WordVectorOptions
+from bertpass.jobs.deployment.published_options import WordVectorOptions
+from bertpass.jobs.tasks.opening import load
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.text.batching import batches

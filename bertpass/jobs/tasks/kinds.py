@@ -1,8 +1,8 @@
 """What the jobs do with each kind of task: its head, its rows, its metrics, its file of predictions.
 
-To add a kind, add a class here and its line in ``KINDS``, its loss in :mod:`bertpass.jobs.losses`, its head in
+To add a kind, add a class here and its line in ``KINDS``, its loss in :mod:`bertpass.jobs.training.losses`, its head in
 :mod:`bertpass.model.config` and its labels in :mod:`bertpass.text.labels`. Question answering has its own data and its
-own jobs (:mod:`bertpass.jobs.squad`).
+own jobs (:mod:`bertpass.jobs.training.squad`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy as np
 from bertpass.engines.results import sigmoid
 from bertpass.errors import DataError, UsageError
 from bertpass.extras import require
-from bertpass.jobs.predict import Dataset, encode_examples
+from bertpass.jobs.tasks.predict import Dataset, encode_examples
 from bertpass.model.config import HeadConfig
 from bertpass.text import metrics, tasks
 from bertpass.text.conll import write_conll

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import ModelError, UsageError
-from bertpass.jobs import low_precision
-from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.described import BUNDLE, bundle_of
-from bertpass.jobs.exported import ExportedPair, bundle_beside, find_pair
-from bertpass.jobs.kinds import KINDS
-from bertpass.jobs.low_precision import Judge
-from bertpass.jobs.opening import in_order, load
+from bertpass.jobs.deployment.options import DeployOptions
+from bertpass.jobs.low_precision import lower
+from bertpass.jobs.low_precision.lower import Judge
+from bertpass.jobs.tasks.described import BUNDLE, bundle_of
+from bertpass.jobs.tasks.exported import ExportedPair, bundle_beside, find_pair
+from bertpass.jobs.tasks.kinds import KINDS
+from bertpass.jobs.tasks.opening import in_order, load
 from bertpass.model import parameters
 from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
@@ -136,7 +136,7 @@ def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_
     prefix = found.prefix
     lowered = None
     if encoder_dtype != "float32":
-        lowered = low_precision.lower(found.model, encoder_dtype, options, rows, judge)
+        lowered = lower.lower(found.model, encoder_dtype, options, rows, judge)
     log.info("exporting %s as %s", found.model.source, prefix)
     if found.model.sentence.outside:
         log.warning("WARNING: %s", found.model.sentence.outside)

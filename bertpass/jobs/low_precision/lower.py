@@ -19,10 +19,10 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
-from bertpass.jobs.calibration_rows import BATCH
-from bertpass.jobs.guard import Guarded, Metrics, hold
-from bertpass.jobs.low_precision_options import LowPrecisionOptions
-from bertpass.jobs.predict import Forward
+from bertpass.jobs.low_precision.calibration_rows import BATCH
+from bertpass.jobs.low_precision.guard import Guarded, Metrics, hold
+from bertpass.jobs.low_precision.options import LowPrecisionOptions
+from bertpass.jobs.tasks.predict import Forward
 from bertpass.model import calibration, numpy_encoder, parameters
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import graph_of
@@ -87,7 +87,7 @@ def lower(checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows
     Raises
     ------
     PrecisionError
-        The metric does not hold, see :func:`bertpass.jobs.guard.hold`.
+        The metric does not hold, see :func:`bertpass.jobs.low_precision.guard.hold`.
     """
     allowed = options.max_metric_drop if judge is not None else None
     if options.engine == "mxnet":

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from bertpass.errors import DataError
-from bertpass.jobs import squad
+from bertpass.jobs.training import squad
 from bertpass.text import made_questions
 from bertpass.text.files import read_json
 from bertpass.text.tasks import find_split, get_task

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import DataError, UsageError
-from bertpass.jobs.finetune_options import FinetuneOptions
-from bertpass.jobs.predict import (
+from bertpass.jobs.tasks.predict import (
     AnswerOptions,
     Dataset,
     Forward,
@@ -20,6 +19,7 @@ from bertpass.jobs.predict import (
     score_answers,
     write_answers,
 )
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
@@ -124,10 +124,10 @@ def run(options: SquadOptions) -> dict[str, Any]:
     if options.debug:
         train_data, dev_data = train_data and first(train_data), first(dev_data)
     from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
-    from bertpass.jobs import starting
-    from bertpass.jobs.epochs import Epochs
-    from bertpass.jobs.trainer import Trainer
-    from bertpass.jobs.workers import join
+    from bertpass.jobs.training import starting
+    from bertpass.jobs.training.epochs import Epochs
+    from bertpass.jobs.training.trainer import Trainer
+    from bertpass.jobs.training.workers import join
     from bertpass.mx import context
 
     for gpu in options.devices:
@@ -147,14 +147,15 @@ def run(options: SquadOptions) -> dict[str, Any]:
     for note in (*(() if train_data is None else train_data.notes), *dev_data.notes):
         log.warning("%s", note)
     if options.only_calibration:
-        from bertpass.jobs import low_precision, only_calibration
+        from bertpass.jobs.low_precision import lower
+        from bertpass.jobs.training import only_calibration
 
         def scores_of(forward: Forward) -> dict[str, float]:
             outputs = collect(forward, dev, options.test_batch_size, tokenizer.pad_id, "answering")
             return score_answers(dev_data, answers(dev_data, dev, outputs, answering))
 
         return only_calibration.run(options, start, "QA", options.max_seq_length, (train or dev).encodings,
-                                    low_precision.Judge(scores_of, "f1", 100.0))
+                                    lower.Judge(scores_of, "f1", 100.0))
     net = starting.network(start, devices, options.seed)
     static = starting.exported(options.model_prefix) if options.model_prefix else None
 

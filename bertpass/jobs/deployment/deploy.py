@@ -16,11 +16,11 @@ import numpy as np
 from bertpass import machine
 from bertpass.engines import cuda_library
 from bertpass.errors import UsageError
-from bertpass.jobs import workload as work
-from bertpass.jobs.deploy_options import DeployOptions
-from bertpass.jobs.measure import Latency
-from bertpass.jobs.precision import encoder_dtype
-from bertpass.jobs.predict import collect
+from bertpass.jobs.deployment import workload as work
+from bertpass.jobs.deployment.measure import Latency
+from bertpass.jobs.deployment.options import DeployOptions
+from bertpass.jobs.deployment.precision import encoder_dtype
+from bertpass.jobs.tasks.predict import collect
 from bertpass.model.plan import base_of, products
 from bertpass.passes import select
 from bertpass.passes.select import NATIVE_ENCODER
@@ -30,8 +30,8 @@ from bertpass.text.tasks import Task, get_task
 
 if TYPE_CHECKING:
     from bertpass.engines.mxnet_engine import MXNetEngine
-    from bertpass.jobs.deploy_model import Deployed, Found
-    from bertpass.jobs.low_precision import Judge
+    from bertpass.jobs.deployment.model import Deployed, Found
+    from bertpass.jobs.low_precision.lower import Judge
 
 WARMUP = 2  # batches that are run and not timed
 
@@ -75,7 +75,7 @@ def run(options: DeployOptions) -> dict[str, Any]:
     if options.gpu is not None and NATIVE_ENCODER in passes:
         cuda_library.library()  # refuses where it is not built
     from bertpass.engines.mxnet_engine import MXNetEngine, check_device  # starts MXNet: only after what needs none
-    from bertpass.jobs.deploy_model import export, find
+    from bertpass.jobs.deployment.model import export, find
     from bertpass.passes.library import Library
 
     encoder = encoder_dtype(options, passes) if options.gpu is None else "float32"
@@ -127,7 +127,7 @@ def _written(deployed: Deployed, result: dict[str, Any]) -> dict[str, Any]:
 
 def judge_of(options: DeployOptions, task: Task, load: work.Workload, pad_id: int) -> Judge | None:
     """What --max_metric_drop holds the model against: the metrics of all rows; UsageError where none has a label."""
-    from bertpass.jobs.low_precision import Judge
+    from bertpass.jobs.low_precision.lower import Judge
 
     if options.max_metric_drop is None:
         return None

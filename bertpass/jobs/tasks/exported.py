@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass.errors import ModelError, UsageError
-from bertpass.jobs.described import BUNDLE, bundle_of
+from bertpass.jobs.tasks.described import BUNDLE, bundle_of
 from bertpass.model import parameters, params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig

@@ -1,0 +1,1 @@
+"""The two demos, whole jobs on small data."""

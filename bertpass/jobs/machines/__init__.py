@@ -1,0 +1,1 @@
+"""Jobs about machines: instances, batches of files, the search for schedules, what is installed."""

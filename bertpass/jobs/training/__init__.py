@@ -1,0 +1,1 @@
+"""Fine-tuning: the loop, its losses and optimizers, and the jobs that start it."""
