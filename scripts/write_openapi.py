@@ -7,7 +7,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bertpass.serving.app import document
+from bertpass.serving.http.app import document
 
 if __name__ == "__main__":
     (Path(__file__).resolve().parent.parent / "docs" / "openapi.json").write_text(

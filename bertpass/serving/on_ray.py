@@ -21,7 +21,7 @@ from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.jobs.machines.batch_ray import connect
 from bertpass.placement.claim import Claim
-from bertpass.serving.models import Source, models_of, opened
+from bertpass.serving.instances.models import Source, models_of, opened
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.signals import ending
 
@@ -69,7 +69,7 @@ class Replica:
 
     async def start(self) -> None:
         """Start the engine processes on cores that no other replica of this machine has, and wait until one is warm."""
-        from bertpass.serving.app import create_app
+        from bertpass.serving.http.app import create_app
         from bertpass.serving.state import State
 
         async with self._starting:
@@ -125,8 +125,8 @@ class Front:
         """Give the request to a replica, and to another one where that one is lost."""
         from starlette.responses import Response
 
-        from bertpass.serving.answers import failure
         from bertpass.serving.failures import NotReady, Overloaded
+        from bertpass.serving.http.answers import failure
 
         scope = {key: request.scope[key] for key in ("type", "asgi", "http_version", "method", "scheme", "path",
                                                      "raw_path", "query_string", "headers", "client", "server")

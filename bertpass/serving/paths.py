@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 
 from bertpass.errors import nearest
 from bertpass.serving.failures import UnknownPath, WrongMethod
-from bertpass.serving.fields import shown
+from bertpass.serving.received.fields import shown
 
 #: what clients of OpenAI's API write that were given an address without its /v1
 _WITHOUT_V1 = re.compile(r"/(embeddings|models)(/.*)?")

@@ -11,9 +11,9 @@ from typing import Any
 import uvicorn
 
 from bertpass.errors import BertpassError
-from bertpass.serving import listening
-from bertpass.serving.app import create_app
-from bertpass.serving.connections import AT_ONCE, Bounds, quiet_about_accepting, room_for_connections
+from bertpass.serving.http import listening
+from bertpass.serving.http.app import create_app
+from bertpass.serving.http.connections import AT_ONCE, Bounds, quiet_about_accepting, room_for_connections
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.signals import ending
 from bertpass.serving.state import State

@@ -13,20 +13,20 @@ from starlette.responses import Response
 from bertpass import placement
 from bertpass.placement import binding
 from bertpass.serving import names
-from bertpass.serving.admission import Admission
-from bertpass.serving.calls import ANSWERED, Call, QueuedModel
 from bertpass.serving.failures import ClientGone, InvalidBody, NotReady
-from bertpass.serving.instance import Instance
-from bertpass.serving.kept import Kept
-from bertpass.serving.metrics import Metrics
-from bertpass.serving.models import Source, models_of, opened
+from bertpass.serving.instances.instance import Instance
+from bertpass.serving.instances.kept import Kept
+from bertpass.serving.instances.models import Source, models_of, opened
+from bertpass.serving.instances.places import chosen
+from bertpass.serving.observing.metrics import Metrics
+from bertpass.serving.observing.tracing import Tracing, exporting
 from bertpass.serving.options import ServeOptions
-from bertpass.serving.pace import Pace
 from bertpass.serving.paths import Paths
-from bertpass.serving.places import chosen
-from bertpass.serving.pool import Pool
-from bertpass.serving.queue import TokenQueue
-from bertpass.serving.tracing import Tracing, exporting
+from bertpass.serving.queueing.admission import Admission
+from bertpass.serving.queueing.calls import ANSWERED, Call, QueuedModel
+from bertpass.serving.queueing.pace import Pace
+from bertpass.serving.queueing.pool import Pool
+from bertpass.serving.queueing.queue import TokenQueue
 
 T = TypeVar("T")
 

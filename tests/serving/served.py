@@ -18,7 +18,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 
 from serving_process import Process  # noqa: E402, F401 - for the tests
 
-from bertpass.serving.app import create_app  # noqa: E402 - after the check that its packages are there
+from bertpass.serving.http.app import create_app  # noqa: E402 - after the check that its packages are there
 from bertpass.serving.options import ServeOptions  # noqa: E402
 from bertpass.serving.state import State  # noqa: E402
 

@@ -8,10 +8,10 @@ import pytest
 from served import until
 
 from bertpass.bench.traffic.client import due_times
-from bertpass.serving.admission import Admission
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.pace import BATCH, Pace
-from bertpass.serving.queue import TokenQueue
+from bertpass.serving.queueing.admission import Admission
+from bertpass.serving.queueing.pace import BATCH, Pace
+from bertpass.serving.queueing.queue import TokenQueue
 
 
 def rows(*lengths):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from served import serving
 
-from bertpass.serving.app import document
+from bertpass.serving.http.app import document
 
 ALL = ("embedding", "classification", "qa", "tokens", "ranking", "none")
 LONG = " ".join("abcdefghij"[at % 10] for at in range(100))  # 100 tokens; the model takes 64

@@ -15,7 +15,7 @@ import pytest
 from served import Process, httpx
 
 from bertpass.serving import logs
-from bertpass.serving.connections import Bounds, Connection
+from bertpass.serving.http.connections import Bounds, Connection
 
 BODY = b'{"inputs": "a"}'
 REQUEST = (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"

@@ -16,7 +16,7 @@ from served import Process, httpx, pids, until
 
 from bertpass.commands.serve import options_of
 from bertpass.errors import UsageError
-from bertpass.serving import instance
+from bertpass.serving.instances import instance
 
 #: --queue_timeout with which a process that is stopped for a while does not count as one that hangs
 LONG = 600

@@ -11,12 +11,12 @@ import time
 import pytest
 from served import pids, until
 
-from bertpass.serving.admission import Admission
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.instance import InstanceLost
-from bertpass.serving.pace import Pace
-from bertpass.serving.pool import FIRST, LOOKS, Pool
-from bertpass.serving.queue import TokenQueue
+from bertpass.serving.instances.instance import InstanceLost
+from bertpass.serving.queueing.admission import Admission
+from bertpass.serving.queueing.pace import Pace
+from bertpass.serving.queueing.pool import FIRST, LOOKS, Pool
+from bertpass.serving.queueing.queue import TokenQueue
 
 #: --queue_timeout by which a process that does nothing for 1 second hangs
 QUEUE = 5

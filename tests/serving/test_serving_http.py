@@ -15,7 +15,8 @@ import pytest
 from served import Process, httpx, serving
 
 from bertpass.errors import UsageError
-from bertpass.serving import listening, names
+from bertpass.serving import names
+from bertpass.serving.http import listening
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.state import State
 

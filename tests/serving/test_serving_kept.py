@@ -15,8 +15,8 @@ from bertpass.errors import ModelError
 from bertpass.model import huggingface, packed, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
-from bertpass.serving import kept
-from bertpass.serving.models import Source, opened
+from bertpass.serving.instances import kept
+from bertpass.serving.instances.models import Source, opened
 from bertpass.text.tokenizer import Tokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"w{n}" for n in range(20_000))]

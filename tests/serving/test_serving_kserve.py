@@ -7,7 +7,7 @@ import struct
 import pytest
 from served import serving
 
-from bertpass.serving import gate
+from bertpass.serving.http import gate
 
 INFER = "/v2/models/embedding/infer"
 

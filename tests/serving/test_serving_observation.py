@@ -55,7 +55,7 @@ def test_spans(serve):
                                  reason="OpenTelemetry is not installed: pip install '.[otel]'")
     from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 
-    from bertpass.serving.tracing import Tracing
+    from bertpass.serving.observing.tracing import Tracing
 
     exporter = memory.InMemorySpanExporter()
 
@@ -96,7 +96,7 @@ def test_a_collector_that_is_not_there_harms_nothing(serve):
 def test_without_opentelemetry_a_sentence_names_the_extra(monkeypatch):
     import sys
 
-    from bertpass.serving.tracing import exporting
+    from bertpass.serving.observing.tracing import exporting
 
     monkeypatch.setitem(sys.modules, "opentelemetry.exporter.otlp.proto.http.trace_exporter", None)
     with pytest.raises(MissingDependencyError, match=r"\.\[otel\]"):

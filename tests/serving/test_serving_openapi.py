@@ -4,7 +4,7 @@ import json
 
 from served import ROOT
 
-from bertpass.serving.app import document
+from bertpass.serving.http.app import document
 
 
 def test_the_file_is_up_to_date():

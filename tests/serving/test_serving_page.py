@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 from served import ROOT, Process, httpx
 
-from bertpass.serving import page
+from bertpass.serving.http import page
 
 STATIC = ROOT / "bertpass" / "serving" / "static"
 REFUSED = "Failed to load resource: the server responded"  # the browser's own words for any answer but 200

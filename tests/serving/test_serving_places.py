@@ -13,9 +13,9 @@ from served import ServeOptions, pids, until
 from bertpass import machine, placement
 from bertpass.errors import UsageError
 from bertpass.placement import Core, Topology
-from bertpass.serving import instance
-from bertpass.serving.places import chosen, places, row_limits
-from bertpass.serving.queue import TokenQueue
+from bertpass.serving.instances import instance
+from bertpass.serving.instances.places import chosen, places, row_limits
+from bertpass.serving.queueing.queue import TokenQueue
 
 #: four cores by name, on the processors that there are
 FOUR = Topology(tuple(Core((cpu,), l3=n) for n, cpu in enumerate((sorted(os.sched_getaffinity(0)) * 4)[:4])))

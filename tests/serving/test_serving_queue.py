@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.queue import TokenQueue
+from bertpass.serving.queueing.queue import TokenQueue
 
 
 def rows(*lengths):

@@ -17,7 +17,7 @@ from bertpass.commands.serve import main
 from bertpass.placement import Core, Topology
 from bertpass.placement.claim import Claim
 from bertpass.serving import on_ray
-from bertpass.serving.places import places
+from bertpass.serving.instances.places import places
 
 
 def test_requests_go_through_the_application(serve):

@@ -9,10 +9,11 @@ import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
-from bertpass.serving import bodies, tasks
 from bertpass.serving.failures import InvalidBody
-from bertpass.serving.fields import Body, Texts, checked, kind_of
-from bertpass.serving.reading import JsonRoute
+from bertpass.serving.http import tasks
+from bertpass.serving.received import bodies
+from bertpass.serving.received.fields import Body, Texts, checked, kind_of
+from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
 
 

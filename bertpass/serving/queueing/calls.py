@@ -18,10 +18,10 @@ from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
-from bertpass.serving.models import Opened, pooled_only
-from bertpass.serving.queue import TokenQueue
-from bertpass.serving.waiting import Job
-from bertpass.serving.worker import Row
+from bertpass.serving.instances.models import Opened, pooled_only
+from bertpass.serving.instances.worker import Row
+from bertpass.serving.queueing.queue import TokenQueue
+from bertpass.serving.queueing.waiting import Job
 from bertpass.text.tokenizer import Side
 
 log = logging.getLogger("bertpass.serving")

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from bertpass.serving.worker import Row
+from bertpass.serving.instances.worker import Row
 
 
 @dataclass(eq=False)

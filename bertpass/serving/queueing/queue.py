@@ -18,8 +18,8 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.waiting import Item, Job, Lane
-from bertpass.serving.worker import Row
+from bertpass.serving.instances.worker import Row
+from bertpass.serving.queueing.waiting import Item, Job, Lane
 
 #: rows that do not fit a batch and are passed over while it is filled
 PASSED_OVER = 256

@@ -15,13 +15,14 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from bertpass import __version__
 from bertpass.errors import UsageError, unknown
-from bertpass.serving import tasks, tensors
-from bertpass.serving.calls import QueuedModel
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
-from bertpass.serving.fields import shown
-from bertpass.serving.reading import check_type
+from bertpass.serving.http import tasks
+from bertpass.serving.queueing.calls import QueuedModel
+from bertpass.serving.received import tensors
+from bertpass.serving.received.fields import shown
+from bertpass.serving.received.reading import check_type
+from bertpass.serving.received.tensors import Parameters
 from bertpass.serving.state import State
-from bertpass.serving.tensors import Parameters
 
 #: inputs of the form that takes ids; the first is needed
 IDS = ("input_ids", "attention_mask", "token_type_ids")

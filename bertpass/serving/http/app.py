@@ -15,14 +15,15 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving import bodies, kserve, openai, page, pipelines, routes
-from bertpass.serving.answers import answer, failure
-from bertpass.serving.calls import ANSWERED
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
-from bertpass.serving.fields import sentence
-from bertpass.serving.gate import Gate
+from bertpass.serving.http import kserve, openai, page, pipelines, routes
+from bertpass.serving.http.answers import answer, failure
+from bertpass.serving.http.gate import Gate
 from bertpass.serving.options import ServeOptions
 from bertpass.serving.paths import Paths
+from bertpass.serving.queueing.calls import ANSWERED
+from bertpass.serving.received import bodies
+from bertpass.serving.received.fields import sentence
 from bertpass.serving.state import State
 
 #: headers with the parts of a request's time

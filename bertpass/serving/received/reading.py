@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from bertpass.serving.failures import UnknownEncoding
-from bertpass.serving.fields import parsed, shown
-from bertpass.serving.incoming import replaying
+from bertpass.serving.received.fields import parsed, shown
+from bertpass.serving.received.incoming import replaying
 
 _FORM = "application/x-www-form-urlencoded"
 

@@ -15,7 +15,7 @@ from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
 from bertpass.model.given import FOR_PARAMS, Given, is_params
 from bertpass.model.record import Checkpoint
-from bertpass.serving import dummy
+from bertpass.serving.instances import dummy
 from bertpass.serving.names import named
 from bertpass.serving.options import ServeOptions
 

@@ -10,10 +10,10 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, generate_latest
 
-from bertpass.serving.admission import Admission
-from bertpass.serving.calls import Call
-from bertpass.serving.pool import Pool
-from bertpass.serving.queue import TokenQueue
+from bertpass.serving.queueing.admission import Admission
+from bertpass.serving.queueing.calls import Call
+from bertpass.serving.queueing.pool import Pool
+from bertpass.serving.queueing.queue import TokenQueue
 
 _SECONDS = tuple(1e-4 * 2 ** n for n in range(18))  # 0.1 ms to 13 s
 _ROWS = tuple(float(2 ** n) for n in range(12))

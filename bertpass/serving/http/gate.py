@@ -13,14 +13,14 @@ import uuid
 from typing import TYPE_CHECKING, Any
 
 from bertpass.errors import BertpassError
-from bertpass.serving import page
-from bertpass.serving.answers import failure
-from bertpass.serving.calls import ANSWERED, Answered
 from bertpass.serving.failures import ClientGone, InvalidBody, NotReady, Overloaded, SlowBody, Unauthorized, Unreadable
-from bertpass.serving.fields import shown
-from bertpass.serving.incoming import Incoming, drained, whole_body
+from bertpass.serving.http import page
+from bertpass.serving.http.answers import failure
 from bertpass.serving.logs import REQUEST
 from bertpass.serving.paths import canonical
+from bertpass.serving.queueing.calls import ANSWERED, Answered
+from bertpass.serving.received.fields import shown
+from bertpass.serving.received.incoming import Incoming, drained, whole_body
 
 if TYPE_CHECKING:
     from bertpass.serving.state import State

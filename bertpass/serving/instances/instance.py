@@ -22,8 +22,8 @@ from bertpass.errors import ModelError
 from bertpass.placement import Instance as Place
 from bertpass.placement.binding import placed
 from bertpass.serving.failures import EngineFailure
-from bertpass.serving.kept import Kept
-from bertpass.serving.worker import Row, warm_up_row
+from bertpass.serving.instances.kept import Kept
+from bertpass.serving.instances.worker import Row, warm_up_row
 
 log = logging.getLogger("bertpass.serving")
 
@@ -67,14 +67,14 @@ class Instance:
         """
         threads, models = len(self.place.cpus), self._kept.models()
         ours, theirs = socket.socketpair()
-        root = str(Path(__file__).resolve().parents[2])  # this very package, wherever the person stands
+        root = str(Path(__file__).resolve().parents[3])  # this very package, wherever the person stands
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
                        "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
         where = (self.place.cpus, self.place.memory) if self.place.pinned else ()
         with theirs, placed(*where):
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bertpass.serving.worker", str(theirs.fileno())], stdin=subprocess.DEVNULL,
-                env=environment, pass_fds=[theirs.fileno(), *self._kept.files])
+                [sys.executable, "-m", "bertpass.serving.instances.worker", str(theirs.fileno())],
+                stdin=subprocess.DEVNULL, env=environment, pass_fds=[theirs.fileno(), *self._kept.files])
         self._connection = Connection(ours.detach())
         if self._retired:
             raise InstanceLost(f"instance {self.place.number} is not wanted any more")
@@ -85,7 +85,7 @@ class Instance:
             raise ModelError(str(error)) from error
 
     def compute(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
-        """The first output of each row, as :meth:`bertpass.serving.worker.Computer.rows`.
+        """The first output of each row, as :meth:`bertpass.serving.instances.worker.Computer.rows`.
 
         Raises
         ------

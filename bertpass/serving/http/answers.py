@@ -10,8 +10,8 @@ import json
 from starlette.responses import Response
 
 from bertpass.errors import BertpassError
-from bertpass.serving.calls import ANSWERED
 from bertpass.serving.failures import RequestFailure, Unauthorized, WrongMethod
+from bertpass.serving.queueing.calls import ANSWERED
 
 #: HTTP status -> OpenAI's name for the kind of cause; others from 500 on are server_error, and all else the default
 _TYPES = {401: "authentication_error", 404: "not_found_error", 408: "timeout", 424: "server_error",

@@ -10,10 +10,10 @@ import math
 from collections.abc import Sequence
 
 from bertpass.serving.failures import Overloaded
-from bertpass.serving.pace import SHARE, Pace
-from bertpass.serving.pool import Pool
-from bertpass.serving.queue import TokenQueue
-from bertpass.serving.worker import Row
+from bertpass.serving.instances.worker import Row
+from bertpass.serving.queueing.pace import SHARE, Pace
+from bertpass.serving.queueing.pool import Pool
+from bertpass.serving.queueing.queue import TokenQueue
 
 
 class Admission:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from bertpass import __version__, extras
-from bertpass.serving.calls import Call
+from bertpass.serving.queueing.calls import Call
 
 #: seconds after which a collector that does not answer is given up; an ending server waits no longer for it
 _SENDING = 3

@@ -1,9 +1,9 @@
 """The process that computes: it loads every model, warms up, and answers batches until the other end closes.
 
-Started by :mod:`bertpass.serving.instance` as ``python -m bertpass.serving.worker SOCKET``. Messages are pickled; it is
-sent ``(models, threads)`` first and then ``(model, encodings)`` with ``[(ids, token types), ...]``. It answers
-``("ok", value)`` - descriptions of the engines, then the rows of a batch -, ``("error", sentence)``, or ``("fault",
-(sentence, traceback))`` where an engine raised what is not for people.
+Started by :mod:`bertpass.serving.instances.instance` as ``python -m bertpass.serving.instances.worker SOCKET``.
+Messages are pickled; it is sent ``(models, threads)`` first and then ``(model, encodings)`` with
+``[(ids, token types), ...]``. It answers ``("ok", value)`` - descriptions of the engines, then the rows of a batch -,
+``("error", sentence)``, or ``("fault", (sentence, traceback))`` where an engine raised what is not for people.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.errors import BertpassError
 from bertpass.model.record import Checkpoint
-from bertpass.serving.kept import Held
-from bertpass.serving.models import Source
+from bertpass.serving.instances.kept import Held
+from bertpass.serving.instances.models import Source
 
 #: one row: ids and token types, int32, shape (tokens,)
 Row = tuple[np.ndarray, np.ndarray]

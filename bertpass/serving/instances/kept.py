@@ -22,7 +22,7 @@ from bertpass.engines.base import Engine
 from bertpass.errors import ModelError
 from bertpass.model import mapping, packed
 from bertpass.model.record import Checkpoint, PackedCheckpoint
-from bertpass.serving.models import Opened, Source, pooled_only
+from bertpass.serving.instances.models import Opened, Source, pooled_only
 
 log = logging.getLogger("bertpass.serving")
 

@@ -13,10 +13,10 @@ from typing import Any, TypeVar
 
 from bertpass.errors import BertpassError, ModelError
 from bertpass.serving.failures import EngineFailure
-from bertpass.serving.instance import Instance, InstanceLost
-from bertpass.serving.pace import BATCH, Pace
-from bertpass.serving.queue import TokenQueue
-from bertpass.serving.waiting import Item
+from bertpass.serving.instances.instance import Instance, InstanceLost
+from bertpass.serving.queueing.pace import BATCH, Pace
+from bertpass.serving.queueing.queue import TokenQueue
+from bertpass.serving.queueing.waiting import Item
 
 log = logging.getLogger("bertpass.serving")
 T = TypeVar("T")

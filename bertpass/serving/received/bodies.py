@@ -1,6 +1,6 @@
 """Bodies of requests, and of failures; those of text-embeddings-inference where it has the route.
 
-What is right for a body of any route is in :mod:`bertpass.serving.fields`.
+What is right for a body of any route is in :mod:`bertpass.serving.received.fields`.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
-from bertpass.serving.fields import Body, Side, Texts, id_rows, pair_rows
+from bertpass.serving.received.fields import Body, Side, Texts, id_rows, pair_rows
 
 
 class Failure(BaseModel):

@@ -6,8 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from bertpass.serving import bodies, tasks
-from bertpass.serving.reading import JsonRoute
+from bertpass.serving.http import tasks
+from bertpass.serving.received import bodies
+from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
 
 

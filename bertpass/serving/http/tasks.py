@@ -16,9 +16,9 @@ from bertpass.engines.model import with_prompt
 from bertpass.engines.results import Entity
 from bertpass.errors import UsageError
 from bertpass.model.config import placeholders
-from bertpass.serving import bodies
-from bertpass.serving.calls import QueuedModel
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
+from bertpass.serving.queueing.calls import QueuedModel
+from bertpass.serving.received import bodies
 from bertpass.serving.state import State
 
 EMBEDDING = ("embedding", "none", "pooled")

@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from bertpass.errors import UsageError, unknown
-from bertpass.serving.fields import Body, Side, checked, parsed, shown
+from bertpass.serving.received.fields import Body, Side, checked, parsed, shown
 
 #: the header with the length of the JSON
 LENGTH = "inference-header-content-length"

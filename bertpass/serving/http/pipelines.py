@@ -10,12 +10,13 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BeforeValidator, Field, ValidationInfo
 
 from bertpass.errors import UsageError, nearest
-from bertpass.serving import bodies, tasks
 from bertpass.serving.failures import EmptyInput, InvalidBody
-from bertpass.serving.fields import Body, checked, is_ids, kind_of, shown, token_ids
-from bertpass.serving.reading import JsonRoute
+from bertpass.serving.http import tasks
+from bertpass.serving.http.tasks import Work
+from bertpass.serving.received import bodies
+from bertpass.serving.received.fields import Body, checked, is_ids, kind_of, shown, token_ids
+from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
-from bertpass.serving.tasks import Work
 
 _OBJECTS: dict[frozenset[str], type[Body]] = {
     frozenset(cls.model_fields): cls for cls in (bodies.Sentences, bodies.Asked, bodies.Pair)}

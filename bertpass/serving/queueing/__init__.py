@@ -1,0 +1,1 @@
+"""From a request to an instance and back: the queue by tokens, admission, the pool of instances."""
