@@ -27,7 +27,7 @@ from bertpass import machine
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.options import flag, parse
-from bertpass.text.batching import Batch, batches
+from bertpass.text.tokens.batching import Batch, batches
 
 
 @dataclass
@@ -59,7 +59,7 @@ def cases(options: SpeedOptions, folder: Path) -> list[Case]:
     from bertpass.jobs.tasks.predict import encode_examples, encode_questions
     from bertpass.jobs.training import classify, squad
     from bertpass.model.checkpoint import load_checkpoint
-    from bertpass.text.tasks import get_task
+    from bertpass.text.data.tasks import get_task
 
     if options.data_dir is None:
         raise UsageError("name the folder with SST-2 and SQuAD by --data_dir or BERTPASS_DATA.")

@@ -33,7 +33,7 @@ from bertpass.model import huggingface, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.options import check_output_folder, flag, parse
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 TEXTS = ["a", "abc d", "e f g h", "a b c d e f g h i j k l"]
 JSON = {"content-type": "application/json"}

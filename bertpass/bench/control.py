@@ -24,8 +24,8 @@ from bertpass.jobs.training import classify, squad
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import CLASSIFIERS
-from bertpass.text.batching import Batch, batches
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.batching import Batch, batches
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 #: transformers' class for each kind of head
 CLASSES = {**dict.fromkeys(CLASSIFIERS, "AutoModelForSequenceClassification"),

@@ -21,8 +21,8 @@ from bertpass.model import huggingface
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
 from bertpass.progress import Bar
+from bertpass.text.data.tasks import Task, find_split, get_task
 from bertpass.text.files import read_json, read_lines
-from bertpass.text.tasks import Task, find_split, get_task
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = ("XNLI", "LCQMC", "ChnSentiCorp")

@@ -54,7 +54,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.model import huggingface, parameters
         from bertpass.model.config import EncoderConfig, HeadConfig
         from bertpass.model.record import Checkpoint
-        from bertpass.text.new_vocabulary import learn
+        from bertpass.text.tokens.new_vocabulary import learn
 
         tokenizer = learn(_lines(options.vocab_from), options.vocab_size, lower=not options.cased)
         config = EncoderConfig(num_layers=options.layers, units=options.units, hidden_size=4 * options.units,

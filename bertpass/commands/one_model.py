@@ -70,7 +70,7 @@ def read_texts(file: str, column: str) -> list[str]:
 
 
 def _column(path: Path, column: str) -> Iterator[str]:
-    from bertpass.text import own_files
+    from bertpass.text.data import own_files
     from bertpass.text.files import check_text
 
     for where, fields in own_files.rows(path, {column.lower(): column}, column):

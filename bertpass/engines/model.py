@@ -13,9 +13,9 @@ from bertpass.engines.results import Answer, Entity, Prediction, Ranked
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig, placeholders
 from bertpass.model.sentence import Sentence
-from bertpass.text import tagging
-from bertpass.text.batching import batches
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.data import tagging
+from bertpass.text.tokens.batching import batches
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 __all__ = ["Answer", "Entity", "Model", "Prediction", "Ranked"]
 
@@ -26,7 +26,7 @@ class Model:
     Attributes
     ----------
     config, head : architecture of the encoder and of its head
-    tokenizer : :class:`~bertpass.text.tokenizer.Tokenizer`
+    tokenizer : :class:`~bertpass.text.tokens.tokenizer.Tokenizer`
     labels : label names of a classifier in the order of its logits, else empty
     max_length : longest sequence that is computed, in tokens; longer texts are cut
     sentence : what is done around the network to make a vector of a text, its prompts among it
@@ -216,8 +216,8 @@ class Model:
 
         A text is a string, or a list of words, whose entities then have the characters of the words joined by spaces.
         Words are what the training data has: here runs of letters and digits with their marks, ideographs, and every
-        other sign for itself (:func:`bertpass.text.tagging.split_words`). Each takes the tag of its first token; texts
-        longer than the model are tagged in parts.
+        other sign for itself (:func:`bertpass.text.data.tagging.split_words`). Each takes the tag of its first token;
+        texts longer than the model are tagged in parts.
         """
         if self.head.kind != "tokens":
             raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertpass.model.config import HeadConfig, placeholders
-from bertpass.text.tagging import OUTSIDE, TaggedRow, entities
+from bertpass.text.data.tagging import OUTSIDE, TaggedRow, entities
 
 
 @dataclass(frozen=True)

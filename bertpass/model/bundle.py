@@ -4,7 +4,7 @@
 bundle.json             what it is: see :class:`Bundle`
 model-symbol.json       the plain exported graph, which MXNet loads without any library of ours
 model-0000.params       its parameters, ``arg:`` and the names of :func:`bertpass.model.parameters.shapes`
-tokenizer files         tokenizer.json and what else :class:`bertpass.text.tokenizer.Tokenizer` saves
+tokenizer files         tokenizer.json and what else :class:`bertpass.text.tokens.tokenizer.Tokenizer` saves
 sentence.safetensors    weights of layers after the pooling (:mod:`bertpass.model.sentence`), where there are any
 ======================  ==============================================================================================
 """
@@ -27,7 +27,7 @@ from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.folders import BUNDLE_FILE, read_json, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 SYMBOL_FILE = "model-symbol.json"
 PARAMS_FILE = "model-0000.params"

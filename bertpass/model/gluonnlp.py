@@ -19,7 +19,7 @@ from bertpass.errors import ModelError, unknown
 from bertpass.model import parameters, params_file
 from bertpass.model.config import ALIASES, FAMILIES, TOKEN_LAYERS, EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 PathLike = str | os.PathLike[str]
 

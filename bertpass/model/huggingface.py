@@ -24,7 +24,7 @@ from bertpass.model.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 #: patterns of every file that :func:`read_folder` may read, of a module's folder too ("*" matches "/")

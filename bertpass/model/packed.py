@@ -26,7 +26,7 @@ from bertpass.model import parameters, safetensors_file
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 from bertpass.model.sentence import Sentence
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 FORMAT = "bertpass packed model"
 VERSION = "2"

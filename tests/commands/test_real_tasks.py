@@ -14,8 +14,8 @@ import toy
 from bertpass.commands import deploy, finetune, main
 from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.model.bundle import Bundle
-from bertpass.text.readers import read_task_file
-from bertpass.text.tasks import TASKS, find_split, get_task, has_split
+from bertpass.text.data.readers import read_task_file
+from bertpass.text.data.tasks import TASKS, find_split, get_task, has_split
 
 DATA = os.environ.get("BERTPASS_DATA", "")
 METRICS = {"MRPC": {"accuracy", "f1"}, "QQP": {"accuracy", "f1"}, "CoLA": {"matthews", "accuracy"},

@@ -30,7 +30,7 @@ def write_encoder(folder, seed=0, positions=POSITIONS, **fields):
     from bertpass.model import huggingface, parameters
     from bertpass.model.config import EncoderConfig, HeadConfig
     from bertpass.model.record import Checkpoint
-    from bertpass.text.tokenizer import Tokenizer
+    from bertpass.text.tokens.tokenizer import Tokenizer
 
     tokens = SPECIAL + WORDS
     config = EncoderConfig(**{"num_layers": 2, "units": 32, "hidden_size": 64, "num_heads": 4, "use_pooler": True,

@@ -17,7 +17,7 @@ def tiny(vocab_folder):
     from bertpass.model import parameters
     from bertpass.model.config import EncoderConfig, HeadConfig
     from bertpass.model.record import Checkpoint
-    from bertpass.text.tokenizer import Tokenizer
+    from bertpass.text.tokens.tokenizer import Tokenizer
 
     def make(family="bert", kind="classification", seed=3, **fields):
         pooler = family == "bert" and kind not in ("qa", "tokens")

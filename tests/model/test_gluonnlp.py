@@ -10,7 +10,7 @@ from tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 from bertpass.errors import ModelError
 from bertpass.model import gluonnlp, nets, params_file
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 SIZE = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS, "embed_size": 24}
 NAMES = {"bert": "bert_12_768_12", "distilbert": "distilbert_6_768_12", "roberta": "roberta_12_768_12"}

@@ -11,7 +11,7 @@ from bertpass.model import nets
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import TOKEN_LAYERS, HeadConfig
 from bertpass.mx import mx
-from bertpass.text.batching import Batch
+from bertpass.text.tokens.batching import Batch
 
 SEED = np.array([1, 2], np.int32)
 

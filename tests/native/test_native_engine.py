@@ -16,7 +16,7 @@ from bertpass.engines.native import NativeEngine
 from bertpass.errors import DeviceError, ModelError, UsageError
 from bertpass.model import huggingface
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 SETS = _native.instruction_sets()

@@ -18,7 +18,7 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.model import huggingface, mapping, packed, safetensors_file
 from bertpass.model.config import FAMILIES
 from bertpass.model.record import PackedCheckpoint
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -15,7 +15,7 @@ from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError, UsageError
 from bertpass.model import huggingface, packed, safetensors_file
 from bertpass.model.plan import PRODUCTS, base_of, kept_by, plan_text, products
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 SETS = reference.instruction_sets()
 LENGTHS = [17, 1, 30, 2, 13]

@@ -13,7 +13,7 @@ from bertpass.engines import native, precision
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import UsageError
 from bertpass.model import huggingface, packed
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 SETS = _native.instruction_sets()
 

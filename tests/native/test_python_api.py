@@ -19,7 +19,7 @@ from bertpass.errors import BertpassError, DataError, ModelError, UsageError
 from bertpass.model import huggingface, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
-from bertpass.text.new_vocabulary import learn
+from bertpass.text.tokens.new_vocabulary import learn
 
 TEXTS = ["a film about bread", "", "two words", "a much longer text about a film, bread, and two or three words more"]
 CONFIG = EncoderConfig(num_layers=1, units=32, hidden_size=64, num_heads=4, max_length=40, vocab_size=200)

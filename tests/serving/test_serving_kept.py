@@ -17,7 +17,7 @@ from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.serving.instances import kept
 from bertpass.serving.instances.models import Source, opened
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", *(f"w{n}" for n in range(20_000))]
 

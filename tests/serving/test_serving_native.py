@@ -16,7 +16,7 @@ from bertpass.model import huggingface, packed, parameters
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh"]
 

@@ -11,7 +11,7 @@ from bertpass.model import gluonnlp, huggingface, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Layer, Sentence
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefgh", "##a"]
 TEXTS = ["a b c", "d", "e f g h a b"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from tokenizer_folders import SPECIAL, TEXTS
 
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="session")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertpass.errors import UsageError
-from bertpass.text.batching import batches, collate
-from bertpass.text.tokenizer import Encoding
+from bertpass.text.tokens.batching import batches, collate
+from bertpass.text.tokens.tokenizer import Encoding
 
 
 def rows_of(lengths: list[int]) -> list[Encoding]:

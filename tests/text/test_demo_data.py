@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from bertpass.errors import DataError, DownloadError
-from bertpass.text import demo_data
-from bertpass.text.readers import read_own
+from bertpass.text.data import demo_data
+from bertpass.text.data.readers import read_own
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fetch_demo_data.py"
 

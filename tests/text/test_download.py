@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bertpass.errors import DownloadError
-from bertpass.text import download as module
-from bertpass.text.tasks import TASKS, find_split, get_task
+from bertpass.text.data import download as module
+from bertpass.text.data.tasks import TASKS, find_split, get_task
 
 
 @pytest.fixture()

@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.conll import read_conll, write_conll
-from bertpass.text.readers import doubts, read_own, refuse_other_pairs
-from bertpass.text.tagging import entities, to_iob2
-from bertpass.text.tasks import own_task
+from bertpass.text.data.conll import read_conll, write_conll
+from bertpass.text.data.readers import doubts, read_own, refuse_other_pairs
+from bertpass.text.data.tagging import entities, to_iob2
+from bertpass.text.data.tasks import own_task
 
 ROWS = [["text", "label"], ["good; really, good", "yes"], ["bad\t\"film\"", "no"]]
 
@@ -129,7 +129,7 @@ def test_the_dev_file_may_spell_numbers_otherwise(tmp_path: Path, train: tuple[s
 def test_the_order_of_labels_is_no_hash_order(tmp_path: Path) -> None:
     content = "text,label\n" + "".join(f"t,{label}\n" for label in ("1", "01", "001", "2", "02"))
     path = write(tmp_path / "a.csv", content)
-    program = f"from bertpass.text.readers import read_own; print(read_own({str(path)!r})[1])"
+    program = f"from bertpass.text.data.readers import read_own; print(read_own({str(path)!r})[1])"
     found = {subprocess.run([sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed},
                             capture_output=True, text=True, check=True).stdout for seed in ("0", "1", "5")}
     assert found == {"('001', '01', '1', '02', '2')\n"}
@@ -195,7 +195,7 @@ def test_schemes_as_seqeval_reads_them(scheme: str) -> None:
                                        reason="pip install 'bertpass[ner]'").get_entities
     tags = SENTENCES[scheme].split()
     theirs = [(first, last + 1, kind) for kind, first, last in get_entities(tags, suffix="after" in scheme)]
-    from bertpass.text.tagging import prefixed
+    from bertpass.text.data.tagging import prefixed
 
     spelled = prefixed(tags)
     assert spelled is not None and entities(to_iob2([spelled(tag) for tag in tags])) == theirs

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.readers import read_own, read_split, read_task_file
-from bertpass.text.tasks import TASKS, find_split, get_task, own_task
+from bertpass.text.data.readers import read_own, read_split, read_task_file
+from bertpass.text.data.tasks import TASKS, find_split, get_task, own_task
 
 NAMES = ["MRPC", "QQP", "QNLI", "RTE", "STS-B", "CoLA", "MNLI", "AX", "WNLI", "SST", "XNLI", "LCQMC", "ChnSentiCorp",
          "QA", "NER", "WNUT-17", "SQuAD-rerank", "embedding"]

@@ -7,7 +7,7 @@ import pytest
 
 from bertpass.errors import DataError, UsageError
 from bertpass.text.squad import Question, Window, best_answers, make_windows
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 CONTEXT = "the cat sat on the mat and the dog sat on the log while the fox ran"
 QUESTION = Question("q", "who sat", CONTEXT)

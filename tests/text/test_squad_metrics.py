@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bertpass.errors import DataError
 from bertpass.text.squad import Answer, Question, SquadData, evaluate, read_squad
-from bertpass.text.squad_metrics import exact, f1, normalize
+from bertpass.text.squad.metrics import exact, f1, normalize
 
 
 def data_of(answers: dict[str, list[str] | None], version_2: bool = False) -> SquadData:

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.batching import batches
 from bertpass.text.squad import Answer, Question, make_windows, read_squad
-from bertpass.text.squad_windows import answer_tokens, max_context, window_starts
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.squad.windows import answer_tokens, max_context, window_starts
+from bertpass.text.tokens.batching import batches
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 CONTEXT = "Ève saw  the cat in 1990s Paris, then the dog."
 FILE: dict[str, Any] = {"version": "1.1", "data": [{"title": "T", "paragraphs": [{"context": CONTEXT, "qas": [

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.conll import read_conll, write_conll
-from bertpass.text.readers import read_own, read_task_file
-from bertpass.text.tagging import entities, label_names, split_words, tag_rows, to_iob2, word_spans
-from bertpass.text.tasks import get_task
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.data.conll import read_conll, write_conll
+from bertpass.text.data.readers import read_own, read_task_file
+from bertpass.text.data.tagging import entities, label_names, split_words, tag_rows, to_iob2, word_spans
+from bertpass.text.data.tasks import get_task
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 IOB2 = ["B-PER", "I-PER", "B-PER", "O", "B-LOC", "O", "O", "B-ORG", "I-ORG", "I-ORG"]
 

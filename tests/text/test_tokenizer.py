@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bertpass.errors import DataError, ModelError, UsageError
-from bertpass.text.tokenizer import Tokenizer, pair_lengths
+from bertpass.text.tokens.tokenizer import Tokenizer, pair_lengths
 
 TOKENS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "cat", "sat", "##s", "é", "e", "The"]
 

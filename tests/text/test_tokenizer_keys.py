@@ -11,7 +11,7 @@ import pytest
 from tokenizer_folders import DEFAULTS, SPECIAL, TEXTS, bert, fast, set_in, template, write
 
 from bertpass import known_keys
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
 

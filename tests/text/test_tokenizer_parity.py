@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from bertpass.text.readers import read_split
-from bertpass.text.tasks import get_task
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.data.readers import read_split
+from bertpass.text.data.tasks import get_task
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 ODD = [
     "", " ", "\t\n\r", "Plain words, with marks.", "DON'T stop-believing!!!", "Crème brûlée à la façon d'Ève",

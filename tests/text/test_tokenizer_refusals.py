@@ -9,7 +9,7 @@ import pytest
 from tokenizer_folders import DEFAULTS, bert, fast, set_in, template, write
 
 from bertpass.errors import DataError, ModelError
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
 

@@ -18,10 +18,10 @@ from bertpass.jobs.tasks.predict import collect, encode_examples
 from bertpass.jobs.training import classify
 from bertpass.model.bundle import Bundle
 from bertpass.progress import log
-from bertpass.text import demo_data
-from bertpass.text.batching import Batch
-from bertpass.text.readers import read_own
-from bertpass.text.tasks import own_task
+from bertpass.text.data import demo_data
+from bertpass.text.data.readers import read_own
+from bertpass.text.data.tasks import own_task
+from bertpass.text.tokens.batching import Batch
 
 SENTENCES = (
     "A warm, funny and quietly devastating film.",

@@ -25,8 +25,8 @@ from bertpass.model.plan import base_of, products
 from bertpass.passes import select
 from bertpass.passes.select import NATIVE_ENCODER
 from bertpass.progress import Bar, log
-from bertpass.text.batching import batches
-from bertpass.text.tasks import Task, get_task
+from bertpass.text.data.tasks import Task, get_task
+from bertpass.text.tokens.batching import batches
 
 if TYPE_CHECKING:
     from bertpass.engines.mxnet_engine import MXNetEngine

@@ -26,9 +26,9 @@ from bertpass.model.gluonnlp import cached, read_vocabulary
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize
 from bertpass.progress import log
+from bertpass.text.data.tasks import Task
 from bertpass.text.example import Example
-from bertpass.text.tasks import Task
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from bertpass.errors import PassError, UsageError
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.options import check_output_folder, flag, gpu_flag
-from bertpass.text.tasks import TASKS
+from bertpass.text.data.tasks import TASKS
 
 
 @dataclass

@@ -25,7 +25,7 @@ from bertpass.jobs.low_precision.options import TableOptions
 from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
-from bertpass.text.tasks import get_task
+from bertpass.text.data.tasks import get_task
 
 _STATES = 64  # rows whose token states are compared
 

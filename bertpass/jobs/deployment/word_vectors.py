@@ -16,9 +16,9 @@ from bertpass.jobs.deployment.published_options import WordVectorOptions
 from bertpass.jobs.tasks.opening import load
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
-from bertpass.text.batching import batches
 from bertpass.text.files import read_lines
-from bertpass.text.tokenizer import Encoding, Tokenizer
+from bertpass.text.tokens.batching import batches
+from bertpass.text.tokens.tokenizer import Encoding, Tokenizer
 
 
 @dataclass(frozen=True)

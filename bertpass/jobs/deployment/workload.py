@@ -24,13 +24,13 @@ from bertpass.jobs.tasks.predict import (
     write_answers,
 )
 from bertpass.progress import log
-from bertpass.text import tasks
-from bertpass.text.download import download
+from bertpass.text.data import tasks
+from bertpass.text.data.download import download
+from bertpass.text.data.readers import Example, read_own, read_task_file
+from bertpass.text.data.tasks import Task, find_split, get_task, stem
 from bertpass.text.files import read_lines
-from bertpass.text.readers import Example, read_own, read_task_file
 from bertpass.text.squad import SquadData, read_squad
-from bertpass.text.tasks import Task, find_split, get_task, stem
-from bertpass.text.tokenizer import Encoding, Tokenizer
+from bertpass.text.tokens.tokenizer import Encoding, Tokenizer
 
 Outputs = Sequence[np.ndarray]
 

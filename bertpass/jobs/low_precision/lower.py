@@ -31,7 +31,7 @@ from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize, optimize_graph, quantize
 from bertpass.passes.optimize import write_pair
 from bertpass.progress import log
-from bertpass.text.batching import batches
+from bertpass.text.tokens.batching import batches
 
 _ERROR_ROWS = 32  # on which the error of a part alone is measured
 

@@ -14,7 +14,7 @@ from bertpass.model import parameters, params_file
 from bertpass.model.bundle import Bundle
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig
 from bertpass.progress import log
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 _QUANTISED = re.compile(r"model_bert_(.+)_quantized_\w+")  # what upstream's --only_calibration writes in OUTPUT_DIR
 _TASKS = {"squad": "QA"}

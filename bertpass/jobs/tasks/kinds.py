@@ -1,8 +1,8 @@
 """What the jobs do with each kind of task: its head, its rows, its metrics, its file of predictions.
 
 To add a kind, add a class here and its line in ``KINDS``, its loss in :mod:`bertpass.jobs.training.losses`, its head in
-:mod:`bertpass.model.config` and its labels in :mod:`bertpass.text.labels`. Question answering has its own data and its
-own jobs (:mod:`bertpass.jobs.training.squad`).
+:mod:`bertpass.model.config` and its labels in :mod:`bertpass.text.data.labels`. Question answering has its own data and
+its own jobs (:mod:`bertpass.jobs.training.squad`).
 """
 
 from __future__ import annotations
@@ -17,12 +17,13 @@ from bertpass.errors import DataError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.tasks.predict import Dataset, encode_examples
 from bertpass.model.config import HeadConfig
-from bertpass.text import metrics, tasks
-from bertpass.text.conll import write_conll
+from bertpass.text import metrics
+from bertpass.text.data import tasks
+from bertpass.text.data.conll import write_conll
+from bertpass.text.data.tagging import OUTSIDE, label_names, tag_rows, to_iob2
+from bertpass.text.data.tasks import Task
 from bertpass.text.example import Example
-from bertpass.text.tagging import OUTSIDE, label_names, tag_rows, to_iob2
-from bertpass.text.tasks import Task
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 Outputs = Sequence[np.ndarray]  # of the first sequences of a data set, in order
 

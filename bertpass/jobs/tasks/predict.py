@@ -12,10 +12,10 @@ import numpy as np
 
 from bertpass.errors import DataError
 from bertpass.progress import track
-from bertpass.text.batching import Batch, batches
-from bertpass.text.readers import Example
+from bertpass.text.data.readers import Example
 from bertpass.text.squad import Prediction, SquadData, Window, best_answers, evaluate, make_windows
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.batching import Batch, batches
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 Forward = Callable[[Batch], list[np.ndarray]]
 

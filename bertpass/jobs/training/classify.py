@@ -16,9 +16,9 @@ from bertpass.jobs.tasks.predict import Dataset, Forward, collect
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
-from bertpass.text.download import download
-from bertpass.text.readers import Example, doubts, read_own, read_split, read_task_file, refuse_other_pairs
-from bertpass.text.tasks import TASKS, Kind, Task, find_split, get_task, has_split, own_task, stem
+from bertpass.text.data.download import download
+from bertpass.text.data.readers import Example, doubts, read_own, read_split, read_task_file, refuse_other_pairs
+from bertpass.text.data.tasks import TASKS, Kind, Task, find_split, get_task, has_split, own_task, stem
 
 TRAINED = [name for name, task in TASKS.items() if task.kind not in ("qa", "embedding") and "train" in task.files]
 OWN_KINDS = ("classification", "regression", "multilabel", "ranking", "tokens")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from bertpass.jobs.tasks.predict import Dataset
 from bertpass.jobs.training.options import FinetuneOptions
-from bertpass.text.batching import Batch, Batches, batches
+from bertpass.text.tokens.batching import Batch, Batches, batches
 
 
 @dataclass(frozen=True)

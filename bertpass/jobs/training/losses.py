@@ -9,7 +9,7 @@ import numpy as np
 from bertpass.errors import ModelError
 from bertpass.model.config import HeadConfig
 from bertpass.mx import mx
-from bertpass.text.batching import Batch
+from bertpass.text.tokens.batching import Batch
 
 
 def _cross_entropy(logits: Any, labels: Any) -> Any:

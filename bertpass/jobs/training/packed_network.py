@@ -16,7 +16,7 @@ from bertpass.errors import ModelError
 from bertpass.model.nets import Network
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY
-from bertpass.text.batching import Batch
+from bertpass.text.tokens.batching import Batch
 
 _GRAIN = 32  # tokens of a batch are filled up to a multiple of this: fewer shapes for MXNet to plan
 

@@ -23,9 +23,9 @@ from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.model.config import HeadConfig
 from bertpass.options import flag
 from bertpass.progress import log, start_logging
-from bertpass.text.download import download
+from bertpass.text.data.download import download
+from bertpass.text.data.tasks import find_split, get_task
 from bertpass.text.squad import Prediction, SquadData, named, read_squad
-from bertpass.text.tasks import find_split, get_task
 
 DEBUG_QUESTIONS = 100  # as upstream
 

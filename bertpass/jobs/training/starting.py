@@ -21,7 +21,7 @@ from bertpass.model.export import export_bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,

@@ -26,7 +26,7 @@ from bertpass.model.folders import read_object, replacing, write_json
 from bertpass.model.nets import Network, get_parameters, set_parameters
 from bertpass.mx import mx
 from bertpass.progress import Bar, log
-from bertpass.text.batching import Batch
+from bertpass.text.tokens.batching import Batch
 
 
 class TrainingError(BertpassError):

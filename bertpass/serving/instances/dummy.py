@@ -14,7 +14,7 @@ from bertpass.engines.base import Engine
 from bertpass.errors import ModelError, unknown
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 _WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?!",
           *(f"##{letter}" for letter in "abcdefghijklmnopqrstuvwxyz0123456789"))

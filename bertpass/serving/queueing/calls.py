@@ -22,7 +22,7 @@ from bertpass.serving.instances.models import Opened, pooled_only
 from bertpass.serving.instances.worker import Row
 from bertpass.serving.queueing.queue import TokenQueue
 from bertpass.serving.queueing.waiting import Job
-from bertpass.text.tokenizer import Side
+from bertpass.text.tokens.tokenizer import Side
 
 log = logging.getLogger("bertpass.serving")
 T = TypeVar("T")

@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import DataError
-from bertpass.text import labels as label_cells
-from bertpass.text import own_files
-from bertpass.text.conll import read_conll
+from bertpass.text.data import labels as label_cells
+from bertpass.text.data import own_files
+from bertpass.text.data.conll import read_conll
+from bertpass.text.data.own_files import EXPECTED, count
+from bertpass.text.data.tagging import label_names
+from bertpass.text.data.tasks import Columns, Kind, Task, find_split, own_task
 from bertpass.text.example import Example, Label
 from bertpass.text.files import check_text, read_lines
-from bertpass.text.own_files import EXPECTED, count
-from bertpass.text.ranking import read_paragraphs
-from bertpass.text.tagging import label_names
-from bertpass.text.tasks import Columns, Kind, Task, find_split, own_task
+from bertpass.text.squad.ranking import read_paragraphs
 
 __all__ = ["Example", "doubts", "read_own", "read_split", "read_task_file", "refuse_other_pairs"]
 
@@ -112,7 +112,7 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
                    else the rows of one query are those with the same text
     multilabel     label holds names with ``separator`` between them, or nothing; in jsonl also a list. Where there is
                    no label, every other column is a label of that name and holds 0 or 1
-    tokens         a CoNLL file with any ending, see :func:`bertpass.text.conll.read_conll`
+    tokens         a CoNLL file with any ending, see :func:`bertpass.text.data.conll.read_conll`
     =============  ====================================================================================================
 
     Parameters
@@ -123,7 +123,7 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     need_labels
         False for files to predict: a missing or empty label is then no error.
     word_column, tag_column
-        Of a CoNLL file, see :func:`bertpass.text.conll.read_conll`.
+        Of a CoNLL file, see :func:`bertpass.text.data.conll.read_conll`.
 
     Returns
     -------

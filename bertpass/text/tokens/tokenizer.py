@@ -23,9 +23,9 @@ import tokenizers
 from tokenizers import models, normalizers
 
 from bertpass.errors import DataError, ModelError, UsageError
-from bertpass.text import row_template, tokenizer_files, vocabulary
 from bertpass.text.files import check_text
-from bertpass.text.row_template import Specials
+from bertpass.text.tokens import row_template, tokenizer_files, vocabulary
+from bertpass.text.tokens.row_template import Specials
 
 Family = Literal["wordpiece", "bpe"]
 Side = Literal["left", "right"]

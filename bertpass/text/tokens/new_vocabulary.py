@@ -9,8 +9,8 @@ import tokenizers
 from tokenizers import models, normalizers, pre_tokenizers, trainers
 
 from bertpass.errors import DataError
-from bertpass.text import vocabulary
-from bertpass.text.tokenizer import Tokenizer
+from bertpass.text.tokens import vocabulary
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 def learn(texts: Iterable[str], size: int, lower: bool = True) -> Tokenizer:

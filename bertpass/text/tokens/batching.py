@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 
 from bertpass.errors import UsageError
-from bertpass.text.tokenizer import Encoding
+from bertpass.text.tokens.tokenizer import Encoding
 
 Sort = Literal["bucket", "length", "none"]
 

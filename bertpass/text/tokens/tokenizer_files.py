@@ -17,7 +17,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from bertpass import known_keys
 from bertpass.errors import ModelError
-from bertpass.text import vocabulary
+from bertpass.text.tokens import vocabulary
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.squad_data import Answer, Question
-from bertpass.text.tokenizer import Encoding, Pieces, Tokenizer
+from bertpass.text.squad.data import Answer, Question
+from bertpass.text.tokens.tokenizer import Encoding, Pieces, Tokenizer
 
 
 @dataclass(frozen=True)

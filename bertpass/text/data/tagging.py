@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertpass.errors import UsageError
-from bertpass.text.tokenizer import Encoding, Pieces, Tokenizer
+from bertpass.text.tokens.tokenizer import Encoding, Pieces, Tokenizer
 
 OUTSIDE = "O"
 _FIRST, _LAST = "BSU", "ESUL"  # prefixes at which an entity begins, and after which none goes on

@@ -61,7 +61,7 @@ class Task:
         those of the training file. ``label_aliases`` maps other spellings.
     metrics, main_metric
         Names for the functions of :mod:`bertpass.text.metrics`; the main one chooses the best weights. For qa those of
-        :func:`bertpass.text.squad_metrics.evaluate`.
+        :func:`bertpass.text.squad.metrics.evaluate`.
     submission
         By the name of a test file without its ending: the file of predictions that the benchmark's site expects.
     limits
@@ -216,7 +216,7 @@ _OWN_METRICS: Mapping[Kind, tuple[str, ...]] = {
 
 def own_task(name: str, kind: Kind, labels: tuple[str, ...] = (), *, separator: str = ",",
              threshold: float = 0.5) -> Task:
-    """The declaration of a person's own data, read by :func:`bertpass.text.readers.read_own`."""
+    """The declaration of a person's own data, read by :func:`bertpass.text.data.readers.read_own`."""
     metrics = _OWN_METRICS[kind]
     if kind == "classification" and len(labels) == 2:
         metrics += ("f1",)

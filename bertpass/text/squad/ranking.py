@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertpass.errors import DataError
 from bertpass.text.example import Example
-from bertpass.text.squad_data import read_squad
+from bertpass.text.squad.data import read_squad
 
 CANDIDATES = {"train": 5, "dev": 10}  # paragraphs a question at most, its own among them
 DEV_QUESTIONS = 1000  # at most; those of SQuAD's dev file would be a hundred thousand pairs
@@ -23,7 +23,7 @@ def read_paragraphs(path: str | Path, split: str) -> list[Example]:
     Raises
     ------
     DataError
-        As :func:`~bertpass.text.squad_data.read_squad`, or no question is left.
+        As :func:`~bertpass.text.squad.data.read_squad`, or no question is left.
     """
     questions, count = read_squad(path).questions, CANDIDATES.get(split, CANDIDATES["dev"])
     articles: dict[str, dict[str, None]] = {}

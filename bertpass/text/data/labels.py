@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from bertpass.errors import DataError, nearest
+from bertpass.text.data.tasks import Task
 from bertpass.text.example import Label
-from bertpass.text.tasks import Task
 
 SEPARATOR = ","
 _WHOLE = re.compile(r"([+-]?(?:0|[1-9]\d*))\.0+")

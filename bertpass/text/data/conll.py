@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from bertpass.errors import DataError, UsageError
+from bertpass.text.data.tagging import OUTSIDE, SCHEMES, UNTYPED, prefixed, to_iob2
 from bertpass.text.example import Example
 from bertpass.text.files import read_lines
-from bertpass.text.tagging import OUTSIDE, SCHEMES, UNTYPED, prefixed, to_iob2
 
 _COLUMNS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
@@ -25,8 +25,8 @@ def read_conll(path: str | Path, need_tags: bool = True, *, word_column: int | N
 
     Columns are apart by spaces or tabs, as many in every line; lines that begin with -DOCSTART-, and comments that
     begin with "#" and have another number of columns, are left out. Tags of any scheme of
-    :mod:`bertpass.text.tagging` become IOB2. Without ``need_tags`` a file whose last column holds no tags (or is the
-    only one) is one to predict: its examples have none.
+    :mod:`bertpass.text.data.tagging` become IOB2. Without ``need_tags`` a file whose last column holds no tags (or is
+    the only one) is one to predict: its examples have none.
 
     Parameters
     ----------

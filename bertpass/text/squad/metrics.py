@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from bertpass.errors import DataError
-from bertpass.text.squad_data import Question, SquadData
+from bertpass.text.squad.data import Question, SquadData
 
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 _PUNCTUATION = str.maketrans("", "", string.punctuation)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
-from bertpass.text.squad_data import Question
-from bertpass.text.squad_windows import Window
+from bertpass.text.squad.data import Question
+from bertpass.text.squad.windows import Window
 
 _ALIGNED = 12  # so many candidates transformers grows to whole words for one answer
 
@@ -85,14 +85,14 @@ def best_answers(questions: Sequence[Question], windows: Sequence[Window], logit
     Parameters
     ----------
     windows
-        Of :func:`~bertpass.text.squad_windows.make_windows` for these questions.
+        Of :func:`~bertpass.text.squad.windows.make_windows` for these questions.
     logits
         One array a window, (S, 2) float, S at least the window's length: start and end scores of its tokens. A
         (windows, S, 2) array will do.
     words
         For each question where the words of its context are, (W, 2), as
-        :meth:`~bertpass.text.tokenizer.Tokenizer.words` gives them. Answers then grow to the words that they begin and
-        end in; the probabilities of those that become the same text, in any case, are added up. That is what
+        :meth:`~bertpass.text.tokens.tokenizer.Tokenizer.words` gives them. Answers then grow to the words that they
+        begin and end in; the probabilities of those that become the same text, in any case, are added up. That is what
         transformers' question-answering pipeline does by default.
 
     Raises

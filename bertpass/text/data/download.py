@@ -12,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from bertpass.errors import DownloadError
-from bertpass.text.tasks import Task
+from bertpass.text.data.tasks import Task
 
 _GLUE = "https://dl.fbaipublicfiles.com/glue/data"
 _SQUAD = "https://rajpurkar.github.io/SQuAD-explorer/dataset"

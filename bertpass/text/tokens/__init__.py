@@ -1,0 +1,1 @@
+"""Texts as tokens: tokenizers, their files and vocabularies, rows and batches."""
