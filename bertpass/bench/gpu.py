@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.bench.workloads import SEED, drawn, flops, of_family
-from bertpass.engines.cuda import CudaEngine
+from bertpass.engines.cuda.engine import CudaEngine
 from bertpass.engines.torch_engine import network
 from bertpass.errors import DeviceError
 from bertpass.extras import require

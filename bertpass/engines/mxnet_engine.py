@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from bertpass import _core, _native, machine
-from bertpass.engines import cuda_library
 from bertpass.engines.base import Engine
+from bertpass.engines.cuda import library as cuda_library
 from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters, params_file
 from bertpass.model.export import graph_of

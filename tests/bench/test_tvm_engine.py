@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from bertpass.engines import tvm_engine
+from bertpass.engines.tvm import engine as tvm_engine
 from bertpass.errors import UsageError
 from bertpass.model.config import ACTIVATIONS
 

@@ -10,10 +10,11 @@ import reference
 
 from bertpass import machine
 from bertpass.commands.main import main
-from bertpass.engines import tvm_engine, tvm_records
-from bertpass.engines.tvm_kernels import Kernels
-from bertpass.engines.tvm_network import Network
-from bertpass.engines.tvm_records import Record, Records
+from bertpass.engines.tvm import engine as tvm_engine
+from bertpass.engines.tvm import records as tvm_records
+from bertpass.engines.tvm.kernels import Kernels
+from bertpass.engines.tvm.network import Network
+from bertpass.engines.tvm.records import Record, Records
 from bertpass.errors import ModelError
 from bertpass.jobs.machines import tvm_tuning
 from bertpass.model import huggingface

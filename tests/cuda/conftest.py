@@ -12,7 +12,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests" / "native")]
 import build_cuda  # noqa: E402
 from lab import Lab  # noqa: E402
 
-from bertpass.engines import cuda_library  # noqa: E402
+from bertpass.engines.cuda import library  # noqa: E402
 
 TWIN = ROOT / "build" / "cuda_twin" / "libbertpass_cuda_twin.so"
 
@@ -45,7 +45,7 @@ def library_path(on_gpu):
 @pytest.fixture(scope="session")
 def cublaslt(on_gpu, library_path):
     """Where the library under test finds cuBLASLt's functions: the twin has its own."""
-    return cuda_library.cublaslt() if on_gpu else str(library_path)
+    return library.cublaslt() if on_gpu else str(library_path)
 
 
 @pytest.fixture(scope="session")

@@ -12,8 +12,8 @@ import pytest
 import reference
 
 import bertpass
-from bertpass.engines import cuda_library
-from bertpass.engines.cuda import DTYPES, CudaEngine
+from bertpass.engines.cuda import library as cuda_library
+from bertpass.engines.cuda.engine import DTYPES, CudaEngine
 from bertpass.errors import DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model import huggingface
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines import cuda_library
+from bertpass.engines.cuda import library as cuda_library
 from bertpass.errors import UsageError
 from bertpass.jobs.deployment import workload as work
 from bertpass.jobs.deployment.measure import Latency

@@ -179,7 +179,7 @@ def _run_torch(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
 
 
 def _save_tvm(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
-    from bertpass.engines import tvm_engine
+    from bertpass.engines.tvm import engine as tvm_engine
 
     what = f"TVM module for this processor, batch {shape.batch}, sequence length {shape.length}, float32"
     return tvm_engine.save(path, checkpoint, shape.batch, shape.length), what, {}

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines import tvm_engine, tvm_records
-from bertpass.engines.tvm_kernels import MOST_BYTES, Kernels
-from bertpass.engines.tvm_network import Network
-from bertpass.engines.tvm_records import Record
+from bertpass.engines.tvm import engine, records
+from bertpass.engines.tvm.kernels import MOST_BYTES, Kernels
+from bertpass.engines.tvm.network import Network
+from bertpass.engines.tvm.records import Record
 from bertpass.model.record import Checkpoint
 from bertpass.progress import Bar
 
@@ -73,7 +73,7 @@ def tune(checkpoint: Checkpoint, shapes: Sequence[tuple[int, int]], minutes: flo
         The network has widths that the kernels do not take.
     """
     end = time.monotonic() + minutes * 60
-    tvm = tvm_engine.start(threads)
+    tvm = engine.start(threads)
     network = Network(tvm, checkpoint, threads)
     cpu, lanes = machine.describe()["cpu"], network.kernels.lanes
     waiting = [call for call in dict.fromkeys(call for shape in shapes for call in network.calls(*shape))
@@ -81,7 +81,7 @@ def tune(checkpoint: Checkpoint, shapes: Sequence[tuple[int, int]], minutes: flo
     found = []
     with Bar("tuning", len(waiting), "kernels") as bar:
         for place, (kernel, arguments) in enumerate(waiting):
-            words = tvm_records.written(arguments)
+            words = records.written(arguments)
             bar.advance(0, f"{kernel} {words}")
             seconds = max(0.0, end - time.monotonic()) / (len(waiting) - place)
             times, schedules = _measured(tvm, network, kernel, arguments, seconds)

@@ -1,4 +1,4 @@
-"""TVM as an engine: kernels of our own (:mod:`bertpass.engines.tvm_kernels`), compiled for one shape at a time.
+"""TVM as an engine: kernels of our own (:mod:`bertpass.engines.tvm.kernels`), compiled for one shape at a time.
 
 A shape is compiled when it first comes, which takes about a second. Encoders that TVM compiles without schedules take a
 minute for one forward, so nothing here is left to it but small things.
@@ -16,7 +16,7 @@ import numpy as np
 
 from bertpass import machine
 from bertpass.engines.base import Engine, check_dtype, check_threads
-from bertpass.engines.tvm_network import Network
+from bertpass.engines.tvm.network import Network
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
 
@@ -69,7 +69,7 @@ class TVMEngine(Engine):
 
     def describe(self) -> dict[str, Any]:
         """Engine, versions, threads; the shapes that were compiled, and how many of their kernels have a schedule that
-        was recorded (:mod:`bertpass.engines.tvm_records`)."""
+        was recorded (:mod:`bertpass.engines.tvm.records`)."""
         return {**self._about, "shapes": [list(shape) for shape in self._compiled],
                 "recorded_schedules": len(self._network.recorded)}
 

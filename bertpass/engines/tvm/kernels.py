@@ -18,7 +18,7 @@ class Kernels:
 
     A tile of a matrix product is ``tile`` x ``columns`` sums, which stay in registers; arrays of more than
     :data:`MOST_BYTES` TVM would take from its workspace. Keywords of a kernel are its schedule, which changes its speed
-    alone; see :mod:`bertpass.engines.tvm_records`.
+    alone; see :mod:`bertpass.engines.tvm.records`.
     """
 
     def __init__(self, tvm: Any, lanes: int) -> None:

@@ -19,7 +19,7 @@ from bertpass.errors import ModelError
 from bertpass.model.folders import read_object
 
 FORMAT = 1
-SHIPPED = Path(__file__).with_name("tvm_records.json")
+SHIPPED = Path(__file__).with_name("records.json")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Records:
         self._schedules = {record.key: record.schedule for record in records}
 
     def schedule(self, kernel: str, arguments: Sequence[Any]) -> Mapping[str, int] | None:
-        """Keywords of the kernel in :class:`~bertpass.engines.tvm_kernels.Kernels`; None without a record of it."""
+        """Keywords of the kernel in :class:`~bertpass.engines.tvm.kernels.Kernels`; None without a record of it."""
         return self._schedules.get((self.cpu, self.lanes, self.threads, kernel, written(arguments)))
 
 

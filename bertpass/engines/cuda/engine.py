@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines import cuda_library, dlpack
 from bertpass.engines.base import Engine, check_dtype
+from bertpass.engines.cuda import dlpack, library
 from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.config import HeadConfig
@@ -37,7 +37,7 @@ class CudaEngine(Engine):
         nearer (5e-4) than the types round; float32 is always exact.
     measure
         Choose the algorithms of matrix products by measuring them once for each number of tokens, see
-        :func:`bertpass.engines.cuda_library.measurements`; without it the first that cuBLASLt proposes.
+        :func:`bertpass.engines.cuda.library.measurements`; without it the first that cuBLASLt proposes.
     graphs
         Capture a CUDA graph for each size of batch and replay it.
 
@@ -64,11 +64,11 @@ class CudaEngine(Engine):
         wanted = parameters.shapes(config, checkpoint.head)
         given = {name: array for name, array in checkpoint.params.items() if name in wanted}
         parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-        self._library = cuda_library.library()
+        self._library = library.library()
         self._model: Any = self._library.load(config, _kind(checkpoint.head), given, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)
         self._graphs, self._lock = graphs, threading.Lock()
-        self._free: list[cuda_library.Context] = []
+        self._free: list[library.Context] = []
         about = self._library.describe(self._model)
         self._place = (dlpack.CPU, 0) if about["driver"] == "0.0" else (dlpack.CUDA, device)  # the first: of the twin
         self._about = {"engine": self.name, "device": about.pop("device"), "dtype": dtype, "exact_gelu": exact_gelu,
@@ -163,7 +163,7 @@ class CudaEngine(Engine):
             raise UsageError("this engine is closed; load the model again.")
         return self._library.output_shapes(model, *shape)
 
-    def _take(self, rows: int, length: int) -> cuda_library.Context:
+    def _take(self, rows: int, length: int) -> library.Context:
         """A context for this many rows, from those that nobody uses, else a new one."""
         tokens = rows * length
         with self._lock:
@@ -179,7 +179,7 @@ class CudaEngine(Engine):
                 rows, tokens = max(rows, old.rows), max(tokens, old.tokens)
         return self._library.context(model, max(rows, 8), max(tokens, 1024), self._graphs)
 
-    def _give(self, context: cuda_library.Context) -> None:
+    def _give(self, context: library.Context) -> None:
         with self._lock:
             if self._model is not None:
                 self._free.append(context)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines import tvm_records
-from bertpass.engines.tvm_kernels import Kernels
+from bertpass.engines.tvm import records
+from bertpass.engines.tvm.kernels import Kernels
 from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig
@@ -31,7 +31,7 @@ class Network:
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)
         _check(self.config, self.kernels)
-        self.records = tvm_records.here(self.kernels.lanes, threads)
+        self.records = records.here(self.kernels.lanes, threads)
         self.recorded: set[tuple[str, tuple[Any, ...]]] = set()  # kernels in use that have a record
         self.target = tvm.target.Target({"kind": "llvm", "mcpu": tvm.target.codegen.llvm_get_system_cpu()})
         self.weights = _packed(self.config, {name: np.asarray(a, np.float32) for name, a in given.items()},

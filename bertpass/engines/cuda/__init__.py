@@ -1,0 +1,1 @@
+"""The engine for NVIDIA GPUs, and the C library that computes it."""

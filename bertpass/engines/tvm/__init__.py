@@ -1,0 +1,1 @@
+"""The TVM engine: its kernels, their schedules, the network of them."""
