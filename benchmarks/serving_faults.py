@@ -29,8 +29,9 @@ from serving_process import Load, Process, httpx
 from bertpass import machine
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError
-from bertpass.model import huggingface, parameters
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.layouts import huggingface
 from bertpass.model.record import Checkpoint
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.text.tokens.tokenizer import Tokenizer

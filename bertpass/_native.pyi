@@ -36,12 +36,12 @@ class Model:
     ) -> None:
         """``encoder`` and ``head`` are the dicts of bertpass.model.config, ``params`` arrays by GluonNLP's names.
 
-        ``dtype`` is a precision plan (bertpass.model.plan); arrays of bertpass.model.calibration may be among the
-        ``params``. The embedding tables and the bytes of ``packed`` are used where
-        they are and kept alive; all else is copied. ``packed`` is what :func:`pack` gave for this model: then ``dtype``
-        is ignored and the layers' arrays need not be there. ModelError for a weight that is missing or misshapen,
-        UsageError for a plan that does not fit. ``caches``, on which no result depends, stand for those of
-        :func:`caches`.
+        ``dtype`` is a precision plan (bertpass.model.low_precision.plan); arrays of
+        bertpass.model.low_precision.calibration may be among the ``params``. The embedding tables and the bytes of
+        ``packed`` are used where they are and kept alive; all else is copied. ``packed`` is what :func:`pack` gave for
+        this model: then ``dtype`` is ignored and the layers' arrays need not be there. ModelError for a weight that is
+        missing or misshapen, UsageError for a plan that does not fit. ``caches``, on which no result depends, stand for
+        those of :func:`caches`.
         """
 
     def output_shapes(self, batch: int, sequence: int) -> list[list[int]]:

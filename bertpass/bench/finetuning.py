@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import BertpassError, DataError
-from bertpass.model import huggingface
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
+from bertpass.model.layouts import huggingface
 from bertpass.progress import Bar
 from bertpass.text.data.tasks import Task, find_split, get_task
 from bertpass.text.files import read_json, read_lines

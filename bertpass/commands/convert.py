@@ -29,8 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(ConvertOptions, argv, "Write a model in another layout.")
         check_new(options.output, options.overwrite)
-        from bertpass.model import gluonnlp, huggingface
         from bertpass.model.checkpoint import load_checkpoint
+        from bertpass.model.layouts import gluonnlp, huggingface
 
         checkpoint = load_checkpoint(options.model, given=options.given)
         if options.format == "huggingface":

@@ -82,7 +82,7 @@ def _write(output: str, texts: Sequence[str], parts: Iterator[np.ndarray], units
     """The file, which appears when it is whole."""
     import numpy as np
 
-    from bertpass.model.folders import replacing_file
+    from bertpass.model.files.folders import replacing_file
 
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     with replacing_file(output, "the vectors") as file:

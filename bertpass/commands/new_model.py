@@ -51,8 +51,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(NewModelOptions, argv, "Make a small BERT of random weights, with a vocabulary for your texts.")
         options.check()
-        from bertpass.model import huggingface, parameters
+        from bertpass.model import parameters
         from bertpass.model.config import EncoderConfig, HeadConfig
+        from bertpass.model.layouts import huggingface
         from bertpass.model.record import Checkpoint
         from bertpass.text.tokens.new_vocabulary import learn
 

@@ -45,7 +45,7 @@ class PackOptions(Given):
 
 def _calibrated(checkpoint: Checkpoint, plan: str, file: str) -> Checkpoint:
     """The checkpoint with weights rounded for the sentences of a file where the plan computes in int8."""
-    from bertpass.model import calibration
+    from bertpass.model.low_precision import calibration
     from bertpass.text.files import read_lines
 
     if checkpoint.tokenizer is None:
@@ -64,8 +64,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(PackOptions, argv, "Write a model as one file that bertpass.load maps instead of reading it.")
         check_new(options.output, options.overwrite)
-        from bertpass.model import packed
         from bertpass.model.checkpoint import load_checkpoint
+        from bertpass.model.layouts import packed
 
         checkpoint = load_checkpoint(options.model, given=options.given)
         plan = ",".join((options.dtype, *options.keep))

@@ -18,9 +18,10 @@ from bertpass import _core, _native, machine
 from bertpass.engines.base import Engine
 from bertpass.engines.cuda import library as cuda_library
 from bertpass.errors import DeviceError, GraphError, ModelError
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.export import graph_of
-from bertpass.model.plan import base_of
+from bertpass.model.files import params_file
+from bertpass.model.low_precision.plan import base_of
 from bertpass.model.record import Checkpoint
 from bertpass.mx import context, message, mx, operator_times
 from bertpass.passes import optimize_graph

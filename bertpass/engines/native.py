@@ -11,8 +11,9 @@ from bertpass import _native, machine
 from bertpass.engines import precision
 from bertpass.engines.base import Engine, check_threads
 from bertpass.errors import UsageError
-from bertpass.model import mapping, parameters
-from bertpass.model.plan import base_of, kept_by, plan_text
+from bertpass.model import parameters
+from bertpass.model.files import mapping
+from bertpass.model.low_precision.plan import base_of, kept_by, plan_text
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 
 DTYPES = precision.COMPUTED
@@ -35,8 +36,8 @@ class NativeEngine(Engine):
         float32). Sums, softmax, layer normalisation, activation functions and the head stay in float32.
         "float16" is computed in bfloat16 where the processor has units for it, else in float32, and a warning says
         which; "auto" is bfloat16 where that is faster and near enough to float32, else float32, by a rule and not by a
-        clock, see :func:`bertpass.engines.precision.choose`. Any precision plan (:mod:`bertpass.model.plan`) is a dtype
-        too.
+        clock, see :func:`bertpass.engines.precision.choose`. Any precision plan
+        (:mod:`bertpass.model.low_precision.plan`) is a dtype too.
     keep
         Layers, or products of layers, that compute in another type than ``dtype``: "LAYER" or "LAYER.PRODUCT" -> type,
         for example ``{"0": "bfloat16", "5.down": "float32"}``.

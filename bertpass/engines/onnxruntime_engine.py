@@ -14,7 +14,7 @@ from bertpass import machine
 from bertpass.engines.base import Engine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import onnx
+from bertpass.model.onnx import graph
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "float16", "int8")
@@ -68,16 +68,16 @@ class ONNXRuntimeEngine(Engine):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if not fusions:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        model = onnx.to_onnx(checkpoint, fused=fusions, check=False)
+        model = graph.to_onnx(checkpoint, fused=fusions, check=False)
         if dtype == "float16":
-            model = onnx.to_float16(model)
+            model = graph.to_float16(model)
         content = _quantized(model) if dtype == "int8" else model.SerializeToString()
         self._session: Any = runtime.InferenceSession(content, options, providers=list(dict.fromkeys(
             [DEVICES[device], DEVICES["cpu"]])))
         _check_provider(self._session.get_providers(), device)  # it goes on without what does not start
         self._inputs = [value.name for value in self._session.get_inputs()]
         self._about = {"engine": self.name, "onnxruntime": runtime.__version__, "device": device, "dtype": dtype,
-                       "threads": threads, "opset": onnx.OPSET, "operators": onnx.operators(model)}
+                       "threads": threads, "opset": graph.OPSET, "operators": graph.operators(model)}
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
         feed = {"input_ids": input_ids, "token_types": token_types, "valid_length": valid_length}

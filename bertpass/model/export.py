@@ -11,7 +11,7 @@ import numpy as np
 
 from bertpass.errors import UsageError
 from bertpass.model import nets, parameters
-from bertpass.model.bundle import Bundle
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "float16")

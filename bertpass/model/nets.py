@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import ModelError
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.files import params_file
 from bertpass.mx import mx, nlp
 
 nn = mx.gluon.nn

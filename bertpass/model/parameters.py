@@ -76,7 +76,7 @@ FACTORS = ".int8_factors"
 
 
 def factors_of(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What :mod:`bertpass.model.calibration` has added to a checkpoint's arrays."""
+    """What :mod:`bertpass.model.low_precision.calibration` has added to a checkpoint's arrays."""
     return {name: array for name, array in params.items() if name.endswith(FACTORS)}
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from bertpass import _core
 from bertpass.errors import ModelError, PassError
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
+from bertpass.model.files import params_file
 from bertpass.passes import mkldnn
 from bertpass.passes.report import PassReport, PassResult
 from bertpass.passes.select import NATIVE_ENCODER, has_mxnet, select
@@ -74,8 +75,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
         lengths, and report the largest difference; or a dict of inputs by name to run it on
     dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8", or a plan of several
-        (:mod:`bertpass.model.plan`), on a GPU "float32", "float16" or "bfloat16", and "float32" means that of the
-        parameters there; the parameters that the other passes see stay as they are
+        (:mod:`bertpass.model.low_precision.plan`), on a GPU "float32", "float16" or "bfloat16", and "float32" means
+        that of the parameters there; the parameters that the other passes see stay as they are
 
     After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 

@@ -13,7 +13,7 @@ def folder(tmp_path_factory):
     """A Hugging Face folder of a tiny encoder, as a worker loads it."""
     import reference
 
-    from bertpass.model import huggingface
+    from bertpass.model.layouts import huggingface
 
     path = tmp_path_factory.mktemp("models") / "tiny"
     huggingface.write_folder(path, reference.tiny("bert", "none"))

@@ -14,7 +14,7 @@ import bertpass
 from bertpass.engines import ENGINES
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
 from bertpass.extras import require
-from bertpass.model import huggingface
+from bertpass.model.layouts import huggingface
 
 EXTRAS = {"onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
           "tensorflow": ("tensorflow",), "tvm": ("tvm",)}

@@ -17,9 +17,10 @@ from bertpass.commands import bench, finetune
 from bertpass.errors import DataError
 from bertpass.jobs.training.classify import ClassifierOptions
 from bertpass.jobs.training.squad import SquadOptions
-from bertpass.model import huggingface, params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
+from bertpass.model.files import params_file
+from bertpass.model.layouts import huggingface
 from bertpass.options import parse
 from bertpass.text.data.readers import read_task_file
 

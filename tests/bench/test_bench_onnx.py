@@ -10,7 +10,7 @@ import pytest
 import reference
 
 from bertpass.errors import MissingDependencyError, ModelError
-from bertpass.model import onnx as written
+from bertpass.model.onnx import graph as written
 
 onnx = pytest.importorskip("onnx", reason="pip install '.[onnxruntime]' to test the ONNX graph")
 runtime = pytest.importorskip("onnxruntime", reason="pip install '.[onnxruntime]' to test the ONNX graph")

@@ -44,7 +44,7 @@ def long_folder(tmp_path_factory):
     """A tiny model with as many positions as the published lengths need."""
     import reference
 
-    from bertpass.model import huggingface
+    from bertpass.model.layouts import huggingface
 
     path = tmp_path_factory.mktemp("models") / "long"
     huggingface.write_folder(path, reference.tiny("bert", "none", max_length=512))

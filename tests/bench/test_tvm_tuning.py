@@ -17,7 +17,7 @@ from bertpass.engines.tvm.network import Network
 from bertpass.engines.tvm.records import Record, Records
 from bertpass.errors import ModelError
 from bertpass.jobs.machines import tvm_tuning
-from bertpass.model import huggingface
+from bertpass.model.layouts import huggingface
 
 SIZES = {"units": 64, "num_heads": 2, "hidden_size": 96, "max_length": 128}
 SHIPPED = tvm_records.SHIPPED

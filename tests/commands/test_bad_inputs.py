@@ -18,7 +18,7 @@ from bertpass import _core, machine
 from bertpass.commands import bench, demo, deploy, finetune, main, run
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 
 class Contrary(NativeEngine):

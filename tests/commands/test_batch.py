@@ -14,9 +14,10 @@ pq = pytest.importorskip("pyarrow.parquet")
 import bertpass  # noqa: E402 - after the check that its package is there
 from bertpass.commands import batch  # noqa: E402
 from bertpass.jobs.machines import batch as job  # noqa: E402
-from bertpass.model import huggingface, parameters  # noqa: E402
+from bertpass.model import parameters  # noqa: E402
 from bertpass.model.checkpoint import load_checkpoint  # noqa: E402
 from bertpass.model.config import HeadConfig  # noqa: E402
+from bertpass.model.layouts import huggingface  # noqa: E402
 from bertpass.model.record import Checkpoint  # noqa: E402
 
 ROWS = 103

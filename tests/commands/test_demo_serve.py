@@ -10,7 +10,7 @@ for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
 
 from bertpass.commands import demo_serve  # noqa: E402 - after the check that its packages are there
 from bertpass.jobs.demo import answers  # noqa: E402
-from bertpass.model.bundle import Bundle  # noqa: E402
+from bertpass.model.layouts.bundle import Bundle  # noqa: E402
 
 ROOT_OF_SQUAD = ("train-v1.1.json", "dev-v1.1.json")
 

@@ -10,8 +10,9 @@ import pytest
 import toy
 
 from bertpass.commands import deploy
-from bertpass.model import huggingface, params_file
-from bertpass.model.bundle import Bundle
+from bertpass.model.files import params_file
+from bertpass.model.layouts import huggingface
+from bertpass.model.layouts.bundle import Bundle
 
 SENTENCES = ["the film was good", "a very dull plot and scene"]
 

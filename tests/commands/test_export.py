@@ -69,7 +69,7 @@ def test_a_missing_package_names_its_extra(sst, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(export, "require", require)
     assert run(sst / "bundle", tmp_path / "model.onnx") == 0  # written, though nothing here can run it
     assert "note: not run: onnxruntime is not installed" in capsys.readouterr().err
-    monkeypatch.setattr("bertpass.model.onnx.require", lambda module, extra: real("no_such_package", extra))
+    monkeypatch.setattr("bertpass.model.onnx.graph.require", lambda module, extra: real("no_such_package", extra))
     assert run(sst / "bundle", tmp_path / "other.onnx") == 6
     assert "pip install '.[onnx]'" in capsys.readouterr().err and not (tmp_path / "other.onnx").exists()
 

@@ -9,8 +9,8 @@ import pytest
 import toy
 
 from bertpass.commands import finetune
-from bertpass.model import params_file
-from bertpass.model.bundle import Bundle
+from bertpass.model.files import params_file
+from bertpass.model.layouts.bundle import Bundle
 
 
 def test_learns_the_sst_layout_and_writes_everything(sst, encoder, data):

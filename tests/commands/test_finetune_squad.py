@@ -8,7 +8,7 @@ import toy
 from bertpass.commands import finetune
 from bertpass.jobs.tasks import predict
 from bertpass.jobs.training import squad as squad_job
-from bertpass.model.bundle import Bundle
+from bertpass.model.layouts.bundle import Bundle
 
 
 def test_learns_and_writes_everything(squad):

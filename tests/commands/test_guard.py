@@ -9,9 +9,9 @@ import toy
 from bertpass.commands import deploy
 from bertpass.errors import PrecisionError
 from bertpass.jobs.low_precision.guard import hold
-from bertpass.model import params_file
-from bertpass.model.bundle import Bundle
 from bertpass.model.export import export_bundle
+from bertpass.model.files import params_file
+from bertpass.model.layouts.bundle import Bundle
 
 PARTS = ["a", "b", "c", "d", "e"]
 ERRORS = {"a": 0.1, "b": 0.5, "c": 0.01, "d": 0.9, "e": 0.2}  # so the order is d, b, e, a, c

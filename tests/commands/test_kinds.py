@@ -10,9 +10,9 @@ from bertpass.commands import deploy, finetune
 from bertpass.errors import UsageError
 from bertpass.jobs.tasks import kinds
 from bertpass.jobs.training import losses
-from bertpass.model import huggingface
-from bertpass.model.bundle import Bundle
 from bertpass.model.config import HeadConfig
+from bertpass.model.layouts import huggingface
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.text.data.conll import read_conll
 from bertpass.text.data.readers import read_own
 from bertpass.text.data.tagging import entities

@@ -8,8 +8,8 @@ import toy
 
 import bertpass
 from bertpass.errors import DataError, UsageError
-from bertpass.model import huggingface
-from bertpass.model.bundle import Bundle
+from bertpass.model.layouts import huggingface
+from bertpass.model.layouts.bundle import Bundle
 
 TEXTS = [text for text, _ in toy.rows(20, 11)] + ["good", ""]
 

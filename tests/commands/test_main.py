@@ -7,9 +7,9 @@ import pytest
 import toy
 
 from bertpass.commands.main import COMMANDS, main
-from bertpass.model import params_file
-from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.files import params_file
+from bertpass.model.layouts.bundle import Bundle
 
 
 def test_lists_its_commands(capsys):

@@ -13,7 +13,7 @@ import toy
 
 from bertpass.commands import deploy, finetune, main
 from bertpass.jobs.tasks.kinds import KINDS
-from bertpass.model.bundle import Bundle
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.text.data.readers import read_task_file
 from bertpass.text.data.tasks import TASKS, find_split, get_task, has_split
 

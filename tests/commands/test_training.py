@@ -11,7 +11,7 @@ import pytest
 import toy
 
 from bertpass.commands import finetune
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def test_accumulation_gives_the_weights_of_one_big_batch(encoder, few, tmp_path,
     for name, size, accumulate in (("whole", 24, 1), ("parts", 8, 3), ("more", 4, 8)):
         argv = toy.classify(encoder, tmp_path / name, *few, *words, "--batch_size", size, "--accumulate", accumulate)
         assert finetune.classifier(argv) == 0
-    from bertpass.model.huggingface import read_folder
+    from bertpass.model.layouts.huggingface import read_folder
 
     start, whole = read_folder(encoder).params, weights(tmp_path / "whole")
     moved = max(float(np.abs(whole[n] - start[n]).max()) for n in whole if n in start)
@@ -187,8 +187,8 @@ def test_ctrl_c_before_the_first_checkpoint_promises_nothing(encoder, few, tmp_p
 
 
 def test_ctrl_c_leaves_a_bundle_of_the_best_epoch(encoder, few, tmp_path, monkeypatch):
-    from bertpass.model import params_file
-    from bertpass.model.bundle import Bundle
+    from bertpass.model.files import params_file
+    from bertpass.model.layouts.bundle import Bundle
 
     interrupt(monkeypatch, epoch=1)
     assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--epochs", 3)) == 130

@@ -14,7 +14,7 @@ import toy
 
 from bertpass.commands import finetune
 from bertpass.errors import MissingDependencyError, UsageError
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def alone(encoder, few, tmp_path_factory):
 
 def same_training(found, wanted, encoder):
     """Equal within rounding, measured by how far training has moved the weights."""
-    from bertpass.model.huggingface import read_folder
+    from bertpass.model.layouts.huggingface import read_folder
 
     start = read_folder(encoder).params
     moved = max(float(np.abs(wanted[n] - start[n]).max()) for n in wanted if n in start)

@@ -27,8 +27,9 @@ TRAIN, DEV = 128, 48
 
 def write_encoder(folder, seed=0, positions=POSITIONS, **fields):
     """Write a Hugging Face folder with random weights of a size that learns within a few dozen steps."""
-    from bertpass.model import huggingface, parameters
+    from bertpass.model import parameters
     from bertpass.model.config import EncoderConfig, HeadConfig
+    from bertpass.model.layouts import huggingface
     from bertpass.model.record import Checkpoint
     from bertpass.text.tokens.tokenizer import Tokenizer
 

@@ -15,7 +15,7 @@ import bertpass
 from bertpass.engines.cuda import library as cuda_library
 from bertpass.engines.cuda.engine import DTYPES, CudaEngine
 from bertpass.errors import DeviceError, MissingDependencyError, ModelError, UsageError
-from bertpass.model import huggingface
+from bertpass.model.layouts import huggingface
 
 BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2, "max_length": 130, "num_layers": 2}

@@ -14,7 +14,7 @@ import pytest
 import reference
 
 from bertpass.engines.native import NativeEngine
-from bertpass.model import packed
+from bertpass.model.layouts import packed
 
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2}  # a head size that the CUDA engine has
 needs_tensorflow = pytest.mark.skipif(

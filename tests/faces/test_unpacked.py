@@ -7,8 +7,10 @@ import reference
 import bertpass
 from bertpass.commands.main import main
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import huggingface, packed, parameters, safetensors_file
+from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.files import safetensors_file
+from bertpass.model.layouts import huggingface, packed
 
 
 @pytest.fixture

@@ -10,10 +10,11 @@ import pytest
 from tiny_models import ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import folders, nets, params_file
-from bertpass.model.bundle import Bundle
+from bertpass.model import nets
 from bertpass.model.config import FAMILIES
 from bertpass.model.export import export_bundle, network
+from bertpass.model.files import folders, params_file
+from bertpass.model.layouts.bundle import Bundle
 
 
 @pytest.mark.parametrize("kind", ["classification", "tokens", "ranking", "qa", "embedding", "none"])
@@ -152,7 +153,7 @@ def test_a_bundle_is_replaced_whole_or_not_at_all(tmp_path, tiny, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("bertpass.model.bundle.write_json", fails)
+        patch.setattr("bertpass.model.layouts.bundle.write_json", fails)
         with pytest.raises(ModelError, match="No space left"):
             export_bundle(tiny(seed=2), folder)
     assert {p.name: p.read_bytes() for p in folder.iterdir()} == before

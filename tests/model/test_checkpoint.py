@@ -8,10 +8,10 @@ import pytest
 from tiny_models import same_arrays, write_vocab
 
 from bertpass.errors import MissingDependencyError, ModelError
-from bertpass.model import gluonnlp, huggingface
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
+from bertpass.model.layouts import gluonnlp, huggingface
 
 
 def test_every_kind_of_path(tmp_path, tiny):
@@ -23,6 +23,14 @@ def test_every_kind_of_path(tmp_path, tiny):
         loaded = load_checkpoint(tmp_path / path, **arguments)
         same_arrays(loaded.params, checkpoint.params)
         assert loaded.config == checkpoint.config and loaded.head == checkpoint.head
+
+
+def test_formats_are_imported_from_the_package_as_published():
+    from bertpass import model
+
+    assert model.gluonnlp is gluonnlp and model.huggingface is huggingface
+    with pytest.raises(ImportError):
+        from bertpass.model import onnxruntime  # noqa: F401
 
 
 def test_minilm_by_name():

@@ -9,9 +9,10 @@ from tiny_models import same_arrays
 
 from bertpass.errors import ModelError
 from bertpass.file_kinds import looks_like
-from bertpass.model import gluonnlp, huggingface, tensors
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.huggingface import read_folder, write_folder
+from bertpass.model.files import tensors
+from bertpass.model.layouts import gluonnlp, huggingface
+from bertpass.model.layouts.huggingface import read_folder, write_folder
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 133466304\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"

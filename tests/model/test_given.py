@@ -10,11 +10,11 @@ import pytest
 import bertpass
 from bertpass.commands import batch, convert, embed, export, info, pack
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import gluonnlp, huggingface
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.given import Given
+from bertpass.model.layouts import gluonnlp, huggingface
 from bertpass.options import parser_for
 from bertpass.serving.options import ServeOptions
 

@@ -8,8 +8,10 @@ import pytest
 from tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError
-from bertpass.model import gluonnlp, nets, params_file
+from bertpass.model import nets
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
+from bertpass.model.files import params_file
+from bertpass.model.layouts import gluonnlp
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 SIZE = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS, "embed_size": 24}

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 from bertpass.errors import DownloadError
-from bertpass.model import huggingface
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
+from bertpass.model.layouts import huggingface
 from bertpass.model.sentence import Layer, Sentence
 
 SCRIPT = """

@@ -13,7 +13,7 @@ from bertpass import known_keys
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError
 from bertpass.known_keys import ACTED, NOTHING, REFUSED, TABLE
-from bertpass.model.huggingface import read_folder, write_folder
+from bertpass.model.layouts.huggingface import read_folder, write_folder
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
 transformers = pytest.importorskip("transformers", reason=REASON)

@@ -8,8 +8,8 @@ from tiny_models import torch_model, write_vocab
 
 import bertpass
 from bertpass.errors import ModelError
-from bertpass.model import gluonnlp
-from bertpass.model.huggingface import read_folder, write_folder
+from bertpass.model.layouts import gluonnlp
+from bertpass.model.layouts.huggingface import read_folder, write_folder
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
 TEXTS = ["the film is good", "un w1 w2 w3", "bad"]

@@ -7,8 +7,9 @@ import pytest
 from tiny_models import ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError
-from bertpass.model import nets, parameters, params_file
+from bertpass.model import nets, parameters
 from bertpass.model.config import FAMILIES, EncoderConfig, HeadConfig
+from bertpass.model.files import params_file
 from bertpass.mx import mx
 
 CASES = [(family, kind) for family in FAMILIES for kind in ("none", "classification", "regression", "qa", "embedding")]

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bertpass.errors import ModelError
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 DTYPES = ["float32", "float64", "float16", "uint8", "int32", "int8", "int64"]
 

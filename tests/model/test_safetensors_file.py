@@ -9,7 +9,7 @@ import pytest
 import safetensors.numpy
 
 from bertpass.errors import ModelError
-from bertpass.model import safetensors_file
+from bertpass.model.files import safetensors_file
 
 TYPES = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint64", "uint32", "uint16", "uint8",
          "bool"]

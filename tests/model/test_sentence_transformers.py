@@ -12,10 +12,10 @@ from tiny_models import POSITIONS, TINY, torch_model, write_vocab
 
 import bertpass
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import huggingface, packed
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.export import export_bundle
-from bertpass.model.huggingface import read_folder, write_folder
+from bertpass.model.layouts import huggingface, packed
+from bertpass.model.layouts.huggingface import read_folder, write_folder
 
 REASON = "pip install 'bertpass[reference]' to compare with sentence-transformers"
 library = pytest.importorskip("sentence_transformers", reason=REASON)

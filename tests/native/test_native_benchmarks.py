@@ -12,7 +12,7 @@ import pytest
 from reference import tiny
 
 from bertpass.engines.native import DTYPES, NativeEngine
-from bertpass.model import packed
+from bertpass.model.layouts import packed
 
 ROOT = Path(__file__).resolve().parents[2]
 

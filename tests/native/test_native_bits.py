@@ -12,7 +12,7 @@ from reference import batch, tiny
 
 from bertpass import _native, machine
 from bertpass.engines.native import DTYPES, NativeEngine
-from bertpass.model import packed
+from bertpass.model.layouts import packed
 
 SETS = reference.instruction_sets()
 PACKAGE = Path(__file__).resolve().parents[2] / "bertpass"

@@ -10,8 +10,8 @@ from reference import batch, tiny
 
 from bertpass import _native
 from bertpass.engines.native import NativeEngine
-from bertpass.model import calibration, numpy_encoder
 from bertpass.model.config import FAMILIES
+from bertpass.model.low_precision import calibration, numpy_encoder
 
 
 def rows_of(checkpoint, count=24, seed=1):

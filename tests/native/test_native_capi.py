@@ -15,7 +15,7 @@ from reference import HEADS, batch, tiny
 
 from bertpass import _native, machine
 from bertpass.engines.native import DTYPES, NativeEngine
-from bertpass.model import packed
+from bertpass.model.layouts import packed
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "bertpass"

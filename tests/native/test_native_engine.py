@@ -14,8 +14,8 @@ import bertpass
 from bertpass import _native, machine
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import DeviceError, ModelError, UsageError
-from bertpass.model import huggingface
 from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.layouts import huggingface
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -15,8 +15,9 @@ from bertpass import _native
 from bertpass.commands.main import main
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import huggingface, mapping, packed, safetensors_file
 from bertpass.model.config import FAMILIES
+from bertpass.model.files import mapping, safetensors_file
+from bertpass.model.layouts import huggingface, packed
 from bertpass.model.record import PackedCheckpoint
 from bertpass.text.tokens.tokenizer import Tokenizer
 
@@ -163,7 +164,8 @@ def test_loading_imports_little(tmp_path):
     packed.write(tmp_path / "x.safetensors", with_words(), "bfloat16")
     code = ("import sys, bertpass\n"
             f"bertpass.load({str(tmp_path / 'x.safetensors')!r}, engine='native').encode('film')\n"
-            "assert not {'mxnet', 'bertpass.model.huggingface', 'bertpass.model.bundle'} & set(sys.modules)\n")
+            "layouts = {'bertpass.model.layouts.huggingface', 'bertpass.model.layouts.bundle'}\n"
+            "assert not {'mxnet', *layouts} & set(sys.modules)\n")
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False,
                           env={**os.environ, "PYTHONPATH": str(ROOT)})
     assert done.returncode == 0, done.stderr

@@ -13,8 +13,9 @@ from bertpass import _native
 from bertpass.commands.main import main
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError, UsageError
-from bertpass.model import huggingface, packed, safetensors_file
-from bertpass.model.plan import PRODUCTS, base_of, kept_by, plan_text, products
+from bertpass.model.files import safetensors_file
+from bertpass.model.layouts import huggingface, packed
+from bertpass.model.low_precision.plan import PRODUCTS, base_of, kept_by, plan_text, products
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 SETS = reference.instruction_sets()

@@ -12,7 +12,7 @@ from bertpass import _native, machine
 from bertpass.engines import native, precision
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import UsageError
-from bertpass.model import huggingface, packed
+from bertpass.model.layouts import huggingface, packed
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 SETS = _native.instruction_sets()

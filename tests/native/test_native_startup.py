@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from reference import tiny
 
-from bertpass.model import huggingface
+from bertpass.model.layouts import huggingface
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -17,8 +17,9 @@ WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "go
 #: other frameworks, what only training, downloads and reports need, and our readers of other formats
 ABSENT = ("mxnet", "gluonnlp", "torch", "transformers", "scipy", "sklearn", "pandas", "matplotlib", "rich", "packaging",
           "requests", "huggingface_hub", "importlib.metadata", "asyncio", "http", "email", "ssl",
-          "bertpass.mx", "bertpass._core", "bertpass.model.nets", "bertpass.model.gluonnlp", "bertpass.model.hub",
-          "bertpass.model.bundle", "bertpass.text.squad", "bertpass.text.metrics", "bertpass.passes", "bertpass.jobs")
+          "bertpass.mx", "bertpass._core", "bertpass.model.nets", "bertpass.model.layouts.gluonnlp",
+          "bertpass.model.hub.download", "bertpass.model.layouts.bundle", "bertpass.text.squad",
+          "bertpass.text.metrics", "bertpass.passes", "bertpass.jobs")
 
 
 def loaded(path) -> set[str]:

@@ -16,8 +16,9 @@ import bertpass
 from bertpass import engines
 from bertpass.engines import native
 from bertpass.errors import BertpassError, DataError, ModelError, UsageError
-from bertpass.model import huggingface, parameters
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.layouts import huggingface
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokens.new_vocabulary import learn
 

@@ -26,9 +26,10 @@ import bertpass
 from bertpass import _core, passes
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.errors import DeviceError, ModelError, PassError
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.export import graph_of
+from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY

@@ -19,7 +19,7 @@ from cuda_stubs import build_stubs
 from pass_models import PARITY, build
 
 from bertpass import _core
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
 CHILD = Path(__file__).with_name("compat_child.py")

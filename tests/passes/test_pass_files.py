@@ -15,7 +15,7 @@ from pass_models import PARITY, Graph, Model, build, run
 
 from bertpass import _core, passes
 from bertpass.errors import BertpassError, DeviceError, GraphError, ModelError, PassError
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
 

@@ -173,7 +173,7 @@ print("worst", worst)
 @pytest.mark.parametrize("passes_", ["remove_noops,interleave_qkv,bias_gelu", "remove_noops,interleave_qkv,mkldnn"])
 def test_files_run_without_bertpass(passes_: str, tmp_path: Path) -> None:
     model = build(PARITY["tiny"])
-    from bertpass.model import params_file
+    from bertpass.model.files import params_file
 
     (tmp_path / "a-symbol.json").write_text(model.symbol)
     params_file.write(tmp_path / "a-0000.params", {"arg:" + name: value for name, value in model.params.items()})

@@ -18,7 +18,7 @@ import pytest
 from pass_models import SHAPES, build
 from test_pass_compat import LIBRARY, unpacked
 
-from bertpass.model import params_file
+from bertpass.model.files import params_file
 
 CHILD = Path(__file__).with_name("plain_child.py")
 BLOCKS = ["optimize_for:interleave_qkv", "hybridize:interleave_qkv", "export:interleave_qkv",

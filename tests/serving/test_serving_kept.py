@@ -12,8 +12,9 @@ import pytest
 from served import pids, serving, until
 
 from bertpass.errors import ModelError
-from bertpass.model import huggingface, packed, parameters
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.layouts import huggingface, packed
 from bertpass.model.record import Checkpoint
 from bertpass.serving.instances import kept
 from bertpass.serving.instances.models import Source, opened

@@ -12,9 +12,10 @@ import served
 import bertpass
 from bertpass.commands.serve import main
 from bertpass.engines import precision
-from bertpass.model import huggingface, packed, parameters
+from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.layouts import huggingface, packed
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokens.tokenizer import Tokenizer
 

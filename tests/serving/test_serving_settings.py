@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 import bertpass
-from bertpass.model import gluonnlp, huggingface, parameters
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.layouts import gluonnlp, huggingface
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Layer, Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer

@@ -16,7 +16,7 @@ from typing import Any
 
 from bertpass import machine
 from bertpass.errors import ModelError
-from bertpass.model.folders import read_object
+from bertpass.model.files.folders import read_object
 
 FORMAT = 1
 SHIPPED = Path(__file__).with_name("records.json")

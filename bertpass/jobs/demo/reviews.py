@@ -16,7 +16,7 @@ from bertpass.jobs.deployment import pass_table
 from bertpass.jobs.tasks.kinds import score
 from bertpass.jobs.tasks.predict import collect, encode_examples
 from bertpass.jobs.training import classify
-from bertpass.model.bundle import Bundle
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.progress import log
 from bertpass.text.data import demo_data
 from bertpass.text.data.readers import read_own

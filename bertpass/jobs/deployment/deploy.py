@@ -21,7 +21,7 @@ from bertpass.jobs.deployment.measure import Latency
 from bertpass.jobs.deployment.options import DeployOptions
 from bertpass.jobs.deployment.precision import encoder_dtype
 from bertpass.jobs.tasks.predict import collect
-from bertpass.model.plan import base_of, products
+from bertpass.model.low_precision.plan import base_of, products
 from bertpass.passes import select
 from bertpass.passes.select import NATIVE_ENCODER
 from bertpass.progress import Bar, log

@@ -134,14 +134,14 @@ def _difference(found: list[list[np.ndarray]], checkpoint: Checkpoint, batches: 
 
 
 def _save_onnx(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
-    from bertpass.model import onnx
+    from bertpass.model.onnx import graph
 
-    model = onnx.to_onnx(checkpoint, shape.fused)
+    model = graph.to_onnx(checkpoint, shape.fused)
     if shape.dtype == "float16":
-        model = onnx.to_float16(model)
-    onnx.write(path, model)
-    what = f"ONNX, opset {onnx.OPSET}{' and com.microsoft' if shape.fused else ''}, {shape.dtype}"
-    return [path], what, onnx.operators(model)
+        model = graph.to_float16(model)
+    graph.write(path, model)
+    what = f"ONNX, opset {graph.OPSET}{' and com.microsoft' if shape.fused else ''}, {shape.dtype}"
+    return [path], what, graph.operators(model)
 
 
 def _run_onnx(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:

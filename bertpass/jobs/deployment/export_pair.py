@@ -13,10 +13,10 @@ from bertpass.errors import ModelError
 from bertpass.jobs.deployment.model import random_checkpoint
 from bertpass.jobs.deployment.published_options import ExportPairOptions
 from bertpass.jobs.tasks.opening import load
-from bertpass.model import params_file
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
+from bertpass.model.files import params_file
 from bertpass.passes.optimize import write_pair
 from bertpass.progress import log
 

@@ -18,11 +18,11 @@ from bertpass.jobs.tasks.exported import ExportedPair, bundle_beside, find_pair
 from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.jobs.tasks.opening import in_order, load
 from bertpass.model import parameters
-from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import EncoderConfig, HeadConfig, named
 from bertpass.model.export import export_bundle
-from bertpass.model.gluonnlp import cached, read_vocabulary
+from bertpass.model.layouts.bundle import Bundle
+from bertpass.model.layouts.gluonnlp import cached, read_vocabulary
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize
 from bertpass.progress import log

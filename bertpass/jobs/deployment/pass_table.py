@@ -15,8 +15,9 @@ from rich.table import Table
 
 from bertpass.engines.mxnet_engine import MXNetEngine
 from bertpass.jobs.deployment.measure import Latency, interleaved
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.export import graph_of
+from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize, select
 

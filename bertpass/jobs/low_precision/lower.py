@@ -1,8 +1,8 @@
 """A model in low precision for a CPU: calibration, the guard of its metric, and the pair of files that holds it.
 
 Two engines: our own encoder, put into the graph by the pass native_encoder, with a precision plan
-(:mod:`bertpass.model.plan`); and MXNet's quantised oneDNN operators (:mod:`bertpass.passes.quantize`). Everything is
-decided before anything is written.
+(:mod:`bertpass.model.low_precision.plan`); and MXNet's quantised oneDNN operators (:mod:`bertpass.passes.quantize`).
+Everything is decided before anything is written.
 """
 
 from __future__ import annotations
@@ -23,10 +23,11 @@ from bertpass.jobs.low_precision.calibration_rows import BATCH
 from bertpass.jobs.low_precision.guard import Guarded, Metrics, hold
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.tasks.predict import Forward
-from bertpass.model import calibration, numpy_encoder, parameters
+from bertpass.model import parameters
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import graph_of
-from bertpass.model.plan import HIGHER, plan_text
+from bertpass.model.low_precision import calibration, numpy_encoder
+from bertpass.model.low_precision.plan import HIGHER, plan_text
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize, optimize_graph, quantize
 from bertpass.passes.optimize import write_pair

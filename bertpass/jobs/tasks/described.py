@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from bertpass.model.bundle import BESIDE as BUNDLE
-from bertpass.model.bundle import bundle_of
-from bertpass.model.folders import HUGGINGFACE_FILE, read_object
+from bertpass.model.files.folders import HUGGINGFACE_FILE, read_object
+from bertpass.model.layouts.bundle import BESIDE as BUNDLE
+from bertpass.model.layouts.bundle import bundle_of
 
 __all__ = ["BUNDLE", "bundle_of", "labels_of"]
 

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.tasks.described import BUNDLE, bundle_of
-from bertpass.model import parameters, params_file
-from bertpass.model.bundle import Bundle
+from bertpass.model import parameters
 from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig
+from bertpass.model.files import params_file
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.progress import log
 from bertpass.text.tokens.tokenizer import Tokenizer
 

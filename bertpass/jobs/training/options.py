@@ -8,7 +8,7 @@ from pathlib import Path
 from bertpass.errors import ModelError, PassError, UsageError
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.tasks.exported import find_pair
-from bertpass.model.folders import read_object
+from bertpass.model.files.folders import read_object
 from bertpass.options import check_output_folder, flag, gpu_flag
 from bertpass.passes.select import NATIVE_ENCODER, select
 

@@ -14,10 +14,10 @@ from bertpass.jobs.tasks.exported import find_pair, inputs_of
 from bertpass.jobs.tasks.opening import in_order, load
 from bertpass.jobs.tasks.predict import Forward
 from bertpass.jobs.training.options import FinetuneOptions
-from bertpass.model.bundle import Bundle
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
+from bertpass.model.layouts.bundle import Bundle
 from bertpass.model.nets import Network, build, get_parameters, set_parameters
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log

@@ -21,8 +21,8 @@ from bertpass.jobs.training.options import CHECKPOINT, STATE, FinetuneOptions
 from bertpass.jobs.training.packed_network import PackedNetwork, available, packed
 from bertpass.jobs.training.stopping import Stopping
 from bertpass.jobs.training.workers import Workers
-from bertpass.model import params_file
-from bertpass.model.folders import read_object, replacing, write_json
+from bertpass.model.files import params_file
+from bertpass.model.files.folders import read_object, replacing, write_json
 from bertpass.model.nets import Network, get_parameters, set_parameters
 from bertpass.mx import mx
 from bertpass.progress import Bar, log

@@ -20,7 +20,8 @@ from bertpass import machine
 from bertpass.engines import native
 from bertpass.engines.base import Engine
 from bertpass.errors import ModelError
-from bertpass.model import mapping, packed
+from bertpass.model.files import mapping
+from bertpass.model.layouts import packed
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 from bertpass.serving.instances.models import Opened, Source, pooled_only
 

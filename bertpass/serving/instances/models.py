@@ -10,9 +10,9 @@ from pathlib import Path
 from bertpass.engines import native, precision
 from bertpass.engines.base import Engine
 from bertpass.errors import UsageError
-from bertpass.model import mapping
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
+from bertpass.model.files import mapping
 from bertpass.model.given import FOR_PARAMS, Given, is_params
 from bertpass.model.record import Checkpoint
 from bertpass.serving.instances import dummy

@@ -1,4 +1,4 @@
-"""Collects the nodes and weights of an ONNX graph; :mod:`bertpass.model.onnx` says what they are."""
+"""Collects the nodes and weights of an ONNX graph; :mod:`bertpass.model.onnx.graph` says what they are."""
 
 from __future__ import annotations
 

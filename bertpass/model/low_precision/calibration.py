@@ -21,9 +21,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from bertpass.model import numpy_encoder, parameters
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig
-from bertpass.model.plan import PRODUCTS, products
+from bertpass.model.low_precision import numpy_encoder
+from bertpass.model.low_precision.plan import PRODUCTS, products
 from bertpass.model.record import Checkpoint
 
 LEVELS = 127

@@ -7,7 +7,7 @@ from typing import Any
 
 from bertpass.errors import ModelError
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig, placeholders
-from bertpass.model.sentence_transformers import Layout, activation, activation_path
+from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 
 #: tensors of a classifier's layers
 CLASSIFIER_LAYERS = {

@@ -22,8 +22,9 @@ import numpy as np
 
 from bertpass import __version__
 from bertpass.errors import ModelError
-from bertpass.model import parameters, safetensors_file
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.files import safetensors_file
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 from bertpass.model.sentence import Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ _CELLS = ".transformer_cells."
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, threads: int = 1) -> None:
     """Pack a checkpoint's network in a precision of the native engine, or by a plan of several
-    (:mod:`bertpass.model.plan`), and write it; the file appears whole or not.
+    (:mod:`bertpass.model.low_precision.plan`), and write it; the file appears whole or not.
 
     Raises
     ------

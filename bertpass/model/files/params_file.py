@@ -23,8 +23,8 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.file_kinds import looks_like
-from bertpass.model import mapping
-from bertpass.model.folders import replacing_file
+from bertpass.model.files import mapping
+from bertpass.model.files.folders import replacing_file
 
 PathLike = str | os.PathLike[str]
 

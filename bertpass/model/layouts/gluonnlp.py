@@ -16,8 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model import parameters, params_file
+from bertpass.model import parameters
 from bertpass.model.config import ALIASES, FAMILIES, TOKEN_LAYERS, EncoderConfig, HeadConfig
+from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokens.tokenizer import Tokenizer
 

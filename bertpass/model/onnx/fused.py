@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from bertpass.model.onnx_writer import Writer
+from bertpass.model.onnx.writer import Writer
 
 DOMAIN = "com.microsoft"
 VERSION = 1

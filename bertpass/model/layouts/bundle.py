@@ -22,9 +22,10 @@ import numpy as np
 
 from bertpass import __version__
 from bertpass.errors import ModelError
-from bertpass.model import parameters, params_file, safetensors_file
+from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
-from bertpass.model.folders import BUNDLE_FILE, read_json, replacing, write_json
+from bertpass.model.files import params_file, safetensors_file
+from bertpass.model.files.folders import BUNDLE_FILE, read_json, replacing, write_json
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer

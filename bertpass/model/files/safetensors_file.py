@@ -17,8 +17,8 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.file_kinds import because
-from bertpass.model import mapping
-from bertpass.model.folders import replacing_file
+from bertpass.model.files import mapping
+from bertpass.model.files.folders import replacing_file
 
 _DTYPES = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2", "I64": "<i8", "I32": "<i4", "I16": "<i2",
            "I8": "i1", "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?"}

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from bertpass.model.config import EncoderConfig
-from bertpass.model.plan import PRODUCTS
+from bertpass.model.low_precision.plan import PRODUCTS
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
 #: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,) -> (tokens, columns)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bertpass.errors import DownloadError, MissingDependencyError
-from bertpass.model.huggingface import FILES, PICKLES
+from bertpass.model.layouts.huggingface import FILES, PICKLES
 
 _ANSWER_SECONDS = 5
 _REFUSED = {401: "it is private or not there; give a token in HF_TOKEN, or log in with: hf auth login",

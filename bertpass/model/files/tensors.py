@@ -9,8 +9,8 @@ import numpy as np
 
 from bertpass.errors import MissingDependencyError, ModelError
 from bertpass.file_kinds import looks_like
-from bertpass.model import safetensors_file
-from bertpass.model.folders import read_json, replacing_file
+from bertpass.model.files import safetensors_file
+from bertpass.model.files.folders import read_json, replacing_file
 
 SAFETENSORS = "model.safetensors"
 PICKLE = "pytorch_model.bin"

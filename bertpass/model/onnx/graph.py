@@ -5,7 +5,7 @@ Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same s
 Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
 OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
 (whose exponential is exactly 0 in float32). The fused form has ONNX Runtime's operators instead
-(:mod:`bertpass.model.onnx_fused`), which nothing else runs.
+(:mod:`bertpass.model.onnx.fused`), which nothing else runs.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.extras import require
-from bertpass.model import onnx_fused, parameters
-from bertpass.model.onnx_writer import Writer
+from bertpass.model import parameters
+from bertpass.model.onnx import fused as onnx_fused
+from bertpass.model.onnx.writer import Writer
 from bertpass.model.record import Checkpoint
 
 OPSET = 20

@@ -1,0 +1,1 @@
+"""Models of the Hugging Face hub: their names, and how they come here."""

@@ -1,0 +1,1 @@
+"""A checkpoint as an ONNX graph, written node by node."""
