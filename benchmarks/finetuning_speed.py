@@ -55,7 +55,7 @@ class Case:
 
 def cases(options: SpeedOptions, folder: Path) -> list[Case]:
     """The batches of every case, of real rows; models are written into ``folder`` for both sides to read."""
-    from bertpass.bench import finetuning
+    from bertpass.bench.finetuning import run
     from bertpass.jobs.tasks.predict import encode_examples, encode_questions
     from bertpass.jobs.training import classify, squad
     from bertpass.model.checkpoint import load_checkpoint
@@ -67,7 +67,7 @@ def cases(options: SpeedOptions, folder: Path) -> list[Case]:
     count = options.warm + options.steps
     for name in options.cases:
         task = get_task("QA" if name.startswith("squad") else "SST")
-        start = finetuning.start_folder(finetuning.Part(task, 2, options.bert_model, folder), folder / task.name)
+        start = run.start_folder(run.Part(task, 2, options.bert_model, folder), folder / task.name)
         shared = {"bert_model": str(start), "data_dir": options.data_dir, "output_dir": str(folder / "out")}
         if task.kind == "qa":
             made: Any = squad.SquadOptions(max_seq_length=256, batch_size=12, **shared)
@@ -107,7 +107,7 @@ def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
 
 def torch_side(case: Case) -> Callable[[Batch], float]:
     """A step of the control, with PyTorch's own AdamW."""
-    from bertpass.bench.control import Control, Job
+    from bertpass.bench.finetuning.control import Control, Job
 
     kind = "qa" if case.name.startswith("squad") else "classification"
     control = Control(Job(replace(case.options, optimizer="adamw"), kind, None, None, None))

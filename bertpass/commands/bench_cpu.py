@@ -50,7 +50,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         start = time.monotonic()
         options = parse(CpuOptions, argv, "Measure every CPU engine on the same weights, interleaved.")
         check_output_folder("output", options.output)
-        from bertpass.bench import ceiling, cpu, plot, quiet, report, variants, workloads
+        from bertpass.bench import ceiling, quiet, variants, workloads
+        from bertpass.bench.cpu import plot, report, run
         from bertpass.extras import require
 
         wanted = variants.chosen(options.engines) if options.engines else \
@@ -61,14 +62,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         batches = [w for family in dict.fromkeys(families) for w in workloads.of_family(family)]
         threads = options.threads or machine.threads()
         cpus = quiet.pick(threads)
-        cpu.reference_of(wanted)
+        run.reference_of(wanted)
         require("matplotlib", "bench")
         start_logging()
 
         if options.strict:
             quiet.demand()
         peaks = ceiling.peaks(threads)
-        plan = cpu.Plan(wanted, batches, options.rounds or (5 if options.quick else 15), options.seconds, threads, cpus)
+        plan = run.Plan(wanted, batches, options.rounds or (5 if options.quick else 15), options.seconds, threads, cpus)
         folder, found, entries = Path(options.output), [], []
         environment = report.environment(threads, cpus, peaks)
         wanted_models = options.models or (MODELS[:1] if options.quick else MODELS)
@@ -76,7 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             budget = None
             if options.minutes is not None:
                 budget = (options.minutes * 60 - (time.monotonic() - start)) / (len(wanted_models) - place)
-            results = cpu.compare(plan, model, budget)
+            results = run.compare(plan, model, budget)
             report.show(results, peaks, threads)
             found.append(results)
             entries.append(results.to_dict(peaks))

@@ -66,7 +66,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 raise UsageError(f"the control needs {package}; install it with: pip install '.[reference]'.")
         if options.threads:
             os.environ["OMP_NUM_THREADS"] = str(options.threads)  # both sides' processes inherit it
-        from bertpass.bench import finetuning, finetuning_report, report
+        from bertpass.bench.cpu import report
+        from bertpass.bench.finetuning import report as finetuning_report
+        from bertpass.bench.finetuning import run as finetuning
 
         folder = Path(options.output)
         wanted = finetuning.parts(options.tasks, options.seeds, options.bert_model, options.chinese_model, folder)

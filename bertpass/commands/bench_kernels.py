@@ -47,7 +47,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             if getattr(options, name):
                 check_output_folder(name, Path(getattr(options, name)).parent)
         from bertpass import _native
-        from bertpass.bench import ceiling, kernels
+        from bertpass.bench import ceiling
+        from bertpass.bench.cpu import kernels
 
         here = _native.instruction_sets()
         sets = here if options.isa == ["all"] else options.isa or [_native.selected()]
@@ -91,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _ratios(options: KernelOptions, sets: Sequence[str]) -> None:
     """Keep the kernels' ratios to the portable ones, or compare them with those of a file."""
-    from bertpass.bench import kernel_ratios
+    from bertpass.bench.cpu import kernel_ratios
 
     if options.keep and options.against:
         raise UsageError("--keep and --against: give one of them; the first writes the file that the second reads.")

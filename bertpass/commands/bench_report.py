@@ -12,7 +12,7 @@ from bertpass.errors import MissingDependencyError, UsageError
 from bertpass.options import check_output_folder, flag, parse
 
 if TYPE_CHECKING:
-    from bertpass.bench.charts import Chart
+    from bertpass.bench.pages.charts import Chart
 
 SUFFIXES = (".html", ".md")
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         pictures = output.with_name(f"{output.stem}-charts") if output.suffix == ".html" else None
         if pictures is not None:
             check_output_folder("output", pictures)
-        from bertpass.bench import contents, cost, page, prices, result_files
+        from bertpass.bench.pages import contents, cost, page, prices, result_files
 
         files = [result_files.read(Path(file)) for file in options.results]
         found = contents.sections(files, options.baseline)
@@ -79,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _write(folder: Path, charts: Sequence[tuple[Chart, str]]) -> None:
     """The charts as PNG files; without matplotlib a line says what to install."""
-    from bertpass.bench import png
+    from bertpass.bench.pages import png
 
     try:
         count = len(png.write(folder, charts))

@@ -46,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(RoutingOptions, argv, "Route requests by length to instances: simulated from measured times, "
                         "and really run.")
         check_output_folder("output", options.output)
-        from bertpass.bench import deployments, quiet, report, routing, variants
+        from bertpass.bench import quiet, variants
+        from bertpass.bench.cpu import report
+        from bertpass.bench.instances import deployments, routing
 
         chosen = variants.chosen([options.engine])
         if len(chosen) != 1:

@@ -41,7 +41,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         options = parse(ScalingOptions, argv, "Measure engines on different numbers of cores and as several instances.")
         check_output_folder("output", options.output)
         shapes = sizes(options.shapes)
-        from bertpass.bench import ceiling, quiet, report, scaling, scaling_report, variants
+        from bertpass.bench import ceiling, quiet, variants
+        from bertpass.bench.cpu import report
+        from bertpass.bench.instances import scaling, scaling_report
         from bertpass.extras import require
 
         topology, unbound = binding.bindable(placement.here())

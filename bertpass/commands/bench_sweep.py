@@ -162,7 +162,9 @@ def main(words: Sequence[str]) -> int:
         wanted = parts(configurations(words))
         folder = Path(wanted[0][0].output)
         check_output_folder("output", folder)
-        from bertpass.bench import ceiling, cpu, quiet, report, variants, workloads
+        from bertpass.bench import ceiling, quiet, variants, workloads
+        from bertpass.bench.cpu import report
+        from bertpass.bench.cpu import run as cpu
 
         for _, names in wanted:
             cpu.reference_of(variants.chosen(names))

@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_output_folder("output", Path(options.output).parent)
             if Path(options.output).is_dir():
                 raise UsageError(f"--output {options.output}: it is a folder; name a file.")
-        from bertpass.bench import comparison, result_files
+        from bertpass.bench.pages import comparison, result_files
 
         first, second = (result_files.read(Path(file)) for file in (options.first, options.second))
         found = comparison.compare(first, second)

@@ -9,7 +9,7 @@ import json
 import sys
 from pathlib import Path
 
-from bertpass.bench import control
+from bertpass.bench.finetuning import control
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.jobs.training.classify import ClassifierOptions

@@ -46,10 +46,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code, 1 where a check failed."""
     def job() -> int:
         options = parse(GpuCheckOptions, argv, "Build, check and measure the CUDA engine on this machine's GPU.")
-        from bertpass.bench import gpu
+        from bertpass.bench.gpu import measure
 
         config = named(options.model)
-        cases = [gpu.case_of(name) for name in options.cases or gpu.CASES]
+        cases = [measure.case_of(name) for name in options.cases or measure.CASES]
         for case in cases:
             if case.length > config.max_length:
                 raise UsageError(f"--cases {case.name}: {options.model} has {config.max_length} positions.")
@@ -75,7 +75,7 @@ def graphics_card() -> dict[str, str]:
 
 def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], device: str = "cuda") -> int:
     """All steps, with the table last; returns 1 where something is wrong."""
-    from bertpass.bench import gpu
+    from bertpass.bench.gpu import measure
 
     start = time.monotonic()
     deadline = start + 60 * options.minutes - RESERVE
@@ -90,11 +90,11 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
         result["tests"] = tests()
         if result["tests"]["exit_code"]:
             wrong.append("tests of tests/cuda fail on this GPU: " + result["tests"]["summary"])
-    checkpoint = gpu.random_checkpoint(named(options.model))
-    bench = gpu.Bench(checkpoint, options.dtype, device)
+    checkpoint = measure.random_checkpoint(named(options.model))
+    bench = measure.Bench(checkpoint, options.dtype, device)
     small = device != "cuda"
     result["versions"] = {"torch": bench.torch.__version__, **bench.ours.describe()}
-    ceiling = gpu.ceilings(bench.torch, device, options.dtype, *((256, 1) if small else ()))
+    ceiling = measure.ceilings(bench.torch, device, options.dtype, *((256, 1) if small else ()))
     result["ceilings"] = ceiling
     say(f"ceilings: copy {ceiling['copy_tb_s']:.2f} TB/s, matrix product {ceiling['gemm_tflop_s']:.0f} TFLOP/s")
     rows = result["rows"] = []
@@ -106,7 +106,7 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
             wrong.append(f"{case.name}: error {errors['ours']:.1e} is more than {bound:.1e}")
         times = {"ours": bench.time_ours(case, options.seconds, cold),
                  "eager": bench.time_eager(case, options.seconds, cold)}
-        rows.append(gpu.row(checkpoint.config, case, times, errors, ceiling["gemm_tflop_s"]))
+        rows.append(measure.row(checkpoint.config, case, times, errors, ceiling["gemm_tflop_s"]))
         if cold:
             rows[-1]["warm_ms"] = bench.time_ours(case, options.seconds)
         say(f"{case.name}: ours {times['ours']['median']:.3f} ms, eager {times['eager']['median']:.3f} ms")
@@ -119,17 +119,17 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
     for sentence in wrong:
         say(f"WRONG: {sentence}")
     print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with cold "
-          f"weights\n{gpu.table(rows)}")
+          f"weights\n{measure.table(rows)}")
     return 1 if wrong else 0
 
 
 def onnxruntime(options: GpuCheckOptions, checkpoint: Any, bench: Any, cases: Sequence[Any],
                 rows: Sequence[dict[str, Any]], deadline: float) -> str:
     """Adds ONNX Runtime's times and errors to the rows; returns its version, or why there are none or not all."""
-    from bertpass.bench import gpu_peers
+    from bertpass.bench.gpu import peers
 
     try:
-        peer = gpu_peers.OnnxRuntime(checkpoint, options.dtype, bench.torch, bench.device)
+        peer = peers.OnnxRuntime(checkpoint, options.dtype, bench.torch, bench.device)
         for case, one in zip(cases, rows, strict=True):
             if time.monotonic() > deadline:
                 return f"no time from {case.name} on"
@@ -148,16 +148,16 @@ def onnxruntime(options: GpuCheckOptions, checkpoint: Any, bench: Any, cases: Se
 
 def mxnet(options: GpuCheckOptions, cases: Sequence[Any], rows: Sequence[dict[str, Any]], deadline: float) -> str:
     """Adds MXNet's times to the rows; returns its version and what went wrong."""
-    from bertpass.bench import gpu_peers
+    from bertpass.bench.gpu import peers
 
-    found = gpu_peers.mxnet_build()
-    limit = min(gpu_peers.MXNET_LIMIT, deadline - time.monotonic())
+    found = peers.mxnet_build()
+    limit = min(peers.MXNET_LIMIT, deadline - time.monotonic())
     if found is None or limit < 1:
-        found = "no time" if found else gpu_peers.NOT_INSTALLED
+        found = "no time" if found else peers.NOT_INSTALLED
         say(f"mxnet: {found}")
         return found
     by_case = {one["case"]: one for one in rows}
-    for figure in gpu_peers.mxnet_times(options.model, options.dtype, cases, options.seconds, limit):
+    for figure in peers.mxnet_times(options.model, options.dtype, cases, options.seconds, limit):
         if "error" in figure:
             found += f"; {figure['error']}"
             say(f"mxnet: {figure['error']}")

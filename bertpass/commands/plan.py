@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                         "cost.")
         if options.output:
             check_output_folder("output", Path(options.output).parent)
-        from bertpass.bench import cost, prices
+        from bertpass.bench.pages import cost, prices
 
         listed = prices.read(Path(options.prices)) if options.prices else prices.read()
         names = [Path(file).name for file in options.results]

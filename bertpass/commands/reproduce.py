@@ -20,8 +20,7 @@ from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 
 if TYPE_CHECKING:
-    from bertpass.bench.reproduce.contract import Entry
-    from bertpass.bench.reproduce.session import Instance, Settings
+    from bertpass.bench.reproduce.session import Entry, Instance, Settings
 
 WIDTH = 150
 MODEL, QUICK_MODEL = "bert_12_768_12", "bert_12_768_12:2"
@@ -95,7 +94,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _run(entries: Sequence[Entry], options: ReproduceOptions, settings: Settings) -> None:
     """Every entry in turn; what one of several cannot do does not keep the others from running."""
-    from bertpass.bench import ceiling, quiet, report
+    from bertpass.bench import ceiling, quiet
+    from bertpass.bench.cpu import report
 
     if len(entries) == 1 and not options.redraw:
         entries[0].device()  # before anything is measured

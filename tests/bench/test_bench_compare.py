@@ -5,7 +5,7 @@ import copy
 import pytest
 import result_content as content
 
-from bertpass.bench import comparison, result_files
+from bertpass.bench.pages import comparison, result_files
 from bertpass.commands import main as commands
 
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bertpass.bench import cost, prices
+from bertpass.bench.pages import cost, prices
 from bertpass.commands import plan
 from bertpass.errors import DataError, UsageError
 

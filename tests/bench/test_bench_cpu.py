@@ -8,7 +8,9 @@ import signal
 import pytest
 from rich.console import Console
 
-from bertpass.bench import ceiling, cpu, environments, process, report, variants, workloads
+from bertpass.bench import ceiling, environments, process, variants, workloads
+from bertpass.bench.cpu import report
+from bertpass.bench.cpu import run as cpu
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench, bench_cpu
 from bertpass.errors import BertpassError, UsageError
@@ -85,7 +87,7 @@ def test_the_picture_says_what_was_left_out(folder, monkeypatch):
     pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     from matplotlib.figure import Figure
 
-    from bertpass.bench import plot
+    from bertpass.bench.cpu import plot
 
     monkeypatch.setattr(cpu.Run, "least", lambda run, work: 1e9 if work[0].family == "4x30" else 0.0)
     found = cpu.compare(plan(RIGHT, shapes=("4x30", "2x8")), folder, budget=300.0)

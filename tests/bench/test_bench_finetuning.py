@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "commands"))
 import toy
 import toy_kinds
 
-from bertpass.bench import control, finetuning, finetuning_report
+from bertpass.bench.finetuning import control, report, run
 from bertpass.commands import bench, finetune
 from bertpass.errors import DataError
 from bertpass.jobs.training.classify import ClassifierOptions
@@ -117,7 +117,7 @@ def test_no_training_row_is_among_the_development_rows(data, tmp_path):
     (tmp_path / "LCQMC").mkdir()
     lines = [f"text {i}\tother {i}\t{i % 2}" for i in range(50)]
     (tmp_path / "LCQMC" / "dev.tsv").write_text("\n".join(["a\tb\tlabel", *lines]) + "\n")
-    folder = finetuning.data_folder(finetuning.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
+    folder = run.data_folder(run.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
     train, dev = ((folder / name).read_text().splitlines() for name in ("train.tsv", "dev.tsv"))
     assert train[0] == dev[0] == "a\tb\tlabel"
     assert sorted(train[1:] + dev[1:]) == sorted(lines) and len(dev) == 11
@@ -130,10 +130,10 @@ def test_ranking_keeps_whole_articles(tmp_path):
     (tmp_path / "SQuAD").mkdir()
     for name in ("train-v1.1.json", "dev-v1.1.json"):
         (tmp_path / "SQuAD" / name).write_text(json.dumps({"data": [{"title": "t", "paragraphs": paragraphs}]}))
-    ranking, qa = finetuning.get_task("SQuAD-rerank"), finetuning.get_task("QA")
-    folder = finetuning.data_folder(ranking, str(tmp_path), tmp_path / "ranking", 4)
+    ranking, qa = run.get_task("SQuAD-rerank"), run.get_task("QA")
+    folder = run.data_folder(ranking, str(tmp_path), tmp_path / "ranking", 4)
     assert len(read_task_file(ranking, folder / "dev-v1.1.json", "dev")) == 24 * 6
-    folder = finetuning.data_folder(qa, str(tmp_path), tmp_path / "qa", 4)
+    folder = run.data_folder(qa, str(tmp_path), tmp_path / "qa", 4)
     assert len(json.loads((folder / "dev-v1.1.json").read_text())["data"][0]["paragraphs"]) == 1
 
 
@@ -143,10 +143,10 @@ def test_the_noise_is_that_of_the_seeds():
                 "ours": {"metrics": {"accuracy": ours}, "samples_per_second": 10.0 * seed},
                 "control": {"metrics": {"accuracy": control}, "samples_per_second": 5.0}}
 
-    line, = finetuning_report.lines([result(1, 0.8, 0.7), result(2, 0.9, 0.9), result(3, 0.7, 0.8)])
+    line, = report.lines([result(1, 0.8, 0.7), result(2, 0.9, 0.9), result(3, 0.7, 0.8)])
     assert line.difference == pytest.approx(0.0) and line.noise == pytest.approx(10.0)
     assert (line.ours_speed, line.control_speed) == (20.0, 5.0)
-    assert finetuning_report.lines([result(1, 0.8, 0.7)])[0].noise is None
+    assert report.lines([result(1, 0.8, 0.7)])[0].noise is None
 
 
 @pytest.mark.parametrize(("words", "code", "said"), [
@@ -175,7 +175,7 @@ def test_a_damaged_training_file_is_an_error(tmp_path):
     (tmp_path / "LCQMC" / "dev.tsv").write_text("a\tb\tlabel\nx\ty\t1\n")
     (tmp_path / "LCQMC" / "train.tsv.gz").write_bytes(b"no gzip file")
     with pytest.raises(DataError, match="gzip"):
-        finetuning.data_folder(finetuning.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
+        run.data_folder(run.get_task("LCQMC"), str(tmp_path), tmp_path / "out", None)
 
 
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"runs": [1]}'])

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from bertpass import _native, machine
-from bertpass.bench import ceiling, kernel_ratios, kernels
+from bertpass.bench import ceiling
+from bertpass.bench.cpu import kernel_ratios, kernels
 from bertpass.commands import bench_kernels
 from bertpass.model.config import named
 

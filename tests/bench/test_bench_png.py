@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import result_content as content
 
-from bertpass.bench import charts, contents, page, png, result_files, waterfall
+from bertpass.bench.pages import charts, contents, page, png, result_files, waterfall
 from bertpass.commands import bench
 
 pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 import result_content as content
 
-from bertpass.bench import charts, contents, result_files, svg
+from bertpass.bench.pages import charts, contents, result_files, svg
 from bertpass.commands import bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -153,7 +153,7 @@ def test_what_is_drawn(tmp_path):
 
 
 def test_costs_of_instances(tmp_path):
-    from bertpass.bench import cost, prices
+    from bertpass.bench.pages import cost, prices
 
     path = Path(content.written(tmp_path, scaling=content.scaling())[0])
     listed = prices.read()

@@ -7,7 +7,7 @@ import pytest
 import reference
 
 from bertpass.bench import quiet, timing, workloads
-from bertpass.bench.results import Measured, ModelResults
+from bertpass.bench.cpu.results import Measured, ModelResults
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
 from bertpass.model.config import EncoderConfig

@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 
 from bertpass import placement
-from bertpass.bench import routing
+from bertpass.bench.instances import routing
+from bertpass.bench.instances.routing import (
+    Requests,
+    anywhere,
+    balanced,
+    by_length,
+    drawn_lengths,
+    poisson,
+    serve,
+    simulate,
+)
 from bertpass.bench.process import Worker
-from bertpass.bench.routing import Requests, anywhere, balanced, by_length, drawn_lengths, poisson, serve, simulate
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench
 from bertpass.errors import UsageError

@@ -9,8 +9,9 @@ import pytest
 from rich.console import Console
 
 from bertpass import placement
-from bertpass.bench import ceiling, scaling, scaling_report
-from bertpass.bench.scaling import Cell, Configuration, Plan, Results, configurations, while_all, work_of
+from bertpass.bench import ceiling
+from bertpass.bench.instances import scaling, scaling_report
+from bertpass.bench.instances.scaling import Cell, Configuration, Plan, Results, configurations, while_all, work_of
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
 from bertpass.commands import bench

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from bertpass.bench import comparison, cost, result_files
+from bertpass.bench.pages import comparison, cost, result_files
 from bertpass.commands import bench, bench_sweep
 from bertpass.commands.bench_sweep import SweepOptions
 

@@ -10,21 +10,10 @@ import pytest
 
 from bertpass import machine
 from bertpass.bench import ceiling, reproduce
-from bertpass.bench.reproduce import (
-    cost,
-    gpu_passes,
-    grid,
-    latency,
-    onnxruntime,
-    operators,
-    page,
-    published,
-    scaling,
-    scores,
-    session,
-    tvm,
-)
-from bertpass.bench.reproduce.contract import Entry, Table, shown
+from bertpass.bench.reproduce import grid, page, published, session
+from bertpass.bench.reproduce.entries import cost, gpu_passes, latency, onnxruntime, operators, scaling, scores, tvm
+from bertpass.bench.reproduce.session import Entry
+from bertpass.bench.reproduce.tables import Table, shown
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.commands.reproduce import main
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 from build_cuda import ROOT
 
-from bertpass.bench import gpu, gpu_mxnet, gpu_peers
+from bertpass.bench.gpu import measure, mxnet_process, peers
 from bertpass.commands import gpu_check
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig
@@ -45,7 +45,7 @@ def options(tmp_path, **fields):
 
 def test_all_steps_and_the_file(tmp_path, capsys):
     pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
-    cases = [gpu.case_of(name) for name in ("1x8", "3x16 half")]
+    cases = [measure.case_of(name) for name in ("1x8", "3x16 half")]
     assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 0
     kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
     assert [row["case"] for row in kept["rows"]] == ["1x8", "3x16 half"] and kept["wrong"] == []
@@ -60,8 +60,8 @@ def test_all_steps_and_the_file(tmp_path, capsys):
 
 def test_wrong_results_are_told(tmp_path, capsys, monkeypatch):
     pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
-    monkeypatch.setattr(gpu.Bench, "errors", lambda bench, case: {"ours": float("nan"), "eager": 1e-3})
-    assert gpu_check.check(options(tmp_path), [gpu.case_of("1x8")], CARD, device="cpu") == 1
+    monkeypatch.setattr(measure.Bench, "errors", lambda bench, case: {"ours": float("nan"), "eager": 1e-3})
+    assert gpu_check.check(options(tmp_path), [measure.case_of("1x8")], CARD, device="cpu") == 1
     assert "WRONG: 1x8: error nan" in capsys.readouterr().out
 
 
@@ -76,11 +76,11 @@ def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
             raise RuntimeError("no kernel")
         return figures
 
-    monkeypatch.setattr(gpu.Bench, "time_compiled", compile_once)
+    monkeypatch.setattr(measure.Bench, "time_compiled", compile_once)
     rows = [{"ms": {}} for _ in range(3)]
-    cases = [gpu.case_of(name) for name in ("1x8", "2x8", "3x8")]
+    cases = [measure.case_of(name) for name in ("1x8", "2x8", "3x8")]
     asked = options(tmp_path, compile_mode="max-autotune")
-    bench = gpu.Bench.__new__(gpu.Bench)
+    bench = measure.Bench.__new__(measure.Bench)
     assert gpu_check.compiled(asked, bench, cases, rows, float("inf")) == "2x8: RuntimeError: no kernel"
     assert rows == [{"ms": {"compiled": figures}}, {"ms": {}}, {"ms": {}}]
     assert gpu_check.compiled(asked, bench, cases, rows, 0.0) == "no time from 1x8 on" and done == ["1x8", "2x8"]
@@ -90,8 +90,8 @@ def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
 def test_onnxruntime(dtype, bound, tmp_path):
     for package in ("torch", "onnx", "onnxruntime"):
         pytest.importorskip(package, reason="pip install '.[reference,onnxruntime]' to test this peer")
-    checkpoint, cases = gpu.random_checkpoint(TINY), [gpu.case_of(name) for name in ("1x8", "3x16 half")]
-    bench = gpu.Bench(checkpoint, "float32", "cpu")
+    checkpoint, cases = measure.random_checkpoint(TINY), [measure.case_of(name) for name in ("1x8", "3x16 half")]
+    bench = measure.Bench(checkpoint, "float32", "cpu")
     rows = [{"ms": {}} for _ in cases]
     asked = options(tmp_path, dtype=dtype)
     assert gpu_check.onnxruntime(asked, checkpoint, bench, cases, rows, float("inf")).count(".") == 2
@@ -103,13 +103,13 @@ def test_onnxruntime(dtype, bound, tmp_path):
 
 def test_mxnet_in_its_process(monkeypatch):
     """What the process measures, here on the CPU."""
-    monkeypatch.setattr(gpu_mxnet, "LINES", {"mxnet": "interleave_qkv", "mxnet_encoder": "native_encoder"})
-    cases, told = [gpu.case_of(name) for name in ("1x8", "3x16 half")], []
-    gpu_mxnet.measure(gpu.random_checkpoint(TINY), "float32", cases, 0.01, None, told.append)
+    monkeypatch.setattr(mxnet_process, "LINES", {"mxnet": "interleave_qkv", "mxnet_encoder": "native_encoder"})
+    cases, told = [measure.case_of(name) for name in ("1x8", "3x16 half")], []
+    mxnet_process.measure(measure.random_checkpoint(TINY), "float32", cases, 0.01, None, told.append)
     assert [(one["name"], one["case"]) for one in told] == [
         (name, case.name) for name in ("mxnet", "mxnet_encoder") for case in cases]
     assert all(one["ms"]["calls"] >= 5 and one["ms"]["low"] <= one["ms"]["median"] for one in told)
-    gpu_mxnet.measure(gpu.random_checkpoint(TINY), "float16", cases, 0.01, None, told.append)
+    mxnet_process.measure(measure.random_checkpoint(TINY), "float16", cases, 0.01, None, told.append)
     assert "mxnet: float16: MXNet computes float16 on a GPU only" in told[-2]["error"]
 
 
@@ -121,20 +121,20 @@ FIGURE = '{"name": "mxnet", "case": "1x8", "ms": {"median": 2.0}}'
     ("raise RuntimeError('no kernel image')", "mxnet-cu117 1.9.1; ended with 1: RuntimeError: no kernel image"),
     ("import time; time.sleep(60)", "mxnet-cu117 1.9.1; was ended after 3 seconds")])
 def test_mxnet_as_the_check_sees_it(program, said, tmp_path, monkeypatch):
-    monkeypatch.setattr(gpu_peers, "mxnet_build", lambda: "mxnet-cu117 1.9.1")
-    monkeypatch.setattr(gpu_peers, "MXNET_LIMIT", 3.0)
-    times, program = gpu_peers.mxnet_times, f"print({FIGURE!r}, flush=True); {program}"
-    monkeypatch.setattr(gpu_peers, "mxnet_times", lambda *rest: times(*rest, ["-c", program]))
+    monkeypatch.setattr(peers, "mxnet_build", lambda: "mxnet-cu117 1.9.1")
+    monkeypatch.setattr(peers, "MXNET_LIMIT", 3.0)
+    times, program = peers.mxnet_times, f"print({FIGURE!r}, flush=True); {program}"
+    monkeypatch.setattr(peers, "mxnet_times", lambda *rest: times(*rest, ["-c", program]))
     rows = [{"case": "1x8", "ms": {}}]
-    assert gpu_check.mxnet(options(tmp_path), [gpu.case_of("1x8")], rows, float("inf")) == said
+    assert gpu_check.mxnet(options(tmp_path), [measure.case_of("1x8")], rows, float("inf")) == said
     assert rows[0]["ms"] == {"mxnet": {"median": 2.0}}
-    assert gpu_check.mxnet(options(tmp_path), [gpu.case_of("1x8")], rows, 0.0) == "no time"
+    assert gpu_check.mxnet(options(tmp_path), [measure.case_of("1x8")], rows, 0.0) == "no time"
 
 
 def test_cases():
-    assert gpu.case_of("2x5") == gpu.Case("2x5", (5, 5), 5)
-    half = gpu.case_of("64x100 half")
+    assert measure.case_of("2x5") == measure.Case("2x5", (5, 5), 5)
+    half = measure.case_of("64x100 half")
     assert half.length == 100 and 0.45 < sum(half.lengths) / 6400 < 0.55 and min(half.lengths) >= 1
-    assert gpu.case_of("sst").length == max(gpu.case_of("sst").lengths) < 128
+    assert measure.case_of("sst").length == max(measure.case_of("sst").lengths) < 128
     with pytest.raises(UsageError, match="unknown shape"):
-        gpu.case_of("half")
+        measure.case_of("half")

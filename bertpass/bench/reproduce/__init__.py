@@ -1,18 +1,18 @@
 """The published tables and figures, each beside what this machine measures: one entry, one file.
 
-To add an entry, write a module with an ``ENTRY`` (:class:`bertpass.bench.reproduce.contract.Entry`), put its published
-figures with their source into ``bertpass/bench/published.toml`` under its name, and add its line here.
+To add an entry, write a module in ``entries`` with an ``ENTRY`` (:class:`bertpass.bench.reproduce.session.Entry`), put
+its published figures with their source into ``bertpass/bench/published.toml`` under its name, and add its line here.
 """
 
 from __future__ import annotations
 
 import importlib
 
-from bertpass.bench.reproduce.contract import Entry
+from bertpass.bench.reproduce.session import Entry
 from bertpass.errors import UsageError, unknown
 
 _ENTRIES = {
-    name: f"bertpass.bench.reproduce.{name}"
+    name: f"bertpass.bench.reproduce.entries.{name}"
     for name in ("latency", "cost", "operators", "passes", "gpu_passes", "scores", "tvm", "scaling", "onnxruntime")
 }
 

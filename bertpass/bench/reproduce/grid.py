@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from bertpass.bench import cpu, quiet, timing, workloads
+from bertpass.bench import quiet, timing, workloads
+from bertpass.bench.cpu import run as cpu
 from bertpass.bench.reproduce.session import Session
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.progress import Bar, log
@@ -29,7 +30,7 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
 
     Each shape is kept as soon as it is measured. One whose time, estimated from the last one, goes over the budget is
     left out, and so are all that need more work. ``threads`` are the session's unless they are given, the other
-    parameters as in :func:`bertpass.bench.cpu.running`.
+    parameters as in :func:`bertpass.bench.cpu.run.running`.
     """
     kept = session.part(name)
     times, over = kept.setdefault("times", {}), kept.setdefault("left_out", {})
@@ -63,7 +64,7 @@ def measure(session: Session, name: str, model: str, variants: Sequence[Variant]
 
 
 def tell_loading(name: str, _: int, note: str) -> None:
-    """Says which engine of an entry is loaded, for :func:`bertpass.bench.cpu.running`."""
+    """Says which engine of an entry is loaded, for :func:`bertpass.bench.cpu.run.running`."""
     if note:
         log.info("%s: %s", name, note)
 
@@ -117,7 +118,7 @@ def left_out(part: Mapping[str, Any], shape: str) -> str:
 
 
 def failures(kept: Mapping[str, Any]) -> list[str]:
-    """A sentence for each engine of all grids, and of bertpass.bench.scaling, that could not run or was wrong."""
+    """A sentence for each engine of all grids, and of bench.instances.scaling, that could not run or was wrong."""
     found = []
     for part in (part for part in kept.values() if isinstance(part, Mapping)):
         if "failures" in part:

@@ -8,7 +8,8 @@ from typing import Any
 
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.reproduce import grid, session
-from bertpass.bench.reproduce.contract import Entry, Table, shown
+from bertpass.bench.reproduce.session import Entry
+from bertpass.bench.reproduce.tables import Table, shown
 
 PACKAGES = ("mxnet", "gluonnlp", "numpy", "onnxruntime", "openvino", "torch", "apache-tvm")
 

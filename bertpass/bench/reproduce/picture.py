@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpass.bench.reproduce.contract import shown
+from bertpass.bench.reproduce.tables import shown
 from bertpass.extras import require
 
 #: M. Okabe, K. Ito: Color Universal Design; told apart with every kind of colour vision

@@ -1,4 +1,4 @@
-"""One run of an entry: its settings, its time budget, and the result file that grows with every piece measured."""
+"""An entry, and one run of it: settings, a time budget, and the result file that grows with every piece measured."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import datetime
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bertpass.bench.quiet import Others
-from bertpass.bench.reproduce.contract import Entry
+from bertpass.bench.reproduce.tables import Kept, Published, Table
 from bertpass.errors import DataError, UsageError
+from bertpass.extras import require
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,49 @@ class Settings:
 
 #: pieces measured under other values of these do not belong into one file
 SAME = ("bert_model", "quick", "threads")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One published table or figure.
+
+    Parameters
+    ----------
+    name, title
+        Its name on the command line and in published.toml; what it shows.
+    needs
+        What it runs here, in a few words.
+    minutes
+        Its budget by default, for two cores.
+    measure
+        Measures what the session does not hold yet and gives it to :meth:`Session.keep` piece by piece.
+    tables
+        The page's tables from the published figures and what was measured; also from a part of it.
+    draw
+        Writes the picture, with a line below its title that says where and when it was measured.
+    missing
+        What of the publication this machine cannot run, a phrase each; empty where it runs everything.
+    packages
+        Packages without which it cannot run: name -> the extra that installs it.
+    device
+        Raises DeviceError on a machine that can measure nothing of it.
+    """
+
+    name: str
+    title: str
+    needs: str
+    minutes: float
+    measure: Callable[[Session], None]
+    tables: Callable[[Published, Kept], list[Table]]
+    draw: Callable[[Path, Published, Kept, str], None]
+    missing: Callable[[], list[str]]
+    packages: Mapping[str, str] = field(default_factory=dict)
+    device: Callable[[], None] = lambda: None
+
+    def check(self) -> None:
+        """MissingDependencyError, which names the extra, for the first package that is not there."""
+        for package, extra in {**self.packages, "matplotlib": "bench"}.items():
+            require(package, extra)
 
 
 @dataclass

@@ -1,0 +1,1 @@
+"""The CUDA engine next to its peers on one GPU."""

@@ -1,0 +1,1 @@
+"""Result files as pages for people: charts, comparisons, prices."""
