@@ -11,7 +11,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bertpass.commands.bench_kernels import main
+from bertpass.commands.bench.kernels import main
 
 if __name__ == "__main__":
     sys.exit(main())

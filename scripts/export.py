@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bertpass.commands.published import export
+from bertpass.commands.make.published import export
 
 if __name__ == "__main__":
     sys.exit(export())

@@ -2,7 +2,7 @@
 
 import sys
 
-from bertpass.commands.bench import main
+from bertpass.commands.bench.which import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -6,8 +6,8 @@ import dataclasses
 from typing import Any
 
 from bertpass import errors
-from bertpass.commands.bench_sweep import SweepOptions
-from bertpass.commands.gpu_check import GpuCheckOptions
+from bertpass.commands.bench.sweep import SweepOptions
+from bertpass.commands.measure.gpu_check import GpuCheckOptions
 from bertpass.commands.table import BENCHES, COMMANDS, Command
 from bertpass.jobs.deployment.published_options import ExportPairOptions, WordVectorOptions
 from bertpass.jobs.low_precision.options import LowPrecisionOptions

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from bertpass.bench.pages import cost, prices
-from bertpass.commands import plan
+from bertpass.commands.production import plan
 from bertpass.errors import DataError, UsageError
 
 pytest.importorskip("yaml", reason="pip install '.[plan]' for price lists")

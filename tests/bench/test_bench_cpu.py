@@ -12,7 +12,8 @@ from bertpass.bench import ceiling, environments, process, variants, workloads
 from bertpass.bench.cpu import report
 from bertpass.bench.cpu import run as cpu
 from bertpass.bench.variants import Variant
-from bertpass.commands import bench, bench_cpu
+from bertpass.commands.bench import cpu as bench_cpu
+from bertpass.commands.bench import which as bench
 from bertpass.errors import BertpassError, UsageError
 
 RIGHT = Variant("native-float32", "native", "float32", {"dtype": "float32"}, ours=True)

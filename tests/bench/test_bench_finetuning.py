@@ -13,7 +13,8 @@ import toy
 import toy_kinds
 
 from bertpass.bench.finetuning import control, report, run
-from bertpass.commands import bench, finetune
+from bertpass.commands.bench import which as bench
+from bertpass.commands.make import finetune
 from bertpass.errors import DataError
 from bertpass.jobs.training.classify import ClassifierOptions
 from bertpass.jobs.training.squad import SquadOptions

@@ -9,7 +9,7 @@ import pytest
 from bertpass import _native, machine
 from bertpass.bench import ceiling
 from bertpass.bench.cpu import kernel_ratios, kernels
-from bertpass.commands import bench_kernels
+from bertpass.commands.bench import kernels as bench_kernels
 from bertpass.model.config import named
 
 ISAS = _native.instruction_sets()

@@ -10,7 +10,7 @@ import pytest
 import result_content as content
 
 from bertpass.bench.pages import charts, contents, page, png, result_files, waterfall
-from bertpass.commands import bench
+from bertpass.commands.bench import which as bench
 
 pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")
 from matplotlib.backends.backend_agg import FigureCanvasAgg

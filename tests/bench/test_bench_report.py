@@ -12,7 +12,7 @@ import pytest
 import result_content as content
 
 from bertpass.bench.pages import charts, contents, result_files, svg
-from bertpass.commands import bench
+from bertpass.commands.bench import which as bench
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECORDED = ROOT / "docs/results/amd-avx512-bf16/cpu-minilm.json"

@@ -19,7 +19,7 @@ from bertpass.bench.instances.routing import (
 )
 from bertpass.bench.process import Worker
 from bertpass.bench.variants import Variant
-from bertpass.commands import bench
+from bertpass.commands.bench import which as bench
 from bertpass.errors import UsageError
 from bertpass.model.checkpoint import load_checkpoint
 

@@ -14,7 +14,7 @@ from bertpass.bench.instances import scaling, scaling_report
 from bertpass.bench.instances.scaling import Cell, Configuration, Plan, Results, configurations, while_all, work_of
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
-from bertpass.commands import bench
+from bertpass.commands.bench import which as bench
 from bertpass.errors import BertpassError, UsageError
 from bertpass.placement import Core, Topology
 

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from bertpass.bench.pages import comparison, cost, result_files
-from bertpass.commands import bench, bench_sweep
-from bertpass.commands.bench_sweep import SweepOptions
+from bertpass.commands.bench import sweep as bench_sweep
+from bertpass.commands.bench import which as bench
+from bertpass.commands.bench.sweep import SweepOptions
 
 
 @pytest.fixture

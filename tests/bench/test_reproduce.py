@@ -15,7 +15,7 @@ from bertpass.bench.reproduce.entries import cost, gpu_passes, latency, onnxrunt
 from bertpass.bench.reproduce.session import Entry
 from bertpass.bench.reproduce.tables import Table, shown
 from bertpass.bench.variants import REFERENCE, Variant
-from bertpass.commands.reproduce import main
+from bertpass.commands.measure.reproduce import main
 
 ROOT = Path(__file__).resolve().parents[2]
 NAMES = reproduce.names()
@@ -74,7 +74,7 @@ def numbers(value):
 def test_code_has_no_published_figure():
     figures = {n for n in numbers(EVERYTHING) if n != round(n)}
     assert 0.56 in figures and 93.46 in figures and 17.5 in figures
-    files = set((ROOT / "bertpass/bench/reproduce").glob("*.py")) | {ROOT / "bertpass/commands/reproduce.py"}
+    files = set((ROOT / "bertpass/bench/reproduce").rglob("*.py")) | {ROOT / "bertpass/commands/measure/reproduce.py"}
     for file in files - {ROOT / "bertpass/bench/reproduce/picture.py"}:  # it has sizes of pictures
         found = {n.value for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Constant)}
         assert not {n for n in found if isinstance(n, float)} & figures, file

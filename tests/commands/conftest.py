@@ -3,7 +3,7 @@
 import pytest
 import toy
 
-from bertpass.commands import deploy, finetune
+from bertpass.commands.make import deploy, finetune
 
 
 @pytest.fixture(scope="session")

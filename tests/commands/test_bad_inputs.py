@@ -15,7 +15,10 @@ import pytest
 import toy
 
 from bertpass import _core, machine
-from bertpass.commands import bench, demo, deploy, finetune, main, run
+from bertpass.commands import main, run
+from bertpass.commands.bench import which as bench
+from bertpass.commands.here import demo
+from bertpass.commands.make import deploy, finetune
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError
 from bertpass.model.files import params_file
@@ -361,7 +364,7 @@ TABLE = [
     Bad("more tokens than positions", "bench", lambda p: ("--bert_model", p.encoder, "--shapes", "1x64"), 2,
         ("64 tokens", "48 positions")),
     Bad("the demo without its library", "demo", lambda p: (), 5, ("make build",),
-        patch=("bertpass.commands.demo.LIBRARY", toy.ROOT / "nowhere.so")),
+        patch=("bertpass.commands.here.demo.LIBRARY", toy.ROOT / "nowhere.so")),
 ]
 
 

@@ -12,7 +12,7 @@ pa = pytest.importorskip("pyarrow", reason="pip install '.[batch]' for Parquet f
 pq = pytest.importorskip("pyarrow.parquet")
 
 import bertpass  # noqa: E402 - after the check that its package is there
-from bertpass.commands import batch  # noqa: E402
+from bertpass.commands.production import batch  # noqa: E402
 from bertpass.jobs.machines import batch as job  # noqa: E402
 from bertpass.model import parameters  # noqa: E402
 from bertpass.model.checkpoint import load_checkpoint  # noqa: E402
@@ -149,8 +149,8 @@ def test_a_killed_run_goes_on(source, encoder, tmp_path):
     """Killed without a word, in the middle of whatever it did."""
     out = tmp_path / "out.parquet"
     words = [str(source), str(out), "--model", str(encoder), "--part_rows", "1"]
-    process = subprocess.Popen([sys.executable, "-c", "import sys; from bertpass.commands.batch import main; "
-                                "sys.exit(main(sys.argv[1:]))", *words], stderr=subprocess.DEVNULL)
+    code = "import sys; from bertpass.commands.production.batch import main; sys.exit(main(sys.argv[1:]))"
+    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
     parts = tmp_path / "out.parquet.parts"
     end = time.monotonic() + 30
     while not list(parts.glob("part-*")) and time.monotonic() < end:

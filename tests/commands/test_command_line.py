@@ -198,7 +198,7 @@ def test_every_command_has_a_section_of_flags():
 
 
 def test_a_short_load_has_a_short_warm_up():
-    from bertpass.commands.load import LoadOptions
+    from bertpass.commands.production.load import LoadOptions
 
     words = ["http://127.0.0.1:1", "--seconds"]
     assert [parse(LoadOptions, [*words, seconds], "").warmup for seconds in ("0.4", "4", "40")] == [0.1, 1, 1]
@@ -218,7 +218,7 @@ def test_every_exit_code_is_one_cause():
 
 
 def test_fine_tuning_says_what_it_replaces(tmp_path, monkeypatch, capsys):
-    from bertpass.commands import finetune
+    from bertpass.commands.make import finetune
     from bertpass.jobs.training import classify
 
     monkeypatch.setattr(classify, "run", lambda options: {"metrics": {}})

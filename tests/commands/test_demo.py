@@ -5,7 +5,7 @@ import importlib.util
 import pytest
 import toy
 
-from bertpass.commands import demo
+from bertpass.commands.here import demo
 from bertpass.errors import DownloadError
 
 

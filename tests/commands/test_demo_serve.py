@@ -8,7 +8,7 @@ import pytest
 for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
     pytest.importorskip(module, reason="pip install '.[test]' for the server and its clients")
 
-from bertpass.commands import demo_serve  # noqa: E402 - after the check that its packages are there
+from bertpass.commands.here import demo_serve  # noqa: E402 - after the check that its packages are there
 from bertpass.jobs.demo import answers  # noqa: E402
 from bertpass.model.layouts.bundle import Bundle  # noqa: E402
 

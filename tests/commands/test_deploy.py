@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toy
 
-from bertpass.commands import deploy
+from bertpass.commands.make import deploy
 from bertpass.model.files import params_file
 from bertpass.model.layouts import huggingface
 from bertpass.model.layouts.bundle import Bundle
@@ -121,7 +121,7 @@ def test_max_iters_stops(on_sst, sst, tmp_path, capsys):
 
 
 def test_own_file_and_the_models_labels(encoder, data, tmp_path):
-    from bertpass.commands import finetune
+    from bertpass.commands.make import finetune
 
     files = toy.strings("--train_file", data / "own.train.tsv", "--dev_file", data / "own.dev.tsv", "--task_name",
                         "my/task")

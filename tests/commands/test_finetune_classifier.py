@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import toy
 
-from bertpass.commands import finetune
+from bertpass.commands.make import finetune
 from bertpass.model.files import params_file
 from bertpass.model.layouts.bundle import Bundle
 

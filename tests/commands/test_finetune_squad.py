@@ -5,7 +5,7 @@ import json
 import pytest
 import toy
 
-from bertpass.commands import finetune
+from bertpass.commands.make import finetune
 from bertpass.jobs.tasks import predict
 from bertpass.jobs.training import squad as squad_job
 from bertpass.model.layouts.bundle import Bundle

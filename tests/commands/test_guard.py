@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import toy
 
-from bertpass.commands import deploy
+from bertpass.commands.make import deploy
 from bertpass.errors import PrecisionError
 from bertpass.jobs.low_precision.guard import hold
 from bertpass.model.export import export_bundle

@@ -6,7 +6,7 @@ import toy
 import toy_kinds
 
 import bertpass
-from bertpass.commands import deploy, finetune
+from bertpass.commands.make import deploy, finetune
 from bertpass.errors import UsageError
 from bertpass.jobs.tasks import kinds
 from bertpass.jobs.training import losses

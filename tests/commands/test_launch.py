@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bertpass import placement
-from bertpass.commands import launch
+from bertpass.commands.production import launch
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
 from bertpass.jobs.machines import launch_settings
 from bertpass.jobs.machines.launch_settings import Settings, library, variables

@@ -4,7 +4,8 @@ import pytest
 import toy
 
 import bertpass
-from bertpass.commands import finetune, main
+from bertpass.commands import main
+from bertpass.commands.make import finetune
 from bertpass.errors import DataError
 from bertpass.text.tokens.new_vocabulary import learn
 from bertpass.text.tokens.tokenizer import Tokenizer

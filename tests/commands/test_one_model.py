@@ -9,7 +9,7 @@ import pytest
 
 import bertpass
 from bertpass.commands import main as commands
-from bertpass.commands.new_model import main as new_model
+from bertpass.commands.make.new_model import main as new_model
 
 TEXTS = ["A film about bread.", "", "Two words", "a, \"quoted\" cell"]
 

@@ -3,7 +3,8 @@
 import pytest
 import toy
 
-from bertpass.commands import bench, deploy, finetune
+from bertpass.commands.bench import which as bench
+from bertpass.commands.make import deploy, finetune
 
 
 @pytest.mark.parametrize(("engine", "mode"), [

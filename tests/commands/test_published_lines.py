@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import toy
 
-from bertpass.commands import deploy, finetune, published
+from bertpass.commands.make import deploy, finetune, published
 from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.text.data.tasks import get_task
 

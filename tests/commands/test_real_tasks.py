@@ -11,7 +11,8 @@ import os
 import pytest
 import toy
 
-from bertpass.commands import deploy, finetune, main
+from bertpass.commands import main
+from bertpass.commands.make import deploy, finetune
 from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.model.layouts.bundle import Bundle
 from bertpass.text.data.readers import read_task_file

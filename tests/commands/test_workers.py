@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import toy
 
-from bertpass.commands import finetune
+from bertpass.commands.make import finetune
 from bertpass.errors import MissingDependencyError, UsageError
 from bertpass.model.files import params_file
 

@@ -8,7 +8,7 @@ import pytest
 from build_cuda import ROOT
 
 from bertpass.bench.gpu import measure, mxnet_process, peers
-from bertpass.commands import gpu_check
+from bertpass.commands.measure import gpu_check
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig
 

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from bertpass.commands import bench_sweep, keys_page
+from bertpass.commands import keys_page
+from bertpass.commands.bench import sweep
 from bertpass.commands.flags_page import page
 from bertpass.commands.main import main
 from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
@@ -71,7 +72,7 @@ def options_of(words):
     if words[1] == "bench":
         if len(words) > 2 and words[2] in BENCHES:
             return BENCHES[words[2]].options_class(), words[3:]
-        return (None if bench_sweep.is_meant(words[2:]) else BENCHES["passes"].options_class()), words[2:]
+        return (None if sweep.is_meant(words[2:]) else BENCHES["passes"].options_class()), words[2:]
     return COMMANDS[ALIASES.get(words[1], words[1])].options_class(), words[2:]
 
 

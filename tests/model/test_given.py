@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 import bertpass
-from bertpass.commands import batch, convert, embed, export, info, pack
+from bertpass.commands.files import convert, export, pack
+from bertpass.commands.production import batch
+from bertpass.commands.start import embed, info
 from bertpass.errors import ModelError, UsageError
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig

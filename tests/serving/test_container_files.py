@@ -12,7 +12,7 @@ import pytest
 import yaml
 from served import ROOT, Process, ServeOptions
 
-from bertpass.commands.serve import main
+from bertpass.commands.start.serve import main
 
 CONTAINER = ROOT / "container"
 

@@ -14,7 +14,7 @@ import time
 import pytest
 from served import Process, httpx, pids, until
 
-from bertpass.commands.serve import options_of
+from bertpass.commands.start.serve import options_of
 from bertpass.errors import UsageError
 from bertpass.serving.instances import instance
 
@@ -239,7 +239,7 @@ def test_a_client_that_goes_away_takes_its_work_with_it():
     (("embedding", "--dtype", "flaot32"), 2, "Did you mean 'float32'"),
 ])
 def test_wrong_command_lines_end_in_a_sentence(capsys, words, code, sentence):
-    from bertpass.commands.serve import main
+    from bertpass.commands.start.serve import main
 
     assert main(list(words)) == code
     said = capsys.readouterr().err

@@ -16,7 +16,8 @@ pytest.importorskip("aiohttp", reason=NEEDS)
 
 from bertpass.bench.traffic import study, summary, texts
 from bertpass.bench.traffic.client import Sample, due_times
-from bertpass.commands import bench_serving, load
+from bertpass.commands.bench import serving
+from bertpass.commands.production import load
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +147,7 @@ def test_the_study_of_two_servers(tmp_path, capsys):
     peer = (f"{sys.executable} -c 'from bertpass.commands.main import main; main()' serve embedding --engine dummy "
             "--auto-truncate --port {port}")
     start, ours = time.monotonic(), "engine=dummy,auto_truncate,max_concurrent_requests=64"
-    assert bench_serving.main([
+    assert serving.main([
         "--model", "embedding", "--serve", ours, "--peer", f"other: {peer}",
         "--seconds", "1.2", "--warmup", "0.2", "--steps", "1", "--bounds", "200", "--in_flight", "8",
         "--queue_timeout", "0.3", "--output", str(tmp_path)]) == 0

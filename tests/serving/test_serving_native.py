@@ -10,7 +10,7 @@ import pytest
 import served
 
 import bertpass
-from bertpass.commands.serve import main
+from bertpass.commands.start.serve import main
 from bertpass.engines import precision
 from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint

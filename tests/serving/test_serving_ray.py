@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 from served import Process, ServeOptions, State, httpx
 
-from bertpass.commands.serve import main
+from bertpass.commands.start.serve import main
 from bertpass.placement import Core, Topology
 from bertpass.placement.claim import Claim
 from bertpass.serving import on_ray

@@ -147,7 +147,7 @@ def compare(part: Part, settings: Settings, root: str, tell: Callable[[str], Non
     _run([str(script), *words, "--output_dir", str(folder / "ours")], folder / "ours.log")
     tell("control")
     result = folder / "control.json"
-    _run(["-m", "bertpass.commands.control", str(result), which, *words], folder / "control.log")
+    _run(["-m", "bertpass.commands.bench.control", str(result), which, *words], folder / "control.log")
     ours = json.loads((folder / "ours" / "metrics.json").read_text(encoding="utf-8"))
     control = json.loads(result.read_text(encoding="utf-8"))
     return {"task": part.task.name, "main_metric": part.task.main_metric, "model": part.model, "seed": part.seed,

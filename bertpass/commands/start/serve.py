@@ -38,7 +38,7 @@ def options_of(argv: Sequence[str], environment: Mapping[str, str]) -> ServeOpti
     """The options of a command line, the environment and a file; UsageError for a wrong one."""
     options: ServeOptions = settings.parse(ServeOptions, argv, PREFIX, environment, "serve", "Serve models over HTTP.",
                                            EPILOG)
-    from bertpass.commands.main import COMMANDS
+    from bertpass.commands.table import COMMANDS
 
     word = options.models[0] if options.models else ""
     if word in ("bertpass", *COMMANDS) and not os.path.exists(word):

@@ -20,7 +20,7 @@ from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, 
 from bertpass.model.config import named
 from bertpass.options import check_output_folder, flag, parse
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
 BOUND = {"float16": 1e-2, "bfloat16": 1e-2, "float32": 1e-4}
 RESERVE = 30.0  # seconds that are left for what comes after the last measurement

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import progress
-from bertpass.commands import local_workers
+from bertpass.commands.make import local_workers
 from bertpass.commands.run import guarded
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import parse

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertpass.commands.one_model import ModelOptions
 from bertpass.commands.run import guarded
+from bertpass.commands.start.one_model import ModelOptions
 from bertpass.options import flag, parse
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bertpass.commands.one_model import ComputeOptions, given_texts
 from bertpass.commands.run import guarded
+from bertpass.commands.start.one_model import ComputeOptions, given_texts
 from bertpass.errors import UsageError
 from bertpass.options import flag, parse
 from bertpass.progress import Bar, start_logging

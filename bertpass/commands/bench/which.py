@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from bertpass.commands import bench_sweep
+from bertpass.commands.bench import sweep
 from bertpass.commands.run import guarded
 from bertpass.commands.table import BENCHES
 from bertpass.errors import UsageError, unknown
@@ -33,8 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             benches = "\n".join(f"  {name:<21}{bench.what}" for name, bench in BENCHES.items())
             print(HELP.format(benches=benches, sweep="NAME=VALUE ..."), end="")
             return 0
-        if bench_sweep.is_meant(words):
-            return bench_sweep.main(words)
+        if sweep.is_meant(words):
+            return sweep.main(words)
         if not words or words[0].startswith("-"):
             return _run("passes", words)
         return _run(words[0], words[1:])

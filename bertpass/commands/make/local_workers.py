@@ -15,7 +15,7 @@ from pathlib import Path
 from bertpass import machine
 from bertpass.errors import BertpassError
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def role() -> str | None:
@@ -32,7 +32,7 @@ def serve_if_told() -> None:
 
 
 def run(function: str, argv: Sequence[str], workers: int) -> None:
-    """Run ``bertpass.commands.finetune.FUNCTION(argv)`` in ``workers`` processes; returns when all have ended.
+    """Run ``bertpass.commands.make.finetune.FUNCTION(argv)`` in ``workers`` processes; returns when all have ended.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def run(function: str, argv: Sequence[str], workers: int) -> None:
         port = free.getsockname()[1]
     # Without the interpreter's own end: there MXNet's parameter server at times destroys a thread that still runs, and
     # aborts the process. Servers and scheduler need no good-bye: they are ended below.
-    code = (f"import os, sys; from bertpass.commands.finetune import {function}; code = {function}(sys.argv[1:]); "
+    code = (f"import os, sys; from bertpass.commands.make.finetune import {function}; code = {function}(sys.argv[1:]); "
             "sys.stdout.flush(); sys.stderr.flush(); os._exit(code)")
     shared = {**os.environ, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
               "DMLC_NUM_WORKER": str(workers), "DMLC_NODE_HOST": "127.0.0.1",

@@ -1,4 +1,4 @@
-"""The control of one fine-tuning run, in a process of its own: ``python -m bertpass.commands.control``.
+"""The control of one fine-tuning run, in a process of its own: ``python -m bertpass.commands.bench.control``.
 
 ``RESULT.json classifier|squad FLAGS``, where FLAGS are those of finetune_classifier.py or finetune_squad.py.
 """
@@ -21,7 +21,7 @@ def main() -> int:
     """Run one control; returns the exit code."""
     def job() -> None:
         if len(sys.argv) < 3 or sys.argv[2] not in ("classifier", "squad"):
-            raise UsageError("usage: python -m bertpass.commands.control RESULT.json classifier|squad FLAGS")
+            raise UsageError("usage: python -m bertpass.commands.bench.control RESULT.json classifier|squad FLAGS")
         target, which, words = Path(sys.argv[1]), sys.argv[2], sys.argv[3:]
         if which == "squad":
             found = control.squad_job(parse(SquadOptions, words, "The control of finetune_squad.py."))

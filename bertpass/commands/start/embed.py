@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bertpass.commands.one_model import ComputeOptions, given_texts
 from bertpass.commands.run import guarded
+from bertpass.commands.start.one_model import ComputeOptions, given_texts
 from bertpass.errors import UsageError
 from bertpass.options import check_new, check_output_folder, flag, overwrite_flag, parse
 from bertpass.progress import Bar, log, start_logging

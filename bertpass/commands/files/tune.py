@@ -37,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(TuneOptions, argv, "Measure the schedules of the TVM engine's kernels and keep the fastest.")
         from bertpass.bench import models, quiet
-        from bertpass.commands.bench_scaling import sizes
+        from bertpass.commands.bench.scaling import sizes
         from bertpass.engines.tvm import records as tvm_records
         from bertpass.jobs.machines import tvm_tuning
 

@@ -10,7 +10,7 @@ from bertpass.commands.run import guarded
 from bertpass.errors import PassError
 from bertpass.options import flag, parse
 
-LIBRARY = Path(__file__).resolve().parents[1] / "bertpass_lib.so"
+LIBRARY = Path(__file__).resolve().parents[2] / "bertpass_lib.so"
 
 
 @dataclass

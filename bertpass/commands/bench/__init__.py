@@ -1,0 +1,1 @@
+"""The words of ``bertpass bench``, a module each."""

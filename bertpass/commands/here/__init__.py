@@ -1,0 +1,1 @@
+"""Commands about this installation: what it has, completion, the demos."""

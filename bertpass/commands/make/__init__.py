@@ -1,0 +1,1 @@
+"""Commands that make a model: fine-tuning, deployment, a new one."""

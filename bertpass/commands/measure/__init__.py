@@ -1,0 +1,1 @@
+"""Commands that measure or compare beside ``bertpass bench``."""

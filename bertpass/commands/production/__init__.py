@@ -1,0 +1,1 @@
+"""Commands for production: batches, instances, load, plans."""
