@@ -1,9 +1,11 @@
-"""docs/architecture.md as a test: imports go down only, and only what runs a model starts MXNet."""
+"""docs/architecture.md as a test: imports go down only, also between rooms; only what runs a model starts MXNet."""
 
 import ast
+import graphlib
 import re
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,32 @@ LEVELS = {
     "deploy": 8, "finetune": 8, "scripts": 8, "benchmarks": 8,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
+# The rooms of each level, which are its folders, and the modules at its root, lowest first: each may import those
+# before it and, inside a room, one another without a circle. The face of a level, its __init__.py, is the lowest where
+# it is not named.
+ROOMS = {level: rooms.split() for level, rooms in {
+    "bertpass.text": "files example metrics tokens squad data",
+    "bertpass.model": "config sentence parameters record given files low_precision onnx layouts hub nets export "
+                      "checkpoint __init__",
+    "bertpass.passes": "library check report select mkldnn quantize optimize __init__",
+    "bertpass.engines": "base given results check precision native model onnxruntime_engine openvino_engine "
+                        "tensorflow_engine torch_engine cuda tvm mxnet_engine __init__",
+    "bertpass.jobs": "machines tasks low_precision deployment training demo",
+    "bertpass.bench": "ceiling models workloads quiet environments variants worker process timing cpu instances gpu "
+                      "finetuning pages traffic reproduce __main__",
+    "bertpass.serving": "logs options signals failures names received paths instances queueing observing state http "
+                        "on_ray server",
+    "bertpass.commands": "run table here start make bench files production measure keys_page flags_page main",
+}.items()}
+# Two packages of one level: the second may import the first.
+JOBS, BENCH = "bertpass.jobs", "bertpass.bench"
+# Strings that are no imports: each names a program that runs in a process of its own.
+STARTED = {
+    ("bertpass.commands.make.local_workers", "bertpass.commands.make.finetune"): "workers run the command again",
+    ("bertpass.bench.finetuning.run", "bertpass.commands.bench.control"): "the control is a command line",
+    ("bertpass.bench.traffic.servers", "bertpass.commands.main"): "the server under load is started as a person does",
+}
+MOST = 12  # modules in a folder
 
 
 def sources() -> dict[str, Path]:
@@ -36,10 +64,28 @@ def sources() -> dict[str, Path]:
 MODULES = sources()
 
 
-def imports(name: str) -> set[str]:
-    """Every module that a module imports, also inside functions; ``from package import module`` gives the module."""
-    found = set()
-    for node in ast.walk(ast.parse(MODULES[name].read_text(encoding="utf-8"))):
+def named(text: str) -> set[str]:
+    """Modules that a string names: it is the name of one, or a program that imports from one."""
+    name = re.fullmatch(r"(bertpass(?:\.\w+)+)\.?", text)
+    found = {name.group(1)} if name else set(re.findall(r"\bfrom (bertpass(?:\.\w+)+) import\b", text))
+    return {module for module in found if module in MODULES or module in LEVELS}
+
+
+def strings(tree: ast.AST) -> set[str]:
+    """All strings but docstrings; of an f-string its parts."""
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    return {node.value for node in ast.walk(tree)
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs}
+
+
+@cache
+def imports(name: str) -> frozenset[str]:
+    """Every module that a module imports, also inside functions, or names in a string.
+
+    ``from package import module`` gives the module.
+    """
+    tree, found = ast.parse(MODULES[name].read_text(encoding="utf-8")), set()
+    for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -47,7 +93,8 @@ def imports(name: str) -> set[str]:
             for alias in node.names:
                 full = f"{node.module}.{alias.name}"
                 found.add(full if full in MODULES or full in LEVELS or full == "bertpass.__version__" else node.module)
-    return found
+    found |= {module for text in strings(tree) for module in named(text) if (name, module) not in STARTED}
+    return frozenset(found)
 
 
 def level(module: str) -> int:
@@ -62,6 +109,65 @@ def test_every_folder_has_a_level():
     text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
     for folder in folders:
         assert f"`{folder.replace('.', '/')}/`" in text, f"docs/architecture.md does not name {folder}"
+
+
+def room(module: str, level: str) -> str:
+    """The room of a module of a level, or its own name where it stands at the root."""
+    return module.removeprefix(level).split(".")[1] if module != level else "__init__"
+
+
+def test_every_room_has_a_place_and_is_described():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for level, rooms in ROOMS.items():
+        assert {room(m, level) for m in MODULES if m.startswith(f"{level}.")} == set(rooms) - {"__init__"}
+        for name in rooms:
+            if (PACKAGE.parent / level.replace(".", "/") / name).is_dir():
+                assert f"`{name}/`" in text, f"docs/architecture.md does not name {level}.{name}"
+
+
+def test_a_folder_can_be_seen_at_once():
+    folders = {file.parent for file in MODULES.values() if file.is_relative_to(PACKAGE)}
+    modules = {str(folder): [f for f in folder.glob("*.py") if f.stem != "__init__"] for folder in folders}
+    assert {folder: len(files) for folder, files in modules.items() if len(files) > MOST} == {}
+    for folder in folders:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))), folder
+
+
+@pytest.mark.parametrize("level", ROOMS)
+def test_imports_between_rooms_go_down(level):
+    rooms = ROOMS[level]
+    height = {"__init__": -1, **{name: at for at, name in enumerate(rooms)}}
+    for name in sorted(m for m in MODULES if m == level or m.startswith(f"{level}.")):
+        for imported in imports(name):
+            if imported == level or imported.startswith(f"{level}."):
+                here, there = room(name, level), room(imported, level)
+                assert height[there] <= height[here], f"{name} imports {imported}: {there} is above {here}"
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    within = {name: imports(name) & set(MODULES) - {name} for name in MODULES}
+    graphlib.TopologicalSorter(within).prepare()  # CycleError names the circle
+    assert not [name for name in MODULES if name.startswith(JOBS) and any(i.startswith(BENCH) for i in imports(name))]
+
+
+def test_strings_name_modules_that_there_are():
+    """A name that was left behind where a module moved would be found when it is used, or in a test never."""
+    gone = set()
+    for file in [*MODULES.values(), *(ROOT / "tests").rglob("*.py")]:
+        for text in strings(ast.parse(file.read_text(encoding="utf-8"))):
+            if not re.fullmatch(r"bertpass\.\w+(\.\w+)+", text) or text in MODULES:
+                continue
+            parts = text.split(".")
+            module = next(".".join(parts[:n]) for n in range(len(parts), 0, -1) if ".".join(parts[:n]) in MODULES)
+            if module in ("bertpass", *(m for m in MODULES if MODULES[m].stem == "__init__")):
+                gone.add((file.name, text))
+    assert gone == set()
+
+
+def test_the_exceptions_are_needed():
+    for name, module in STARTED:
+        assert module in {m for text in strings(ast.parse(MODULES[name].read_text(encoding="utf-8")))
+                          for m in named(text)}
 
 
 @pytest.mark.parametrize("name", sorted(MODULES))

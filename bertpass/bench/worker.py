@@ -38,6 +38,7 @@ from bertpass.bench import models, quiet
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
+from bertpass.engines.check import calibration_batches
 from bertpass.errors import BertpassError
 
 
@@ -62,7 +63,7 @@ class Server:
         if "threads" in module.OPTIONS:  # MXNet takes OMP_NUM_THREADS, which its process has
             options["threads"] = threads
         if variant.calibrated:
-            options["calibration"] = models.calibration_batches(checkpoint)
+            options["calibration"] = calibration_batches(checkpoint)
         self._engine = module.from_checkpoint(checkpoint, **options)
         del checkpoint, options
         give_memory_back()

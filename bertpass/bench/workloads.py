@@ -13,10 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bertpass.engines.base import Batch
 from bertpass.errors import UsageError, unknown
 from bertpass.model.config import EncoderConfig
-
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # input_ids, token_types (batch, sequence), valid_length (batch,)
 
 #: share of rows -> tokens, of all 872 sentences of SST-2's dev split (longest of the test split at the end)
 SST = ((0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1),

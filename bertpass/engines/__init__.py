@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import importlib
 import logging
 import os
@@ -60,8 +61,8 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, kind: 
                   checkpoint.max_length, checkpoint.sentence, checkpoint.notes)
     place = os.fspath(path_or_name)
     model.source = place
-    model._loading = {"path_or_name": os.path.abspath(place) if os.path.exists(place) else place, "engine": engine,
-                      **dataclasses.asdict(about), **options}
+    model._loading = functools.partial(load, os.path.abspath(place) if os.path.exists(place) else place, engine,
+                                       **dataclasses.asdict(about), **options)
     return model
 
 

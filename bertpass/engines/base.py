@@ -12,6 +12,8 @@ import numpy as np
 from bertpass import machine
 from bertpass.errors import UsageError, unknown
 
+Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # input_ids, token_types (batch, sequence), valid_length (batch,)
+
 
 class Engine(abc.ABC):
     """Computes the outputs of one bundle.

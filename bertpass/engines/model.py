@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -42,7 +42,7 @@ class Model:
                  notes: Sequence[str] = ()) -> None:
         self.engine, self.config, self.head = engine, config, head
         self.sentence, self.notes = sentence or Sentence(), list(notes)
-        self.source, self._loading = "", None  # type: str, dict[str, Any] | None
+        self.source, self._loading = "", None  # type: str, Callable[[], Model] | None
         self._tokenizer = tokenizer
         self.labels = list(labels)
         self.max_length = min(max_length or config.max_length, config.max_length)
@@ -297,11 +297,9 @@ class Model:
         return _again, (self._loading,)
 
 
-def _again(loading: dict[str, Any]) -> Model:
+def _again(loading: Callable[[], Model]) -> Model:
     """The model that a pickle stands for."""
-    from bertpass.engines import load
-
-    return load(**loading)
+    return loading()
 
 
 def with_prompt(prompt: str, texts: list[str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.base import Batch, Engine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
 from bertpass.model.onnx import graph
@@ -21,7 +21,6 @@ DTYPES = ("float32", "bfloat16", "int8")
 OPTIONS = ("dtype", "threads", "calibration")
 EXTRA = "openvino"
 
-Batch = tuple[np.ndarray, np.ndarray, np.ndarray]
 _CAPABILITY = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
 
 

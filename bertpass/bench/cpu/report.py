@@ -14,9 +14,9 @@ from rich.table import Table
 from bertpass import _native, machine
 from bertpass.bench.cpu.results import Measured, ModelResults
 from bertpass.bench.quiet import MOST_LOAD
-from bertpass.bench.sentences import CHECK
 from bertpass.bench.timing import shown
 from bertpass.bench.workloads import Workload
+from bertpass.engines.check import CHECK
 
 WIDTH = 132
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch", "apache-tvm", "apache-tvm-ffi")

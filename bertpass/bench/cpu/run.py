@@ -18,6 +18,8 @@ from bertpass.bench.quiet import Others
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.bench.workloads import Workload, flops
+from bertpass.engines.base import Batch
+from bertpass.engines.check import check_batch
 from bertpass.errors import BertpassError, UsageError
 from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar
@@ -69,7 +71,7 @@ class Run:
                 entry.resident_bytes = worker.resident()
             self.tell(1, "")
 
-    def check(self, batch: models.Batch, reference: str) -> None:
+    def check(self, batch: Batch, reference: str) -> None:
         """Compare every engine's token states with the reference's; what is wrong or fails is not timed."""
         lengths = batch[2]
         inside = np.arange(batch[0].shape[1]) < lengths[:, None]
@@ -171,7 +173,7 @@ def running(plan: Plan, model: str, tell: Callable[[int, str], None]) -> Iterato
     if longest > checkpoint.config.max_length:
         raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
                          f"{model}.")
-    batch, source, config = models.check_batch(checkpoint), checkpoint.source or model, checkpoint.config
+    batch, source, config = check_batch(checkpoint), checkpoint.source or model, checkpoint.config
     del checkpoint  # the workers have their own; a large model's memory is theirs
     with tempfile.TemporaryDirectory() as folder:
         run = Run(plan, model, Path(folder), tell, source, config, reference)

@@ -23,6 +23,8 @@ from bertpass.bench.quiet import Others
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import of_family
+from bertpass.engines.base import Batch
+from bertpass.engines.check import check_batch
 from bertpass.errors import BertpassError, UsageError
 from bertpass.model.config import EncoderConfig
 from bertpass.placement import Topology, plan
@@ -232,7 +234,7 @@ class _Run:
         group.close()
         self.groups.remove(group)
 
-    def check(self, batch: models.Batch, reference: str) -> None:
+    def check(self, batch: Batch, reference: str) -> None:
         """Compare the token states of every worker with the reference's; a group with a wrong one is not timed."""
         inside = np.arange(batch[0].shape[1]) < batch[2][:, None]
         expected: np.ndarray | None = None
@@ -312,7 +314,7 @@ def measure(plan: Plan, model: str, others: Others | None = None) -> Results:
         raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} positions of "
                          f"{model}.")
     results = Results(model, checkpoint.source or model, checkpoint.config, plan, {v.name: v for v in plan.variants})
-    batch, others = models.check_batch(checkpoint), others or Others()
+    batch, others = check_batch(checkpoint), others or Others()
     del checkpoint  # the workers have their own
     steps = len(plan.variants) * len(plan.configurations) + plan.rounds * len(plan.shapes)
     with tempfile.TemporaryDirectory() as folder, Bar(model, steps, "steps") as bar:

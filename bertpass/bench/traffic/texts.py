@@ -8,7 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bertpass.bench import sentences, workloads
+from bertpass.bench import workloads
+from bertpass.engines.check import CALIBRATION, CHECK
 from bertpass.errors import DataError, UsageError, unknown
 from bertpass.text.files import read_lines
 
@@ -26,7 +27,7 @@ def of_lengths(distribution: str, count: int, seed: int = 0) -> list[str]:
 
     ``distribution`` is one of :data:`DISTRIBUTIONS`.
     """
-    words = " ".join((*sentences.CHECK, *sentences.CALIBRATION)).split()
+    words = " ".join((*CHECK, *CALIBRATION)).split()
     random = np.random.default_rng(seed)
     starts = random.integers(0, len(words), count)
     lengths = np.interp(random.random(count), *DISTRIBUTIONS[distribution])

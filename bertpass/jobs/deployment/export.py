@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bertpass.bench import models
-from bertpass.bench.workloads import Batch
+from bertpass.engines.base import Batch
+from bertpass.engines.check import check_batch
 from bertpass.errors import MissingDependencyError, ModelError, UsageError
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
@@ -79,7 +79,7 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
         raise UsageError(f"{output}: --dtype {shape.dtype} is for ONNX files, whose ending is .onnx.")
     if form.fixed and shape.length > checkpoint.config.max_length:
         raise UsageError(f"--sequence_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
-    batches = [models.check_batch(checkpoint)]
+    batches = [check_batch(checkpoint)]
     if form.fixed:
         batches = _fitted(batches[0], shape)
     try:

@@ -1,8 +1,20 @@
-"""English text for checks and for calibration, written for this package: no model has seen it in training.
+"""English text on which engines are checked and calibrated, written for this package: no model was trained on it.
 
 Lengths go from two words to a paragraph, with names, numbers, punctuation and rare words, because outliers of the
 activations, which low precision has to bear, come from such tokens.
 """
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from bertpass.engines.base import Batch
+from bertpass.model.record import Checkpoint
+
+TEXT_LENGTH = 128  # tokens to which the sentences are cut
+
 
 #: every engine's outputs on these are compared with the reference's
 CHECK = (
@@ -58,3 +70,27 @@ CALIBRATION = (
     "The poem has fourteen lines and does not rhyme.",
     "Despite its size an elephant walks almost without a sound, because a cushion of fat spreads under every foot.",
 )
+
+
+def _encoded(checkpoint: Checkpoint, texts: Sequence[str]) -> list[np.ndarray]:
+    longest = min(checkpoint.max_length or TEXT_LENGTH, TEXT_LENGTH)
+    if checkpoint.tokenizer is not None:
+        return [row.ids for row in checkpoint.tokenizer.encode(list(texts), max_length=longest)]
+    random = np.random.default_rng(len(texts))
+    lengths = [min(len(text.split()) + 2, longest) for text in texts]
+    return [random.integers(0, checkpoint.config.vocab_size, length) for length in lengths]
+
+
+def check_batch(checkpoint: Checkpoint) -> Batch:
+    """The sentences of every engine's check as one ragged batch; random ids where the model has no vocabulary."""
+    rows = _encoded(checkpoint, CHECK)
+    ids = np.zeros((len(rows), max(map(len, rows))), np.int32)
+    for place, row in enumerate(rows):
+        ids[place, :len(row)] = row
+    return ids, np.zeros_like(ids), np.array([len(row) for row in rows], np.int32)
+
+
+def calibration_batches(checkpoint: Checkpoint) -> list[Batch]:
+    """The sentences of int8's calibration, one a batch, so that no padding has a part in it."""
+    rows = [row[None].astype(np.int32) for row in _encoded(checkpoint, CALIBRATION)]
+    return [(row, np.zeros_like(row), np.array([row.shape[1]], np.int32)) for row in rows]
