@@ -34,9 +34,8 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.model": "config sentence parameters record given files low_precision onnx layouts hub nets export "
                       "checkpoint __init__",
     "bertpass.passes": "library check report select mkldnn quantize optimize __init__",
-    "bertpass.engines": "base given results check precision native model onnxruntime_engine openvino_engine "
-                        "tensorflow_engine torch_engine cuda tvm mxnet_engine __init__",
-    "bertpass.jobs": "machines tasks low_precision deployment training demo",
+    "bertpass.engines": "base given results check precision native model cuda tvm frameworks __init__",
+    "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "ceiling models workloads quiet environments variants worker process timing cpu instances gpu "
                       "finetuning pages traffic reproduce __main__",
     "bertpass.serving": "logs options signals failures names received paths instances queueing observing state http "

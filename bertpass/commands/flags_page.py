@@ -9,8 +9,8 @@ from bertpass import errors
 from bertpass.commands.bench.sweep import SweepOptions
 from bertpass.commands.measure.gpu_check import GpuCheckOptions
 from bertpass.commands.table import BENCHES, COMMANDS, Command
-from bertpass.jobs.deployment.published_options import ExportPairOptions, WordVectorOptions
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
+from bertpass.jobs.published.options import ExportPairOptions, WordVectorOptions
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import spelled
 from bertpass.serving.options import PREFIX

@@ -21,12 +21,12 @@ from bertpass.options import check
 #: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
 ENGINES = {
     "cuda": "bertpass.engines.cuda.engine",
-    "mxnet": "bertpass.engines.mxnet_engine",
+    "mxnet": "bertpass.engines.frameworks.mxnet_engine",
     "native": "bertpass.engines.native",
-    "onnxruntime": "bertpass.engines.onnxruntime_engine",
-    "openvino": "bertpass.engines.openvino_engine",
-    "tensorflow": "bertpass.engines.tensorflow_engine",
-    "torch": "bertpass.engines.torch_engine",
+    "onnxruntime": "bertpass.engines.frameworks.onnxruntime_engine",
+    "openvino": "bertpass.engines.frameworks.openvino_engine",
+    "tensorflow": "bertpass.engines.frameworks.tensorflow_engine",
+    "torch": "bertpass.engines.frameworks.torch_engine",
     "tvm": "bertpass.engines.tvm.engine",
 }
 

@@ -7,7 +7,7 @@ import pickle
 import sys
 from pathlib import Path
 
-from bertpass.engines import tensorflow_engine
+from bertpass.engines.frameworks import tensorflow_engine
 from bertpass.errors import BertpassError
 
 

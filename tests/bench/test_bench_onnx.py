@@ -77,7 +77,7 @@ def test_what_the_file_says():
 
 
 def test_mxnet_gives_the_same():
-    from bertpass.engines import mxnet_engine
+    from bertpass.engines.frameworks import mxnet_engine
 
     checkpoint = reference.tiny("roberta", "classification")
     batch = reference.batch(checkpoint.config, [9, 1, 4])

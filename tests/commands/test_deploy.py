@@ -243,7 +243,7 @@ def test_float16_where_the_processor_has_no_units_for_it(on_sst, sst, tmp_path, 
 
 def test_a_pair_that_needs_the_library_without_it(deployed, tmp_path):
     script = ("import sys\nfrom pathlib import Path\nfrom bertpass.errors import PassError\n"
-              "from bertpass.passes import library\nfrom bertpass.engines.mxnet_engine import MXNetEngine\n"
+              "from bertpass.passes import library\nfrom bertpass.engines.frameworks.mxnet_engine import MXNetEngine\n"
               "names = ['data0', 'data1', 'data2']\n"
               "library.LIBRARY = Path('/nowhere/bertpass_lib.so')\n"
               "MXNetEngine.from_files(sys.argv[2], names)\n"  # the plain bundle needs none

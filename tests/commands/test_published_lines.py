@@ -190,8 +190,8 @@ def test_embedding_gives_a_vector_per_word(done, capsys, place, monkeypatch):
 
     vectors = {}
     for way in ("avg", "sum", "last"):
-        from bertpass.jobs.deployment.published_options import WordVectorOptions
-        from bertpass.jobs.deployment.word_vectors import run
+        from bertpass.jobs.published.options import WordVectorOptions
+        from bertpass.jobs.published.word_vectors import run
         found, = run(WordVectorOptions(model="tiny", sentences=["a soly film"], oov_way=way))
         assert found.words == ["a", "soly", "film"]
         vectors[way] = found.vectors

@@ -44,7 +44,7 @@ def same_training(found, wanted, encoder):
 def test_two_devices_of_one_process(encoder, few, alone, tmp_path, monkeypatch):
     """CPU contexts stand for GPUs."""
     from bertpass import mx as mxnet
-    from bertpass.engines import mxnet_engine
+    from bertpass.engines.frameworks import mxnet_engine
     from bertpass.jobs.training import starting
 
     monkeypatch.setattr(mxnet, "context", lambda gpu: mxnet.mx.cpu(gpu))

@@ -13,7 +13,7 @@ import pytest
 import reference
 
 from bertpass import _core, passes
-from bertpass.engines import mxnet_engine
+from bertpass.engines.frameworks import mxnet_engine
 from bertpass.errors import DeviceError, MissingDependencyError, PassError
 from bertpass.model.export import graph_of
 from bertpass.mx import mx

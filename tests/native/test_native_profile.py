@@ -71,7 +71,7 @@ def test_an_engine_without_timers_says_so():
 
 
 def test_mxnet_by_operator():
-    from bertpass.engines import mxnet_engine
+    from bertpass.engines.frameworks import mxnet_engine
 
     checkpoint = tiny()
     engine = mxnet_engine.from_checkpoint(checkpoint, passes="none")

@@ -24,7 +24,7 @@ from pass_models import PARITY, SHAPES, Model, build, run
 
 import bertpass
 from bertpass import _core, passes
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.errors import DeviceError, ModelError, PassError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
@@ -310,7 +310,7 @@ def test_files_in_a_process_of_their_own(threads: str, tmp_path: Path, monkeypat
 def test_each_instruction_set_reads_the_same_files(tmp_path: Path) -> None:
     from bertpass import _native
 
-    script = ("import sys, numpy as np\nfrom bertpass.engines.mxnet_engine import MXNetEngine\n"
+    script = ("import sys, numpy as np\nfrom bertpass.engines.frameworks.mxnet_engine import MXNetEngine\n"
               "feed = np.load(sys.argv[2])\n"
               "engine = MXNetEngine.from_files(sys.argv[1], list(feed.files))\n"
               "found = engine.forward(*(feed[name] for name in feed.files))\n"

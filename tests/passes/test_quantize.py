@@ -12,7 +12,7 @@ import pytest
 from pass_models import PARITY, Model, build, run
 
 from bertpass import passes
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.errors import PassError
 from bertpass.passes.optimize import write_pair
 from bertpass.passes.quantize import MODES, candidates, quantize, quantized_nodes
@@ -66,7 +66,7 @@ def test_the_same_after_reading_it_in_a_process_of_its_own(model: Model, tmp_pat
     text, params = quantize(model.symbol, model.params, batches(model))
     write_pair(tmp_path / "model", text, {f"arg:{name}": value for name, value in params.items()})
     np.savez(tmp_path / "in.npz", **model.inputs)
-    script = ("import sys, numpy as np\nfrom bertpass.engines.mxnet_engine import MXNetEngine\n"
+    script = ("import sys, numpy as np\nfrom bertpass.engines.frameworks.mxnet_engine import MXNetEngine\n"
               "feed = np.load(sys.argv[2])\nengine = MXNetEngine.from_files(sys.argv[1], list(feed.files))\n"
               "np.savez(sys.argv[3], *engine.forward(*(feed[name] for name in feed.files)))\n"
               "print(engine.describe()['dtype'])")

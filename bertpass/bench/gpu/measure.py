@@ -16,7 +16,7 @@ import numpy as np
 
 from bertpass.bench.workloads import SEED, drawn, flops, of_family
 from bertpass.engines.cuda.engine import CudaEngine
-from bertpass.engines.torch_engine import network
+from bertpass.engines.frameworks.torch_engine import network
 from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.model import parameters

@@ -27,7 +27,7 @@ LINES = {"mxnet": "remove_noops,interleave_qkv,bias_gelu", "mxnet_encoder": "nat
 def measure(checkpoint: Checkpoint, dtype: str, cases: Sequence[Case], seconds: float, gpu: int | None,
             tell: Callable[[dict[str, Any]], None]) -> None:
     """Time each line on each case and tell what was found, or why a line could not run."""
-    from bertpass.engines import mxnet_engine  # starts MXNet
+    from bertpass.engines.frameworks import mxnet_engine  # starts MXNet
 
     for name, passes in LINES.items():
         try:

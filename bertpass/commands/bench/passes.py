@@ -48,7 +48,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             check_output_folder("output", Path(options.output).parent)
         start_logging()
         from bertpass.bench.models import checkpoint_for_speed
-        from bertpass.engines.mxnet_engine import check_device
+        from bertpass.engines.frameworks.mxnet_engine import check_device
         from bertpass.jobs.deployment import pass_table
 
         check_device(options.gpu, "float32")

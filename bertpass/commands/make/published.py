@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bertpass.commands.run import guarded
-from bertpass.jobs.deployment.published_options import ExportPairOptions, WordVectorOptions
+from bertpass.jobs.published.options import ExportPairOptions, WordVectorOptions
 from bertpass.options import parse
 from bertpass.progress import start_logging
 
@@ -15,7 +15,7 @@ def export(argv: Sequence[str] | None = None) -> int:
     def main() -> None:
         options = parse(ExportPairOptions, argv, "Export a model as MXNet's symbol and parameters, without passes.")
         start_logging()
-        from bertpass.jobs.deployment.export_pair import run
+        from bertpass.jobs.published.export_pair import run
         print(run(options))
     return guarded(main)
 
@@ -25,7 +25,7 @@ def embedding(argv: Sequence[str] | None = None) -> int:
     def main() -> None:
         options = parse(WordVectorOptions, argv, "A vector for each word of texts.")
         start_logging()
-        from bertpass.jobs.deployment.word_vectors import lines, run
+        from bertpass.jobs.published.word_vectors import lines, run
         for line in lines(run(options)):
             print(line)
     return guarded(main)

@@ -29,7 +29,7 @@ from bertpass.text.data.tasks import Task, get_task
 from bertpass.text.tokens.batching import batches
 
 if TYPE_CHECKING:
-    from bertpass.engines.mxnet_engine import MXNetEngine
+    from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
     from bertpass.jobs.deployment.model import Deployed, Found
     from bertpass.jobs.low_precision.lower import Judge
 
@@ -74,7 +74,10 @@ def run(options: DeployOptions) -> dict[str, Any]:
     passes = [info.name for info in select(options.pass_names(), "cpu" if options.gpu is None else "gpu")]
     if options.gpu is not None and NATIVE_ENCODER in passes:
         cuda_library.library()  # refuses where it is not built
-    from bertpass.engines.mxnet_engine import MXNetEngine, check_device  # starts MXNet: only after what needs none
+    from bertpass.engines.frameworks.mxnet_engine import (  # starts MXNet: only after what needs none
+        MXNetEngine,
+        check_device,
+    )
     from bertpass.jobs.deployment.model import export, find
     from bertpass.passes.library import Library
 

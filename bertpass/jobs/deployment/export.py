@@ -152,7 +152,7 @@ def _run_onnx(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]]:
 
 
 def _save_openvino(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
-    from bertpass.engines import openvino_engine
+    from bertpass.engines.frameworks import openvino_engine
 
     return openvino_engine.save(path, checkpoint), "OpenVINO IR, float32", {}
 
@@ -166,7 +166,7 @@ def _run_openvino(path: Path, batches: Sequence[Batch]) -> list[list[np.ndarray]
 
 
 def _save_torch(path: Path, checkpoint: Checkpoint, shape: Shape) -> tuple[list[Path], str, dict[str, int]]:
-    from bertpass.engines import torch_engine
+    from bertpass.engines.frameworks import torch_engine
 
     return torch_engine.save(path, checkpoint), "TorchScript, float32", {}
 

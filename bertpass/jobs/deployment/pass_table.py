@@ -13,7 +13,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.jobs.deployment.measure import Latency, interleaved
 from bertpass.model import parameters
 from bertpass.model.export import graph_of

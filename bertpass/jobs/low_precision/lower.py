@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines.base import Engine
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
 from bertpass.jobs.low_precision.calibration_rows import BATCH
 from bertpass.jobs.low_precision.guard import Guarded, Metrics, hold

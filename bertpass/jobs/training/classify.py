@@ -139,7 +139,9 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     """
     options.check()
     splits = read_splits(options)
-    from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
+    from bertpass.engines.frameworks.mxnet_engine import (
+        check_device,  # starts MXNet: only after the flags and the data are read
+    )
     from bertpass.jobs.training import starting
     from bertpass.jobs.training.epochs import Epochs
     from bertpass.jobs.training.trainer import Trainer

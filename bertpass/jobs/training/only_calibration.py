@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertpass import machine
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
 from bertpass.jobs.deployment.model import check_own_folder, pair_prefix
 from bertpass.jobs.low_precision import lower

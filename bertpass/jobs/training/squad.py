@@ -123,7 +123,9 @@ def run(options: SquadOptions) -> dict[str, Any]:
     train_data, dev_data = read_data(options)
     if options.debug:
         train_data, dev_data = train_data and first(train_data), first(dev_data)
-    from bertpass.engines.mxnet_engine import check_device  # starts MXNet: only after the flags and the data are read
+    from bertpass.engines.frameworks.mxnet_engine import (
+        check_device,  # starts MXNet: only after the flags and the data are read
+    )
     from bertpass.jobs.training import starting
     from bertpass.jobs.training.epochs import Epochs
     from bertpass.jobs.training.trainer import Trainer

@@ -87,7 +87,7 @@ def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
 
 def exported(prefix: str) -> Forward:
     """A forward of the exported pair that ``--deploy --model_prefix`` names, on the CPU."""
-    from bertpass.engines.mxnet_engine import MXNetEngine
+    from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 
     found = find_pair(Path(prefix))
     engine = MXNetEngine.from_files(found, inputs_of(found))

@@ -8,10 +8,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
-from bertpass.engines.mxnet_engine import MXNetEngine
+from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.errors import ModelError
 from bertpass.jobs.deployment.model import random_checkpoint
-from bertpass.jobs.deployment.published_options import ExportPairOptions
+from bertpass.jobs.published.options import ExportPairOptions
 from bertpass.jobs.tasks.opening import load
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig

@@ -12,7 +12,7 @@ import numpy as np
 from bertpass.engines.base import Engine
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError, UsageError
-from bertpass.jobs.deployment.published_options import WordVectorOptions
+from bertpass.jobs.published.options import WordVectorOptions
 from bertpass.jobs.tasks.opening import load
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
@@ -46,7 +46,7 @@ def run(options: WordVectorOptions) -> list[Words]:
     if options.gpu is None and options.dtype == "float32":
         engine = NativeEngine(model)
     else:
-        from bertpass.engines.mxnet_engine import from_checkpoint
+        from bertpass.engines.frameworks.mxnet_engine import from_checkpoint
 
         engine = from_checkpoint(model, gpu=options.gpu, dtype=options.dtype)
     rows = tokenizer.encode(texts, max_length=options.max_seq_length)

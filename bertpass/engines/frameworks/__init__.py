@@ -1,0 +1,1 @@
+"""Engines of other frameworks, a module each."""

@@ -1,0 +1,1 @@
+"""What the published scripts export.py and embedding.py do."""
