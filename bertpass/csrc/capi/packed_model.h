@@ -1,4 +1,4 @@
-// A model from a file that `bertpass pack` wrote (bertpass/model/packed.py says what is in it).
+// A model from a file that `bertpass pack` wrote (bertpass/model/layouts/packed.py says what is in it).
 #pragma once
 
 #include <memory>

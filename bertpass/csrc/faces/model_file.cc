@@ -12,7 +12,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kFormat[] = "bertpass unpacked model", kVersion[] = "1";  // of bertpass/model/packed.py
+constexpr char kFormat[] = "bertpass unpacked model", kVersion[] = "1";  // of bertpass/model/layouts/packed.py
 
 // Loads what the file describes; its memory is not needed afterwards.
 std::shared_ptr<DeviceModel> load(const DeviceOptions& options) {
