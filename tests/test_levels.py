@@ -34,7 +34,7 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.model": "config sentence parameters record given files low_precision onnx layouts hub nets export "
                       "checkpoint __init__",
     "bertpass.passes": "library check report select mkldnn quantize optimize __init__",
-    "bertpass.engines": "base given results check precision native model cuda tvm frameworks __init__",
+    "bertpass.engines": "base given results checking precision native model cuda tvm frameworks __init__",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "ceiling models workloads quiet environments variants worker process timing cpu instances gpu "
                       "finetuning pages traffic reproduce __main__",
@@ -147,6 +147,19 @@ def test_no_module_imports_itself_by_way_of_others():
     within = {name: imports(name) & set(MODULES) - {name} for name in MODULES}
     graphlib.TopologicalSorter(within).prepare()  # CycleError names the circle
     assert not [name for name in MODULES if name.startswith(JOBS) and any(i.startswith(BENCH) for i in imports(name))]
+
+
+def test_a_face_has_no_name_of_one_of_its_modules():
+    """Importing the module later would put it in the place of the function; one that comes from it is safe."""
+    twice = set()
+    for name, file in MODULES.items():
+        if file.stem == "__init__":
+            for node in ast.parse(file.read_text(encoding="utf-8")).body:
+                bound = {alias.asname or alias.name for alias in node.names} if isinstance(node, ast.ImportFrom) else \
+                    {node.name} if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else set()
+                twice |= {f"{name}.{one}" for one in bound if f"{name}.{one}" in MODULES
+                          and getattr(node, "module", "") not in (name, f"{name}.{one}")}
+    assert twice == set()
 
 
 def test_strings_name_modules_that_there_are():

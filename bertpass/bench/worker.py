@@ -38,7 +38,7 @@ from bertpass.bench import models, quiet
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
-from bertpass.engines.check import calibration_batches
+from bertpass.engines.checking import calibration_batches
 from bertpass.errors import BertpassError
 
 

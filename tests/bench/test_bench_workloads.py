@@ -6,7 +6,7 @@ import reference
 
 from bertpass.bench import models, variants, workloads
 from bertpass.bench.variants import Variant
-from bertpass.engines import check
+from bertpass.engines import checking
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig
 
@@ -92,9 +92,9 @@ def test_our_encoder_in_mxnet_is_measured_where_the_pass_is_there(monkeypatch):
 
 def test_text_of_checks(folder):
     checkpoint = models.token_states(folder)
-    ids, _, lengths = check.check_batch(checkpoint)
-    assert len(ids) == len(check.CHECK) and len(set(lengths.tolist())) > 5
+    ids, _, lengths = checking.check_batch(checkpoint)
+    assert len(ids) == len(checking.CHECK) and len(set(lengths.tolist())) > 5
     assert ids.shape[1] == lengths.max() <= checkpoint.config.max_length
-    batches = check.calibration_batches(checkpoint)
+    batches = checking.calibration_batches(checkpoint)
     assert len(batches) >= 20 and all(ids.shape == (1, lengths[0]) for ids, _, lengths in batches)
-    assert not set(check.CHECK) & set(check.CALIBRATION)
+    assert not set(checking.CHECK) & set(checking.CALIBRATION)

@@ -16,7 +16,7 @@ from bertpass.bench.cpu.results import Measured, ModelResults
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.timing import shown
 from bertpass.bench.workloads import Workload
-from bertpass.engines.check import CHECK
+from bertpass.engines.checking import CHECK
 
 WIDTH = 132
 PACKAGES = ("onnx", "onnxruntime", "openvino", "nncf", "torch", "apache-tvm", "apache-tvm-ffi")

@@ -19,7 +19,7 @@ from bertpass.bench.timing import Timing
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.bench.workloads import Workload, flops
 from bertpass.engines.base import Batch
-from bertpass.engines.check import check_batch
+from bertpass.engines.checking import check_batch
 from bertpass.errors import BertpassError, UsageError
 from bertpass.model.config import EncoderConfig
 from bertpass.progress import Bar

@@ -24,7 +24,7 @@ from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import of_family
 from bertpass.engines.base import Batch
-from bertpass.engines.check import check_batch
+from bertpass.engines.checking import check_batch
 from bertpass.errors import BertpassError, UsageError
 from bertpass.model.config import EncoderConfig
 from bertpass.placement import Topology, plan

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.bench import workloads
-from bertpass.engines.check import CALIBRATION, CHECK
+from bertpass.engines.checking import CALIBRATION, CHECK
 from bertpass.errors import DataError, UsageError, unknown
 from bertpass.text.files import read_lines
 

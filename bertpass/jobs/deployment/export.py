@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.engines.base import Batch
-from bertpass.engines.check import check_batch
+from bertpass.engines.checking import check_batch
 from bertpass.errors import MissingDependencyError, ModelError, UsageError
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
