@@ -218,10 +218,11 @@ def _several(fields: dict[str, Any], where: str, need_labels: bool) -> str | lis
             return [check_text(part, where) for part in value]
         if value is not None:
             return _plain(value, where) or []
-    marks = {name: str(value) for name, value in fields.items() if name not in own_files.KNOWN}
+    marks = {name: label_cells.plain(str(value).strip().lower()) for name, value in fields.items()
+             if name not in own_files.KNOWN}
     for name, value in marks.items():
-        if value not in ("0", "1"):
+        if value not in ("0", "1", "false", "true"):
             if not need_labels:
                 return None
-            raise DataError(f"{where}: {name} is {value!r:.40}, expected 0 or 1, or a column label with names.")
-    return [name for name, value in marks.items() if value == "1"] if marks else None
+            raise DataError(f"{where}: {name} is {fields[name]!r:.40}, expected 0 or 1, or a column label with names.")
+    return [name for name, value in marks.items() if value in ("1", "true")] if marks else None

@@ -94,7 +94,7 @@ def read_squad(path: str | Path, *, train: bool = False, strict: bool = False) -
     moved: list[str] = []
     wrong: list[tuple[str, str]] = []  # (id, what is wrong)
     for where, title, context, item in _items(content, str(path)):
-        name = str(item.get("id", len(seen)))
+        name = _name(item.get("id", len(seen)), where)
         where = f"{where}, question {name!r}"
         if name in seen:
             raise DataError(f"{where}: this id occurs twice; predictions are kept by id.")
@@ -181,6 +181,13 @@ def _part(holder: Any, key: str, kind: type, where: str) -> Any:
     return holder[key]
 
 
+def _name(value: Any, where: str) -> str:
+    """An id, which may be a number."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{where}: an id is {value!r:.40}, expected text or a whole number.")
+    return str(value)
+
+
 def _flag(value: Any, where: str) -> bool:
     """A JSON boolean, or one that was written as a text or as 0 or 1."""
     word = str(value).strip().lower() if isinstance(value, (str, bool, int)) else value
@@ -203,7 +210,7 @@ def _listed(item: Mapping[str, Any], where: str) -> list[Mapping[str, Any]] | No
             raise DataError(f"{where}: expected as many numbers under 'answer_start' as texts under 'text'.")
         return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     for answer in _part(item, "answers", list, where):
-        if not isinstance(answer, dict) or "text" not in answer:
+        if not isinstance(answer, dict):
             raise DataError(f"{where}: expected text under 'text', as in SQuAD's JSON.")
     return list(answers)
 
@@ -216,7 +223,7 @@ def _fit(listed: list[Mapping[str, Any]], context: str, impossible: bool, train:
     """The answers of one question (None: to be left out), what was looked up, and what is wrong, in words."""
     found, misplaced, fault = [], None, None
     for answer in listed:
-        text, start = answer["text"], answer.get("answer_start")
+        text, start = answer.get("text"), answer.get("answer_start")
         if not isinstance(text, str):
             fault = f"the answer is {text!r:.60}, expected text"
             continue
