@@ -140,6 +140,8 @@ class ServeOptions(Given):
         for origin in self.cors_allow_origin:
             if origin != "*" and not re.fullmatch(r"https?://[^\s/]+", origin):
                 raise UsageError(f"--cors_allow_origin {origin}: write an origin as http://localhost:3000, or *.")
+        if self.uds is not None:
+            self.uds = self.uds.strip()
         if self.otlp_endpoint is not None:
             self.otlp_endpoint = self.otlp_endpoint.strip()
         if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):

@@ -15,7 +15,8 @@ from bertpass.file_kinds import kind, no_json
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
 _UTF16 = "UTF-16; convert it with: iconv -f UTF-16 -t UTF-8"
-_NO_TEXT = {b"PK\x03\x04": "a zip archive (an .xlsx, perhaps); save it as csv", b"\xff\xfe": _UTF16, b"\xfe\xff": _UTF16,
+_NO_TEXT = {b"PK\x03\x04": "a zip archive (an .xlsx, perhaps); save it as csv",
+            b"\xff\xfe": _UTF16, b"\xfe\xff": _UTF16,
             b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"}
 _PARQUET = b"PAR1"
 

@@ -46,7 +46,8 @@ def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None 
 
     The first line of tsv and csv names the columns. tsv has no quoting; csv is quoted as Python's csv module and
     spreadsheets do, with cells apart by commas, or by the semicolons, tabs or bars that its header has or a first line
-    such as "sep=;" names. jsonl has one object a line. Columns without a name, and those that pandas calls "Unnamed: 0", are left aside.
+    such as "sep=;" names. jsonl has one object a line. Columns without a name, and those that pandas calls
+    "Unnamed: 0", are left aside.
 
     Parameters
     ----------

@@ -197,6 +197,8 @@ def test_embedding_task(encoder, data, tmp_path, capsys):
     assert deploy.main(toy.deploy("--bert_model", encoder, "--text", SENTENCES[0], "--output_dir", tmp_path)) == 0
     one = json.loads(capsys.readouterr().out)["embeddings"][0]
     assert one["text"] == SENTENCES[0] and len(one["embedding"]) == 32
+    digits = [float(f"{number:.9g}") for number in np.float32(one["embedding"])]
+    assert digits == one["embedding"] != np.round(one["embedding"], 6).tolist()  # all of a float32
 
 
 def test_random_weights_of_a_published_size(sst, data, tmp_path, monkeypatch, capsys):

@@ -82,6 +82,50 @@ def test_null_is_as_if_left_out(ask, path):
             assert status == 400, name
 
 
+TENSOR = RIGHT["/v2/models/embedding/infer"]["inputs"][0]
+
+
+@pytest.mark.parametrize(("path", "plain", "nulls"), [
+    ("/similarity", {}, {"parameters": {"truncate": None}}), ("/similarity", {}, {"parameters": None}),
+    ("/", {}, {"parameters": {"top_k": None, "function_to_apply": None}}),
+    ("/", {}, {"options": {"use_cache": None, "wait_for_model": None}}),
+    ("/", {"inputs": {"question": "who", "context": "anna"}},
+     {"inputs": {"question": "who", "context": "anna"},
+      "parameters": {"top_k": None, "max_answer_len": None, "handle_impossible_answer": None}}),
+    ("/v2/models/embedding/infer", {}, {"id": None, "outputs": None, "parameters": None}),
+    ("/v2/models/embedding/infer", {}, {"parameters": {"truncate": None, "normalize": None, "dimensions": None}}),
+    ("/v2/models/embedding/infer", {}, {"inputs": [{**TENSOR, "parameters": None}]}),
+    ("/v2/models/embedding/infer", {}, {"inputs": [{**TENSOR, "parameters": {"binary_data_size": None}}]}),
+    ("/v2/models/embedding/infer", {}, {"outputs": [{"name": "embedding", "parameters": {"binary_data": None}}]}),
+    ("/v2/models/embedding/infer", {}, {"outputs": []}),
+])
+def test_null_inside_objects_is_as_if_left_out(ask, path, plain, nulls):
+    assert ask(path, {**RIGHT[path], **nulls}) == ask(path, {**RIGHT[path], **plain})
+
+
+@pytest.mark.parametrize(("path", "body", "words"), [
+    ("/similarity", {"inputs": {"source_sentence": None, "sentences": ["b"]}}, "null"),
+    ("/v1/rerank", {"documents": [{"text": None}]}, "text must be a text, and is null"),
+    ("/v2/models/embedding/infer", {"inputs": [{**TENSOR, "data": [None]}]}, "elements of BYTES must be strings"),
+    ("/embed", {"inputs": ["a", None]}, "item 2 is null"),
+])
+def test_null_where_a_value_has_to_be(ask, path, body, words):
+    status, content = ask(path, {**RIGHT[path], **body})
+    assert status == 422 and words in said(content)
+
+
+@pytest.mark.parametrize(("path", "body", "words"), [
+    ("/v2/models/embedding/infer", {"outputs": [{"name": "embedding"}] * 2}, "there twice"),
+    ("/v2/models/embedding/infer", {"outputs": [{"name": "logits"}]}, "unknown output 'logits'"),
+    ("/v1/embeddings", {"encoding_format": "base65"}, "must be 'float' or 'base64'"),
+    ("/qa", {"top_k": 2}, "top_k must be 1"),
+    ("/embed", {"dimensions": 3.0}, "must be a whole number"),
+])
+def test_values_that_nobody_would_act_on(ask, path, body, words):
+    status, content = ask(path, {**RIGHT[path], **body})
+    assert status == 422 and words in said(content)
+
+
 @pytest.mark.parametrize(("path", "body", "words"), [
     ("/similarity", {"parameters": {"truncates": True}}, "Did you mean 'truncate'"),
     ("/similarity", {"inputs": {"source_sentence": "a", "sentence": ["b"]}}, "Did you mean 'sentences'"),

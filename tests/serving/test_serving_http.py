@@ -240,7 +240,8 @@ def test_addresses():
         listening.listeners(ServeOptions(models=["a"], host="192.0.2.1"))
 
 
-@pytest.mark.parametrize(("host", "reached"), [("::", ("127.0.0.1", "::1")), ("::1", ("::1",))])
+@pytest.mark.parametrize(("host", "reached"), [("::", ("127.0.0.1", "::1")), ("::1", ("::1",)), ("[::1]", ("::1",)),
+                                               (" [::]\n", ("127.0.0.1", "::1"))])
 def test_ipv6(host, reached):
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6; enable it (sysctl net.ipv6.conf.lo.disable_ipv6=0)")
@@ -248,6 +249,7 @@ def test_ipv6(host, reached):
     with made:
         made.listen()
         port = made.getsockname()[1]
+        host = host.strip().strip("[]")
         assert listening.shown(made) == f"http://[{host}]:{port}"
         for address in reached:
             socket.create_connection((address, port), 5).close()
@@ -273,6 +275,8 @@ def test_white_space_around_variables():
         PREFIX + "API_KEY": "abc\n", PREFIX + "PORT": " 8081\n", PREFIX + "AUTO_TRUNCATE": "true ",
         PREFIX + "HOST": "0.0.0.0\r\n", PREFIX + "MODELS": " minilm \n"})
     assert found == {"api_key": "abc", "port": 8081, "auto_truncate": True, "host": "0.0.0.0", "models": ["minilm"]}
+    options = ServeOptions(models=["a"], uds="/run/a.sock\n", root_path="/bert/ \n", otlp_endpoint="http://a:4318\n")
+    assert (options.uds, options.root_path, options.otlp_endpoint) == ("/run/a.sock", "/bert", "http://a:4318")
     for key in ("", " \n", "a\nb", "a\x00b", "schlüssel"):
         with pytest.raises(UsageError, match="--api_key"):
             ServeOptions(models=["a"], api_key=key)
@@ -288,7 +292,8 @@ def test_names_of_models(tmp_path, monkeypatch):
     for folder in ("lr=3e-5/b", "acme/tiny", "v1.5"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "acme" / "tiny")
-    for word, name in ((".", "tiny"), ("./", "tiny"), ("..", "acme"), ("../tiny/", "tiny"), ("../tiny/.", "tiny")):
+    for word, name in ((".", "tiny"), ("./", "tiny"), ("..", "acme"), ("../tiny/", "tiny"), ("../tiny/.", "tiny"),
+                       ("../../acme/./tiny/", "tiny"), ("../../v1.5/.", "v1.5"), ("../..", tmp_path.name)):
         assert names.named(word)[0] == name
     monkeypatch.chdir(tmp_path)
     for word, expected in (("lr=3e-5/b", ("b", "lr=3e-5/b")), (f"{tmp_path}/lr=3e-5/b", ("b", f"{tmp_path}/lr=3e-5/b")),
@@ -301,6 +306,8 @@ def test_names_of_models(tmp_path, monkeypatch):
     for word, words in (("=x", "NAME=PATH"), ("x=", "NAME=PATH"), ("", "NAME=PATH"), ("/no/such", "no such file"),
                         ("./no", "no such file"), ("x=/no/such", "no such file"), ("/no/lr=1/b", "no such file"),
                         ("a/infer=v1.5", "cannot be a name"), ("a//b=v1.5", "cannot be a name"),
+                        ("x=./no", "no such file"), ("x=../no/.", "no such file"), ("~nobody-here/x", "no such file"),
+                        ("a/ready=v1.5", "cannot be a name"), ("/=v1.5", "cannot be a name|no such file"),
                         ("m/versions/1=v1.5", "cannot be a name"), ("a\nb=v1.5", "cannot be a name")):
         with pytest.raises(UsageError, match=words):
             names.named(word)

@@ -120,7 +120,7 @@ def test_a_header_without_the_text_in_csv(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("line", ['{"text": "a", "label": 1, "label": 0}', '{"text": "a", "Text": "b", "label": 1}'])
 def test_fields_that_are_there_twice(tmp_path: Path, line: str) -> None:
-    with pytest.raises(DataError, match="line 1: the field (text|label) is there twice"):
+    with pytest.raises(DataError, match=r"line 1: the field (text|label) is there twice"):
         texts(write(tmp_path / "a.jsonl", line + "\n"))
     line = '{"text": "a", "label": 1, "note": {"x": 1, "x": 2}, "more": 1, "more": 2}\n'
     assert texts(write(tmp_path / "a.jsonl", line + line.replace("1,", "0,", 1))) == [("a", 1), ("a", 0)]

@@ -116,7 +116,7 @@ def test_an_id_may_be_a_number(tmp_path: Path, said: Any) -> None:
 
 @pytest.mark.parametrize("said", [True, 1.5, [], {}])
 def test_an_id_that_is_none(tmp_path: Path, said: Any) -> None:
-    with pytest.raises(DataError, match="an id is .*, expected text or a whole number"):
+    with pytest.raises(DataError, match=r"an id is .*, expected text or a whole number"):
         read_squad(changed(tmp_path, id=said))
 
 
