@@ -105,3 +105,8 @@ def test_published_names(tiny: list[Path]) -> None:
     result = applied(tiny, None, *PUBLISHED)
     assert result["optimize_for:MHAInterleave"] == result["symbol_entry:MaskSoftmax"] == 0.0
     assert result["optimize_for:AddBiasGelu"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["interleave_qkv", "MHAInterleave", "native_encoder", "no_such_pass"])
+def test_without_parameters_the_graph_is_left_as_it_is(tiny: list[Path], name: str) -> None:
+    assert applied(tiny, None, f"alone:{name}") == {f"alone:{name}": 0.0}

@@ -236,6 +236,19 @@ def test_parameters_of_pipelines_at_the_routes_of_their_tasks(ask):
         assert status == 422 and f"must be 'first', and is '{strategy}'" in said(content)
 
 
+@pytest.mark.parametrize(("path", "beside", "inside", "name"), [
+    ("/similarity", {"truncate": True}, {"truncate": False}, "truncate"),
+    ("/similarity", {"truncation_direction": "left"}, {"truncation_direction": "Right"}, "truncation_direction"),
+    ("/", {"normalize": True}, {"normalize": False}, "normalize"),
+    ("/invocations", {"truncate": False}, {"truncate": True}, "truncate"),
+])
+def test_one_field_with_two_values_is_refused(ask, path, beside, inside, name):
+    status, content = ask(path, {**RIGHT[path], **beside, "parameters": inside})
+    assert status == 422 and f"{name} has one value beside inputs and another in parameters" in said(content)
+    for body in ({**beside, "parameters": beside}, {**beside, "parameters": {name: None}}, {"parameters": beside}):
+        assert ask(path, {**RIGHT[path], **body}) == ask(path, {**RIGHT[path], **beside})
+
+
 def test_rankings_are_cut(ask):
     body = {"query": "q", "texts": ["a", "b", "c"]}
     whole = ask("/rerank", body)[1]

@@ -44,6 +44,19 @@ def test_vectors_are_those_of_load(serve, tmp_path, path, sentence):
         reply = await client.post(path, json=body)
         found = reply.json() if path == "/embed" else [each["embedding"] for each in reply.json()["data"]]
         assert np.allclose(found, wanted, atol=1e-6)
+        for name in model.sentence.prompts:
+            reply = (await client.post(path, json={**body, "prompt_name": name})).json()
+            found = reply if path == "/embed" else [each["embedding"] for each in reply["data"]]
+            assert np.allclose(found, model.encode(TEXTS, normalize=True, prompt_name=name), atol=1e-6)
+            vectors = model.encode(TEXTS, normalize=True, prompt_name=name)
+            inputs = {"source_sentence": TEXTS[0], "sentences": TEXTS[1:]}
+            for more in ({"prompt_name": name}, {"parameters": {"prompt_name": name}}):
+                cosines = (await client.post("/similarity", json={"inputs": inputs, **more})).json()
+                assert np.allclose(cosines, vectors[1:] @ vectors[0], atol=1e-6)
+        for words in ("", "c d "):
+            reply = (await client.post(path, json={**body, "prompt": words})).json()
+            found = reply if path == "/embed" else [each["embedding"] for each in reply["data"]]
+            assert np.allclose(found, model.encode(TEXTS, normalize=True, prompt=words), atol=1e-6)
         told = (await client.get("/info")).json()["models"][0]
         assert told["prompts"] == dict(model.sentence.prompts) and told["notes"] == []
         long = await client.post("/embed", json={"inputs": "a " * 9})

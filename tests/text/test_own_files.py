@@ -68,6 +68,11 @@ def test_index_columns_are_left_aside(tmp_path: Path, header: str) -> None:
         assert labels == ("funny", "sad") and [row.label for row in rows] == [(0, 1), (1, 0)]
 
 
+def test_a_column_without_a_name_in_the_middle(tmp_path: Path) -> None:
+    rows, labels = read_own(write(tmp_path / "a.csv", "text,funny,,sad\na,0,2,1\nb,1,0,0\n"), "multilabel")
+    assert labels == ("funny", "sad") and [row.label for row in rows] == [(0, 1), (1, 0)]
+
+
 def test_columns_that_are_there_twice(tmp_path: Path) -> None:
     assert texts(write(tmp_path / "a.csv", "text,note,note,label,,\na,1,2,x,,\nb,1,2,y,,\n")) == [("a", 0), ("b", 1)]
     for kind, header, name in (("classification", "text,label,Label", "label"), ("multilabel", "text,sad,sad", "sad"),
