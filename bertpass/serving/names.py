@@ -36,7 +36,7 @@ def named(word: str) -> tuple[str, str]:
     if path.startswith(_PATHS) and not Path(os.path.expanduser(path)).exists():
         raise UsageError(f"{path}: there is no such file or folder.")
     parts = name.split("/")
-    if "" in parts or not name.isprintable() or _AFTER & set(parts[1:]):
+    if {"", ".", ".."} & set(parts) or not name.isprintable() or _AFTER & set(parts[1:]):
         raise UsageError(f"'{word}': '{name}' cannot be a name, which stands in paths such as /v2/models/NAME/infer; "
                          "give another: NAME=PATH.")
     return name, path

@@ -49,7 +49,7 @@ def test_all_that_the_recipe_copies_or_mounts_is_there():
     assert (CONTAINER / build["context"] / build["dockerfile"]).is_file()
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((ROOT / name).exists() for name in kept)
-    for script in re.findall(r"sh /?(container/\S+)", (CONTAINER / "Dockerfile").read_text()):
+    for script in re.findall(r"container/\w+\.(?:sh|py)", (CONTAINER / "Dockerfile").read_text()):
         assert script in kept
 
 
@@ -113,6 +113,23 @@ def test_the_health_check_asks_the_servers_own_port_without_variables():
     assert found.returncode in (0, 1) and (found.returncode == 0 or f":{ServeOptions.port}/ready" in found.stderr)
     lines = (CONTAINER / "Dockerfile").read_text()
     assert "/container/healthy.py" in lines and ":8080/" not in lines
+
+
+@pytest.mark.parametrize(("words", "variables", "served"), [
+    ((), {}, "serve minilm"), (("/models/a", "--port", "9000"), {}, "serve /models/a --port 9000"),
+    ((), {"BERTPASS_SERVE_MODELS": "/models/a"}, "serve"), ((), {"BERTPASS_SERVE_CONFIG": "/models/b.yaml"}, "serve"),
+    (("--port", "9000"), {"BERTPASS_SERVE_MODELS": "/models/a"}, "serve --port 9000"),
+    ((), {"BERTPASS_SERVE_MODELS": ""}, "serve minilm")])
+def test_the_container_serves_what_its_variables_name(tmp_path, words, variables, served):
+    """Words that an image has by default would go before the variables."""
+    (tmp_path / "bertpass").write_text('#!/bin/sh\necho "$*"\n')
+    (tmp_path / "bertpass").chmod(0o755)
+    found = subprocess.run(["sh", CONTAINER / "serve.sh", *words], capture_output=True, text=True, check=True,
+                           env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables})
+    assert found.stdout == served + "\n"
+    lines = (CONTAINER / "Dockerfile").read_text().splitlines()
+    assert 'ENTRYPOINT ["sh", "/container/serve.sh"]' in lines
+    assert not any(line.startswith("CMD") for line in lines)
 
 
 @pytest.mark.parametrize("words", [["serve"], ["serve", "minilm"], ["bertpass", "serve", "minilm"], ["pack", "a", "b"],

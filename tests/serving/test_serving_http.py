@@ -307,6 +307,8 @@ def test_names_of_models(tmp_path, monkeypatch):
                         ("./no", "no such file"), ("x=/no/such", "no such file"), ("/no/lr=1/b", "no such file"),
                         ("a/infer=v1.5", "cannot be a name"), ("a//b=v1.5", "cannot be a name"),
                         ("x=./no", "no such file"), ("x=../no/.", "no such file"), ("~nobody-here/x", "no such file"),
+                        ("..=v1.5", "cannot be a name"), (".=v1.5", "cannot be a name"),
+                        ("a/../b=v1.5", "cannot be a name"),
                         ("a/ready=v1.5", "cannot be a name"), ("/=v1.5", "cannot be a name|no such file"),
                         ("m/versions/1=v1.5", "cannot be a name"), ("a\nb=v1.5", "cannot be a name")):
         with pytest.raises(UsageError, match=words):
