@@ -196,8 +196,8 @@ def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, 
         if cell is None and need_labels:
             raise DataError(f"{where}: no label; expected {EXPECTED}.")
         text, pair = check_text(fields["text"], where), fields.get("text_pair")
-        group = fields.get("group")
-        yield where, Example(text, None if pair is None else check_text(pair, where), None, str(fields.get("id", at)),
+        group, own = fields.get("group"), fields.get("id")
+        yield where, Example(text, None if pair is None else check_text(pair, where), None, str(at if own is None else own),
                              group=text if group is None else str(group)), cell
 
 

@@ -156,14 +156,14 @@ def _items(content: Any, where: str) -> Iterator[tuple[str, str, str, dict[str, 
     for at, row in enumerate(rows):
         if isinstance(row, dict) and "paragraphs" not in row and "context" in row:
             inside = f"{where}, row {at + 1}"
-            yield inside, str(row.get("title", "")), check_text(_part(row, "context", str, inside), inside), row
+            yield inside, str(row.get("title") or ""), check_text(_part(row, "context", str, inside), inside), row
         else:
             yield from _of_article(row, f"{where}, article {at + 1}")
 
 
 def _of_article(article: Any, at: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     paragraphs = _part(article, "paragraphs", list, at)
-    title = str(article.get("title", ""))
+    title = str(article.get("title") or "")
     for p, paragraph in enumerate(paragraphs):
         inside = f"{at}, paragraph {p + 1}"
         context = check_text(_part(paragraph, "context", str, inside), inside)

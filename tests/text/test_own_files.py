@@ -131,6 +131,12 @@ def test_fields_that_are_there_twice(tmp_path: Path, line: str) -> None:
     assert texts(write(tmp_path / "a.jsonl", line + line.replace("1,", "0,", 1))) == [("a", 1), ("a", 0)]
 
 
+def test_null_is_as_if_left_out(tmp_path: Path) -> None:
+    content = '{"text": "a", "label": "x", "id": null, "text_pair": null, "group": null}\n{"text": "b", "label": "y"}\n'
+    rows, _ = read_own(write(tmp_path / "a.jsonl", content))
+    assert [(row.id, row.text_pair, row.group) for row in rows] == [("0", None, "a"), ("1", None, "b")]
+
+
 def test_a_folder(tmp_path: Path) -> None:
     for name in ("a.csv", "folder"):
         (tmp_path / name).mkdir()

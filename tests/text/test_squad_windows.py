@@ -120,6 +120,12 @@ def test_an_id_that_is_none(tmp_path: Path, said: Any) -> None:
         read_squad(changed(tmp_path, id=said))
 
 
+def test_a_title_that_is_null(tmp_path: Path) -> None:
+    content = copy.deepcopy(FILE)
+    content["data"][0]["title"] = None
+    assert read_squad(saved(tmp_path, content)).questions[0].title == ""
+
+
 def test_an_answer_without_a_text_costs_its_question_alone(tmp_path: Path) -> None:
     path = changed(tmp_path, answers=[{"answer_start": 9}])
     assert [question.id for question in read_squad(path, train=True).questions] == ["b"]
