@@ -197,8 +197,8 @@ def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, 
             raise DataError(f"{where}: no label; expected {EXPECTED}.")
         text, pair = check_text(fields["text"], where), fields.get("text_pair")
         group, own = fields.get("group"), fields.get("id")
-        yield where, Example(text, None if pair is None else check_text(pair, where), None, str(at if own is None else own),
-                             group=text if group is None else str(group)), cell
+        yield where, Example(text, None if pair is None else check_text(pair, where), None,
+                             str(at if own is None else own), group=text if group is None else str(group)), cell
 
 
 def _plain(label: Any, where: str) -> str | None:
