@@ -67,6 +67,29 @@ def test_405_says_what_is_allowed(url, method, path, allow):
     assert reply.status_code == 405 and reply.headers["allow"] == allow
 
 
+@pytest.mark.parametrize("data", [
+    b"GET /health HTTP/1.1\r\n\r\n",  # no Host
+    b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS
+    b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"])
+def test_bytes_that_are_no_request(url, data):
+    head, _, body = raw(url, data).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"connection: close" in head.lower()
+    told = json.loads(body)
+    assert set(told) == {"error", "error_type"} and "no HTTP/1.1 request" in told["error"]
+    assert httpx.get(url + "/health").status_code == 200
+
+
+def test_no_path_is_guessed_that_is_quite_another(url):
+    for path, words in (("/embedd", "Did you mean '/embed'?"), ("/similarty", "Did you mean '/similarity'?"),
+                        ("/vertex", "there is no path /vertex. GET"),
+                        ("/v2/models/embedding/config", "no path /v2/models/embedding/config; below the model"),
+                        ("/v2/models/embedding/versions/1/stats", "below the model embedding there are ready and"),
+                        ("/v2/models/embeding", "unknown model 'embeding'. Did you mean 'embedding'?")):
+        reply = httpx.get(url + path)
+        assert reply.status_code == 404 and words in reply.json()["error"]
+
+
 def test_other_spellings_of_paths(url):
     expected = httpx.post(url + "/v1/embeddings", json={"input": "a"}).json()
     for path in ("/embeddings", "/embeddings/", "/v1/embeddings/"):

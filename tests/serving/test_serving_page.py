@@ -124,7 +124,7 @@ def test_similarities_entities_and_ranks(tab, url):
 
 
 def test_bars_begin_at_zero(tab):
-    """Of values below it as well: the bar is between the value's place and that of zero, and the best is the highest."""
+    """Of values below it as well: a bar is between its value's place and that of zero; the best is the highest."""
     tab.route("**/similarity", lambda route: route.fulfill(json=[-1.0, 0.5, -0.25]))
     ask(tab, "embedding", texts="one\nopposite\nnear\nother")
     assert [row.split("\n")[0] for row in tab.locator(".bars li").all_inner_texts()] == ["near", "other", "opposite"]
