@@ -163,8 +163,11 @@ def test_known_fields_of_neighbours_are_refused_by_name(ask):
                        ("/qa", "doc_stride"), ("/rerank", "documents"), ("/embed", "padding")):
         status, content = ask(path, {**RIGHT[path], name: "x"})
         assert status == 422 and said(content).startswith(f"unknown field '{name}': ")
-    status, content = ask("/embed", {"inputs": "a", "prompt_name": "query"})
-    assert status == 422 and "has no prompts" in said(content)
+    for path in ("/embed", "/v1/embeddings", "/similarity", "/"):
+        status, content = ask(path, {**RIGHT[path], "prompt_name": "query"})
+        assert status == 422 and "has no prompts" in said(content), path
+        status, content = ask(path, {**RIGHT[path], "prompt_name": "query", "prompt": "a"})
+        assert status == 422 and "not both" in said(content), path
 
 
 def test_texts_are_cut_at_the_end_that_is_asked_for(ask):
@@ -259,6 +262,12 @@ def test_rankings_are_cut(ask):
     assert [(each["index"], each["relevance_score"]) for each in found["results"]] == \
         [(each["index"], each["score"]) for each in whole[:2]]
     assert found["results"][0]["document"] == {"text": "abc"[whole[0]["index"]]}
+    documents = {"query": "q", "documents": ["a", "b", "c"]}
+    assert ask("/v2/rerank", documents) == ask("/v1/rerank", documents)
+    status, content = ask("/v2/rerank", {**documents, "top": 2})
+    assert status == 422 and "Did you mean 'top_n'" in content["error"]["message"]
+    status, content = ask("/rerank", {"query": "q", "documents": ["a"]})
+    assert status == 422 and "/v1/rerank takes documents" in content["error"]
 
 
 @pytest.mark.parametrize("path", ["/embed", "/", "/v1/embeddings", "infer", "ids"])

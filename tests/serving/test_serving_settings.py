@@ -64,6 +64,29 @@ def test_vectors_are_those_of_load(serve, tmp_path, path, sentence):
     serve(job, str(tmp_path / "model"), engine="native", dtype="float32", instances=1)
 
 
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/"])
+def test_prompts_of_a_request(serve, tmp_path, path):
+    made = checkpoint("embedding", sentence=Sentence({"query": "a b ", "other": "h "}, "query"))
+    huggingface.write_folder(tmp_path / "model", made)
+    model = bertpass.load(tmp_path / "model", dtype="float32", threads=1)
+
+    async def job(client):
+        async def ask(**more):
+            reply = await client.post(path, json={"input" if path.startswith("/v1") else "inputs": TEXTS, **more})
+            found = reply.json()
+            return found if reply.status_code != 200 else \
+                [each["embedding"] for each in found["data"]] if path.startswith("/v1") else found
+
+        vectors = []
+        for given in ({}, {"prompt_name": "query"}, {"prompt_name": "other"}, {"prompt": "c c "}, {"prompt": ""}):
+            vectors.append(await ask(**given))
+            assert np.allclose(vectors[-1], model.encode(TEXTS, normalize=True, **given), atol=1e-6)
+        assert vectors[0] == vectors[1] and len({str(each) for each in vectors}) == 4
+        refused = await ask(prompt_name="qery")
+        assert "Did you mean 'query'" in str(refused["error"])
+    serve(job, str(tmp_path / "model"), engine="native", dtype="float32", instances=1)
+
+
 def made_without(tmp_path, made):
     """The same weights with nothing around them."""
     huggingface.write_folder(tmp_path / "plain", dataclasses.replace(made, sentence=Sentence(), carried={}))
