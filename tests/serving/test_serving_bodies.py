@@ -69,6 +69,41 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(ask, path):
         assert status == 422 and f"unknown field '{name}s_'" in said(content) and name in said(content)
 
 
+#: a value of each field that changes the answer to the right body, with what else the body then has
+EFFECTS = {
+    "model": ("other", {}), "truncation_direction": ("left", {"truncate": True}), "prompt": ("c c ", {}),
+    "prompt_name": ("other", {}), "normalize": (False, {}), "dimensions": (3, {}), "raw_scores": (True, {}),
+    "top_n": (1, {}), "return_text": (True, {}), "return_documents": (True, {}), "encoding_format": ("base64", {}),
+    "max_answer_length": (1, {}), "align_to_words": (False, {}), "top_k": (2, {}), "truncate": (True, {}),
+    "handle_impossible_answer": (True, {}), "aggregation_strategy": ("simple", {}), "add_special_tokens": (False, {}),
+    "skip_special_tokens": (False, {}), "parameters": ({"truncate": True, "top_k": 1}, {}), "id": ("7", {}),
+    "outputs": ([{"name": "other"}], {})}
+TEXT = dict.fromkeys(("truncate", "truncation_direction"), LONG + " x")  # whose effect is seen on long texts
+#: which say that they change nothing
+NO_EFFECT = {("/v1/embeddings", "user"), ("/ner", "truncate"), ("/", "options"), ("/invocations", "options")}
+
+
+@pytest.mark.parametrize("path", RIGHT)
+def test_no_field_is_taken_and_ignored(ask, path):
+    for name in fields_of(path):
+        text = TEXT.get(name, "abc")
+        bodies = {"/similarity": {"inputs": {"source_sentence": "a", "sentences": [text]}},
+                  "/rerank": {"query": "q", "texts": ["a", text]},
+                  "/v1/rerank": {"query": "q", "documents": ["a", text]},
+                  "/qa": {"question": text, "context": "anna lives here"}, "/decode": {"ids": [2, 5, 6]},
+                  "/v1/embeddings": {"input": text}, "/v2/models/embedding/infer": RIGHT["/v2/models/embedding/infer"]}
+        body = bodies.get(path, {"inputs": text})
+        if name in body or name in ("inputs", "query", "texts") or (path, name) in NO_EFFECT:
+            continue
+        if path in ("/", "/invocations") and name in ("top_n", "return_text"):
+            body = bodies["/rerank"]
+        if path in ("/", "/invocations") and name == "raw_scores":
+            body = {**body, "model": "classification"}
+        value, more = EFFECTS[name]
+        plain, found = (ask(path, {**body, **given}) for given in (more, {**more, name: value}))
+        assert found != plain, f"{path}: {name} changes nothing"
+
+
 @pytest.mark.parametrize("path", RIGHT)
 def test_null_is_as_if_left_out(ask, path):
     expected = ask(path, RIGHT[path])
