@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -474,12 +475,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table(rows))
         if options.output:
             told = machine.describe()
-            Path(options.output).write_text(
-                f"# What comes back when something goes wrong\n\nMade by `{machine.command()}` on {told['cpu']}, "
-                f"{told['cpus_usable']} processors. A load is {options.requests} requests of 8 clients (16 for "
-                "too many); every answer is compared with that before the fault. `N x STATUS` counts answers."
-                f"\n\n{table(rows)}\n",
-                encoding="utf-8")
+            about = (f"Made by `{machine.command()}` on {told['cpu']}, {told['cpus_usable']} processors. A load is "
+                     f"{options.requests} requests of 8 clients (16 for too many); every answer is compared with that "
+                     "before the fault. `N x STATUS` counts answers.")
+            Path(options.output).write_text("# What comes back when something goes wrong\n\n"
+                                            f"{textwrap.fill(about, 120)}\n\n{table(rows)}\n", encoding="utf-8")
     return guarded(job)
 
 
