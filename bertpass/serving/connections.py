@@ -188,7 +188,5 @@ def quiet_about_accepting(loop: asyncio.AbstractEventLoop, context: dict[str, An
         return  # asyncio's next try, and the server has ended meanwhile: the socket is closed
     if "socket.accept()" in context.get("message", "") and error is not None:
         log.error("a connection cannot be accepted (%s); it is tried again in a second.", error)
-    elif "_start_serving" in repr(context.get("handle")) and isinstance(error, ValueError):
-        log.debug("what was to be tried again is over: the server has closed its socket.")
     else:
         loop.default_exception_handler(context)
