@@ -478,8 +478,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             about = (f"Made by `{machine.command()}` on {told['cpu']}, {told['cpus_usable']} processors. A load is "
                      f"{options.requests} requests of 8 clients (16 for too many); every answer is compared with that "
                      "before the fault. `N x STATUS` counts answers.")
-            Path(options.output).write_text("# What comes back when something goes wrong\n\n"
-                                            f"{textwrap.fill(about, 120)}\n\n{table(rows)}\n", encoding="utf-8")
+            lines = "# What comes back when something goes wrong", textwrap.fill(about, 120, break_on_hyphens=False)
+            Path(options.output).write_text("\n\n".join([*lines, table(rows)]) + "\n", encoding="utf-8")
     return guarded(job)
 
 
