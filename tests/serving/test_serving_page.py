@@ -245,7 +245,7 @@ def test_the_plots_move(tab, url):
     assert tab.locator(".axis").first.all_inner_texts() == ["a minute ago\nnow"]
     assert tab.inner_text("#state") == "ready, engine processes: 1"
     label = tab.get_attribute("#plots svg", "aria-label")
-    assert re.fullmatch(r"Requests a second over the last minute; now answered [\d.]+, failed [\d.]+", label)
+    assert re.fullmatch(r"Requests per second over the last minute; now answered [\d.]+, failed [\d.]+", label)
 
 
 def test_a_key_is_asked_for(browser):

@@ -3,7 +3,7 @@
 const SECONDS = 60;
 const SVG = "http://www.w3.org/2000/svg";
 const PLOTS = [
-  { title: "Requests a second", series: [["answered", "rate"], ["failed", "failed"]] },
+  { title: "Requests per second", series: [["answered", "rate"], ["failed", "failed"]] },
   { title: "Latency, ms", series: [["p50", "p50"], ["p99", "p99"]] },
   { title: "Rows in the queue", series: [["waiting", "queue"]] },
 ];
