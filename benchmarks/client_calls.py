@@ -210,7 +210,7 @@ def tritonclient(plain: Plain) -> Iterator[Call]:
     yield "class_count=2", lambda: client.infer("classification", [tensor("text", TEXTS)], outputs=[
         triton.InferRequestedOutput("scores", class_count=2)]), Says("unknown field 'classification'")
     yield "a text that is too long", lambda: embed([tensor("text", [LONG])]), Says('"parameters": {"truncate": true}')
-    yield "get_model_config", lambda: client.get_model_config("embedding"), Says("unknown model 'embedding/config'")
+    yield "get_model_config", lambda: client.get_model_config("embedding"), Says("no path /v2/models/embedding/config")
 
 
 def huggingface_hub(plain: Plain) -> Iterator[Call]:

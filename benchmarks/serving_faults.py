@@ -15,6 +15,7 @@ import signal
 import socket
 import sys
 import tempfile
+import textwrap
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -304,6 +305,39 @@ def closed(options: FaultOptions) -> str:
     return expect(status == 200, f"{status}, as without")
 
 
+def no_request(options: FaultOptions) -> str:
+    """Bytes that are no request of HTTP/1.1: TLS, no Host, a negative length, a wrong chunk."""
+    head, found = b"POST /embed HTTP/1.1\r\nHost: x\r\n", []
+    with server(options) as process:
+        for words in (b"\x16\x03\x01\x02\x00\x01\x00\r\n\r\n", b"GET /health HTTP/1.1\r\n\r\n",
+                      head + b"Content-Length: -1\r\n\r\n", head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n"):
+            with send(process.url(), words) as connection:
+                found.append(read(connection))
+        alive = httpx.post(process.url() + "/embed", json={"inputs": "a"}).status_code
+    return expect({status for status, _ in found} == {400} and alive == 200,
+                  f"{len(found)} x 400: {found[0][1]['error']} Others {alive}")
+
+
+def orphaned(options: FaultOptions) -> str:
+    """kill -9 of the server."""
+    with server(options) as process:
+        pids = process.pids()
+        process.process.kill()
+        begun = time.monotonic()
+        while any(map(runs, pids)):
+            expect(time.monotonic() < begun + 60, "the engine process is still there after a minute")
+            time.sleep(0.02)
+    return "the engine process ends with it"
+
+
+def runs(pid: int) -> bool:
+    """Whether a process has not ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 def address(url: str) -> tuple[str, int]:
     """Host and port."""
     host, _, port = url.removeprefix("http://").rpartition(":")
@@ -417,7 +451,8 @@ FAULTS = (
     Fault("200 connections that send nothing, 128 files", crowd),
     Fault("the head of a request does not end", slow_head),
     Fault("answers that nobody reads", unread), Fault("standard streams are closed", closed),
-    Fault("a body that does not end", slow),
+    Fault("a body that does not end", slow), Fault("bytes that are no request", no_request),
+    Fault("kill -9 of the server", orphaned),
 )
 
 
@@ -441,12 +476,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(table(rows))
         if options.output:
             told = machine.describe()
-            Path(options.output).write_text(
-                f"# What comes back when something goes wrong\n\nMade by `{machine.command()}` on {told['cpu']}, "
-                f"{told['cpus_usable']} processors. A load is {options.requests} requests of 8 clients (16 for "
-                "too many); every answer is compared with that before the fault. `N x STATUS` counts answers."
-                f"\n\n{table(rows)}\n",
-                encoding="utf-8")
+            about = (f"Made by `{machine.command()}` on {told['cpu']}, {told['cpus_usable']} processors. A load is "
+                     f"{options.requests} requests of 8 clients (16 for too many); every answer is compared with that "
+                     "before the fault. `N x STATUS` counts answers.")
+            lines = "# What comes back when something goes wrong", textwrap.fill(about, 120, break_on_hyphens=False)
+            Path(options.output).write_text("\n\n".join([*lines, table(rows)]) + "\n", encoding="utf-8")
     return guarded(job)
 
 

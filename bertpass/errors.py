@@ -75,11 +75,13 @@ class PrecisionError(BertpassError):
     exit_code = 9
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string."""
+def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str:
+    """Return ``" Did you mean 'x'?"`` for the known name nearest to ``name``, or an empty string where none is at least
+    so much ``alike`` (0 to 1). The dashes or the slash that all of them begin with do not count."""
     known = list(known)
-    folded = {k.lower(): k for k in known}
-    hit = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.5)
+    same = min(len(each) - len(each.lstrip("-/")) for each in (name, *known))
+    folded = {k.lower()[same:]: k for k in known}
+    hit = difflib.get_close_matches(name.lower()[same:], list(folded), n=1, cutoff=alike)
     return f" Did you mean '{folded[hit[0]]}'?" if hit else ""
 
 

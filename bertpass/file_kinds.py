@@ -18,6 +18,7 @@ _STARTS = (
     (b"\x80\x02", "a Python pickle"), (b"\x80\x03", "a Python pickle"), (b"\x80\x04", "a Python pickle"),
 )
 _LOOK = 512
+JSON = "it is JSON"
 
 
 def looks_like(path: str | os.PathLike[str]) -> str:
@@ -27,28 +28,51 @@ def looks_like(path: str | os.PathLike[str]) -> str:
             start = file.read(_LOOK)
     except OSError:
         return ""
+    return kind(start)
+
+
+def kind(start: bytes) -> str:
+    """The same of a file's first bytes, which may have been unpacked; JSON is "it is JSON"."""
+    start = start[:_LOOK]
     if not start:
         return "it is empty"
     for begin, what in _STARTS:
         if start.startswith(begin):
             return f"it is {what}"
-    text = start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if page := of_the_web(start):
+        return page
+    if _header_of_safetensors(start):
+        return "it is a safetensors file"
+    if _text(start).startswith(b"{"):
+        return JSON
+    if not start.strip(b"\x00"):
+        return "it begins with zeros, as a file does whose download was stopped"
+    return ""
+
+
+def of_the_web(start: bytes) -> str:
+    """A clause on a page of HTML or XML by a file's first bytes; empty where they are neither."""
+    text = _text(start[:_LOOK])
     if text.startswith((b"<!doctype html", b"<html", b"<head")):
         return "it is a web page (HTML), perhaps an error or a login page that was saved under this name"
     if text.startswith(b"<?xml"):
         return "it is XML, perhaps an error of the server that it was fetched from"
-    if _header_of_safetensors(start):
-        return "it is a safetensors file"
-    if text.startswith(b"{"):
-        return "it is JSON"
-    if not start.strip(b"\x00"):
-        return "it begins with zeros, as a file does whose download was stopped"
     return ""
 
 
 def because(path: str | os.PathLike[str], reason: object) -> str:
     """What the file looks like, else the reason of the library that could not read it."""
     return looks_like(path) or str(reason).rstrip(".")
+
+
+def no_json(start: bytes, reason: object) -> str:
+    """What a file that is no JSON looks like by its first bytes, else the reason of the library."""
+    found = kind(start)
+    return found if found not in ("", JSON) else str(reason).rstrip(".")
+
+
+def _text(start: bytes) -> bytes:
+    return start.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
 
 
 def _header_of_safetensors(start: bytes) -> bool:

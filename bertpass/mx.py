@@ -153,7 +153,7 @@ def message(error: Exception, lines: int = 1) -> str:
 
 def load_library(path: str | os.PathLike[str]) -> None:
     """Load an MXNet extension library; every refusal of MXNet's becomes a PassError with one sentence."""
-    full = Path(path).expanduser().resolve()
+    full = Path(os.path.expanduser(path)).resolve()
     if not full.is_file():
         raise PassError(f"no library at {path}; build it with: python setup.py build_ext --inplace.")
     try:

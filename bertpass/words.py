@@ -150,7 +150,8 @@ class Parser(argparse.ArgumentParser):
         known = {_folded(name): name for action in self._actions for name in action.option_strings}
         hint = ""
         if message.startswith("unrecognized arguments: -"):
-            hint = nearest(_folded(message.split(": ", 1)[1].split()[0].split("=")[0]), known)
+            word = _folded(message.split(": ", 1)[1].split()[0].split("=")[0])
+            hint = nearest(word, [name for name in known if name.startswith("--") == word.startswith("--")], 0.65)
         raise UsageError(f"{message}.{hint} --help lists the flags.")
 
 

@@ -1,16 +1,41 @@
-"""Whether the server of this container is ready: exit code 0, or 1. It reads the variables that the server reads."""
+"""Whether the server of this container is ready: exit code 0, or 1. It reads what the server reads: the variables, and
+the file that BERTPASS_SERVE_CONFIG names."""
 
+import http.client
 import os
+import socket
 import sys
-import urllib.request
 
-host = os.environ.get("BERTPASS_SERVE_HOST", "").strip().strip("[]")
-if host in ("", "0.0.0.0", "::"):
-    host = "127.0.0.1"
-port = os.environ.get("BERTPASS_SERVE_PORT", "").strip() or "8080"
-address = f"http://[{host}]:{port}/ready" if ":" in host else f"http://{host}:{port}/ready"
+from bertpass import settings
+from bertpass.errors import BertpassError
+from bertpass.serving.options import PREFIX, ServeOptions
+
+SECONDS = 4
+
+
+def connection(said):
+    """A connection to the server itself, not through a proxy of the container."""
+    port, path = said.get("port", ServeOptions.port), said.get("uds")
+    host = said.get("host", "").strip("[]")
+    if path:
+        link = http.client.HTTPConnection("localhost", timeout=SECONDS)
+        link.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.sock.settimeout(SECONDS)
+        link.sock.connect(path)
+        return link
+    return http.client.HTTPConnection("127.0.0.1" if host in ("", "0.0.0.0", "::") else host, port, timeout=SECONDS)
+
+
 try:
-    # no proxy: HTTP_PROXY of the container is not for this machine itself
-    urllib.request.build_opener(urllib.request.ProxyHandler({})).open(address, timeout=4).close()
-except OSError as error:
-    sys.exit(f"{address}: {error}")
+    said = settings.from_environment(ServeOptions, PREFIX, os.environ)
+    said = {**(settings.from_file(ServeOptions, said["config"], "serve") if said.get("config") else {}), **said}
+except BertpassError as error:
+    sys.exit(str(error))
+address = said.get("uds") or f"{said.get('host', '')}:{said.get('port', ServeOptions.port)}"
+try:
+    link = connection(said)
+    link.request("GET", "/ready")
+    status = link.getresponse().status
+except (OSError, http.client.HTTPException) as error:
+    sys.exit(f"{address}/ready: {error}")
+sys.exit(f"{address}/ready: {status}" if status != 200 else 0)

@@ -35,7 +35,7 @@ def main(url: str) -> None:
             tab.wait_for_selector("#fields label")
             tab.select_option("#model", names[kind])
             tab.wait_for_timeout(WATCHED)
-            tab.click("text=Run")
+            tab.click("#run")
             tab.wait_for_selector("#time:not([hidden])")
             tab.screenshot(path=FOLDER / f"{name}.png", full_page=whole)
         browser.close()

@@ -68,7 +68,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
         The model is not on this machine and cannot be downloaded.
     """
     name = os.fspath(name_or_path)
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if is_params(name) and name not in (*NAMED, *ALIASES):
         return _params(path, given or Given(
             vocab=None if vocab is None else os.fspath(vocab), num_heads=num_heads,

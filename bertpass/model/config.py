@@ -127,7 +127,8 @@ class EncoderConfig:
         config = {key: value for key, value in config.items() if value is not None}
         family = config.get("model_type", "bert")
         if family not in FAMILIES:
-            raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read.")
+            raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read. Take a "
+                             "model of one of these families.")
         if config.get("position_embedding_type", "absolute") != "absolute":
             raise ModelError(f"config.json says position_embedding_type '{config['position_embedding_type']}'; "
                              "only 'absolute' can be read.")

@@ -61,7 +61,7 @@ class Library:
     """
 
     def __init__(self, path: str | os.PathLike[str]):
-        self.path = Path(path).expanduser().resolve()
+        self.path = Path(os.path.expanduser(path)).resolve()
         load_library(self.path)
         try:
             self._last_report = ctypes.CDLL(str(self.path)).bertpass_last_report

@@ -159,7 +159,7 @@ def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = 
 
 
 def _pair(prefix: Path_, epoch: int) -> tuple[Path, Path]:
-    prefix = Path(prefix).expanduser()
+    prefix = Path(os.path.expanduser(prefix))
     return (prefix.with_name(f"{prefix.name}-symbol.json"), prefix.with_name(f"{prefix.name}-{epoch:04d}.params"))
 
 

@@ -6,6 +6,7 @@ no other model has that.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,14 +29,14 @@ def named(word: str) -> tuple[str, str]:
     """
     word = word.strip()
     name, equals, path = (part.strip() for part in word.partition("="))
-    if not equals or word.startswith(_PATHS) or Path(word).expanduser().exists():
+    if not equals or word.startswith(_PATHS) or Path(os.path.expanduser(word)).exists():
         name, path = _last(word), word
     if not name or not path:
         raise UsageError(f"'{word}': write NAME=PATH, or the path alone.")
-    if path.startswith(_PATHS) and not Path(path).expanduser().exists():
+    if path.startswith(_PATHS) and not Path(os.path.expanduser(path)).exists():
         raise UsageError(f"{path}: there is no such file or folder.")
     parts = name.split("/")
-    if "" in parts or not name.isprintable() or _AFTER & set(parts[1:]):
+    if {"", ".", ".."} & set(parts) or not name.isprintable() or _AFTER & set(parts[1:]):
         raise UsageError(f"'{word}': '{name}' cannot be a name, which stands in paths such as /v2/models/NAME/infer; "
                          "give another: NAME=PATH.")
     return name, path
@@ -45,7 +46,7 @@ def _last(path: str) -> str:
     """The name of a file or folder, wherever the person stands."""
     last = Path(path).name
     if last in ("", ".."):
-        last = Path(path).expanduser().resolve().name
+        last = Path(os.path.expanduser(path)).resolve().name
     return last.removesuffix(".safetensors").removesuffix(".params")
 
 

@@ -131,7 +131,7 @@ class ServeOptions(Given):
             self.api_key = self.api_key.strip()  # a file's or a variable's last line break is no part of it
             if not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
                 raise UsageError("--api_key: give a key of printable ASCII characters.")
-        self.host = self.host.strip()
+        self.host = re.sub(r"^\[(.*)\]$", r"\1", self.host.strip())  # [::1], as addresses have it
         self.root_path = self.root_path.strip().rstrip("/")
         if self.root_path and not (self.root_path.startswith("/") and self.root_path.isascii()):
             raise UsageError(f"--root_path {self.root_path}: write a path of ASCII characters that begins with a /, as "
@@ -140,6 +140,8 @@ class ServeOptions(Given):
         for origin in self.cors_allow_origin:
             if origin != "*" and not re.fullmatch(r"https?://[^\s/]+", origin):
                 raise UsageError(f"--cors_allow_origin {origin}: write an origin as http://localhost:3000, or *.")
+        if self.uds is not None:
+            self.uds = self.uds.strip()
         if self.otlp_endpoint is not None:
             self.otlp_endpoint = self.otlp_endpoint.strip()
         if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):

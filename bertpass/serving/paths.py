@@ -54,4 +54,5 @@ class Paths:
 
     def unknown(self, path: str) -> UnknownPath:
         """The failure of a path that is not there."""
-        return UnknownPath(f"there is no path {shown(path)}.{nearest(path[:60], self._names)} GET /docs shows all.")
+        hint = nearest(path[:60], self._names, 0.65)
+        return UnknownPath(f"there is no path {shown(path)}.{hint} GET /docs shows all.")

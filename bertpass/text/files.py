@@ -10,11 +10,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bertpass.errors import DataError
+from bertpass.file_kinds import kind, no_json
 
 _BOM = b"\xef\xbb\xbf"
 _GZIP = b"\x1f\x8b"
-_NO_TEXT = {b"PK\x03\x04": "a zip archive (an .xlsx, perhaps); save it as csv", b"\xff\xfe": "UTF-16",
-            b"\xfe\xff": "UTF-16", b"PAR1": "Parquet; save it as jsonl or csv"}
+_UTF16 = "UTF-16; convert it with: iconv -f UTF-16 -t UTF-8"
+_NO_TEXT = {b"PK\x03\x04": "a zip archive (an .xlsx, perhaps); save it as csv",
+            b"\xff\xfe": _UTF16, b"\xfe\xff": _UTF16,
+            b"version https://git-lfs": "a pointer of Git LFS, not the file itself; fetch it with: git lfs pull"}
+_PARQUET = b"PAR1"
 
 
 def check_text(text: object, where: str) -> str:
@@ -61,6 +65,7 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
     for number, raw in _raw_lines(path):
         if number == 1:
             raw = raw.removeprefix(_BOM)
+            _refuse_other_kinds(path, raw)
         raw = raw.rstrip(b"\n")
         if raw.endswith(b"\r"):
             raw = raw[:-1]
@@ -72,12 +77,21 @@ def read_lines(path: Path) -> Iterator[tuple[int, str]]:
         try:
             yield number, raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            kind = next((kind for start, kind in _NO_TEXT.items() if number == 1 and raw.startswith(start)), None)
-            if kind is not None:
-                raise DataError(f"{path} is {kind}; convert it with: iconv -f UTF-16 -t UTF-8." if kind == "UTF-16" else
-                                f"{path} is {kind}.") from error
+            if number == 1 and raw.startswith(_PARQUET):
+                raise DataError(f"{path} is Parquet; save it as jsonl or csv.") from error
+            if number == 1 and (what := kind(raw)):
+                raise DataError(f"{path} is no text: {what}.") from error
             raise DataError(f"{path}, line {number}: byte {error.start + 1} of the line (0x{raw[error.start]:02x}) is "
                             "not UTF-8; convert the file with: iconv -f ENCODING -t UTF-8.") from error
+
+
+def _refuse_other_kinds(path: Path, start: bytes) -> None:
+    """DataError for a first line that no text has."""
+    for begin, what in _NO_TEXT.items():
+        if start.startswith(begin):
+            raise DataError(f"{path} is {what}.")
+    if start and not start.strip(b"\x00"):
+        raise DataError(f"{path} is no text: {kind(start)}.")
 
 
 def _raw_lines(path: Path) -> Iterator[tuple[int, bytes]]:
@@ -100,8 +114,11 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(data.decode("utf-8"))
     except UnicodeDecodeError as error:
-        raise DataError(f"{path}: byte {error.start + 1} is not UTF-8; JSON is always UTF-8.") from error
+        reason = no_json(data, f"byte {error.start + 1} is not UTF-8; JSON is always UTF-8")
+        raise DataError(f"{path}: {reason}.") from error
     except json.JSONDecodeError as error:
+        if what := no_json(data, ""):
+            raise DataError(f"{path} is no JSON: {what}.") from error
         raise DataError(f"{path}, line {error.lineno}: not JSON ({error.msg}, column {error.colno}).") from error
     except RecursionError as error:
         raise DataError(f"{path}: the JSON is nested too deeply to be a data file.") from error

@@ -161,6 +161,8 @@ TABLE = [
         lambda p: ("--only_inference", "--deploy", "--model_prefix", p.bad / "nowhere" / "x"), 4,
         ("there is no", "x-symbol.json")),
     Bad("a SentencePiece vocabulary", "squad", lambda p: ("--sentencepiece", "x.bpe"), 2, ("SentencePiece", "--vocab")),
+    Bad("a flag of the other script", "squad", lambda p: ("--dev_batch_size", "1"), 2,
+        ("Did you mean '--batch_size'?",)),
     Bad("passes for a training", "classifier", lambda p: ("--custom_passes", "MHAInterleave"), 2,
         ("--only_calibration", "deploy.py")),
     Bad("an unknown pass", "classifier", lambda p: ("--only_calibration", "--custom_passes", "MHAInterleav"), 5,

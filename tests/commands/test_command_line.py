@@ -82,6 +82,10 @@ def test_version(word, capsys):
     (["embed", "minilm"], 2, "give either texts"), (["embed", "minilm", "a", "--file", "x"], 2, "give either texts"),
     (["embed", "minilm", "a", "--output", "x.csv"], 2, "ends in .npy or .jsonl"),
     (["convert", "minilm", "x", "--alow-pickle"], 2, "Did you mean '--allow_pickle'"),
+    *((["serve", "minilm", flag, "2"], 2, f"unrecognized arguments: {flag}. --help lists the flags")  # and no guess
+      for flag in ("--workers", "--served-model-name", "--pooling", "--model-id", "--hf-token", "--revision")),
+    (["serve", "minilm", "--hosts", "2"], 2, "Did you mean '--host'"),
+    (["serve", "minilm", "--quue-timeout", "2"], 2, "Did you mean '--queue_timeout'"),
 ])
 def test_mistakes_are_one_sentence(words, code, told, capsys):
     found, _, err = run(capsys, *words)

@@ -136,6 +136,18 @@ def test_own_file_and_the_models_labels(encoder, data, tmp_path):
     assert lines[0][0] == "r0" and {label for _, label in lines} == {"no", "yes"}
 
 
+@pytest.mark.parametrize(("labels", "count"), [(("yes", "", "no"), 2), (None, 0)])
+def test_rows_without_labels_have_no_metric(sst, tmp_path, capsys, labels, count):
+    names = {"yes": "1", "no": "0", "": ""}
+    lines = [f"{text}\t{names[label]}" for text, label in zip("abc", labels, strict=True)] if labels else list("abc")
+    (tmp_path / "rows.tsv").write_text("\n".join(["text\tlabel" if labels else "text", *lines]) + "\n")
+    argv = toy.deploy("--model_parameters", sst / "net.params", "--eval_file", tmp_path / "rows.tsv", "--output_dir",
+                      tmp_path / "out")
+    assert deploy.main(argv) == 0
+    assert f"{count} of 3 rows have labels, so no metric is computed" in capsys.readouterr().err
+    assert not toy.result(next(path for path in (tmp_path / "out").iterdir()), "result.json").get("metrics")
+
+
 def test_text_on_the_command_line(sst, tmp_path, capsys, monkeypatch):
     argv = toy.deploy("--model_parameters", sst / "net.params", "--output_dir", tmp_path)
     assert deploy.main([*argv, "--text", SENTENCES[0]]) == 0
@@ -198,6 +210,8 @@ def test_embedding_task(encoder, data, tmp_path, capsys):
     assert deploy.main(toy.deploy("--bert_model", encoder, "--text", SENTENCES[0], "--output_dir", tmp_path)) == 0
     one = json.loads(capsys.readouterr().out)["embeddings"][0]
     assert one["text"] == SENTENCES[0] and len(one["embedding"]) == 32
+    digits = [float(f"{number:.9g}") for number in np.float32(one["embedding"])]
+    assert digits == one["embedding"] != np.round(one["embedding"], 6).tolist()  # all of a float32
 
 
 def test_random_weights_of_a_published_size(sst, data, tmp_path, monkeypatch, capsys):

@@ -1,5 +1,6 @@
 """The documents: the page of flags is up to date, every command can be run as printed, links lead somewhere."""
 
+import dataclasses
 import re
 import shlex
 import subprocess
@@ -207,6 +208,18 @@ def trained(tmp_path_factory):
                           check=False)
     assert done.returncode == 0, done.stderr
     return folder
+
+
+def test_the_defaults_that_differ_are_as_the_recipe_says():
+    from bertpass.jobs.training.classify import ClassifierOptions
+
+    options = {field.name: field.default for field in dataclasses.fields(ClassifierOptions)}
+    page = " ".join((ROOT / "docs" / "recipe.md").read_text(encoding="utf-8").split())
+    flags = ("dev_batch_size", "log_interval", "round_to")
+    found = re.search(r"`--{}`, `--{}` and `--{}` are (\d+), (\d+) and (\d+) by default".format(*flags), page)
+    assert list(map(int, found.groups())) == [options[each] for each in flags]
+    found = re.search(r"`--num_calib_batches` was .*? It is (\d+) of", page)
+    assert int(found[1]) == options["num_calib_batches"]
 
 
 @minilm

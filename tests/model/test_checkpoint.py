@@ -135,3 +135,9 @@ def test_a_vocabulary_of_another_model(tmp_path, tiny):
         load_checkpoint(tmp_path / "net.params", num_heads=4, vocab=tmp_path / "other", job="multilabel")
     found = load_checkpoint(tmp_path / "net.params", num_heads=4, job="multilabel")
     assert np.isfinite(found.params["classifier.1.bias"]).all()
+
+
+@pytest.mark.parametrize("path", ["~nobody-here/model", "~nobody-here/net.params"])
+def test_a_home_that_is_not_there(path):
+    with pytest.raises(ModelError):
+        load_checkpoint(path)

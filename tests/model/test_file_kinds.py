@@ -13,6 +13,7 @@ from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.files import tensors
 from bertpass.model.layouts import gluonnlp, huggingface
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from bertpass.text.tokens.tokenizer import Tokenizer
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 133466304\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"
@@ -75,6 +76,34 @@ def test_settings(tmp_path, tiny, file, name):
     (tmp_path / "folder" / file).write_bytes(content)
     with pytest.raises(ModelError, match=words):
         read_folder(tmp_path / "folder")
+
+
+@pytest.mark.parametrize("file", ["vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("name", ["pointer", "page", "empty", "zeros"])
+def test_files_of_a_tokenizer(tmp_path, vocab_folder, file, name):
+    content, words = STARTS[name]
+    (vocab_folder / file).write_bytes(content)
+    with pytest.raises(ModelError, match=words.replace("begins with zeros", "is no text|begins with zeros")) as caught:
+        Tokenizer.from_folder(vocab_folder)
+    assert str(vocab_folder / file) in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["pointer", "page", "empty", "zeros", "zip"])
+def test_a_vocabulary_of_gluonnlps(tmp_path, tiny, name):
+    content, words = STARTS[name]
+    gluonnlp.write(tmp_path / "net.params", tiny(kind="none"))
+    (tmp_path / "net.vocab").write_bytes(archive(tmp_path / "x.zip") if content is None else content)
+    with pytest.raises(ModelError, match=words):
+        load_checkpoint(tmp_path / "net.params", num_heads=4)
+
+
+@pytest.mark.parametrize("file", ["vocab.json", "merges.txt"])
+def test_files_of_byte_level_bpe(tmp_path, file):
+    (tmp_path / "vocab.json").write_text('{"<s>": 0, "a": 1}')
+    (tmp_path / "merges.txt").write_text("#version: 0.2\n")
+    (tmp_path / file).write_bytes(POINTER)
+    with pytest.raises(ModelError, match=rf"{file} cannot be read as BPE: it is a pointer of Git LFS"):
+        Tokenizer.from_folder(tmp_path)
 
 
 def test_pickles_that_are_none(tmp_path, tiny):

@@ -62,6 +62,29 @@ def test_a_bundle_of_another_model_says_nothing(tmp_path, tiny):
         ours(path)
 
 
+@pytest.mark.parametrize("name", ["bert_12_768_12.params", "bert_24_1024_16_book_corpus_wiki_en_cased-1.params",
+                                  "epoch 2.params", "link.params"])
+def test_whatever_the_file_beside_the_bundle_is_called(tmp_path, tiny, name):
+    """Also like a published encoder, whose heads and case a name says; the bundle knows better."""
+    path = written(tmp_path, dataclasses.replace(tiny(kind="regression"), max_length=11))
+    (tmp_path / name).symlink_to(path) if name == "link.params" else shutil.copy(path, tmp_path / name)
+    assert says(ours(tmp_path / name)) == says(ours(tmp_path / "bundle")) and not ours(tmp_path / name).notes
+
+
+def test_flags_go_before_the_bundle_beside_a_file(tmp_path, tiny):
+    path = written(tmp_path, tiny(kind="regression"))
+    model = ours(path, kind="ranking", max_length=7, case="cased")
+    assert says(model) == (HeadConfig("ranking"), [], 7, False, 4)
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"format": 999}', ""])
+def test_a_damaged_bundle_beside_a_file_is_not_passed_over(tmp_path, tiny, content):
+    path = written(tmp_path, tiny())
+    (tmp_path / "bundle" / "bundle.json").write_text(content)
+    with pytest.raises(ModelError, match=r"bundle\.json"):
+        ours(path, num_heads=4, kind="classification")
+
+
 def alone(folder, checkpoint):
     path = written(folder, checkpoint)
     shutil.rmtree(folder / "bundle")

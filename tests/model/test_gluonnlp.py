@@ -190,8 +190,8 @@ def test_heads_of_a_width_that_is_not_published(tmp_path, tiny, units):
 
 
 def test_cache(tmp_path, monkeypatch, tiny):
-    monkeypatch.setenv("MXNET_HOME", str(tmp_path))
-    assert gluonnlp.cached("bert_12_768_12") is None
+    monkeypatch.setenv("MXNET_HOME", f"{tmp_path}\n")  # as a file gives a variable
+    assert gluonnlp.cached("bert_12_768_12") is None and gluonnlp.cache_folder() == tmp_path / "models"
     models = tmp_path / "models"
     models.mkdir()
     gluonnlp.write(tmp_path / "x", tiny(kind="none"))

@@ -16,6 +16,7 @@ import pytest
 from bertpass.errors import DownloadError
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import HeadConfig
+from bertpass.model.files import tensors
 from bertpass.model.layouts import huggingface
 from bertpass.model.sentence import Layer, Sentence
 
@@ -139,6 +140,40 @@ def test_the_token_goes_with_every_request(tmp_path, folder, gated):
     assert without[0] == DownloadError.__name__
     assert ("answers 403 (your token may not read it" if gated else "answers 401 (it is private or not there; give a "
             "token in HF_TOKEN") in without[1]
+
+
+@pytest.mark.parametrize("end", ["\n", " ", "/\r\n"])
+def test_white_space_around_the_hubs_variables(tmp_path, folder, end):
+    with hub(folder, token="hf_tiny") as (endpoint, asked):
+        found, = in_another_process(tmp_path, endpoint + end, "tiny/model", token=f"hf_tiny{end.strip('/')}")
+    assert found[:2] == ["Checkpoint", "tiny/model"]
+    assert {header for _, header in asked} == {"Bearer hf_tiny"}
+
+
+def test_a_token_that_the_hub_does_not_know(tmp_path, folder):
+    with hub(folder, token="hf_tiny") as (endpoint, _):
+        found, = in_another_process(tmp_path, endpoint, "tiny/model", token="hf_other")
+    assert found[0] == DownloadError.__name__ and "the hub answers 401" in found[1]
+
+
+def test_weights_in_parts(tmp_path, folder):
+    wanted = tensors.read(folder)
+    (folder / tensors.SAFETENSORS).unlink()
+    parts = {name: f"model-0000{1 + at % 2}-of-00002.safetensors" for at, name in enumerate(wanted)}
+    for part in set(parts.values()):
+        tensors.write(folder / part, {name: wanted[name] for name in wanted if parts[name] == part})
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with hub(folder) as (endpoint, _):
+        found, = in_another_process(tmp_path, endpoint, "tiny/model")
+    assert found[0] == "Checkpoint" and found[2] == len(load_checkpoint(folder).params)
+
+
+def test_weights_that_are_a_pickle_alone(tmp_path, folder):
+    (folder / tensors.SAFETENSORS).unlink()
+    with hub(folder) as (endpoint, asked):
+        found, = in_another_process(tmp_path, endpoint, "tiny/model")
+    assert found[0] == "ModelError" and "--allow_pickle where they are pytorch_model.bin alone" in found[1]
+    assert not any(path.endswith(".bin") for path, _ in asked)
 
 
 def test_a_layout_without_files_in_the_root(tmp_path, folder):

@@ -281,6 +281,16 @@ def test_faulty_folders(tmp_path, spoil, words):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("family", ["xlm-roberta", "camembert", "electra", "albert", "mpnet", "deberta-v2",
+                                    "modernbert", "nomic_bert", "new", "gte", "t5", "qwen2"])
+def test_other_families_are_refused_by_name(tmp_path, family):
+    """Although their files may look the same: their networks are others."""
+    folder_of(tmp_path)
+    edit("config.json", lambda c: c.update(model_type=family))(tmp_path)
+    with pytest.raises(ModelError, match=f"model type '{family}'; only bert, distilbert, roberta can be read. Take a"):
+        read_folder(tmp_path)
+
+
 def test_folders_of_others_are_not_overwritten(tmp_path, tiny):
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ModelError, match="not empty"):

@@ -113,3 +113,18 @@ def test_labels_stay_behind_in_a_params_file_alone(folder, tmp_path):
     model = ours(tmp_path / "net.params", num_heads=4, kind="classification", vocab=str(tmp_path / "model"),
                  labels=["a", "b", "c"])
     assert list(model.predict(TEXTS[0]).scores) == ["a", "b", "c"]
+
+
+def test_names_by_their_numbers_alone(folder):
+    """Where id2label is not there, label2id names the outputs; a name that is null is left out."""
+    assert ours(folder(id2label=None, label2id={"pos": 2, "neg": 0, "neutral": 1})).labels == ["neg", "neutral", "pos"]
+
+
+def test_a_name_that_is_null(folder):
+    model = ours(folder(id2label={"0": "neg", "1": None, "2": "pos"}))
+    assert model.labels == ["neg", "LABEL_1", "pos"]
+
+
+def test_names_that_are_no_table(folder):
+    with pytest.raises(ModelError, match="id2label is 'neg, pos'; expected an object with a name for every output"):
+        read_folder(folder(id2label="neg, pos"))

@@ -114,6 +114,7 @@ MODULES = {
         "mean", "cls", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")},
     "two modes": lambda: [pooling("cls", "max")],
     "two modes, another order": lambda: [pooling("weightedmean", "cls", "mean")],
+    "one mode twice": lambda: [pooling("mean", "mean")],
     "normalize": lambda: [pooling("mean"), other("Normalize")],
     "max, normalize": lambda: [pooling("max"), other("Normalize")],
     "dense": lambda: [pooling("mean"), dense()],
@@ -147,6 +148,13 @@ def test_modules(tmp_path, encoder, name):
     write_folder(tmp_path / "ours", checkpoint)
     assert_near(theirs(tmp_path / "ours").encode(TEXTS), wanted)
     assert np.array_equal(ours(tmp_path / "ours").encode(TEXTS), wanted)
+
+
+def test_an_encoder_alone(tmp_path, encoder):
+    """The library has no vectors of such a folder; of the same encoder without a modules.json it takes the mean."""
+    alone, plain = saved(tmp_path / "theirs", encoder), ours(encoder)
+    assert np.array_equal(ours(alone).encode(TEXTS[:1]), plain.encode(TEXTS[:1]))
+    assert_near(ours(alone).encode(TEXTS[:1]), theirs(encoder).encode(TEXTS[:1]))
 
 
 SETTINGS = {
@@ -289,6 +297,11 @@ REFUSED = {
     "another width": (change("1_Pooling/config.json", embedding_dimension=25), "pools 25 units and the encoder has 24"),
     "own code": (change("modules.json", type="custom_st.Transformer"), "code of the model's own"),
     "another module": (change("modules.json", type="sentence_transformers.models.CNN"), "lists CNN, Pooling"),
+    **{name: (change("modules.json", type=f"sentence_transformers.models.{name}"), f"lists {name}, Pooling")
+       for name in ("StaticEmbedding", "BoW", "CLIPModel")},
+    "length of a flag": (change("sentence_bert_config.json", max_seq_length=True), "max_seq_length True"),
+    "width of a text": (change("config_sentence_transformers.json", truncate_dim="5"), "truncate_dim '5'"),
+    "prompts of a list": (change("config_sentence_transformers.json", prompts=["a"]), "prompts has to be an object"),
     "outside": (change("modules.json", path="../other"), "not inside"),
     "arguments": (change("sentence_bert_config.json", model_args={"attn_dropout": 1}), "has model_args = "),
     "arguments of the tokenizer": (change("sentence_bert_config.json", processing_kwargs={"text": {"max_length": 4}}),

@@ -78,6 +78,12 @@ def symbol_entry(name):
     return outputs_of(symbol.optimize_for(name, arrays, {}, ctx=mx.cpu()), arrays)
 
 
+def alone(name):
+    """The graph without its parameters."""
+    symbol, arrays, _ = mx.model.load_checkpoint(PREFIX, 0)
+    return outputs_of(symbol.optimize_for(name), arrays)
+
+
 def pending(name):
     """The parameters have memory, with other values in it, until an operation that takes a while is over."""
     symbol, given, _ = mx.model.load_checkpoint(PREFIX, 0)
@@ -108,7 +114,7 @@ def in_python_operator(name):
     return found[0]
 
 
-ENTRIES = {entry.__name__: entry for entry in (optimize_for, hybridize, export, symbol_entry, pending,
+ENTRIES = {entry.__name__: entry for entry in (optimize_for, hybridize, export, symbol_entry, alone, pending,
                                                in_python_operator)}
 reference = outputs(imports())
 result = {"version": mx.__version__}

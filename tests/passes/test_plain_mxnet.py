@@ -48,6 +48,11 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 def applied(model: list[Path], release: str | None, *entries: str) -> dict:
+    return told(model, release, *entries)[0]
+
+
+def told(model: list[Path], release: str | None, *entries: str) -> tuple[dict, str]:
+    """The results and what was written to standard error."""
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     environment["MXNET_CPU_WORKER_NTHREADS"] = "1"
     if release is not None:
@@ -57,7 +62,7 @@ def applied(model: list[Path], release: str | None, *entries: str) -> dict:
     assert done.returncode == 0, done.stderr[-3000:]
     result = json.loads(done.stdout.splitlines()[-1])
     assert result.pop("version") == ("1.9.1" if release is None else release.rsplit(".", 1)[0])
-    return result
+    return result, done.stderr
 
 
 @OTHERS
@@ -105,3 +110,12 @@ def test_published_names(tiny: list[Path]) -> None:
     result = applied(tiny, None, *PUBLISHED)
     assert result["optimize_for:MHAInterleave"] == result["symbol_entry:MaskSoftmax"] == 0.0
     assert result["optimize_for:AddBiasGelu"] < 1e-5
+
+
+@pytest.mark.parametrize("name", ["interleave_qkv", "MHAInterleave", "native_encoder", "remove_noops", "no_such_pass"])
+def test_without_parameters_the_graph_is_left_as_it_is(tiny: list[Path], name: str) -> None:
+    """A pass that would move weights says so; a name that no library has is MXNet's own to tell."""
+    result, said = told(tiny, None, f"alone:{name}")
+    assert result == {f"alone:{name}": 0.0}
+    assert ("as no parameters came with the graph; give them" in said) == (name not in ("remove_noops", "no_such_pass"))
+    assert name != "no_such_pass" or "backend 'no_such_pass' cannot be found" in said

@@ -49,7 +49,7 @@ def test_all_that_the_recipe_copies_or_mounts_is_there():
     assert (CONTAINER / build["context"] / build["dockerfile"]).is_file()
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((ROOT / name).exists() for name in kept)
-    for script in re.findall(r"sh /?(container/\S+)", (CONTAINER / "Dockerfile").read_text()):
+    for script in re.findall(r"container/\w+\.(?:sh|py)", (CONTAINER / "Dockerfile").read_text()):
         assert script in kept
 
 
@@ -81,11 +81,55 @@ def test_the_health_check_follows_the_variables(host):
         assert healthy(**{**about, "BERTPASS_SERVE_PORT": f" {port}\n"}).returncode == 0
 
 
+def ready(about, server):
+    end = time.monotonic() + 60
+    while (found := healthy(**about)).returncode:
+        assert server.process.poll() is None and time.monotonic() < end, found.stderr
+
+
+def test_the_health_check_follows_a_unix_socket(tmp_path):
+    about = {"BERTPASS_SERVE_UDS": str(tmp_path / "s.sock")}
+    found = healthy(**about)
+    assert found.returncode == 1 and "s.sock/ready" in found.stderr and "Traceback" not in found.stderr
+    with Process("embedding", "--engine", "dummy", **about) as server:
+        ready(about, server)
+
+
+def test_the_health_check_follows_the_file(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "serve.yaml").write_text(f"models: embedding\nengine: dummy\nport: {port}\nhost: 127.0.0.1\n")
+    about = {"BERTPASS_SERVE_CONFIG": str(tmp_path / "serve.yaml")}
+    with Process(**about) as server:
+        ready(about, server)
+    found = healthy(**{**about, "BERTPASS_SERVE_PORT": "web"})
+    assert found.returncode == 1 and "--port must be a whole number" in found.stderr
+    assert "Traceback" not in found.stderr
+
+
 def test_the_health_check_asks_the_servers_own_port_without_variables():
-    script = (CONTAINER / "healthy.py").read_text()
-    assert f'or "{ServeOptions.port}"' in script
+    found = healthy()
+    assert found.returncode in (0, 1) and (found.returncode == 0 or f":{ServeOptions.port}/ready" in found.stderr)
     lines = (CONTAINER / "Dockerfile").read_text()
     assert "/container/healthy.py" in lines and ":8080/" not in lines
+
+
+@pytest.mark.parametrize(("words", "variables", "served"), [
+    ((), {}, "serve minilm"), (("/models/a", "--port", "9000"), {}, "serve /models/a --port 9000"),
+    ((), {"BERTPASS_SERVE_MODELS": "/models/a"}, "serve"), ((), {"BERTPASS_SERVE_CONFIG": "/models/b.yaml"}, "serve"),
+    (("--port", "9000"), {"BERTPASS_SERVE_MODELS": "/models/a"}, "serve --port 9000"),
+    ((), {"BERTPASS_SERVE_MODELS": ""}, "serve minilm")])
+def test_the_container_serves_what_its_variables_name(tmp_path, words, variables, served):
+    """Words that an image has by default would go before the variables."""
+    (tmp_path / "bertpass").write_text('#!/bin/sh\necho "$*"\n')
+    (tmp_path / "bertpass").chmod(0o755)
+    found = subprocess.run(["sh", CONTAINER / "serve.sh", *words], capture_output=True, text=True, check=True,
+                           env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **variables})
+    assert found.stdout == served + "\n"
+    lines = (CONTAINER / "Dockerfile").read_text().splitlines()
+    assert 'ENTRYPOINT ["sh", "/container/serve.sh"]' in lines
+    assert not any(line.startswith("CMD") for line in lines)
 
 
 @pytest.mark.parametrize("words", [["serve"], ["serve", "minilm"], ["bertpass", "serve", "minilm"], ["pack", "a", "b"],

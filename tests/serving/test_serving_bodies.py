@@ -69,6 +69,41 @@ def test_an_unknown_field_is_refused_with_the_nearest_known_one(ask, path):
         assert status == 422 and f"unknown field '{name}s_'" in said(content) and name in said(content)
 
 
+#: a value of each field that changes the answer to the right body, with what else the body then has
+EFFECTS = {
+    "model": ("other", {}), "truncation_direction": ("left", {"truncate": True}), "prompt": ("c c ", {}),
+    "prompt_name": ("other", {}), "normalize": (False, {}), "dimensions": (3, {}), "raw_scores": (True, {}),
+    "top_n": (1, {}), "return_text": (True, {}), "return_documents": (True, {}), "encoding_format": ("base64", {}),
+    "max_answer_length": (1, {}), "align_to_words": (False, {}), "top_k": (2, {}), "truncate": (True, {}),
+    "handle_impossible_answer": (True, {}), "aggregation_strategy": ("simple", {}), "add_special_tokens": (False, {}),
+    "skip_special_tokens": (False, {}), "parameters": ({"truncate": True, "top_k": 1}, {}), "id": ("7", {}),
+    "outputs": ([{"name": "other"}], {})}
+TEXT = dict.fromkeys(("truncate", "truncation_direction"), LONG + " x")  # whose effect is seen on long texts
+#: which say that they change nothing
+NO_EFFECT = {("/v1/embeddings", "user"), ("/ner", "truncate"), ("/", "options"), ("/invocations", "options")}
+
+
+@pytest.mark.parametrize("path", RIGHT)
+def test_no_field_is_taken_and_ignored(ask, path):
+    for name in fields_of(path):
+        text = TEXT.get(name, "abc")
+        bodies = {"/similarity": {"inputs": {"source_sentence": "a", "sentences": [text]}},
+                  "/rerank": {"query": "q", "texts": ["a", text]},
+                  "/v1/rerank": {"query": "q", "documents": ["a", text]},
+                  "/qa": {"question": text, "context": "anna lives here"}, "/decode": {"ids": [2, 5, 6]},
+                  "/v1/embeddings": {"input": text}, "/v2/models/embedding/infer": RIGHT["/v2/models/embedding/infer"]}
+        body = bodies.get(path, {"inputs": text})
+        if name in body or name in ("inputs", "query", "texts") or (path, name) in NO_EFFECT:
+            continue
+        if path in ("/", "/invocations") and name in ("top_n", "return_text"):
+            body = bodies["/rerank"]
+        if path in ("/", "/invocations") and name == "raw_scores":
+            body = {**body, "model": "classification"}
+        value, more = EFFECTS[name]
+        plain, found = (ask(path, {**body, **given}) for given in (more, {**more, name: value}))
+        assert found != plain, f"{path}: {name} changes nothing"
+
+
 @pytest.mark.parametrize("path", RIGHT)
 def test_null_is_as_if_left_out(ask, path):
     expected = ask(path, RIGHT[path])
@@ -80,6 +115,50 @@ def test_null_is_as_if_left_out(ask, path):
             assert (status, content) == expected, name
         else:  # of the pipelines' route, where one of several is needed
             assert status == 400, name
+
+
+TENSOR = RIGHT["/v2/models/embedding/infer"]["inputs"][0]
+
+
+@pytest.mark.parametrize(("path", "plain", "nulls"), [
+    ("/similarity", {}, {"parameters": {"truncate": None}}), ("/similarity", {}, {"parameters": None}),
+    ("/", {}, {"parameters": {"top_k": None, "function_to_apply": None}}),
+    ("/", {}, {"options": {"use_cache": None, "wait_for_model": None}}),
+    ("/", {"inputs": {"question": "who", "context": "anna"}},
+     {"inputs": {"question": "who", "context": "anna"},
+      "parameters": {"top_k": None, "max_answer_len": None, "handle_impossible_answer": None}}),
+    ("/v2/models/embedding/infer", {}, {"id": None, "outputs": None, "parameters": None}),
+    ("/v2/models/embedding/infer", {}, {"parameters": {"truncate": None, "normalize": None, "dimensions": None}}),
+    ("/v2/models/embedding/infer", {}, {"inputs": [{**TENSOR, "parameters": None}]}),
+    ("/v2/models/embedding/infer", {}, {"inputs": [{**TENSOR, "parameters": {"binary_data_size": None}}]}),
+    ("/v2/models/embedding/infer", {}, {"outputs": [{"name": "embedding", "parameters": {"binary_data": None}}]}),
+    ("/v2/models/embedding/infer", {}, {"outputs": []}),
+])
+def test_null_inside_objects_is_as_if_left_out(ask, path, plain, nulls):
+    assert ask(path, {**RIGHT[path], **nulls}) == ask(path, {**RIGHT[path], **plain})
+
+
+@pytest.mark.parametrize(("path", "body", "words"), [
+    ("/similarity", {"inputs": {"source_sentence": None, "sentences": ["b"]}}, "null"),
+    ("/v1/rerank", {"documents": [{"text": None}]}, "text must be a text, and is null"),
+    ("/v2/models/embedding/infer", {"inputs": [{**TENSOR, "data": [None]}]}, "elements of BYTES must be strings"),
+    ("/embed", {"inputs": ["a", None]}, "item 2 is null"),
+])
+def test_null_where_a_value_has_to_be(ask, path, body, words):
+    status, content = ask(path, {**RIGHT[path], **body})
+    assert status == 422 and words in said(content)
+
+
+@pytest.mark.parametrize(("path", "body", "words"), [
+    ("/v2/models/embedding/infer", {"outputs": [{"name": "embedding"}] * 2}, "there twice"),
+    ("/v2/models/embedding/infer", {"outputs": [{"name": "logits"}]}, "unknown output 'logits'"),
+    ("/v1/embeddings", {"encoding_format": "base65"}, "must be 'float' or 'base64'"),
+    ("/qa", {"top_k": 2}, "top_k must be 1"),
+    ("/embed", {"dimensions": 3.0}, "must be a whole number"),
+])
+def test_values_that_nobody_would_act_on(ask, path, body, words):
+    status, content = ask(path, {**RIGHT[path], **body})
+    assert status == 422 and words in said(content)
 
 
 @pytest.mark.parametrize(("path", "body", "words"), [
@@ -119,8 +198,11 @@ def test_known_fields_of_neighbours_are_refused_by_name(ask):
                        ("/qa", "doc_stride"), ("/rerank", "documents"), ("/embed", "padding")):
         status, content = ask(path, {**RIGHT[path], name: "x"})
         assert status == 422 and said(content).startswith(f"unknown field '{name}': ")
-    status, content = ask("/embed", {"inputs": "a", "prompt_name": "query"})
-    assert status == 422 and "has no prompts" in said(content)
+    for path in ("/embed", "/v1/embeddings", "/similarity", "/"):
+        status, content = ask(path, {**RIGHT[path], "prompt_name": "query"})
+        assert status == 422 and "has no prompts" in said(content), path
+        status, content = ask(path, {**RIGHT[path], "prompt_name": "query", "prompt": "a"})
+        assert status == 422 and "not both" in said(content), path
 
 
 def test_texts_are_cut_at_the_end_that_is_asked_for(ask):
@@ -192,6 +274,19 @@ def test_parameters_of_pipelines_at_the_routes_of_their_tasks(ask):
         assert status == 422 and f"must be 'first', and is '{strategy}'" in said(content)
 
 
+@pytest.mark.parametrize(("path", "beside", "inside", "name"), [
+    ("/similarity", {"truncate": True}, {"truncate": False}, "truncate"),
+    ("/similarity", {"truncation_direction": "left"}, {"truncation_direction": "Right"}, "truncation_direction"),
+    ("/", {"normalize": True}, {"normalize": False}, "normalize"),
+    ("/invocations", {"truncate": False}, {"truncate": True}, "truncate"),
+])
+def test_one_field_with_two_values_is_refused(ask, path, beside, inside, name):
+    status, content = ask(path, {**RIGHT[path], **beside, "parameters": inside})
+    assert status == 422 and f"{name} has one value beside inputs and another in parameters" in said(content)
+    for body in ({**beside, "parameters": beside}, {**beside, "parameters": {name: None}}, {"parameters": beside}):
+        assert ask(path, {**RIGHT[path], **body}) == ask(path, {**RIGHT[path], **beside})
+
+
 def test_rankings_are_cut(ask):
     body = {"query": "q", "texts": ["a", "b", "c"]}
     whole = ask("/rerank", body)[1]
@@ -202,6 +297,12 @@ def test_rankings_are_cut(ask):
     assert [(each["index"], each["relevance_score"]) for each in found["results"]] == \
         [(each["index"], each["score"]) for each in whole[:2]]
     assert found["results"][0]["document"] == {"text": "abc"[whole[0]["index"]]}
+    documents = {"query": "q", "documents": ["a", "b", "c"]}
+    assert ask("/v2/rerank", documents) == ask("/v1/rerank", documents)
+    status, content = ask("/v2/rerank", {**documents, "top": 2})
+    assert status == 422 and "Did you mean 'top_n'" in content["error"]["message"]
+    status, content = ask("/rerank", {"query": "q", "documents": ["a"]})
+    assert status == 422 and "/v1/rerank takes documents" in content["error"]
 
 
 @pytest.mark.parametrize("path", ["/embed", "/", "/v1/embeddings", "infer", "ids"])

@@ -1,5 +1,6 @@
 """Connections within bounds, signals, standard streams and logs: a server that cannot be made to stand still."""
 
+import asyncio
 import http.client
 import json
 import logging
@@ -15,7 +16,7 @@ import pytest
 from served import Process, httpx
 
 from bertpass.serving import logs
-from bertpass.serving.http.connections import Bounds, Connection
+from bertpass.serving.http.connections import Bounds, Connection, quiet_about_accepting
 
 BODY = b'{"inputs": "a"}'
 REQUEST = (b"POST /embed HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s"
@@ -207,6 +208,21 @@ def test_more_connections_than_files_stop_nothing():
         assert "takes 64 connections and not 4096" in said and "Traceback" not in said
         assert "cannot be accepted" not in said
         assert len(said.splitlines()) < 60
+
+
+def test_a_server_that_ends_while_none_can_be_accepted(caplog):
+    """asyncio tries again after a second, and then the socket is closed: that is no fault."""
+    async def job():
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(quiet_about_accepting)
+        closed = socket.socket()
+        closed.close()
+        loop.call_later(0, loop._start_serving, asyncio.Protocol, closed)
+        loop.call_later(0, lambda: 1 // 0)
+        await asyncio.sleep(0.05)
+    asyncio.run(job())
+    (record,) = caplog.records  # any other fault is still told
+    assert isinstance(record.exc_info[1], ZeroDivisionError)
 
 
 def test_a_fault_that_comes_again_and_again_does_not_fill_the_log(capfd):

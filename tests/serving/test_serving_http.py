@@ -68,6 +68,29 @@ def test_405_says_what_is_allowed(url, method, path, allow):
     assert reply.status_code == 405 and reply.headers["allow"] == allow
 
 
+@pytest.mark.parametrize("data", [
+    b"GET /health HTTP/1.1\r\n\r\n",  # no Host
+    b"POST /embed HTTP/1.1\r\nhost: x\r\ncontent-length: -1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",  # TLS
+    b"POST /embed HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"])
+def test_bytes_that_are_no_request(url, data):
+    head, _, body = raw(url, data).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ") and b"connection: close" in head.lower()
+    told = json.loads(body)
+    assert set(told) == {"error", "error_type"} and "no HTTP/1.1 request" in told["error"]
+    assert httpx.get(url + "/health").status_code == 200
+
+
+def test_no_path_is_guessed_that_is_quite_another(url):
+    for path, words in (("/embedd", "Did you mean '/embed'?"), ("/similarty", "Did you mean '/similarity'?"),
+                        ("/vertex", "there is no path /vertex. GET"),
+                        ("/v2/models/embedding/config", "no path /v2/models/embedding/config; below the model"),
+                        ("/v2/models/embedding/versions/1/stats", "below the model embedding there are ready and"),
+                        ("/v2/models/embeding", "unknown model 'embeding'. Did you mean 'embedding'?")):
+        reply = httpx.get(url + path)
+        assert reply.status_code == 404 and words in reply.json()["error"]
+
+
 def test_other_spellings_of_paths(url):
     expected = httpx.post(url + "/v1/embeddings", json={"input": "a"}).json()
     for path in ("/embeddings", "/embeddings/", "/v1/embeddings/"):
@@ -241,7 +264,8 @@ def test_addresses():
         listening.listeners(ServeOptions(models=["a"], host="192.0.2.1"))
 
 
-@pytest.mark.parametrize(("host", "reached"), [("::", ("127.0.0.1", "::1")), ("::1", ("::1",))])
+@pytest.mark.parametrize(("host", "reached"), [("::", ("127.0.0.1", "::1")), ("::1", ("::1",)), ("[::1]", ("::1",)),
+                                               (" [::]\n", ("127.0.0.1", "::1"))])
 def test_ipv6(host, reached):
     if not socket.has_ipv6 or not Path("/proc/net/if_inet6").exists():
         pytest.skip("this machine has no IPv6; enable it (sysctl net.ipv6.conf.lo.disable_ipv6=0)")
@@ -249,6 +273,7 @@ def test_ipv6(host, reached):
     with made:
         made.listen()
         port = made.getsockname()[1]
+        host = host.strip().strip("[]")
         assert listening.shown(made) == f"http://[{host}]:{port}"
         for address in reached:
             socket.create_connection((address, port), 5).close()
@@ -274,6 +299,8 @@ def test_white_space_around_variables():
         PREFIX + "API_KEY": "abc\n", PREFIX + "PORT": " 8081\n", PREFIX + "AUTO_TRUNCATE": "true ",
         PREFIX + "HOST": "0.0.0.0\r\n", PREFIX + "MODELS": " minilm \n"})
     assert found == {"api_key": "abc", "port": 8081, "auto_truncate": True, "host": "0.0.0.0", "models": ["minilm"]}
+    options = ServeOptions(models=["a"], uds="/run/a.sock\n", root_path="/bert/ \n", otlp_endpoint="http://a:4318\n")
+    assert (options.uds, options.root_path, options.otlp_endpoint) == ("/run/a.sock", "/bert", "http://a:4318")
     for key in ("", " \n", "a\nb", "a\x00b", "schlüssel"):
         with pytest.raises(UsageError, match="--api_key"):
             ServeOptions(models=["a"], api_key=key)
@@ -289,7 +316,8 @@ def test_names_of_models(tmp_path, monkeypatch):
     for folder in ("lr=3e-5/b", "acme/tiny", "v1.5"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.chdir(tmp_path / "acme" / "tiny")
-    for word, name in ((".", "tiny"), ("./", "tiny"), ("..", "acme"), ("../tiny/", "tiny"), ("../tiny/.", "tiny")):
+    for word, name in ((".", "tiny"), ("./", "tiny"), ("..", "acme"), ("../tiny/", "tiny"), ("../tiny/.", "tiny"),
+                       ("../../acme/./tiny/", "tiny"), ("../../v1.5/.", "v1.5"), ("../..", tmp_path.name)):
         assert names.named(word)[0] == name
     monkeypatch.chdir(tmp_path)
     for word, expected in (("lr=3e-5/b", ("b", "lr=3e-5/b")), (f"{tmp_path}/lr=3e-5/b", ("b", f"{tmp_path}/lr=3e-5/b")),
@@ -302,6 +330,10 @@ def test_names_of_models(tmp_path, monkeypatch):
     for word, words in (("=x", "NAME=PATH"), ("x=", "NAME=PATH"), ("", "NAME=PATH"), ("/no/such", "no such file"),
                         ("./no", "no such file"), ("x=/no/such", "no such file"), ("/no/lr=1/b", "no such file"),
                         ("a/infer=v1.5", "cannot be a name"), ("a//b=v1.5", "cannot be a name"),
+                        ("x=./no", "no such file"), ("x=../no/.", "no such file"), ("~nobody-here/x", "no such file"),
+                        ("..=v1.5", "cannot be a name"), (".=v1.5", "cannot be a name"),
+                        ("a/../b=v1.5", "cannot be a name"),
+                        ("a/ready=v1.5", "cannot be a name"), ("/=v1.5", "cannot be a name|no such file"),
                         ("m/versions/1=v1.5", "cannot be a name"), ("a\nb=v1.5", "cannot be a name")):
         with pytest.raises(UsageError, match=words):
             names.named(word)

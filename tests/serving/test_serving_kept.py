@@ -82,7 +82,7 @@ def test_what_becomes_of_the_files_changes_nothing(serve, folder, caplog, damage
         damage(folder)
         assert await vectors(client) == expected  # tables that were mapped from the file would be others, or SIGBUS
         assert await files() == told
-        for _ in range(2):
+        for _ in range(2 if damage is moved else 1):  # what was kept serves more than one restart
             (before,) = pids(client)
             os.kill(before, signal.SIGKILL)
             await until(lambda pid=before: client.state.ready and pids(client)[0] not in (pid, None), "another process")

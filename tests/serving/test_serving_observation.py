@@ -21,7 +21,8 @@ def test_json_lines():
         lines = [json.loads(line) for line in server.said().splitlines()]
     assert {"time", "level", "logger", "message"} <= set.intersection(*map(set, lines))
     told = {line["message"].split()[0]: line for line in lines}
-    assert told["configuration"]["options"]["log_format"] == "json"
+    assert told["configuration"]["options"] == {"models": ["embedding"], "engine": "dummy", "port": 0,
+                                                "log_format": "json"}  # what is not by default, and no more
     assert "Did you mean 'BERTPASS_SERVE_PORT'" in told["the"]["message"] and told["the"]["level"] == "warning"
     (request,) = [line for line in lines if line.get("request_id") == "mine"]
     assert request["message"] == "POST /embed 200" and request["tokens"] == 5

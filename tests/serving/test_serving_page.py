@@ -83,7 +83,7 @@ def ask(tab, model, **values):
     for name, value in values.items():
         tab.fill(f"#{name}", value)
     with tab.expect_response(lambda response: response.request.method == "POST"):
-        tab.click("text=Run")
+        tab.click("#run")
     tab.wait_for_selector("#time:not([hidden])")
 
 
@@ -108,8 +108,13 @@ def test_the_answer_is_highlighted_where_it_stands(tab, url):
 
 
 def test_similarities_entities_and_ranks(tab, url):
-    ask(tab, "embedding", texts="one\ntwo\nthree")
-    assert len(tab.locator(".bars li").all()) == 2
+    ask(tab, "embedding", texts="one\nsmall\none\nthree")
+    body = {"inputs": {"source_sentence": "one", "sentences": ["small", "one", "three"]}}
+    values = sorted(httpx.post(url + "/similarity", json=body).json(), reverse=True)
+    rows = tab.locator(".bars li")
+    assert [row.split("\n")[-1] for row in rows.all_inner_texts()] == [f"{value:.3f}" for value in values]
+    assert [rows.nth(at).get_attribute("class") for at in range(3)] == ["best", None, None] and values[0] > values[1]
+    assert rows.nth(0).inner_text().startswith("one")
     ask(tab, "tokens", words="angela merkel in berlin")
     found = httpx.post(url + "/ner", json={"inputs": "angela merkel in berlin"}).json()
     assert tab.locator(".text mark").count() == len(found) > 0
@@ -118,12 +123,102 @@ def test_similarities_entities_and_ranks(tab, url):
     assert sorted(row.split("\n")[0] for row in rows) == ["first", "second", "third"]
 
 
+def test_bars_begin_at_zero(tab):
+    """Of values below it as well: a bar is between its value's place and that of zero; the best is the highest."""
+    tab.route("**/similarity", lambda route: route.fulfill(json=[-1.0, 0.5, -0.25]))
+    ask(tab, "embedding", texts="one\nopposite\nnear\nother")
+    assert [row.split("\n")[0] for row in tab.locator(".bars li").all_inner_texts()] == ["near", "other", "opposite"]
+    assert tab.locator(".bars .best").all_inner_texts() == ["near\n0.500"]
+    styles = tab.evaluate("[...document.querySelectorAll('.bars .bar')].map((bar) => [...bar.children].map("
+                          "(each) => [each.className, each.style.left, each.style.width]))")
+    assert styles == [[["", "50%", "25%"], ["zero", "50%", ""]], [["", "37.5%", "12.5%"], ["zero", "50%", ""]],
+                      [["", "0%", "50%"], ["zero", "50%", ""]]]
+
+
 def test_refusals_are_told(tab):
     tab.select_option("#model", "classification")
     tab.fill("#text", "")
     with tab.expect_response(lambda response: response.status == 400):
-        tab.click("text=Run")
+        tab.click("#run")
+    tab.wait_for_selector("#error:not([hidden])")
     assert tab.inner_text("#error") == "inputs must not be empty."
+
+
+def test_no_answer_stays_beside_another_question(tab):
+    """Neither under an error, nor under another model, nor while the next one is computed, nor when it comes late."""
+    ask(tab, "tokens", words="angela merkel in berlin")
+    assert tab.locator("#result mark").count()
+    tab.select_option("#model", "ranking")
+    assert tab.inner_text("#result") == "Nothing was asked yet." and tab.is_hidden("#time")
+    ask(tab, "ranking", query="q", passages="first\nsecond")
+    tab.fill("#passages", "word " * 500)
+    tab.click("#run")
+    tab.wait_for_selector("#error:not([hidden])")
+    assert "tokens" in tab.inner_text("#error") and tab.inner_text("#result") == "" and tab.is_hidden("#time")
+    waiting = []
+    tab.route("**/predict", lambda route: waiting.append(route))
+    tab.select_option("#model", "classification")
+    tab.click("#run")
+    tab.wait_for_function("document.getElementById('result').innerText == 'computing …'")
+    assert tab.is_hidden("#error") and tab.is_disabled("#run")
+    tab.select_option("#model", "embedding")
+    with tab.expect_response("**/predict"):
+        waiting[0].continue_()
+    ask(tab, "embedding", texts="one\ntwo")
+    assert tab.locator("#result .bars li").count() == 1
+
+
+def test_long_texts_are_cut_where_that_is_chosen(tab):
+    for model, field in (("embedding", "texts"), ("classification", "text"), ("ranking", "passages"),
+                         ("qa", "question")):
+        tab.select_option("#model", model)
+        tab.fill(f"#{field}", "word " * 500)
+        tab.uncheck("#cut")
+        tab.click("#run")
+        tab.wait_for_selector("#error:not([hidden])")
+        assert '"truncate": true' in tab.inner_text("#error")
+        tab.check("#cut")
+        tab.click("#run")
+        tab.wait_for_selector("#time:not([hidden])")
+        assert tab.is_hidden("#error")
+    tab.select_option("#model", "tokens")
+    assert tab.is_hidden("#cut")
+    ask(tab, "tokens", words="angela merkel in berlin")
+
+
+def test_a_server_that_is_gone_and_comes_back(browser, url):
+    """Through what a browser sees of it: no connection, and a proxy's page of its own."""
+    with contextlib.closing(browser.new_page()) as tab:
+        tab.goto(url)
+        tab.wait_for_selector("#fields label")
+        tab.select_option("#model", "classification")
+        tab.route("**/*", lambda route: route.abort())
+        tab.click("#run")
+        tab.wait_for_selector("#error:not([hidden])")
+        assert tab.inner_text("#error").startswith("The server does not answer.")
+        tab.wait_for_selector("#state[data-good=false]")
+        assert tab.inner_text("#state") == "the server does not answer"
+        tab.unroute("**/*")
+        tab.wait_for_selector("#error", state="hidden")
+        tab.wait_for_selector("#state[data-good=true]")
+        tab.route("**/predict", lambda route: route.fulfill(status=502, content_type="text/html", body="<html>Bad"))
+        tab.click("#run")
+        tab.wait_for_selector("#error:not([hidden])")
+        assert tab.inner_text("#error").startswith("The answer was 502, and not from bertpass")
+        tab.route("**/info", lambda route: route.abort())
+        tab.reload()
+        tab.wait_for_selector("#error:not([hidden])")
+        assert tab.is_hidden("#model") and tab.is_hidden("#run")
+        tab.unroute("**/info")
+        tab.wait_for_selector("#fields label")  # by itself
+
+
+def test_pause(tab):
+    assert tab.inner_text("#pause") == "Pause"
+    tab.click("#pause")
+    assert tab.inner_text("#pause") == "Resume"
+    tab.click("#pause")
+    assert tab.inner_text("#pause") == "Pause"
 
 
 def test_the_keyboard_is_enough(tab):
@@ -131,7 +226,7 @@ def test_the_keyboard_is_enough(tab):
     for _ in range(12):
         tab.keyboard.press("Tab")
         seen.append(tab.evaluate("document.activeElement.id || document.activeElement.textContent.trim()"))
-    order = ["Skip to the form", "API", "Configuration", "Metrics", "model", "text", "second", "Run", "pause"]
+    order = ["Skip to the form", "API", "Configuration", "Metrics", "model", "text", "second", "cut", "run", "pause"]
     assert [each for each in seen if each in order][:len(order)] == order
     tab.focus("#text")
     with tab.expect_response(lambda response: response.url.endswith("/predict")):
@@ -141,20 +236,34 @@ def test_the_keyboard_is_enough(tab):
 def test_the_plots_move(tab, url):
     for _ in range(3):
         httpx.post(url + "/embed", json={"inputs": "abc"})
+    tab.route("**/metrics", lambda route: route.fulfill(status=502))
+    tab.reload()
+    tab.wait_for_selector("#state[data-good=false]")
+    assert tab.locator(".top").all_inner_texts() == ["", "", ""]  # no scale before there are figures
+    tab.unroute("**/metrics")
     tab.wait_for_selector("#plots path[d^=M]", state="attached", timeout=10_000)
+    assert tab.locator(".axis").first.all_inner_texts() == ["a minute ago\nnow"]
     assert tab.inner_text("#state") == "ready, engine processes: 1"
     label = tab.get_attribute("#plots svg", "aria-label")
-    assert re.fullmatch(r"Requests a second over the last minute; now answered [\d.]+, failed [\d.]+", label)
+    assert re.fullmatch(r"Requests per second over the last minute; now answered [\d.]+, failed [\d.]+", label)
 
 
 def test_a_key_is_asked_for(browser):
     with Process("embedding", "--port", 0, "--engine", "dummy", BERTPASS_SERVE_API_KEY="secret") as server, \
             contextlib.closing(browser.new_page()) as tab:
         tab.goto(server.url())
+        for key, told, kind in (("", "This server wants a key.", "note"), ("other", "not the server's", "error"),
+                                ("\u043a\u043b\u044e\u0447", "ASCII", "error")):
+            tab.fill("#key", key)
+            tab.press("#key", "Tab")
+            tab.wait_for_selector(f"#error.{kind}:has-text(\"{told}\")")
+            assert tab.is_hidden("#model") and tab.locator("nav a:visible").all_inner_texts() == ["Metrics"]
         tab.fill("#key", "secret")
         tab.press("#key", "Tab")
         ask(tab, "embedding", texts="one\ntwo")
         assert tab.locator(".bars li").count() == 1 and tab.is_hidden("#error")
+        tab.reload()  # of the same tab: it is not asked for again
+        ask(tab, "embedding", texts="one\ntwo")
 
 
 @pytest.mark.parametrize("width", [320, 390, 1280])
@@ -164,6 +273,9 @@ def test_nothing_is_wider_than_the_screen(browser, url, width):
         tab.wait_for_selector("#fields label")
         ask(tab, "qa", question="what?", context="word " * 50 + "x" * 300)
         assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        assert tab.is_visible(".hint") == (width > 1000)  # a phone has no Ctrl
+        places = tab.evaluate("[...document.querySelectorAll('#times div')].map((each) => each.offsetTop)")
+        assert len(places) == 5 and (width < 1000 or len(set(places)) == 1)
 
 
 def test_the_routes_page_asks_for_nothing_from_elsewhere(tab, url):

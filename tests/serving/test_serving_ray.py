@@ -5,6 +5,8 @@ import contextlib
 import math
 import os
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 import types
@@ -55,6 +57,21 @@ class Status:
     (["", "all is well"], "its own words"), ([], "its own words")])
 def test_a_replicas_own_error_is_told(messages, why):
     assert on_ray.reason(Status(*messages), RuntimeError("its own\nwords")) == why
+
+
+def test_rays_workers_find_this_package(tmp_path, monkeypatch):
+    """Although they look first into the current folder, where a clone may be a folder of the package's name."""
+    from bertpass.jobs.machines import batch_ray
+
+    asked = {}
+    monkeypatch.setattr(batch_ray, "require", lambda *_: types.SimpleNamespace(init=lambda **more: asked.update(more)))
+    monkeypatch.delenv("PYTHONPATH", raising=False)
+    batch_ray.connect(None)
+    (tmp_path / "bertpass" / "docs").mkdir(parents=True)
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import bertpass; print(bertpass.__version__)"
+    done = subprocess.run([sys.executable, "-S", "-c", code], capture_output=True, text=True, check=False,
+                          env={**os.environ, **asked["runtime_env"]["env_vars"]})
+    assert done.stdout == "0.1.0\n", done.stderr
 
 
 def test_without_a_status_ray_has_the_word():

@@ -45,10 +45,46 @@ def test_vectors_are_those_of_load(serve, tmp_path, path, sentence):
         reply = await client.post(path, json=body)
         found = reply.json() if path == "/embed" else [each["embedding"] for each in reply.json()["data"]]
         assert np.allclose(found, wanted, atol=1e-6)
+        for name in model.sentence.prompts:
+            reply = (await client.post(path, json={**body, "prompt_name": name})).json()
+            found = reply if path == "/embed" else [each["embedding"] for each in reply["data"]]
+            assert np.allclose(found, model.encode(TEXTS, normalize=True, prompt_name=name), atol=1e-6)
+            vectors = model.encode(TEXTS, normalize=True, prompt_name=name)
+            inputs = {"source_sentence": TEXTS[0], "sentences": TEXTS[1:]}
+            for more in ({"prompt_name": name}, {"parameters": {"prompt_name": name}}):
+                cosines = (await client.post("/similarity", json={"inputs": inputs, **more})).json()
+                assert np.allclose(cosines, vectors[1:] @ vectors[0], atol=1e-6)
+        for words in ("", "c d "):
+            reply = (await client.post(path, json={**body, "prompt": words})).json()
+            found = reply if path == "/embed" else [each["embedding"] for each in reply["data"]]
+            assert np.allclose(found, model.encode(TEXTS, normalize=True, prompt=words), atol=1e-6)
         told = (await client.get("/info")).json()["models"][0]
         assert told["prompts"] == dict(model.sentence.prompts) and told["notes"] == []
         long = await client.post("/embed", json={"inputs": "a " * 9})
         assert long.status_code == (413 if sentence.default_prompt else 200)  # the prompt's tokens count
+    serve(job, str(tmp_path / "model"), engine="native", dtype="float32", instances=1)
+
+
+@pytest.mark.parametrize("path", ["/embed", "/v1/embeddings", "/"])
+def test_prompts_of_a_request(serve, tmp_path, path):
+    made = checkpoint("embedding", sentence=Sentence({"query": "a b ", "other": "h "}, "query"))
+    huggingface.write_folder(tmp_path / "model", made)
+    model = bertpass.load(tmp_path / "model", dtype="float32", threads=1)
+
+    async def job(client):
+        async def ask(**more):
+            reply = await client.post(path, json={"input" if path.startswith("/v1") else "inputs": TEXTS, **more})
+            found = reply.json()
+            return found if reply.status_code != 200 else \
+                [each["embedding"] for each in found["data"]] if path.startswith("/v1") else found
+
+        vectors = []
+        for given in ({}, {"prompt_name": "query"}, {"prompt_name": "other"}, {"prompt": "c c "}, {"prompt": ""}):
+            vectors.append(await ask(**given))
+            assert np.allclose(vectors[-1], model.encode(TEXTS, normalize=True, **given), atol=1e-6)
+        assert vectors[0] == vectors[1] and len({str(each) for each in vectors}) == 4
+        refused = await ask(prompt_name="qery")
+        assert "Did you mean 'query'" in str(refused["error"])
     serve(job, str(tmp_path / "model"), engine="native", dtype="float32", instances=1)
 
 

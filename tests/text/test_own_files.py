@@ -19,6 +19,7 @@ from bertpass.text.data.conll import read_conll, write_conll
 from bertpass.text.data.readers import doubts, read_own, refuse_other_pairs
 from bertpass.text.data.tagging import entities, to_iob2
 from bertpass.text.data.tasks import own_task
+from bertpass.text.squad import read_squad
 
 ROWS = [["text", "label"], ["good; really, good", "yes"], ["bad\t\"film\"", "no"]]
 
@@ -67,6 +68,11 @@ def test_index_columns_are_left_aside(tmp_path: Path, header: str) -> None:
         assert labels == ("funny", "sad") and [row.label for row in rows] == [(0, 1), (1, 0)]
 
 
+def test_a_column_without_a_name_in_the_middle(tmp_path: Path) -> None:
+    rows, labels = read_own(write(tmp_path / "a.csv", "text,funny,,sad\na,0,2,1\nb,1,0,0\n"), "multilabel")
+    assert labels == ("funny", "sad") and [row.label for row in rows] == [(0, 1), (1, 0)]
+
+
 def test_columns_that_are_there_twice(tmp_path: Path) -> None:
     assert texts(write(tmp_path / "a.csv", "text,note,note,label,,\na,1,2,x,,\nb,1,2,y,,\n")) == [("a", 0), ("b", 1)]
     for kind, header, name in (("classification", "text,label,Label", "label"), ("multilabel", "text,sad,sad", "sad"),
@@ -91,6 +97,46 @@ def test_the_fault_is_named(tmp_path: Path, name: str, content: str | bytes, wor
         read_own(write(tmp_path / name, content))
 
 
+@pytest.mark.parametrize("mark", [",", ";", "\t", "|"])
+def test_a_first_line_for_spreadsheets(tmp_path: Path, mark: str) -> None:
+    """Excel writes and reads "sep=;" before the header."""
+    content = f"sep={mark}\ntext{mark}label\na{mark}x\nb{mark}y\n"
+    assert texts(write(tmp_path / "a.csv", content)) == [("a", 0), ("b", 1)]
+    with pytest.raises(DataError, match="line 4: 1 column, expected 2"):
+        texts(write(tmp_path / "a.csv", content.replace(f"b{mark}y", "b")))
+
+
+@pytest.mark.parametrize(("content", "words"), [
+    (b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\n", "is a pointer of Git LFS"),
+    (b"<!DOCTYPE html>\n<html></html>\n", r"it is a web page \(HTML\)"), (bytes(600), "begins with zeros"),
+    (b"\xfd7zXZ\x00\xff", "compressed with xz"), (b"PK\x03\x04 all ASCII", "a zip archive"),
+])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl", "squad.json"])
+def test_files_that_are_something_else(tmp_path: Path, name: str, content: bytes, words: str) -> None:
+    with pytest.raises(DataError, match=words):
+        (read_squad if name == "squad.json" else read_own)(write(tmp_path / name, content))
+
+
+def test_a_header_without_the_text_in_csv(tmp_path: Path) -> None:
+    """The name ends in .csv already, so that is no advice."""
+    with pytest.raises(DataError, match=r"found 'message;kind'\.$"):
+        texts(write(tmp_path / "a.csv", "message;kind\na;x\n"))
+
+
+@pytest.mark.parametrize("line", ['{"text": "a", "label": 1, "label": 0}', '{"text": "a", "Text": "b", "label": 1}'])
+def test_fields_that_are_there_twice(tmp_path: Path, line: str) -> None:
+    with pytest.raises(DataError, match=r"line 1: the field (text|label) is there twice"):
+        texts(write(tmp_path / "a.jsonl", line + "\n"))
+    line = '{"text": "a", "label": 1, "note": {"x": 1, "x": 2}, "more": 1, "more": 2}\n'
+    assert texts(write(tmp_path / "a.jsonl", line + line.replace("1,", "0,", 1))) == [("a", 1), ("a", 0)]
+
+
+def test_null_is_as_if_left_out(tmp_path: Path) -> None:
+    content = '{"text": "a", "label": "x", "id": null, "text_pair": null, "group": null}\n{"text": "b", "label": "y"}\n'
+    rows, _ = read_own(write(tmp_path / "a.jsonl", content))
+    assert [(row.id, row.text_pair, row.group) for row in rows] == [("0", None, "a"), ("1", None, "b")]
+
+
 def test_a_folder(tmp_path: Path) -> None:
     for name in ("a.csv", "folder"):
         (tmp_path / name).mkdir()
@@ -107,6 +153,8 @@ def test_a_folder(tmp_path: Path) -> None:
     (["0", "1", "0.0", "1.0"], ("0", "1")), (["0.0", "1.0"], ("0.0", "1.0")), (["1.0", "2", "2.0"], ("1.0", "2")),
     (["1", "01", "2"], ("01", "1", "2")), (["-1", "-1.0", "1"], ("-1", "1")),
     (["1.5", "1.50", "2"], ("1.5", "1.50", "2")),
+    (["+1", "1", "-0", "0"], ("0", "1")), (["1e+00", "1", "0"], ("0", "1")), (["1.", "1", "0"], ("0", "1")),
+    (["1_0", "10", "1"], ("1", "10", "1_0")),
     (["1.0", "1", "beta"], ("1", "1.0", "beta")), (["10", "9", "9.00"], ("9", "10")),
 ])
 def test_numbers_that_are_one_label(tmp_path: Path, found: list[str], labels: tuple[str, ...]) -> None:
@@ -117,6 +165,20 @@ def test_numbers_that_are_one_label(tmp_path: Path, found: list[str], labels: tu
 def test_numbers_of_json(tmp_path: Path) -> None:
     content = "".join(json.dumps({"text": "t", "label": label}) + "\n" for label in (1, 1.0, "1", 0, 0.0))
     assert texts(write(tmp_path / "a.jsonl", content)) == [("t", 1)] * 3 + [("t", 0)] * 2
+
+
+def test_numbers_that_python_alone_reads(tmp_path: Path) -> None:
+    for cell in ("1_000", "1,5", "inf", "1e400"):
+        with pytest.raises(DataError, match=f"line 2: the label is '{cell}', expected a number"):
+            read_own(write(tmp_path / "a.csv", f"text;label\na;{cell}\n"), "regression")
+
+
+@pytest.mark.parametrize(("yes", "no"), [("1.0", "0.0"), ("True", "False"), (" 1", " 0"), ("true", "false")])
+def test_indicators_as_programs_write_them(tmp_path: Path, yes: str, no: str) -> None:
+    rows, labels = read_own(write(tmp_path / "a.csv", f"text,funny,sad\na,{yes},{no}\nb,{no},{yes}\n"), "multilabel")
+    assert labels == ("funny", "sad") and [row.label for row in rows] == [(1, 0), (0, 1)]
+    with pytest.raises(DataError, match="line 2: funny is 'yes', expected 0 or 1"):
+        read_own(write(tmp_path / "a.csv", "text,funny\na,yes\n"), "multilabel")
 
 
 @pytest.mark.parametrize(("train", "dev"), [(("0", "1"), "0.0"), (("0.0", "1.0"), "0"), (("2", "10"), "2.0")])
@@ -220,6 +282,17 @@ def test_files_that_leave_their_columns_open(tmp_path: Path) -> None:
     for wrong in ({"word_column": 5}, {"tag_column": 9}):
         with pytest.raises(UsageError, match="has 4 columns"):
             read_conll(path, **wrong)
+
+
+@pytest.mark.parametrize("content", [
+    "0 Anna B-PER\n1 met O\n\n0 Bert B-PER\n", "1 Anna B-PER\n2 met O\n\n3 Bert B-PER\n4 sat O\n",
+    "0 Anna B-PER\n\n1 Bert B-PER\n", "1-2 Annas _ O\n1 Anna NE B-PER\n2 s ART O\n2.1 x _ O\n\n1 sat V O\n"])
+def test_numbers_that_run_on_or_have_parts(tmp_path: Path, content: str) -> None:
+    """Through the whole file, from 0, and as CoNLL-U numbers words of several parts."""
+    path = write(tmp_path / "a.conll", content)
+    with pytest.raises(DataError, match=r"the first column numbers the words.*--word_column 2"):
+        read_conll(path)
+    assert read_conll(path, word_column=2)[0].words[0] in ("Anna", "Annas")
 
 
 def test_columns_that_are_not_open(tmp_path: Path) -> None:

@@ -109,6 +109,29 @@ def test_a_flag_as_text_keeps_the_answer(tmp_path: Path, said: Any) -> None:
     assert data.questions[0].answers == (Answer("the cat", 9),) and not data.version_2
 
 
+@pytest.mark.parametrize("said", [7, "7", 0, -1])
+def test_an_id_may_be_a_number(tmp_path: Path, said: Any) -> None:
+    assert read_squad(changed(tmp_path, id=said)).questions[0].id == str(said)
+
+
+@pytest.mark.parametrize("said", [True, 1.5, [], {}])
+def test_an_id_that_is_none(tmp_path: Path, said: Any) -> None:
+    with pytest.raises(DataError, match=r"an id is .*, expected text or a whole number"):
+        read_squad(changed(tmp_path, id=said))
+
+
+def test_a_title_that_is_null(tmp_path: Path) -> None:
+    content = copy.deepcopy(FILE)
+    content["data"][0]["title"] = None
+    assert read_squad(saved(tmp_path, content)).questions[0].title == ""
+
+
+def test_an_answer_without_a_text_costs_its_question_alone(tmp_path: Path) -> None:
+    path = changed(tmp_path, answers=[{"answer_start": 9}])
+    assert [question.id for question in read_squad(path, train=True).questions] == ["b"]
+    assert "left out: 'a'. Of the first, the answer is None, expected text" in read_squad(path, train=True).notes[0]
+
+
 @pytest.mark.parametrize("said", [True, "True", "true", "yes", 1, "1"])
 def test_a_flag_as_text_for_no_answer(tmp_path: Path, said: Any) -> None:
     data = read_squad(changed(tmp_path, is_impossible=said, answers=[]))

@@ -140,6 +140,9 @@ BERTPASS_EXPORT int _passCallGraphPass(
   for (const Pass* pass : selection.passes) {
     if (pass == &kMaskSoftmax) std::fprintf(stderr, "bertpass: the pass %s %s.\n", pass->name, pass->documentation);
     results.push_back(run_pass(*pass, graph, parameters, selection.options));
+    if (num_args == 0 && pass != &kMaskSoftmax && results.back().rewrites == 0)
+      std::fprintf(stderr, "bertpass: the pass %s found nothing to do, as no parameters came with the graph; give them: "
+                   "symbol.optimize_for(name, args, aux).\n", pass->name);
   }
   graph.strip_extension_attributes();
   graph.compact();

@@ -258,5 +258,5 @@ def _single(options: DeployOptions, texts: list[str], engine: MXNetEngine, deplo
         pairs = [options.text_pair] * len(texts) if options.text_pair is not None else None
         return {"predictions": [{"text": t, "label": p.label, "score": p.score, "scores": p.scores}
                                 for t, p in zip(texts, model.predict(texts, pairs), strict=True)]}
-    return {"embeddings": [{"text": t, "embedding": [round(float(v), 6) for v in e]}
+    return {"embeddings": [{"text": t, "embedding": [float(f"{v:.9g}") for v in e]}
                            for t, e in zip(texts, model.encode(texts), strict=True)]}

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from bertpass.errors import ModelError
-from bertpass.file_kinds import looks_like
+from bertpass.file_kinds import no_json
 
 # The file by which one knows a folder's kind.
 BUNDLE_FILE = "bundle.json"
@@ -25,9 +25,7 @@ def read_json(path: Path, what: str) -> Any:
     except OSError as error:
         raise ModelError(f"cannot read {path} ({what}): {error.strerror or error}.") from error
     except (ValueError, RecursionError) as error:
-        reason = looks_like(path)
-        if reason in ("", "it is JSON"):
-            reason = str(error).splitlines()[0]
+        reason = no_json(path.read_bytes(), str(error).splitlines()[0])
         raise ModelError(f"{path} ({what}) is not valid JSON: {reason}.") from error
 
 

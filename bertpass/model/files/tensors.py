@@ -40,7 +40,8 @@ def read(folder: Path, allow_pickle: bool = False) -> dict[str, np.ndarray]:
         for file in files:
             tensors.update(reader(file))
         return tensors
-    raise ModelError(f"{folder} has no {SAFETENSORS}; give a folder with the weights of a Hugging Face model.")
+    pickles = "" if allow_pickle else f" (--allow_pickle where they are {PICKLE} alone)"
+    raise ModelError(f"{folder} has no {SAFETENSORS}; give a folder with the weights of a Hugging Face model{pickles}.")
 
 
 #: what training tools put in front of every name: data parallelism, torch.compile, modules around the encoder

@@ -39,8 +39,9 @@ def download(name: str, ways_out: str, allow_pickle: bool = False) -> Path:
                                      "pip install huggingface_hub.") from error
     # The client itself would try again for half a minute, so one question is asked first.
     refusal = ""
+    endpoint = constants.ENDPOINT.strip().rstrip("/")  # a variable that a file gave often ends with a line break
     try:
-        answer = get_session().get(f"{constants.ENDPOINT}/api/models/{name}", headers=build_hf_headers(),
+        answer = get_session().get(f"{endpoint}/api/models/{name}", headers=build_hf_headers(),
                                    timeout=_ANSWER_SECONDS)
         if answer.status_code >= 400:
             refusal = _answered(answer.status_code)
@@ -48,7 +49,7 @@ def download(name: str, ways_out: str, allow_pickle: bool = False) -> Path:
         refusal = f"the hub does not answer ({type(error).__name__})"
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=[*FILES, *PICKLES * allow_pickle],
-                                                      local_files_only=bool(refusal)))
+                                                      local_files_only=bool(refusal), endpoint=endpoint))
     except Exception as error:
         status = getattr(getattr(error, "response", None), "status_code", None)
         reason = refusal or (_answered(status) if status is not None else

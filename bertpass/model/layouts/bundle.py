@@ -84,7 +84,7 @@ class Bundle:
         ModelError
             A part is missing or damaged, or was written by a later version.
         """
-        folder = Path(path).expanduser()
+        folder = Path(os.path.expanduser(path))
         if not folder.is_dir():
             raise ModelError(f"there is no bundle at {path}; give the folder that fine-tuning or deployment wrote.")
         for name, what in ((BUNDLE_FILE, "its description"), (SYMBOL_FILE, "the graph"), (PARAMS_FILE, "the weights")):

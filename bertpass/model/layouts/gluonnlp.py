@@ -139,7 +139,7 @@ def read_vocabulary(path: PathLike, lower: bool | None = None) -> Tokenizer:
 
 def cache_folder() -> Path:
     """Where GluonNLP keeps downloaded models: $MXNET_HOME/models, by default ~/.mxnet/models."""
-    return Path(os.environ.get("MXNET_HOME") or Path.home() / ".mxnet").expanduser() / "models"
+    return Path(os.path.expanduser(os.environ.get("MXNET_HOME", "").strip() or "~/.mxnet")) / "models"
 
 
 def cached(name: str, dataset: str | None = None) -> tuple[Path, Path | None] | None:

@@ -127,10 +127,15 @@ def fields(head: HeadConfig, labels: list[str] | None, carried: Mapping[str, Any
 
 
 def _table(content: Mapping[str, Any]) -> dict[str, str]:
-    table = content.get("id2label")
+    """id2label by the output's number as a text, else label2id the other way round; a name that is null is none."""
+    table, ids = content.get("id2label"), content.get("label2id")
+    if table is None and isinstance(ids, dict):
+        table = {at: name for name, at in ids.items()}
     if isinstance(table, list):
         table = dict(enumerate(table))
-    return {str(key): str(name) for key, name in table.items()} if isinstance(table, dict) else {}
+    if not isinstance(table, dict | None):
+        raise ModelError(f"config.json's id2label is {table!r:.40}; expected an object with a name for every output.")
+    return {str(key): str(name) for key, name in (table or {}).items() if name is not None}
 
 
 def _named(content: Mapping[str, Any], count: int) -> list[str]:

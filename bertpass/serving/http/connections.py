@@ -96,6 +96,13 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         self.bounds.waiting.pop(self, None)
         super().connection_lost(exc)
 
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's word for bytes that are no request, in the form of every failure."""
+        if self.idle or not self.cycle.response_started:
+            self._refuse(b"400 Bad Request", "this is no HTTP/1.1 request that can be read; the connection is closed.",
+                         "validation")
+        self.transport.close()
+
     @property
     def idle(self) -> bool:
         """Whether no request is in progress."""
@@ -118,7 +125,7 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
             return
         log.warning("more than %d connections, none of them idle; a new one is refused.", self.bounds.most)
         self._refuse(b"503 Service Unavailable", "the server has as many connections as it takes; try again later.",
-                     "overloaded")
+                     "overloaded", b"retry-after: 1\r\n")
 
     def _await_head(self) -> None:
         if not self.transport.is_closing():
@@ -134,11 +141,11 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
         else:
             self.transport.close()
 
-    def _refuse(self, status: bytes, text: str, kind: str) -> None:
+    def _refuse(self, status: bytes, text: str, kind: str, header: bytes = b"") -> None:
         """Answer without a request, and close."""
         body = json.dumps({"error": text, "error_type": kind}).encode()
-        self.transport.write(b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n"
-                             b"retry-after: 1\r\nconnection: close\r\n\r\n%s" % (status, len(body), body))
+        self.transport.write(b"HTTP/1.1 %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\n%s"
+                             b"connection: close\r\n\r\n%s" % (status, len(body), header, body))
         self.transport.close()
 
     def _not_read(self) -> None:
@@ -177,9 +184,9 @@ def room_for_connections(wanted: int) -> int:
 def quiet_about_accepting(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     """A loop's exception handler: where no connection can be accepted a line says so, without a traceback."""
     error = context.get("exception")
+    if "_start_serving" in context.get("message", "") and isinstance(error, ValueError):
+        return  # asyncio's next try, and the server has ended meanwhile: the socket is closed
     if "socket.accept()" in context.get("message", "") and error is not None:
         log.error("a connection cannot be accepted (%s); it is tried again in a second.", error)
-    elif "_start_serving" in repr(context.get("handle")) and isinstance(error, ValueError):
-        log.debug("what was to be tried again is over: the server has closed its socket.")
     else:
         loop.default_exception_handler(context)

@@ -15,7 +15,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from bertpass import __version__
 from bertpass.errors import UsageError, unknown
-from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
+from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge, UnknownModel, UnknownPath
 from bertpass.serving.http import tasks
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import tensors
@@ -122,7 +122,7 @@ def router(state: State) -> APIRouter:
 
     async def about(name: str) -> dict[str, Any]:
         """A model's tensors."""
-        found = signature(state.model(name))
+        found = signature(_model(state, name))
         return {"name": name, "versions": ["1"], "platform": "bertpass",
                 "inputs": [{"name": each, "datatype": "BYTES", "shape": [-1]} for each in found.inputs],
                 "outputs": [{"name": each, "datatype": datatype, "shape": [-1, *shape]}
@@ -155,6 +155,18 @@ def router(state: State) -> APIRouter:
         routes.post(path + "/infer", dependencies=more, openapi_extra={"requestBody": content})(infer)
         routes.get(path, dependencies=more)(about)
     return routes
+
+
+def _model(state: State, name: str) -> QueuedModel:
+    """The model of that name; where a model's name is only its beginning, the rest is no path."""
+    try:
+        return state.model(name)
+    except UnknownModel:
+        for model in state.models:
+            if name.startswith(model + "/"):
+                raise UnknownPath(f"there is no path {shown(f'/v2/models/{name}')}; below the model {model} there are "
+                                  "ready and infer.") from None
+        raise
 
 
 def _any_version(version: str) -> None:

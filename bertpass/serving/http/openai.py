@@ -72,8 +72,9 @@ def router(state: State) -> APIRouter:
         """Embeddings of length 1, as numbers or as base64 of little-endian float32."""
         model, texts = tasks.asked(state, body, tasks.EMBEDDING), tasks.listed(state, body.input, "input")
         tasks.refuse_dimensions(model, body.dimensions)
+        prompt = tasks.prompt_of(model, body)
         vectors = await state.compute(request, response, lambda: tasks.embeddings(
-            state, model, texts, body.truncate, True, body.dimensions))
+            state, model, texts, body.truncate, True, body.dimensions, prompt=prompt))
         return {"object": "list", "model": model.name,
                 "data": [{"object": "embedding", "index": at, "embedding": _written(row, body.encoding_format)}
                          for at, row in enumerate(vectors)], "usage": _usage(response)}

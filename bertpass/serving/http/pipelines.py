@@ -80,8 +80,7 @@ class Pipeline(bodies.Vectors, bodies.Scored):
 
     def model_post_init(self, _: Any) -> None:
         """What stands in ``parameters`` as it may stand beside ``inputs`` counts as if it did."""
-        for name in self.parameters.model_fields_set & type(self).model_fields.keys():
-            setattr(self, name, getattr(self.parameters, name))
+        bodies.take_parameters(self, self.parameters)
 
 
 def router(state: State) -> APIRouter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -54,7 +55,7 @@ class Source:
         where it is no path here, as of a name or of the hub."""
         if self.engine == "dummy":
             return {}
-        path = Path(self.path).expanduser()
+        path = Path(os.path.expanduser(self.path))
         found = {}
         for each in [path] if path.is_file() else itertools.islice(path.rglob("*"), _MOST_FILES):
             with contextlib.suppress(OSError):  # it went away just now

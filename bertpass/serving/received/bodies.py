@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field
 
+from bertpass.serving.failures import InvalidBody
 from bertpass.serving.received.fields import Body, Side, Texts, id_rows, pair_rows
 
 
@@ -95,8 +96,16 @@ class Similarity(Prompted):
 
     def model_post_init(self, _: Any) -> None:
         """What stands in ``parameters`` counts as if it stood beside ``inputs``."""
-        for name in self.parameters.model_fields_set:
-            setattr(self, name, getattr(self.parameters, name))
+        take_parameters(self, self.parameters)
+
+
+def take_parameters(body: Body, parameters: Body) -> None:
+    """Put what ``parameters`` have into the body's own fields; InvalidBody where it says something else there."""
+    for name in parameters.model_fields_set & type(body).model_fields.keys():
+        value = getattr(parameters, name)
+        if name in body.model_fields_set and getattr(body, name) != value:
+            raise InvalidBody(f"{name} has one value beside inputs and another in parameters; send it once.", name)
+        setattr(body, name, value)
 
 
 class Asked(Body):

@@ -162,13 +162,15 @@ def write(answer: dict[str, Any], outputs: Mapping[str, np.ndarray], request: In
     Raises
     ------
     UsageError
-        An output is unknown.
+        An output is unknown, or asked for twice.
     """
-    wanted = request.outputs if request.outputs is not None else [Wanted(name=name) for name in outputs]
+    wanted = request.outputs or [Wanted(name=name) for name in outputs]
     tensors, tail = [], []
     for each in wanted:
         if each.name not in outputs:
             raise UsageError(unknown("output", shown(each.name), outputs))
+        if sum(other.name == each.name for other in wanted) > 1:
+            raise UsageError(f"the output {each.name} is there twice; ask for it once.")
         array = outputs[each.name]
         tensor: dict[str, Any] = {"name": each.name, "datatype": datatype(array), "shape": list(array.shape)}
         binary = each.parameters.binary_data

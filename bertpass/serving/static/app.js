@@ -10,19 +10,27 @@ function make(name, attributes = {}, ...children) {
   return element;
 }
 
+/** The way to ask a model of each kind, and what such a model does, in words. */
+const OF_KIND = {
+  embedding: ["similarity", "compares texts"], none: ["similarity", "compares texts"],
+  pooled: ["similarity", "compares texts"], qa: ["qa", "answers questions"], tokens: ["ner", "marks names"],
+  ranking: ["rerank", "ranks passages"], classification: ["predict", "gives one label"],
+  multilabel: ["predict", "gives several labels"], regression: ["predict", "gives values"],
+};
+
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
 
 // One entry for each way to ask: the fields of the form, the request, and what is shown of the answer.
 const FIELDS = {
   text: ["Text", "A warm, funny and quietly devastating film."],
   second: ["Second text, for models that compare two (may be empty)", ""],
-  texts: ["Texts, one a line: the first is compared with the others",
+  texts: ["Texts, one per line: the first is compared with the others",
     "A man is eating food.\nSomebody eats.\nThe train leaves at noon.\nA woman is playing the violin."],
   question: ["Question", "When was the lighthouse built?"],
   context: ["Context", "The lighthouse at Norvik was built in 1874. Ines Halvorsen kept its lamp for thirty years."],
   words: ["Text", "Ines Halvorsen moved from Bergen to Lisbon in 1901."],
   query: ["Query", "How is copper used?"],
-  passages: ["Passages, one a line",
+  passages: ["Passages, one per line",
     "Copper conducts electricity well, which is why it is used for cables.\nQuartz and mica make up granite."],
 };
 
@@ -45,7 +53,7 @@ const WAYS = {
   },
   predict: {
     fields: ["text", "second"],
-    ask: (values, model) => ["predict", { model, inputs: values.second ? [[values.text, values.second]] : values.text }],
+    ask: ({ text, second }, model) => ["predict", { model, inputs: second ? [[text, second]] : text }],
     show: (answer, values) => [bars((values.second ? answer[0] : answer).map((each) => [each.label, each.score]))],
   },
   qa: {
@@ -72,19 +80,24 @@ const WAYS = {
   },
 };
 
-const OF_KIND = {
-  embedding: "similarity", none: "similarity", pooled: "similarity", qa: "qa", tokens: "ner", ranking: "rerank",
-  classification: "predict", multilabel: "predict", regression: "predict",
-};
-
-/** A list of names with their values and bars; a value from 0 to 1 fills its bar by itself, others by the largest. */
+/** Names with values, the highest first; bars begin at zero, and the best is the highest value, wherever it was. */
 function bars(rows) {
-  const widest = Math.max(1, ...rows.map(([, value]) => Math.abs(value)));
-  return make("ol", { class: "bars" }, ...rows.map(([name, value]) => {
+  const values = rows.map(([, value]) => value);
+  const low = Math.min(0, ...values);
+  const high = Math.max(1, ...values);
+  const place = (value) => `${100 * (value - low) / (high - low)}%`;
+  return make("ol", { class: "bars" }, ...[...rows].sort((one, other) => other[1] - one[1]).map(([name, value]) => {
     const fill = make("i");
-    fill.style.width = `${100 * Math.max(0, value) / widest}%`;
-    return make("li", {}, make("span", {}, name, make("b", {}, value.toFixed(3))),
-      make("span", { class: "bar", "aria-hidden": "true" }, fill));
+    fill.style.left = place(Math.min(0, value));
+    fill.style.width = `${100 * Math.abs(value) / (high - low)}%`;
+    const bar = make("span", { class: "bar", "aria-hidden": "true" }, fill);
+    if (low < 0) {
+      const zero = make("i", { class: "zero" });
+      zero.style.left = place(0);
+      bar.append(zero);
+    }
+    return make("li", value === Math.max(...values) ? { class: "best" } : {},
+      make("span", {}, name, make("b", {}, value.toFixed(3))), bar);
   }));
 }
 
@@ -107,43 +120,91 @@ function marked(text, spans) {
 const headers = () => ($("key").value ? { Authorization: `Bearer ${$("key").value}` } : {});
 let models = [];
 let way = null;
+let asked = 0; // counts what was asked or chosen: an answer to anything before is not shown
+let lost = false; // whether the last error was that nothing answers
+
+/** The key of this tab, where the browser keeps such things. */
+function stored(value) {
+  try {
+    if (value !== undefined) sessionStorage.setItem("key", value);
+    return sessionStorage.getItem("key") ?? "";
+  } catch {
+    return "";
+  }
+}
 
 /** The answer of a route as JSON; an Error with the server's own sentence where it refuses. */
 async function call(path, body) {
+  if (/[^\x21-\x7e]/.test($("key").value)) throw wanted("A key has letters, digits and signs of ASCII, and no space.");
   const options = body === undefined ? { headers: headers() }
     : { method: "POST", headers: { "Content-Type": "application/json", ...headers() }, body: JSON.stringify(body) };
-  const response = await fetch(path, options);
-  if (response.status === 401) $("key-row").hidden = false;
-  const content = await response.json();
-  if (!response.ok) throw new Error(content.error ?? `the server answered ${response.status}`);
+  const response = await fetch(path, options).catch(() => null);
+  lost = !response;
+  if (!response) throw new Error("The server does not answer. This goes on by itself when it does.");
+  if (response.status === 401) {
+    throw wanted($("key").value ? "This key is not the server's." : "This server wants a key.");
+  }
+  const content = await response.json().catch(() => null);
+  if (!response.ok || content === null) {
+    const said = typeof content?.error === "string" ? content.error : null;
+    throw new Error(said ?? `The answer was ${response.status}, and not from bertpass: is a proxy in between?`);
+  }
   return [content, response.headers];
 }
 
+/** Shows the field of the key, and no link to what needs it, which a browser would open without it. */
+function locked() {
+  $("key-row").hidden = false;
+  for (const link of document.querySelectorAll("nav .keyed")) link.hidden = true;
+}
+
+/** The error of a key that is missing or wrong. */
+function wanted(sentence) {
+  locked();
+  return Object.assign(new Error(sentence), { quiet: !$("key").value });
+}
+
+/** Shows an error, or none; a key that was not given yet is no fault. */
 function tell(error) {
   $("error").hidden = !error;
+  $("error").className = error?.quiet ? "note" : "error";
   $("error").textContent = error ? error.message : "";
+}
+
+/** What is shown where there is no answer; an answer never stays beside another question's error. */
+function empty(words) {
+  $("result").replaceChildren(...(words ? [make("p", { class: "note" }, words)] : []));
+  $("time").hidden = true;
 }
 
 /** Show the models, and the first one's fields. */
 async function load() {
   try {
     [{ models }] = await call("info");
+    stored($("key").value);
+    tell(null);
+    $("model").replaceChildren(...models.map((each) => make("option", { value: each.id }, each.id)));
+    $("model-row").hidden = $("run").hidden = false;
+    choose();
   } catch (error) {
+    empty("Nothing was asked yet.");
     tell(error);
-    return;
   }
-  tell(null);
-  $("model").replaceChildren(...models.map((each) => make("option", { value: each.id }, `${each.id} (${each.kind})`)));
-  choose();
 }
 
 /** The form of the chosen model; what was typed into a field of the same name stays. */
 function choose() {
   const model = models.find((each) => each.id === $("model").value);
   const typed = values();
-  way = WAYS[OF_KIND[model.kind]];
-  $("about").textContent = `${model.family}, ${model.units} units, at most ${model.max_input_length} tokens` +
+  const [name, does] = OF_KIND[model.kind];
+  way = WAYS[name];
+  asked += 1;
+  $("run").disabled = false;
+  tell(null);
+  empty("Nothing was asked yet.");
+  $("about").textContent = `This model ${does}; it reads up to ${model.max_input_length} tokens` +
     (model.labels?.length ? `; labels: ${model.labels.join(", ")}` : "");
+  $("cut-row").hidden = name === "ner"; // reads texts of any length
   $("fields").replaceChildren(...way.fields.map((name) => {
     const [title, example] = FIELDS[name];
     const short = name === "question" || name === "query" || name === "second";
@@ -159,23 +220,26 @@ const values = () => Object.fromEntries([...$("fields").querySelectorAll("input,
 async function run(event) {
   event.preventDefault();
   if (!way) return load();
-  const button = $("ask").querySelector("button");
-  const asked = values();
-  const [path, body] = way.ask(asked, $("model").value);
+  const mine = asked += 1;
+  const given = values();
+  const [path, body] = way.ask(given, $("model").value);
+  if ($("cut").checked && !$("cut-row").hidden) body.truncate = true;
   const { show } = way;
-  button.disabled = true;
+  $("run").disabled = true;
+  tell(null);
+  empty("computing …");
   const start = performance.now();
   try {
     const [answer, told] = await call(path, body);
-    const whole = performance.now() - start;
-    tell(null);
-    $("result").replaceChildren(...show(answer, asked));
-    times(told, whole);
+    if (mine !== asked) return;
+    $("result").replaceChildren(...show(answer, given));
+    times(told, performance.now() - start);
   } catch (error) {
+    if (mine !== asked) return;
+    empty();
     tell(error);
-  } finally {
-    button.disabled = false;
   }
+  $("run").disabled = false;
 }
 
 /** The parts of a request's time, from its headers, and what is left of the time that the browser saw. */
@@ -201,4 +265,12 @@ $("ask").addEventListener("keydown", (event) => {
 });
 $("model").addEventListener("change", choose);
 $("key").addEventListener("change", load);
+document.addEventListener("reachable", () => { // said by live.js
+  if (!lost) return;
+  lost = false;
+  if (models.length) tell(null);
+  else load();
+});
+$("key").value = stored();
+if ($("key").value) locked();
 load();

@@ -3,7 +3,7 @@
 const SECONDS = 60;
 const SVG = "http://www.w3.org/2000/svg";
 const PLOTS = [
-  { title: "Requests a second", series: [["answered", "rate"], ["failed", "failed"]] },
+  { title: "Requests per second", series: [["answered", "rate"], ["failed", "failed"]] },
   { title: "Latency, ms", series: [["p50", "p50"], ["p99", "p99"]] },
   { title: "Rows in the queue", series: [["waiting", "queue"]] },
 ];
@@ -53,7 +53,7 @@ function point(now, last) {
   };
 }
 
-/** The line of one series; a gap where there was nothing to measure. */
+/** The line of one series, from zero at the bottom; a gap where there was nothing to measure. */
 function path(key, top) {
   let pen = "M";
   return past.map((each, at) => {
@@ -62,13 +62,14 @@ function path(key, top) {
       return "";
     }
     const x = 100 * (SECONDS - past.length + at) / (SECONDS - 1);
-    const drawn = `${pen}${x.toFixed(2)},${(96 - 90 * each[key] / top).toFixed(2)}`;
+    const drawn = `${pen}${x.toFixed(2)},${(100 - 95 * each[key] / top).toFixed(2)}`;
+    const alone = pen === "M" && (past[at + 1]?.[key] ?? null) === null;
     pen = "L";
-    return drawn;
+    return alone ? `${drawn}h-1` : drawn; // a dot
   }).join("");
 }
 
-const shown = (value) => (value === null || value === undefined ? "-" : value >= 100 ? value.toFixed(0) : value.toFixed(1));
+const shown = (value) => (value === null || value === undefined ? "none" : value.toFixed(value >= 100 ? 0 : 1));
 
 function draw() {
   const latest = past[past.length - 1] ?? {};
@@ -77,7 +78,7 @@ function draw() {
     const top = Math.max(1, ...past.flatMap((each) => plot.series.map(([, key]) => each[key] ?? 0)));
     const words = plot.series.map(([name, key]) => `${name} ${shown(latest[key])}`);
     figure.querySelector("svg").setAttribute("aria-label", `${plot.title} over the last minute; now ${words.join(", ")}`);
-    figure.querySelector(".top").textContent = `top ${shown(top)}`;
+    figure.querySelector(".top").textContent = past.length ? `up to ${shown(top)}` : "";
     plot.series.forEach(([, key], number) => {
       figure.querySelectorAll(".series")[number].textContent = words[number];
       figure.querySelectorAll("path")[number].setAttribute("d", path(key, top));
@@ -88,19 +89,25 @@ function draw() {
 async function tick() {
   if (stopped || document.hidden) return;
   const state = document.getElementById("state");
+  let said;
   try {
-    const now = read(await (await fetch("metrics")).text());
+    const answer = await fetch("metrics");
+    if (!answer.ok) throw new Error(answer.status);
+    const now = read(await answer.text());
     if (before) past.push(point(now, before));
     past.splice(0, past.length - SECONDS);
     before = now;
     const up = now.sums.bertpass_instances_up ?? 0;
-    const said = up ? `ready, engine processes: ${up}` : "no engine process is ready";
-    if (state.textContent !== said) state.textContent = said;
+    state.dataset.good = up > 0;
+    said = up ? `ready, engine processes: ${up}` : "no engine process is ready";
+    document.dispatchEvent(new Event("reachable"));
     draw();
   } catch {
-    state.textContent = "the server does not answer";
+    state.dataset.good = false;
+    said = "the server does not answer";
     before = null;
   }
+  if (state.textContent !== said) state.textContent = said;
 }
 
 /** A line of the picture, and its name in the caption, in the same colour and stroke. */
@@ -125,13 +132,18 @@ for (const plot of PLOTS) {
   const top = document.createElement("span");
   top.className = "top";
   caption.append(top);
-  figure.append(caption, picture);
+  const axis = document.createElement("div");
+  axis.className = "axis";
+  for (const words of ["a minute ago", "now"]) {
+    axis.append(Object.assign(document.createElement("span"), { textContent: words }));
+  }
+  figure.append(caption, picture, axis);
   document.getElementById("plots").append(figure);
 }
 document.getElementById("pause").addEventListener("click", (event) => {
   stopped = !stopped;
   before = null;
-  event.target.setAttribute("aria-pressed", String(stopped));
+  event.target.textContent = stopped ? "Resume" : "Pause";
 });
 draw();
 tick();

@@ -13,6 +13,7 @@ from bertpass.text.files import read_lines
 
 _COLUMNS = re.compile(r"[ \t]+")
 _DOCUMENT = "-DOCSTART-"
+_PART = re.compile(r"\d+[-.]\d+")
 #: the types of CoNLL-2000's chunks, whose tags CoNLL-2003 has before those of entities
 _CHUNKS = {"ADJP", "ADVP", "CONJP", "INTJ", "LST", "NP", "PP", "PRT", "SBAR", "UCP", "VP"}
 
@@ -83,10 +84,21 @@ def _sentences(path: Path) -> tuple[list[list[Row]], int]:
 
 
 def _counts(sentences: Sequence[Sequence[Row]]) -> bool:
-    """Whether the first column numbers the words of every sentence."""
-    return any(len(sentence) > 1 for sentence in sentences) and any(
-        all(cells[0] == str(at) for sentence in sentences for at, (_, cells) in enumerate(sentence, start))
-        for start in (0, 1))
+    """Whether the first column numbers the words, in every sentence anew or on through the file.
+
+    CoNLL-U has parts such as 1-2 and 3.1 among its numbers.
+    """
+    numbers = [[cells[0] for _, cells in sentence if not _PART.fullmatch(cells[0])] for sentence in sentences]
+    through = [number for sentence in numbers for number in sentence]
+    if len(through) < 2:
+        return False
+    anew = any(len(sentence) > 1 for sentence in numbers) and any(
+        all(_count_up(sentence, start) for sentence in numbers) for start in (0, 1))
+    return anew or any(_count_up(through, start) for start in (0, 1))
+
+
+def _count_up(numbers: Sequence[str], start: int) -> bool:
+    return list(numbers) == [str(at) for at in range(start, start + len(numbers))]
 
 
 def _are_tags(cells: Sequence[str]) -> bool:

@@ -31,7 +31,7 @@ _TIMEOUT = 30  # seconds without a byte
 
 def cache_folder() -> Path:
     """Where downloads are kept: $BERTPASS_CACHE, else bertpass/ in $XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("BERTPASS_CACHE")
+    own = os.environ.get("BERTPASS_CACHE", "").strip()  # a line break at the end is no part of a path
     return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertpass"
 
 

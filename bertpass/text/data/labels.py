@@ -12,7 +12,8 @@ from bertpass.text.data.tasks import Task
 from bertpass.text.example import Label
 
 SEPARATOR = ","
-_WHOLE = re.compile(r"([+-]?(?:0|[1-9]\d*))\.0+")
+_NUMBER = re.compile(r"[+-]?(?:0|[1-9]\d*)(?:\.\d*)?(?:[eE][+-]?\d+)?", re.ASCII)
+_EXACT = 2 ** 53  # up to here a float is one whole number
 
 
 def read(task: Task, cell: Any, where: str) -> Label:
@@ -46,7 +47,7 @@ def names_in(task: Task, cells: Iterable[Any]) -> tuple[str, ...]:
 def number(task: Task, cell: Any, where: str) -> float:
     """A finite number."""
     try:
-        value = float(cell)
+        value = math.nan if "_" in str(cell) else float(cell)  # Python alone reads 1_000 as a number
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
@@ -66,13 +67,13 @@ def _one(task: Task, cell: Any, where: str) -> int:
 
 
 def plain(label: str) -> str:
-    """A whole number without the ".0" that some programs put behind it; any other label as it is."""
-    match = _WHOLE.fullmatch(label)
-    return label if match is None else str(int(match[1]))
+    """A whole number as "1", which programs also write as "1.0", "+1" or "1e+00"; any other label as it is."""
+    value = float(label) if _NUMBER.fullmatch(label) else math.nan
+    return str(int(value)) if abs(value) < _EXACT and value.is_integer() else label
 
 
 def _spellings(found: Iterable[str]) -> set[str]:
-    """Labels of which those that differ by ".0" alone are one, if all are numbers."""
+    """Labels of which those that are one whole number are one, if all are numbers."""
     names = set(found)
     if not are_numbers(names):
         return names

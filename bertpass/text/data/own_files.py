@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import DataError, UsageError
+from bertpass.file_kinds import of_the_web
 from bertpass.text.files import read_lines
 
 KNOWN = ("text", "text_pair", "label", "labels", "id", "group")  # fields with a meaning, in any case in a header
@@ -19,6 +20,7 @@ EXPECTED = "text[, text_pair], label"
 _INDEX = re.compile(r"|Unnamed: \d+(\.\d+)?|__index_level_\d+__")  # names of columns that only number the rows
 _LONGEST = 1 << 30  # characters of a cell; Python's csv module would stop at 131,072
 _MARKS = (",", ";", "\t", "|")  # what may stand between the cells of csv
+_SAID = re.compile(r"sep=([,;\t|])", re.IGNORECASE)  # a first line for spreadsheets, which is no header
 _FROM_CR = "convert the file with: tr '\\r' '\\n'"
 
 Fields = dict[str, Any]
@@ -43,8 +45,9 @@ def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None 
     """Yield (where, fields by name) of each row.
 
     The first line of tsv and csv names the columns. tsv has no quoting; csv is quoted as Python's csv module and
-    spreadsheets do, with cells apart by commas, or by the semicolons, tabs or bars that its header has. jsonl has one
-    object a line. Columns without a name, and those that pandas calls "Unnamed: 0", are left aside.
+    spreadsheets do, with cells apart by commas, or by the semicolons, tabs or bars that its header has or a first line
+    such as "sep=;" names. jsonl has one object a line. Columns without a name, and those that pandas calls
+    "Unnamed: 0", are left aside.
 
     Parameters
     ----------
@@ -78,7 +81,7 @@ def count(columns: int) -> str:
 
 def _tsv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
     lines = ((number, line.split("\t")) for number, line in read_lines(path))
-    yield from _with_header(path, lines, wanted)
+    yield from _with_header(path, lines, wanted, tabs=True)
 
 
 def _csv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
@@ -86,8 +89,9 @@ def _csv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
 
     def lines() -> Iterator[str]:
         nonlocal number
-        for number, line in read_lines(path):  # noqa: B007 (a quoted cell may go on in the next line)
-            yield line + "\n"
+        for number, line in read_lines(path):  # a quoted cell may go on in the next line
+            if number > 1 or not _SAID.fullmatch(line):
+                yield line + "\n"
 
     def cells() -> Iterator[tuple[int, list[str]]]:
         nonlocal begin
@@ -105,6 +109,8 @@ def _csv(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
 def _delimiter(path: Path, wanted: _Wanted) -> str:
     """What stands between the cells: a comma, unless the header has its names apart by something else."""
     header = next((line for _, line in read_lines(path)), "")
+    if said := _SAID.fullmatch(header):
+        return said[1]
     for mark in _MARKS:
         names = [wanted.known(cell.strip().strip('"')) for cell in header.split(mark)]
         if mark in header and (wanted.needed or "text") in names:
@@ -124,12 +130,14 @@ def _csv_fault(path: Path, begin: int, number: int, error: str) -> str:
     return f"{path}, line {number}: not csv ({error})."
 
 
-def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
+def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], wanted: _Wanted, tabs: bool = False,
+                 ) -> Iterator[tuple[str, Fields]]:
+    """(where, fields) of rows of cells; with ``tabs`` nothing else stands between cells."""
     header: list[str] = []
     for number, cells in lines:
         if not header:
             header = [wanted.known(cell) for cell in cells]
-            _check_header(f"{path}, line {number}", header, cells, wanted)
+            _check_header(f"{path}, line {number}", header, cells, wanted, tabs)
             continue
         if len(cells) != len(header):
             if cells in ([], [""]):
@@ -140,21 +148,36 @@ def _with_header(path: Path, lines: Iterator[tuple[int, list[str]]], wanted: _Wa
                                          if not _INDEX.fullmatch(name)}
 
 
-def _check_header(where: str, header: list[str], cells: list[str], wanted: _Wanted) -> None:
+def _check_header(where: str, header: list[str], cells: list[str], wanted: _Wanted, tabs: bool) -> None:
     """DataError where a header lacks the field that must be there, or has one twice that is read."""
     if any("\r" in cell for cell in cells):
         raise DataError(f"{where}: lines end in CR alone; {_FROM_CR}.")
-    for name in header:
-        read = wanted.all_columns or name in KNOWN or name == wanted.needed
-        if header.count(name) > 1 and read and not _INDEX.fullmatch(name):
-            raise DataError(f"{where}: the column {name} is there twice; take one out or give it another name.")
+    _refuse_twice(where, "column", header, wanted)
     if (wanted.needed or "text") in header:
         return
     line = ", ".join(cells)
+    if page := of_the_web(line.encode("utf-8")):
+        raise DataError(f"{where}: {page}.")
     mark = next((mark for mark in _MARKS if len(cells) == 1 and mark in line), None)
-    hint = "" if mark is None else f" Are its cells apart by {mark!r}? Then name it .csv."
+    hint = "" if mark is None or not tabs else f" Are its cells apart by {mark!r}? Then name it .csv."
     expected = EXPECTED if wanted.needed is None else f"the column {wanted.needed}"
     raise DataError(f"{where}: expected a header line with {expected}; found {line!r:.80}.{hint}")
+
+
+def _refuse_twice(where: str, what: str, names: list[str], wanted: _Wanted) -> None:
+    """DataError where a column or field that is read is there twice."""
+    for name in names:
+        read = wanted.all_columns or name in KNOWN or name == wanted.needed
+        if names.count(name) > 1 and read and not _INDEX.fullmatch(name):
+            raise DataError(f"{where}: the {what} {name} is there twice; take one out or give it another name.")
+
+
+class _Object(dict[str, Any]):
+    """An object of JSON that knows all its names, of which one may be there twice."""
+
+    def __init__(self, pairs: list[tuple[str, Any]]) -> None:
+        super().__init__(pairs)
+        self.names = [name for name, _ in pairs]
 
 
 def _jsonl(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
@@ -163,11 +186,12 @@ def _jsonl(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
         if not line:
             raise DataError(f"{where} is empty; take it out.")
         try:
-            fields = json.loads(line)
+            fields = json.loads(line, object_pairs_hook=_Object)
         except (json.JSONDecodeError, RecursionError) as error:
-            raise DataError(f"{where}: not a JSON object ({error}).") from error
-        if not isinstance(fields, dict):
+            raise DataError(f"{where}: not a JSON object ({of_the_web(line.encode('utf-8')) or error}).") from error
+        if not isinstance(fields, _Object):
             raise DataError(f"{where}: expected a JSON object with {wanted.needed or EXPECTED}.")
+        _refuse_twice(where, "field", list(map(wanted.known, fields.names)), wanted)
         found = {wanted.known(name): value for name, value in fields.items()}
         if wanted.needed is not None and wanted.needed not in found:
             raise DataError(f"{where}: there is no '{wanted.needed}'; found {', '.join(fields) or 'nothing'}.")

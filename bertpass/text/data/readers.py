@@ -196,9 +196,9 @@ def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, 
         if cell is None and need_labels:
             raise DataError(f"{where}: no label; expected {EXPECTED}.")
         text, pair = check_text(fields["text"], where), fields.get("text_pair")
-        group = fields.get("group")
-        yield where, Example(text, None if pair is None else check_text(pair, where), None, str(fields.get("id", at)),
-                             group=text if group is None else str(group)), cell
+        group, own = fields.get("group"), fields.get("id")
+        yield where, Example(text, None if pair is None else check_text(pair, where), None,
+                             str(at if own is None else own), group=text if group is None else str(group)), cell
 
 
 def _plain(label: Any, where: str) -> str | None:
@@ -218,10 +218,11 @@ def _several(fields: dict[str, Any], where: str, need_labels: bool) -> str | lis
             return [check_text(part, where) for part in value]
         if value is not None:
             return _plain(value, where) or []
-    marks = {name: str(value) for name, value in fields.items() if name not in own_files.KNOWN}
+    marks = {name: label_cells.plain(str(value).strip().lower()) for name, value in fields.items()
+             if name not in own_files.KNOWN}
     for name, value in marks.items():
-        if value not in ("0", "1"):
+        if value not in ("0", "1", "false", "true"):
             if not need_labels:
                 return None
-            raise DataError(f"{where}: {name} is {value!r:.40}, expected 0 or 1, or a column label with names.")
-    return [name for name, value in marks.items() if value == "1"] if marks else None
+            raise DataError(f"{where}: {name} is {fields[name]!r:.40}, expected 0 or 1, or a column label with names.")
+    return [name for name, value in marks.items() if value in ("1", "true")] if marks else None

@@ -8,6 +8,7 @@ WNUT-17 (Derczynski et al. 2017), and the ERNIE layout of XNLI, LCQMC and ChnSen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -239,7 +240,7 @@ def find_split(task: Task, data_dir: str | Path, split: str) -> list[Path]:
     """
     if split not in task.files:
         raise UsageError(unknown(f"split of {task.name}", split, task.files))
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))
     if not root.is_dir():
         raise DataError(f"no folder at {root}; name the folder that holds {task.folders[0]}/ with --data_dir.")
     folders = _folders(task, root)
@@ -254,7 +255,7 @@ def find_split(task: Task, data_dir: str | Path, split: str) -> list[Path]:
 
 def has_split(task: Task, data_dir: str | Path, split: str) -> bool:
     """Whether :func:`find_split` would find a file."""
-    root = Path(data_dir).expanduser()
+    root = Path(os.path.expanduser(data_dir))
     return any(_first_of(folder, names) for folder in (*_folders(task, root), root)
                for names in task.files.get(split, ()))
 

@@ -94,7 +94,7 @@ def read_squad(path: str | Path, *, train: bool = False, strict: bool = False) -
     moved: list[str] = []
     wrong: list[tuple[str, str]] = []  # (id, what is wrong)
     for where, title, context, item in _items(content, str(path)):
-        name = str(item.get("id", len(seen)))
+        name = _name(item.get("id", len(seen)), where)
         where = f"{where}, question {name!r}"
         if name in seen:
             raise DataError(f"{where}: this id occurs twice; predictions are kept by id.")
@@ -156,14 +156,14 @@ def _items(content: Any, where: str) -> Iterator[tuple[str, str, str, dict[str, 
     for at, row in enumerate(rows):
         if isinstance(row, dict) and "paragraphs" not in row and "context" in row:
             inside = f"{where}, row {at + 1}"
-            yield inside, str(row.get("title", "")), check_text(_part(row, "context", str, inside), inside), row
+            yield inside, str(row.get("title") or ""), check_text(_part(row, "context", str, inside), inside), row
         else:
             yield from _of_article(row, f"{where}, article {at + 1}")
 
 
 def _of_article(article: Any, at: str) -> Iterator[tuple[str, str, str, dict[str, Any]]]:
     paragraphs = _part(article, "paragraphs", list, at)
-    title = str(article.get("title", ""))
+    title = str(article.get("title") or "")
     for p, paragraph in enumerate(paragraphs):
         inside = f"{at}, paragraph {p + 1}"
         context = check_text(_part(paragraph, "context", str, inside), inside)
@@ -179,6 +179,13 @@ def _part(holder: Any, key: str, kind: type, where: str) -> Any:
         names = {list: "a list", str: "text", int: "a whole number"}
         raise DataError(f"{where}: expected {names[kind]} under {key!r}, as in SQuAD's JSON.")
     return holder[key]
+
+
+def _name(value: Any, where: str) -> str:
+    """An id, which may be a number."""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise DataError(f"{where}: an id is {value!r:.40}, expected text or a whole number.")
+    return str(value)
 
 
 def _flag(value: Any, where: str) -> bool:
@@ -203,7 +210,7 @@ def _listed(item: Mapping[str, Any], where: str) -> list[Mapping[str, Any]] | No
             raise DataError(f"{where}: expected as many numbers under 'answer_start' as texts under 'text'.")
         return [{"text": text, "answer_start": start} for text, start in zip(texts, starts, strict=True)]
     for answer in _part(item, "answers", list, where):
-        if not isinstance(answer, dict) or "text" not in answer:
+        if not isinstance(answer, dict):
             raise DataError(f"{where}: expected text under 'text', as in SQuAD's JSON.")
     return list(answers)
 
@@ -216,7 +223,7 @@ def _fit(listed: list[Mapping[str, Any]], context: str, impossible: bool, train:
     """The answers of one question (None: to be left out), what was looked up, and what is wrong, in words."""
     found, misplaced, fault = [], None, None
     for answer in listed:
-        text, start = answer["text"], answer.get("answer_start")
+        text, start = answer.get("text"), answer.get("answer_start")
         if not isinstance(text, str):
             fault = f"the answer is {text!r:.60}, expected text"
             continue

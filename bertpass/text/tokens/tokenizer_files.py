@@ -17,6 +17,7 @@ from tokenizers import AddedToken, decoders, models, normalizers, pre_tokenizers
 
 from bertpass import known_keys
 from bertpass.errors import ModelError
+from bertpass.file_kinds import JSON, because, looks_like, no_json
 from bertpass.text.tokens import vocabulary
 
 CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"
@@ -64,7 +65,7 @@ def read(folder: Path) -> Found:
         try:
             text = where.read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
-            raise ModelError(f"{where} cannot be read as a tokenizer ({error}).") from error
+            raise ModelError(f"{where} cannot be read as a tokenizer: {because(where, error)}.") from error
         backend = parse(text, str(where))
         kind = kind or ("BertTokenizer" if isinstance(backend.model, models.WordPiece) else "RobertaTokenizer")
         _apply(backend, config, kind, notes)
@@ -92,7 +93,7 @@ def parse(text: str, where: str) -> tokenizers.Tokenizer:
     try:
         backend = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises plain Exception for every fault
-        raise ModelError(f"{where} cannot be read as a tokenizer ({error}).") from error
+        raise ModelError(f"{where} cannot be read as a tokenizer: {no_json(text.encode('utf-8'), error)}.") from error
     if not isinstance(backend.model, models.WordPiece | models.BPE):
         raise ModelError(f"{where} holds a {type(backend.model).__name__} tokenizer; supported are WordPiece "
                          "(BERT) and byte-level BPE (RoBERTa).")
@@ -277,6 +278,9 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenize
     try:
         model = models.BPE.from_file(str(folder / "vocab.json"), str(folder / "merges.txt"))
     except Exception as error:  # as in parse
+        for name in ("vocab.json", "merges.txt"):
+            if (found := looks_like(folder / name)) not in ("", JSON):
+                raise ModelError(f"{folder / name} cannot be read as BPE: {found}.") from error
         raise ModelError(f"{folder}: vocab.json and merges.txt cannot be read as BPE ({error}).") from error
     backend = tokenizers.Tokenizer(model)
     prefix = bool(config.get("add_prefix_space", False))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass.errors import DataError, ModelError
+from bertpass.file_kinds import of_the_web
 from bertpass.text.files import read_json, read_lines
 
 SPECIAL = ("pad", "unk", "cls", "sep", "mask")
@@ -33,6 +34,8 @@ def read_vocab_txt(path: Path) -> list[str]:
         raise ModelError(str(error)) from error
     if not tokens:
         raise ModelError(f"{path} is empty; expected one token a line.")
+    if page := of_the_web("\n".join(tokens[:3]).encode("utf-8")):
+        raise ModelError(f"{path} is no vocabulary: {page}.")
     return tokens
 
 
