@@ -59,6 +59,23 @@ class Model:
         UsageError, before anything is written, for ids or lengths out of range or a sequence that is too long.
         """
 
+    @property
+    def outputs(self) -> list[tuple[bool, int]]:
+        """Of each output whether it is per token, else per row, and its width."""
+
+    def rows(
+        self,
+        ids: NDArray[np.int32],
+        token_types: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        outputs: Sequence[NDArray[np.float32]],
+    ) -> None:
+        """:meth:`forward` of rows one after the other: ids and types (tokens,), offsets (rows + 1,); the same bits.
+
+        ``outputs`` are (tokens, width) each where they are per token, else (rows, width). UsageError, before an id is
+        read, for offsets that do not cut them into rows.
+        """
+
     def profile(
         self,
         input_ids: NDArray[np.int32],

@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
+from bertpass.engines import rows
+from bertpass.engines.rows import Output
 from bertpass.errors import UsageError, unknown
 
 Batch = tuple[np.ndarray, np.ndarray, np.ndarray]  # input_ids, token_types (batch, sequence), valid_length (batch,)
 
 
 class Engine(abc.ABC):
-    """Computes the outputs of one bundle.
+    """Computes the outputs of one bundle: of rows one after the other, and so that no row depends on the others.
 
     An engine is made from a loaded checkpoint or bundle and is safe to call from several Python
     threads (it may take turns inside).
@@ -24,10 +26,37 @@ class Engine(abc.ABC):
 
     #: name under which ``bertpass.load(engine=...)`` finds it
     name: str
+    #: whether it pads rows to one length to compute them
+    pads = False
 
     @abc.abstractmethod
+    def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
+        """Run rows of any lengths.
+
+        Parameters
+        ----------
+        ids, token_types
+            int32, shape (tokens,): row after row. Families without token types ignore ``token_types``.
+        offsets
+            int64, shape (rows + 1,): where each row begins in ``ids``, and the end of the last one. They begin with 0,
+            rise by at least one token per row and end with the number of ids.
+
+        Returns
+        -------
+        list of :class:`~bertpass.engines.rows.Output`
+            The outputs of the graph, float32, each of which says whether it is per token or per row: logits
+            (rows, labels); question answering (tokens, 2); tags (tokens, labels); token states (tokens, units),
+            followed by the pooled output (rows, units) where the model has one; sentence embeddings (rows, units).
+
+        Raises
+        ------
+        UsageError
+            The arrays are no such rows (:func:`bertpass.engines.rows.check`), or an id or a length does not fit the
+            model.
+        """
+
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        """Run one batch.
+        """Run one batch of padded rows: :meth:`rows` for people who have them so.
 
         Parameters
         ----------
@@ -42,8 +71,10 @@ class Engine(abc.ABC):
             The outputs of the graph: logits (batch, labels); question answering (batch, sequence, 2); tags
             (batch, sequence, labels); token states
             (batch, sequence, units), followed by the pooled output (batch, units) where the model has one; sentence
-            embeddings (batch, units).
+            embeddings (batch, units). Past the valid length they are 0 unless the engine says otherwise.
         """
+        given = rows.unpadded(input_ids, token_types, valid_length)
+        return [output.padded(np.shape(input_ids)[1]) for output in self.rows(*given)]
 
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
@@ -60,6 +91,21 @@ class Engine(abc.ABC):
 
     def close(self) -> None:  # noqa: B027 - most engines have nothing to give back
         """Give back what the engine holds."""
+
+
+class PaddedEngine(Engine):
+    """An engine whose framework computes batches of rows that are padded to one length: its own :meth:`forward`."""
+
+    pads = True
+
+    @abc.abstractmethod
+    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
+        """See :meth:`Engine.forward`; what stands past the valid length may be anything."""
+
+    def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
+        """See :meth:`Engine.rows`; padded to the longest row, and what lies past each row's end cut off."""
+        rows.check(ids, token_types, offsets)
+        return [rows.cut(output, offsets) for output in self.forward(*rows.padded(ids, token_types, offsets))]
 
 
 def check_dtype(engine: str, dtype: str, known: Sequence[str]) -> None:

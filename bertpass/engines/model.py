@@ -10,6 +10,7 @@ import numpy as np
 from bertpass.engines import given, results
 from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked
+from bertpass.engines.rows import joined
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig, placeholders
 from bertpass.model.sentence import Sentence
@@ -98,10 +99,10 @@ class Model:
         """Compute encoded sequences in batches of similar length; the first output, one row each, in their order."""
         given.whole_number("batch_size", batch_size)
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
-        for batch in batches(encodings, batch_size, pad_id=self.tokenizer.pad_id):
-            first = self.engine.forward(batch.input_ids, batch.token_types, batch.valid_length)[0]
-            for row, length, index in zip(first, batch.valid_length, batch.index, strict=True):
-                rows[index] = row[:length] if self.head.per_token else row
+        for numbers in batches(encodings, batch_size, pad_id=0).plan:
+            together = joined([(encodings[at].ids, encodings[at].token_types) for at in numbers])
+            for at, row in zip(numbers, self.engine.rows(*together)[0].by_row(), strict=True):
+                rows[at] = row
         return rows
 
     def encode(self, texts: str | Sequence[str], *, batch_size: int = 32, normalize: bool | None = None,

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from bertpass import _native, machine
-from bertpass.engines import precision
+from bertpass.engines import precision, rows
 from bertpass.engines.base import Engine, check_threads
+from bertpass.engines.rows import Output
 from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.files import mapping
@@ -23,8 +24,8 @@ OPTIONS = ("dtype", "keep", "threads", "max_error")
 class NativeEngine(Engine):
     """Runs a checkpoint's network in the native core.
 
-    Several Python threads may call :meth:`forward` at once: each call has working memory of its own, and the
-    interpreter's lock is released while it computes. A batch's rows do not influence each other.
+    Several Python threads may call :meth:`rows` and :meth:`forward` at once: each call has working memory of its own,
+    and the interpreter's lock is released while it computes. A batch's rows do not influence each other.
 
     Parameters
     ----------
@@ -83,8 +84,18 @@ class NativeEngine(Engine):
         if choice.errors:
             self._about["dtype_errors"] = choice.errors
 
+    def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
+        """See :meth:`Engine.rows`; the arrays go to the kernels as they are."""
+        model = self._open()
+        rows.check(ids, token_types, offsets)
+        outputs = [Output(np.empty((len(ids), width), np.float32), offsets) if per_token else
+                   Output(np.empty((len(offsets) - 1, width), np.float32)) for per_token, width in model.outputs]
+        model.rows(ids, token_types, offsets, [output.values for output in outputs])
+        return outputs
+
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        """See :meth:`Engine.forward`; UsageError where a shape, an id or a length does not fit the model.
+        """See :meth:`Engine.forward`; the bits are those of :meth:`rows`. UsageError where a shape, an id or a length
+        does not fit the model.
 
         Past the valid length token states are zero, and the logits of answers and tags are those of a zero state, the
         bias.
@@ -107,9 +118,7 @@ class NativeEngine(Engine):
     def _batch(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray,
                ) -> tuple[_native.Model, tuple[np.ndarray, np.ndarray, np.ndarray], list[np.ndarray]]:
         """The model, the inputs as it reads them, and arrays for its outputs."""
-        model = self._model
-        if model is None:
-            raise UsageError("this engine is closed; load the model again.")
+        model = self._open()
         ids = np.ascontiguousarray(input_ids, np.int32)
         types = np.ascontiguousarray(token_types, np.int32)
         lengths = np.ascontiguousarray(valid_length, np.int32)
@@ -118,6 +127,12 @@ class NativeEngine(Engine):
                              f"{ids.shape}, {types.shape} and {lengths.shape}.")
         return model, (ids, types, lengths), [np.empty(shape, np.float32)
                                               for shape in model.output_shapes(*ids.shape)]
+
+    def _open(self) -> _native.Model:
+        model = self._model
+        if model is None:
+            raise UsageError("this engine is closed; load the model again.")
+        return model
 
     def describe(self) -> dict[str, Any]:
         """Engine, precision, threads, and the instruction set that was chosen; ``keep`` where parts have another

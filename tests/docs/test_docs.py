@@ -160,7 +160,7 @@ def test_what_the_page_for_other_tools_says():
 
     import numpy as np
 
-    from bertpass.engines.base import Engine
+    from bertpass.engines.base import PaddedEngine
     from bertpass.engines.model import Model
     from bertpass.model.config import EncoderConfig, HeadConfig
     from bertpass.serving.options import ServeOptions
@@ -173,7 +173,7 @@ def test_what_the_page_for_other_tools_says():
     taken = inspect.signature(Model.encode).parameters
     assert {"batch_size", "show_progress_bar", "normalize"} <= set(taken)
 
-    class Nothing(Engine):
+    class Nothing(PaddedEngine):
         name = "nothing"
 
         def forward(self, input_ids, token_types, valid_length):

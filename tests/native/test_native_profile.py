@@ -55,9 +55,9 @@ def test_inputs_are_checked_as_in_forward():
 
 
 def test_an_engine_without_timers_says_so():
-    from bertpass.engines.base import Engine
+    from bertpass.engines.base import PaddedEngine
 
-    class Other(Engine):
+    class Other(PaddedEngine):
         name = "other"
 
         def forward(self, input_ids, token_types, valid_length):

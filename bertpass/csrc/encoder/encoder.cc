@@ -23,7 +23,7 @@ constexpr Index kTokens = 16;  // that a thread embeds at once: one at a time wa
 }  // namespace
 
 void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,
-                      Index length, const Ragged& ragged, Workspace& work) const {
+                      const Ragged& ragged, Workspace& work) const {
   const Index threads = team.threads(), tokens = ragged.tokens();
   const bool many = threads > 1 && tokens >= threads * kApartTokens, apart = many && ragged.sequences() >= threads;
   const Index part = kernels.caches.second < kSmallSecond ? kGroupTokens / 2 : kGroupTokens;
@@ -40,16 +40,17 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
     const Rows low = own.lowered(layers.layers().front().reads(), 0);
     some.loop((rows + kTokens - 1) / kTokens, 32.0 * static_cast<double>(rows * widths.units), [&](Index block, int) {
       const Index begin = start + block * kTokens, count = std::min(kTokens, start + rows - begin);
-      Index at[kTokens];  // of each token in the padded batch
+      Index at[kTokens], position[kTokens];  // of each token in the caller's arrays, and in its sequence
       for (Index i = 0, s = ragged.sequence(begin); i < count; ++i) {
         while (begin + i >= ragged.start(s + 1)) ++s;
-        at[i] = s * length + begin + i - ragged.start(s);
+        position[i] = begin + i - ragged.start(s);
+        at[i] = ragged.place(s) + position[i];
         if (i < 2) tables.fetch(ids[at[i]]);
       }
       for (Index i = 0; i < count; ++i) {
         if (i + 2 < count) tables.fetch(ids[at[i + 2]]);
         const Index row = begin + i;
-        tables.sum(kernels, ids[at[i]], at[i] % length, types ? types[at[i]] : 0, own.stream.floats(row));
+        tables.sum(kernels, ids[at[i]], position[i], types ? types[at[i]] : 0, own.stream.floats(row));
         embedding_norm.apply(kernels, own.stream, row, own.stream, low);
       }
     });
@@ -70,13 +71,13 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   });
 }
 
-void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index length, Index units, float* out) {
-  const double work = static_cast<double>(ragged.sequences() * length * units);
+void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index units, float* out) {
+  const double work = static_cast<double>(ragged.places() * units);
   team.loop(ragged.sequences(), work, [&](Index s, int) {
-    float* to = out + s * length * units;
+    float* to = out + ragged.place(s) * units;
     for (Index t = 0; t < ragged.length(s); ++t)
       std::memcpy(to + t * units, states.floats(ragged.start(s) + t), units * sizeof(float));
-    std::fill(to + ragged.length(s) * units, to + length * units, 0.0f);
+    std::fill(to + ragged.length(s) * units, to + ragged.room(s) * units, 0.0f);
   });
 }
 

@@ -12,12 +12,13 @@ struct Encoder {
   Norm embedding_norm;
   PackedLayers layers;
 
-  // ids and types (or null): (sequences, length), padded. The token states are in work.stream afterwards.
+  // ids and types (or null): the caller's, as `ragged` says. The token states are in work.stream afterwards.
   void forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,
-               Index length, const Ragged& ragged, Workspace& work) const;
+               const Ragged& ragged, Workspace& work) const;
 };
 
-// Packed token states (tokens, units) into a padded batch (sequences, length, units), zeros after each sequence's end.
-void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index length, Index units, float* out);
+// Packed token states (tokens, units) into the caller's array of them; zeros after each sequence's end where it is
+// padded.
+void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index units, float* out);
 
 }  // namespace bertpass::native

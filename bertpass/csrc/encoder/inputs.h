@@ -1,9 +1,9 @@
-// A padded batch as a caller gives it, and what must hold of it.
+// A batch as a caller gives it, and what must hold of it.
 #pragma once
 
 #include <stdexcept>
 
-#include "kernels/kernels.h"
+#include "encoder/ragged.h"
 
 namespace bertpass::native {
 
@@ -12,11 +12,24 @@ struct InputError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Padded to one length.
 struct Inputs {
   const std::int32_t* ids = nullptr;      // (sequences, length)
   const std::int32_t* types = nullptr;    // the same, or null
   const std::int32_t* lengths = nullptr;  // (sequences)
   Index sequences = 0, length = 0;
+
+  void lay(Ragged& ragged) const { ragged.set(lengths, sequences, length); }
+};
+
+// One row after the other.
+struct RowInputs {
+  const std::int32_t* ids = nullptr;      // (tokens)
+  const std::int32_t* types = nullptr;    // the same, or null
+  const std::int64_t* offsets = nullptr;  // (sequences + 1): where each sequence begins, and the end of the last one
+  Index sequences = 0, tokens = 0;
+
+  void lay(Ragged& ragged) const { ragged.set(offsets, sequences); }
 };
 
 // What a model has room for.
@@ -28,5 +41,7 @@ struct Limits {
 // Throws InputError where a token within a sequence's length has an id or a type that the tables do not hold, or a
 // length is out of range. What lies past the lengths may be anything.
 void check(const Inputs& inputs, const Limits& limits);
+// The same, and where the offsets do not cut the tokens into sequences.
+void check(const RowInputs& inputs, const Limits& limits);
 
 }  // namespace bertpass::native

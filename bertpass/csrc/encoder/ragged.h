@@ -1,4 +1,5 @@
-// Padding removal: which tokens of a padded batch are text, and where they stand once packed row after row.
+// Which tokens of a batch are text, and where they stand in the packed rows that layers compute and in the caller's
+// arrays, which may be padded.
 #pragma once
 
 #include <algorithm>
@@ -10,8 +11,10 @@ namespace bertpass::native {
 
 class Ragged {
  public:
-  // From the number of tokens of each sequence; allocates only where there are more sequences than ever before.
-  void set(const std::int32_t* lengths, Index sequences) {
+  // From the number of tokens of each sequence. The caller's arrays have room for `padded` tokens per sequence; 0 says
+  // that they are packed too. Both forms allocate only where there are more sequences than ever before.
+  void set(const std::int32_t* lengths, Index sequences, Index padded = 0) {
+    padded_ = padded;
     offsets_.resize(sequences + 1);
     offsets_[0] = longest_ = 0;
     for (Index s = 0; s < sequences; ++s) {
@@ -20,11 +23,23 @@ class Ragged {
     }
   }
 
+  // From where each sequence of packed arrays begins, and the end of the last one.
+  void set(const std::int64_t* offsets, Index sequences) {
+    padded_ = longest_ = 0;
+    offsets_.assign(offsets, offsets + sequences + 1);
+    for (Index s = 0; s < sequences; ++s) longest_ = std::max(longest_, length(s));
+  }
+
   Index sequences() const { return static_cast<Index>(offsets_.size()) - 1; }
   Index tokens() const { return offsets_.back(); }
   Index longest() const { return longest_; }
   Index start(Index sequence) const { return offsets_[sequence]; }
   Index length(Index sequence) const { return offsets_[sequence + 1] - offsets_[sequence]; }
+  // In the caller's arrays: whether they are padded, their room for tokens, where a sequence begins, and its room.
+  bool padded() const { return padded_ != 0; }
+  Index places() const { return padded_ ? sequences() * padded_ : tokens(); }
+  Index place(Index sequence) const { return padded_ ? sequence * padded_ : offsets_[sequence]; }
+  Index room(Index sequence) const { return padded_ ? padded_ : length(sequence); }
   // The sequence that a row belongs to.
   Index sequence(Index row) const {
     return std::upper_bound(offsets_.begin(), offsets_.end(), row) - offsets_.begin() - 1;
@@ -50,7 +65,7 @@ class Ragged {
 
  private:
   std::vector<Index> offsets_ = {0};
-  Index longest_ = 0;
+  Index longest_ = 0, padded_ = 0;
 };
 
 }  // namespace bertpass::native

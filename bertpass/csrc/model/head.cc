@@ -29,42 +29,46 @@ Head::Head(const Weights& weights, const Kernels& kernels, const ModelConfig& co
     last_layer_ = read(config.family == Family::roberta ? "classifier.3" : "classifier.1", labels_, last_memory_);
 }
 
-std::vector<std::vector<Index>> Head::shapes(Index sequences, Index length) const {
+std::vector<Head::Output> Head::outputs() const {
   switch (kind_) {
-    case HeadKind::states: return {{sequences, length, units_}};
-    case HeadKind::pooled: return {{sequences, length, units_}, {sequences, units_}};
-    case HeadKind::classifier: return {{sequences, labels_}};
+    case HeadKind::states: return {{true, units_}};
+    case HeadKind::pooled: return {{true, units_}, {false, units_}};
+    case HeadKind::classifier: return {{false, labels_}};
     case HeadKind::qa:
-    case HeadKind::tokens: return {{sequences, length, labels_}};
-    case HeadKind::embedding: return {{sequences, units_}};
+    case HeadKind::tokens: return {{true, labels_}};
+    case HeadKind::embedding: return {{false, units_}};
   }
   return {};
 }
 
-void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
+void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, float* const* outputs,
                    Memory& scratch) const {
   switch (kind_) {
-    case HeadKind::states: return unpack(team, states, ragged, length, units_, outputs[0]);
+    case HeadKind::states: return unpack(team, states, ragged, units_, outputs[0]);
     case HeadKind::pooled:
-      unpack(team, states, ragged, length, units_, outputs[0]);
+      unpack(team, states, ragged, units_, outputs[0]);
       return write_first(team, states, ragged, outputs[1], scratch);
     case HeadKind::classifier: return write_first(team, states, ragged, outputs[0], scratch);
     case HeadKind::qa:
-    case HeadKind::tokens: return write_tokens(team, states, ragged, length, outputs[0], scratch);
+    case HeadKind::tokens: return write_tokens(team, states, ragged, outputs[0], scratch);
     case HeadKind::embedding: return write_vectors(team, states, ragged, outputs[0]);
   }
 }
 
-void Head::write_tokens(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
+void Head::write_tokens(const Team& team, const Rows& states, const Ragged& ragged, float* out,
                         Memory& scratch) const {
+  const auto compute = [&](float* to) {
+    last_layer_.apply(*kernels_, team, states, ragged.tokens(), Activation::none, {},
+                      {to, labels_, Type::float32, nullptr});
+  };
+  if (!ragged.padded()) return compute(out);
   scratch.grow(ragged.tokens() * labels_ * 4);
-  const Rows logits{scratch.as<float>(), labels_, Type::float32, nullptr};
-  last_layer_.apply(*kernels_, team, states, ragged.tokens(), Activation::none, {}, logits);
-  const float* bias = last_layer_.bias();
+  const float *logits = scratch.as<float>(), *bias = last_layer_.bias();
+  compute(scratch.as<float>());
   for (Index s = 0; s < ragged.sequences(); ++s) {
-    float* to = out + s * length * labels_;
-    to = std::copy(logits.floats(ragged.start(s)), logits.floats(ragged.start(s) + ragged.length(s)), to);
-    for (Index t = ragged.length(s); t < length; ++t) to = std::copy(bias, bias + labels_, to);
+    float* to = out + ragged.place(s) * labels_;
+    to = std::copy(logits + ragged.start(s) * labels_, logits + ragged.start(s + 1) * labels_, to);
+    for (Index t = ragged.length(s); t < ragged.room(s); ++t) to = std::copy(bias, bias + labels_, to);
   }
 }
 

@@ -11,19 +11,23 @@ class Head {
  public:
   Head(const Weights& weights, const Kernels& kernels, const ModelConfig& config);
 
-  // Shapes of the outputs for a batch padded to `length`, in the order of bertpass/model/config.py.
-  std::vector<std::vector<Index>> shapes(Index sequences, Index length) const;
+  struct Output {
+    bool per_token;  // else per sequence
+    Index width;
+  };
+  // In the order of bertpass/model/config.py.
+  std::vector<Output> outputs() const;
 
-  // states: (tokens, units) float32. Every element of the outputs is written. Past a sequence's end token states are
-  // zero, and logits of tokens are what they are for zero states, as the exported graph has them: the bias.
+  // states: (tokens, units) float32. Every element of the outputs is written. Of padded ones past a sequence's end
+  // token states are zero, and logits of tokens are what they are for zero states, as the exported graph has them: the
+  // bias.
   // scratch is the caller's and only grows.
-  void forward(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* const* outputs,
+  void forward(const Team& team, const Rows& states, const Ragged& ragged, float* const* outputs,
                Memory& scratch) const;
 
  private:
   // Logits of every token: answers, tags.
-  void write_tokens(const Team& team, const Rows& states, const Ragged& ragged, Index length, float* out,
-                    Memory& scratch) const;
+  void write_tokens(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
   void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const;
   void write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
 

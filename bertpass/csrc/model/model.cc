@@ -10,32 +10,46 @@ Model::Model(const ModelConfig& config, const Weights& weights, const std::strin
       owned_(read_encoder(weights, team_, plan, config)),
       head_(weights, kernels_, config) {}
 
-template <class Use>
-void Model::run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-                Index length, Stages* stages, const Use& use) const {
-  if (config_.family != Family::bert) types = nullptr;
-  check({ids, types, lengths, sequences, length}, {config_.vocabulary, config_.token_types, config_.max_length});
+template <class Given, class Use>
+void Model::run(Given given, Stages* stages, const Use& use) const {
+  if (config_.family != Family::bert) given.types = nullptr;
+  check(given, {config_.vocabulary, config_.token_types, config_.max_length});
   const Pool<Arena>::Lease lease(arenas_);
   Arena& arena = *lease;
-  arena.ragged.set(lengths, sequences);
+  given.lay(arena.ragged);
   arena.work.stages = stages;
   if (stages) stages->start();
-  owned_.encoder.forward(kernels_, team_, ids, types, length, arena.ragged, arena.work);
+  owned_.encoder.forward(kernels_, team_, given.ids, given.types, arena.ragged, arena.work);
   use(arena);
   arena.work.lap(Stage::head);
 }
 
 void Model::forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                     Index length, float* const* outputs, Stages* stages) const {
-  run(ids, types, lengths, sequences, length, stages, [&](Arena& arena) {
-    head_.forward(team_, arena.work.stream, arena.ragged, length, outputs, arena.head);
-  });
+  run(Inputs{ids, types, lengths, sequences, length}, stages,
+      [&](Arena& arena) { head_.forward(team_, arena.work.stream, arena.ragged, outputs, arena.head); });
+}
+
+void Model::rows(const std::int32_t* ids, const std::int32_t* types, const std::int64_t* offsets, Index sequences,
+                 Index tokens, float* const* outputs, Stages* stages) const {
+  run(RowInputs{ids, types, offsets, sequences, tokens}, stages,
+      [&](Arena& arena) { head_.forward(team_, arena.work.stream, arena.ragged, outputs, arena.head); });
 }
 
 void Model::states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                    Index length, float* out) const {
-  run(ids, types, lengths, sequences, length, nullptr,
-      [&](Arena& arena) { unpack(team_, arena.work.stream, arena.ragged, length, config_.units, out); });
+  run(Inputs{ids, types, lengths, sequences, length}, nullptr,
+      [&](Arena& arena) { unpack(team_, arena.work.stream, arena.ragged, config_.units, out); });
+}
+
+std::vector<std::vector<Index>> Model::output_shapes(Index sequences, Index length) const {
+  std::vector<std::vector<Index>> shapes;
+  for (const Head::Output& output : outputs()) {
+    shapes.push_back({sequences});
+    if (output.per_token) shapes.back().push_back(length);
+    shapes.back().push_back(output.width);
+  }
+  return shapes;
 }
 
 }  // namespace bertpass::native

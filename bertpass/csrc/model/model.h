@@ -1,4 +1,4 @@
-// A whole model: padded ids in, outputs of its head out. Safe to call from several threads at once.
+// A whole model: ids in, outputs of its head out. Safe to call from several threads at once.
 #pragma once
 
 #include <string>
@@ -24,14 +24,19 @@ class Model {
   void forward(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
                Index length, float* const* outputs, Stages* stages = nullptr) const;
 
+  // Rows one after the other. outputs: per token (tokens, width) in the order of the ids, else (sequences, width), as
+  // outputs() says. All else as above, and the same bits.
+  void rows(const std::int32_t* ids, const std::int32_t* types, const std::int64_t* offsets, Index sequences,
+            Index tokens, float* const* outputs, Stages* stages = nullptr) const;
+
   // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As
   // forward otherwise.
   void states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
               Index length, float* out) const;
 
-  std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const {
-    return head_.shapes(sequences, length);
-  }
+  std::vector<Head::Output> outputs() const { return head_.outputs(); }
+  // Of a padded batch.
+  std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const;
 
   const char* instruction_set() const { return kernels_.name; }
   int threads() const { return team_.threads(); }
@@ -45,9 +50,8 @@ class Model {
     Memory head;
   };
   // Check the inputs, compute the token states and give the arena that holds them to `use`, the stage of the head.
-  template <class Use>
-  void run(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
-           Index length, Stages* stages, const Use& use) const;
+  template <class Given, class Use>
+  void run(Given given, Stages* stages, const Use& use) const;
 
   const Kernels kernels_;
   ModelConfig config_;

@@ -81,10 +81,10 @@ void forward(const Call& call) {
   const std::int32_t* token_types = op.token_types ? arena.types.data() : nullptr;
   native::check({arena.ids.data(), token_types, arena.lengths.data(), batch, length},
                 {op.vocabulary, op.token_types, op.positions, 0});
-  arena.ragged.set(arena.lengths.data(), batch);
+  arena.ragged.set(arena.lengths.data(), batch, length);
   if (arena.ragged.tokens())
-    encoder.forward(kernels, team, arena.ids.data(), token_types, length, arena.ragged, arena.work);
-  native::unpack(team, arena.work.stream, arena.ragged, length, op.units, call.out(0));
+    encoder.forward(kernels, team, arena.ids.data(), token_types, arena.ragged, arena.work);
+  native::unpack(team, arena.work.stream, arena.ragged, op.units, call.out(0));
 }
 
 // A gradient has to be there, or MXNet refuses to record and to hybridise the blocks around it.

@@ -22,6 +22,7 @@ namespace {
 using Floats = py::array_t<float, py::array::c_style>;
 using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int32_t, py::array::c_style>;
+using Offsets = py::array_t<std::int64_t, py::array::c_style>;
 
 ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
   const auto text = [](const py::dict& fields, const char* name) { return py::cast<std::string>(fields[name]); };
@@ -103,19 +104,24 @@ void check_batch(const Integers& ids, const Integers& types, const Integers& len
     throw InputError("input_ids and token_types must be (batch, sequence) and valid_length (batch,).");
 }
 
-void compute(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
-             const std::vector<py::array>& outputs, Stages* stages) {
-  check_batch(ids, types, lengths);
-  const auto shapes = model.output_shapes(ids.shape(0), ids.shape(1));
-  if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of output_shapes()");
+// Where outputs of these shapes are to be written.
+std::vector<float*> pointers_of(const std::vector<py::array>& outputs, const std::vector<std::vector<Index>>& shapes) {
+  if (outputs.size() != shapes.size()) throw py::value_error("the number of outputs is not that of the model");
   std::vector<float*> pointers;
   for (std::size_t i = 0; i < shapes.size(); ++i) {
     if (!Floats::check_(outputs[i])) throw py::type_error("the outputs must be float32 arrays in C order");
     auto out = py::reinterpret_borrow<Floats>(outputs[i]);
     if (std::vector<Index>(out.shape(), out.shape() + out.ndim()) != shapes[i])
-      throw py::value_error("an output does not have its shape of output_shapes()");
+      throw py::value_error("an output does not have its shape");
     pointers.push_back(out.mutable_data());  // refuses an array that is read-only
   }
+  return pointers;
+}
+
+void compute(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
+             const std::vector<py::array>& outputs, Stages* stages) {
+  check_batch(ids, types, lengths);
+  const std::vector<float*> pointers = pointers_of(outputs, model.output_shapes(ids.shape(0), ids.shape(1)));
   const std::int32_t *id = ids.data(), *type = types.data(), *length = lengths.data();
   const Index rows = ids.shape(0), columns = ids.shape(1);
   const py::gil_scoped_release released;
@@ -125,6 +131,28 @@ void compute(const Model& model, const Integers& ids, const Integers& types, con
 void forward(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
              const std::vector<py::array>& outputs) {
   compute(model, ids, types, lengths, outputs, nullptr);
+}
+
+std::vector<std::pair<bool, Index>> outputs_of(const Model& model) {
+  std::vector<std::pair<bool, Index>> found;
+  for (const Head::Output& output : model.outputs()) found.emplace_back(output.per_token, output.width);
+  return found;
+}
+
+void rows(const Model& model, const Integers& ids, const Integers& types, const Offsets& offsets,
+          const std::vector<py::array>& outputs) {
+  if (ids.ndim() != 1 || types.ndim() != 1 || types.shape(0) != ids.shape(0) || offsets.ndim() != 1 ||
+      offsets.shape(0) < 2)
+    throw InputError("ids and token_types must be (tokens,) and offsets (rows + 1,), of at least one row.");
+  const Index count = offsets.shape(0) - 1, tokens = ids.shape(0);
+  std::vector<std::vector<Index>> shapes;
+  for (const Head::Output& output : model.outputs())
+    shapes.push_back({output.per_token ? tokens : count, output.width});
+  const std::vector<float*> pointers = pointers_of(outputs, shapes);
+  const std::int32_t *id = ids.data(), *type = types.data();
+  const std::int64_t* offset = offsets.data();
+  const py::gil_scoped_release released;
+  model.rows(id, type, offset, count, tokens, pointers.data());
 }
 
 py::dict profile(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
@@ -228,6 +256,8 @@ PYBIND11_MODULE(_native, module) {
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
+      .def("rows", &bp::rows, py::arg("ids"), py::arg("token_types"), py::arg("offsets"), py::arg("outputs"))
+      .def_property_readonly("outputs", &bp::outputs_of)
       .def("profile", &bp::profile, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
       .def("states", &bp::states, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.base import Engine, check_dtype
+from bertpass.engines.base import PaddedEngine, check_dtype
 from bertpass.engines.cuda import dlpack, library
 from bertpass.errors import UsageError
 from bertpass.model import parameters
@@ -19,7 +19,7 @@ DTYPES = ("float16", "bfloat16", "float32")
 OPTIONS = ("dtype", "device", "exact_gelu", "measure", "graphs")
 
 
-class CudaEngine(Engine):
+class CudaEngine(PaddedEngine):
     """Runs a checkpoint's network on one GPU; several Python threads may call it at once.
 
     Each call that runs at the same time as others has working memory and captured graphs of its own; they are kept for

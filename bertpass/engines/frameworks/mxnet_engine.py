@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import _core, _native, machine
-from bertpass.engines.base import Engine
+from bertpass.engines.base import PaddedEngine
 from bertpass.engines.cuda import library as cuda_library
 from bertpass.errors import DeviceError, GraphError, ModelError
 from bertpass.model import parameters
@@ -53,7 +53,7 @@ def check_device(gpu: int | None, dtype: str) -> None:
                           "--gpu out.")
 
 
-class MXNetEngine(Engine):
+class MXNetEngine(PaddedEngine):
     """Runs a symbol and its parameters.
 
     Parameters

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model.onnx import graph
@@ -23,7 +23,7 @@ OPTIONS = ("dtype", "threads", "fusions", "device")
 EXTRA = "onnxruntime"
 
 
-class ONNXRuntimeEngine(Engine):
+class ONNXRuntimeEngine(PaddedEngine):
     """Runs a checkpoint's network in ONNX Runtime; several Python threads may call it at once.
 
     Parameters

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.base import Batch, Engine, check_dtype, check_threads
+from bertpass.engines.base import Batch, PaddedEngine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
 from bertpass.model.onnx import graph
@@ -24,7 +24,7 @@ EXTRA = "openvino"
 _CAPABILITY = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
 
 
-class OpenVINOEngine(Engine):
+class OpenVINOEngine(PaddedEngine):
     """Runs a checkpoint's network in OpenVINO on the CPU; several Python threads take turns.
 
     Parameters

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import parameters
@@ -22,7 +22,7 @@ EXTRA = "tensorflow"
 MASKED = -1e9  # an addend whose exponential is exactly 0 in float32
 
 
-class TensorFlowEngine(Engine):
+class TensorFlowEngine(PaddedEngine):
     """Runs a checkpoint's network in TensorFlow on the CPU; several Python threads may call it at once.
 
     Parameters

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import parameters
@@ -25,7 +25,7 @@ EXTRA = "torch"
 SHAPES = 64  # compiled at most; then PyTorch would fall back to eager without a word
 
 
-class TorchEngine(Engine):
+class TorchEngine(PaddedEngine):
     """Runs a checkpoint's network in PyTorch on the CPU; several Python threads take turns.
 
     Query, key and value are one product, attention is ``scaled_dot_product_attention``, and a batch without padding

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines.base import Engine, check_dtype, check_threads
+from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.engines.tvm.network import Network
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
@@ -25,7 +25,7 @@ OPTIONS = ("dtype", "threads")
 EXTRA = "tvm"
 
 
-class TVMEngine(Engine):
+class TVMEngine(PaddedEngine):
     """Runs a checkpoint's network in TVM on the CPU; several Python threads take turns.
 
     Parameters

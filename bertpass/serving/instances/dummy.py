@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.engines import rows
 from bertpass.engines.base import Engine
+from bertpass.engines.rows import Output
 from bertpass.errors import ModelError, unknown
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
@@ -34,19 +36,20 @@ class DummyEngine(Engine):
         self._per_token, self._normalize = head.per_token, head.normalize
         self._width = {"none": config.units, "embedding": config.units}.get(head.kind, head.num_labels)
 
-    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        """See :meth:`Engine.forward`."""
+    def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
+        """See :meth:`Engine.rows`."""
+        rows.check(ids, token_types, offsets)
         if self._pace is not None:
-            end = time.monotonic() + int(valid_length.sum()) / self._pace
+            end = time.monotonic() + len(ids) / self._pace
             while (left := end - time.monotonic()) > 0:
                 time.sleep(min(left, 0.05))  # an engine that computes is seen to do something
-        inside = np.arange(input_ids.shape[1]) < valid_length[:, None]
-        ids = np.where(inside, input_ids + 7 * token_types, 0)
-        phase = ids if self._per_token else ids.sum(axis=1)
-        out = np.sin(phase[..., None] + np.arange(1, self._width + 1)).astype(np.float32)
+        phase = ids.astype(np.int64) + 7 * token_types
+        if not self._per_token:
+            phase = np.add.reduceat(phase, offsets[:-1])
+        out = np.sin(phase[:, None] + np.arange(1, self._width + 1)).astype(np.float32)
         if self._normalize:
             out /= np.linalg.norm(out, axis=1, keepdims=True)
-        return [out * inside[..., None] if self._per_token else out]
+        return [Output(out, offsets if self._per_token else None)]
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name}

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.engines.rows import Output, joined
 from bertpass.errors import ModelError
 from bertpass.placement import Instance as Place
 from bertpass.placement.binding import placed
@@ -85,7 +86,8 @@ class Instance:
             raise ModelError(str(error)) from error
 
     def compute(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
-        """The first output of each row, as :meth:`bertpass.serving.instances.worker.Computer.rows`.
+        """The first output of each row, at least one: (outputs,), or (tokens, outputs) of a head that looks at every
+        token.
 
         Raises
         ------
@@ -94,8 +96,8 @@ class Instance:
         InstanceLost
             The process ended.
         """
-        found: list[np.ndarray] = self._ask((model, list(rows)))
-        return found
+        found: Output = self._ask((model, joined(rows)))
+        return found.by_row()
 
     def probe(self) -> None:
         """A real forward of every model."""

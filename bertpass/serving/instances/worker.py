@@ -1,8 +1,8 @@
 """The process that computes: it loads every model, warms up, and answers batches until the other end closes.
 
 Started by :mod:`bertpass.serving.instances.instance` as ``python -m bertpass.serving.instances.worker SOCKET``.
-Messages are pickled; it is sent ``(models, threads)`` first and then ``(model, encodings)`` with
-``[(ids, token types), ...]``. It answers ``("ok", value)`` - descriptions of the engines, then the rows of a batch -,
+Messages are pickled; it is sent ``(models, threads)`` first and then ``(model, rows)``, see :meth:`Computer.rows`. It
+answers ``("ok", value)`` - descriptions of the engines, then the output of each batch -,
 ``("error", sentence)``, or ``("fault", (sentence, traceback))`` where an engine raised what is not for people.
 """
 
@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines.base import Engine
+from bertpass.engines.rows import Output, Rows, joined
 from bertpass.errors import BertpassError
-from bertpass.model.record import Checkpoint
 from bertpass.serving.instances.kept import Held
 from bertpass.serving.instances.models import Source
 
@@ -32,28 +32,17 @@ class Computer:
     """The engines of one process."""
 
     def __init__(self, models: Sequence[Source | Held], threads: int) -> None:
-        self._models: list[tuple[Engine, Checkpoint]] = []
-        for model in models:
-            checkpoint = model.checkpoint()
-            self._models.append((model.load(checkpoint, threads), checkpoint))
+        self._engines: list[Engine] = [model.load(model.checkpoint(), threads) for model in models]
         for number in range(len(models)):
-            self.rows(number, [warm_up_row()])
+            self.rows(number, joined([warm_up_row()]))
 
     def describe(self) -> list[dict[str, Any]]:
-        return [engine.describe() for engine, _ in self._models]
+        return [engine.describe() for engine in self._engines]
 
-    def rows(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
-        """The first output of each row: (outputs,), or (tokens, outputs) of a head that looks at every token."""
-        engine, checkpoint = self._models[model]
-        lengths = np.array([len(ids) for ids, _ in rows], np.int32)
-        ids = np.zeros((len(rows), int(lengths.max())), np.int32)
-        types = np.zeros_like(ids)
-        for at, (row_ids, row_types) in enumerate(rows):
-            ids[at, :len(row_ids)], types[at, :len(row_types)] = row_ids, row_types
-        out = engine.forward(ids, types, lengths)[0]
-        per_token = checkpoint.head.per_token
-        found = [row[:length] if per_token else row for row, length in zip(out, lengths, strict=True)]
-        if not all(np.isfinite(row).all() for row in found):
+    def rows(self, model: int, rows: Rows) -> Output:
+        """The first output of the rows of a model, see :meth:`bertpass.engines.base.Engine.rows`."""
+        found = self._engines[model].rows(*rows)[0]
+        if not np.isfinite(found.values).all():
             raise BertpassError("the model computed numbers that are not finite; are its weights whole?")
         return found
 

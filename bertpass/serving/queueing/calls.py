@@ -10,12 +10,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
 
 from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
+from bertpass.engines.rows import Output
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
 from bertpass.serving.instances.models import Opened, pooled_only
@@ -134,21 +136,16 @@ class QueueEngine(Engine):
     def __init__(self, number: int, per_token: bool, dtype: str) -> None:
         self._number, self._per_token, self._dtype = number, per_token, dtype
 
-    def rows(self, rows: Sequence[Row]) -> list[np.ndarray]:
+    def submit(self, rows: Sequence[Row]) -> list[np.ndarray]:
         """The first output of each row, in their order; the queue makes the batches."""
         call = CURRENT.get()
         return asyncio.run_coroutine_threadsafe(call.submit(self._number, rows), call.loop).result()
 
-    def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:
-        """See :meth:`Engine.forward`; the first output alone, and 0 past each row's valid length."""
-        found = self.rows([(ids[:length], types[:length])
-                           for ids, types, length in zip(input_ids, token_types, valid_length, strict=True)])
-        if not self._per_token:
-            return [np.stack(found)]
-        out = np.zeros((*input_ids.shape, found[0].shape[1]), np.float32)
-        for at, row in enumerate(found):
-            out[at, :len(row)] = row
-        return [out]
+    def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
+        """See :meth:`Engine.rows`; the first output alone."""
+        found = self.submit([(ids[start:end], token_types[start:end])
+                             for start, end in pairwise(offsets)])
+        return [Output(np.concatenate(found), offsets) if self._per_token else Output(np.stack(found))]
 
     def describe(self) -> dict[str, Any]:
         return {"engine": self.name, "dtype": self._dtype}
@@ -173,7 +170,7 @@ class QueuedModel(Model):
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
         """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says."""
-        return self.engine.rows([(encoding.ids, encoding.token_types) for encoding in encodings])
+        return self.engine.submit([(encoding.ids, encoding.token_types) for encoding in encodings])
 
     def cutting(self, side: Side | None) -> QueuedModel:
         """The model as it is, or one that cuts texts at that side, "left" or "right"."""

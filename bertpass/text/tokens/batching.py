@@ -61,22 +61,25 @@ def collate(encodings: Sequence[Encoding], pad_id: int, round_to: int = 1, lengt
 
 
 class Batches:
-    """An iterable of :class:`Batch`; ``len()`` is the number of batches. Made by :func:`batches`."""
+    """An iterable of :class:`Batch`; ``len()`` is the number of batches. Made by :func:`batches`.
+
+    ``plan`` has the numbers of each batch's rows, for a caller that needs no padded arrays.
+    """
 
     def __init__(self, encodings: Sequence[Encoding], pad_id: int, labels: np.ndarray | None,
                  plan: list[np.ndarray], round_to: int, pad_to: int | None) -> None:
         self._encodings = encodings
         self._pad_id = pad_id
         self._labels = labels
-        self._plan = plan
+        self.plan = plan
         self._round_to = round_to
         self._pad_to = pad_to
 
     def __len__(self) -> int:
-        return len(self._plan)
+        return len(self.plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in self._plan:
+        for index in self.plan:
             yield collate([self._encodings[i] for i in index], self._pad_id, self._round_to, self._pad_to,
                           None if self._labels is None else self._labels[index], index)
 
