@@ -23,8 +23,6 @@ from bertpass.serving.queueing.waiting import Item, Job, Lane
 
 #: rows that do not fit a batch and are passed over while it is filled
 PASSED_OVER = 256
-#: places of a batch, rows times the longest of them, for each token of the budget: what its outputs may take
-PLACES = 2
 
 
 def any_length() -> float:
@@ -165,7 +163,7 @@ class TokenQueue:
     def _batch(self, lanes: Sequence[Lane], most: Callable[[int], float]) -> list[Item]:
         batch: list[Item] = []
         aside: list[Item] = []
-        tokens, longest, budget = 0, 0, float(self._budget)
+        tokens, budget = 0, float(self._budget)
         while tokens < budget and len(aside) < PASSED_OVER:
             lane = min((lane for lane in lanes if lane.heap), key=lambda lane: lane.heap[0], default=None)
             if lane is None:
@@ -178,13 +176,12 @@ class TokenQueue:
                 self._virtual = max(self._virtual, item.tag)
                 budget = min(budget, most(item.job.model))
             fits = not batch or not (
-                item.lost or item.job.model != batch[0].job.model or tokens + item.tokens > budget
-                or (len(batch) + 1) * max(longest, item.tokens) > PLACES * self._budget)
+                item.lost or item.job.model != batch[0].job.model or tokens + item.tokens > budget)
             if not fits:
                 aside.append(item)
                 continue
             batch.append(item)
-            tokens, longest = tokens + item.tokens, max(longest, item.tokens)
+            tokens += item.tokens
             if item.lost:
                 break
         for item in aside:
