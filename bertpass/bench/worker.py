@@ -29,6 +29,7 @@ import signal
 import sys
 import time
 import traceback
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -39,6 +40,7 @@ from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
 from bertpass.engines.checking import calibration_batches
+from bertpass.engines.rows import unpadded
 from bertpass.errors import BertpassError
 
 
@@ -48,6 +50,7 @@ class Server:
     def __init__(self) -> None:
         self._engine: Engine | None = None
         self._work: dict[str, list[Batch]] = {}
+        self._given: dict[str, list[Batch]] = {}  # the same as the engine takes them
         self._used: dict[str, tuple[float, float]] = {}  # seconds of processors and of the clock
 
     @property
@@ -55,6 +58,11 @@ class Server:
         if self._engine is None:
             raise RuntimeError("load comes first")
         return self._engine
+
+    @property
+    def _compute(self) -> Callable[..., Any]:
+        """What is timed: an engine that pads takes padded batches, another one rows without padding."""
+        return self.engine.forward if self.engine.pads else self.engine.rows
 
     def load(self, model: str, variant: Variant, threads: int) -> dict[str, Any]:
         module = importlib.import_module(ENGINES[variant.engine])
@@ -74,16 +82,17 @@ class Server:
 
     def prepare(self, key: str, batches: list[Batch], warmup: int = 1) -> float:
         self._work[key] = batches
+        self._given[key] = batches if self.engine.pads else [unpadded(*batch) for batch in batches]
         first = self.time(key, warmup + 1)[-1]
         del self._used[key]
         return first
 
     def time(self, key: str, calls: int) -> list[float]:
-        engine, batches, spent, used = self.engine, self._work[key], [], time.process_time()
+        compute, batches, spent, used = self._compute, self._given[key], [], time.process_time()
         for _ in range(calls):
             start = time.perf_counter()
             for batch in batches:
-                engine.forward(*batch)
+                compute(*batch)
             spent.append(time.perf_counter() - start)
         before = self._used.get(key, (0.0, 0.0))
         self._used[key] = before[0] + time.process_time() - used, before[1] + sum(spent)
@@ -95,13 +104,13 @@ class Server:
         return processors / clock
 
     def run(self, key: str, seconds: float) -> list[tuple[float, float]]:
-        engine, batches = self.engine, self._work[key]
+        compute, batches = self._compute, self._given[key]
         calls: list[tuple[float, float]] = []
         last = time.monotonic() + seconds
         while not calls or calls[-1][1] < last:
             start = time.monotonic()
             for batch in batches:
-                engine.forward(*batch)
+                compute(*batch)
             calls.append((start, time.monotonic()))
         quiet.rest()
         return calls
