@@ -191,7 +191,8 @@ def command() -> str:
     """The command line of this process, to be typed again: without the folders above the current one."""
     program = Path(sys.argv[0])
     if program.name == "__main__.py":
-        words = f"python -m bertpass.{program.parent.name}"
+        package = program.parent.name
+        words = "python -m bertpass" + ("" if package == "bertpass" else f".{package}")
     else:
         words = shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
     return " ".join([words, *map(shlex.quote, sys.argv[1:])])

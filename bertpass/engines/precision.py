@@ -27,7 +27,7 @@ DTYPES = (*COMPUTED, "float16", "auto")
 #: relative error that "auto" allows by default: that of bfloat16 on real sentences, with some room
 MAX_ERROR = 1e-2
 #: instruction sets of the kernels that multiply in this precision; the others widen to float32 first
-_UNITS = {"bfloat16": ("avx512_bf16", "amx"), "int8": ("avx512", "avx512_bf16", "amx")}
+_UNITS = {"bfloat16": ("avx512_bf16", "amx"), "int8": ("avx2", "avx512", "avx512_bf16", "amx")}
 #: makers of processors whose AVX512_BF16 does twice the multiplications of float32 in the same time: AMD's since Zen 4.
 #: With Intel's (Cooper Lake, and later ones where tiles may not be used) bfloat16 is slower than float32.
 _FULL_RATE = ("AuthenticAMD",)

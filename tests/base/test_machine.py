@@ -81,3 +81,11 @@ def test_caches(tmp_path):
 def test_kind_of_host(vendor, flags, expected):
     assert machine.kind({"vendor_id": vendor, "flags": flags}) == expected
     assert machine.describe()["kind"] == machine.kind()
+
+
+@pytest.mark.parametrize(("program", "words"), [
+    ("bertpass/__main__.py", "python -m bertpass"), ("bertpass/bench/__main__.py", "python -m bertpass.bench"),
+    ("benchmarks/kernels.py", "benchmarks/kernels.py")])
+def test_the_command_line_can_be_typed_again(monkeypatch, program, words):
+    monkeypatch.setattr("sys.argv", [str(Path.cwd() / program), "cpu", "--models", "a b"])
+    assert machine.command() == f"{words} cpu --models 'a b'"

@@ -95,10 +95,17 @@ def to_bytes(x):
     return (np.clip(np.round(x * inverse) + zero, 0, 255) - zero).astype(np.float64) * scale
 
 
+def weight_scales(weight):
+    """(output channels, 1): of each row's elements and sums of pairs (2 k, 2 k + 1) the largest is 127 times this."""
+    even, odd = weight[:, 0::2].copy(), weight[:, 1::2]
+    even[:, :odd.shape[1]] += odd  # the last of an odd number is no pair
+    largest = np.maximum(np.abs(weight).max(-1, keepdims=True), np.abs(even).max(-1, keepdims=True))
+    return np.where(largest > 0, largest / 127, 1)
+
+
 def to_signed_bytes(weight):
     """Rows (output channels) rounded to 255 levels, symmetric."""
-    largest = np.abs(weight).max(-1, keepdims=True)
-    scale = np.where(largest > 0, largest / 127, 1)
+    scale = weight_scales(weight)
     return np.round(weight / scale) * scale
 
 

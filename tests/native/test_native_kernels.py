@@ -24,6 +24,17 @@ def bytes_of(a):
     return ((levels - 100) / 16).astype(np.float32)
 
 
+def whole_levels(weight):
+    """Rows of whole multiples of 1/512, at most 127 of them in each element and each pair, the first element's number.
+
+    So their scale is 1/512, and rounding leaves them as they are.
+    """
+    levels = np.round(weight * 126 / (127 * reference.weight_scales(weight)))
+    levels[:, :2] = 0
+    levels[:, 0] = 127
+    return (levels / 512).astype(np.float32)
+
+
 def values(*shape, seed=0):
     return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
 
@@ -38,7 +49,7 @@ def test_linear(isa, dtype, shape):
     if dtype == "bfloat16":
         a, weight = reference.to_bfloat16(a), reference.to_bfloat16(weight)
     if dtype == "int8":  # on the levels already: rounding has nothing left to decide
-        a, weight = bytes_of(a), reference.to_signed_bytes(weight).astype(np.float32)
+        a, weight = bytes_of(a), whole_levels(weight)
     # Sums of bytes are exact, and their values about ten times as large. The others round once per element of the
     # depth, so that errors grow as a random walk.
     bound = 3e-5 if dtype == "int8" else 3e-6 * max(1, np.sqrt(depth / 200))
@@ -153,16 +164,22 @@ def test_the_bits_of_a_row_do_not_depend_on_the_rows_beside_it(isa, dtype):
 @pytest.mark.parametrize("shape", [(1, 16, 4), (5, 33, 36), (6, 31, 510), (7, 70, 517), (13, 40, 1030), (200, 17, 771),
                                    (43, 16, 3075), (6, 16, 16390)], ids=str)
 def test_sums_of_bytes_are_exact(isa, shape):
-    """Whole numbers of every size, the largest together: no sum of pairs or quads saturates, nothing is left out."""
+    """Whole numbers of every size, the largest together: no sum of pairs or quads saturates, nothing is left out.
+
+    A pair of weights makes 127 at most, and 128 where both were in the middle between two levels.
+    """
     rows, columns, depth = shape
     random = np.random.default_rng(5)
     a = random.choice([0, 1, 127, 128, 254, 255], (rows, depth)).astype(np.int64)
-    weight = random.integers(-127, 128, (columns, depth))
-    a[::3], weight[::4], weight[1::4] = 255, 127, -127
-    a[:, 0], a[:, -1], weight[:, 1] = 0, 255, 127  # so that scales are one and zero points zero
-    found = _native.linear(a.astype(np.float32), weight.astype(np.float32), np.zeros(columns, np.float32), dtype="int8",
-                           isa=isa)
-    assert np.array_equal(found, (a @ weight.T).astype(np.float32))
+    weight = random.integers(-127, 128, (columns, depth)).astype(np.float32)
+    even, odd = weight[:, :depth // 2 * 2:2], weight[:, 1::2]
+    np.clip(odd, -127 - even, 127 - even, out=odd)
+    a[::3], weight[::4], weight[1::4] = 255, 63.5, -63.5
+    a[:, 0], a[:, -1], weight[:, 0], weight[:, 1] = 0, 255, 0, 127  # so that scales are one and zero points zero
+    found = _native.linear(a.astype(np.float32), weight, np.zeros(columns, np.float32), dtype="int8", isa=isa)
+    levels = np.round(weight).astype(np.int64)
+    assert depth == 4 or np.abs(levels[:, ::2][:, :depth // 2] + levels[:, 1::2]).max() == 128
+    assert np.array_equal(found, (a @ levels.T).astype(np.float32))
 
 
 def test_refused_arguments():

@@ -99,7 +99,7 @@ def _ratios(options: KernelOptions, sets: Sequence[str]) -> None:
     if options.keep:
         start_logging()
         threads = options.threads or 1
-        count = len(kernel_ratios.cases(sets))
+        count = len(kernel_ratios.cases(sets)) * kernel_ratios.ROUNDS
         ratios = kernel_ratios.measure(sets, threads, lambda work: track(list(work), "kernels", count))
         kernel_ratios.keep(Path(options.keep), ratios, threads)
         print(f"wrote {len(ratios)} ratios to {options.keep}")

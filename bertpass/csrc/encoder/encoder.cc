@@ -10,10 +10,10 @@ namespace {
 // in bfloat16 by 128, 256, 512 and 1024; with 512 KiB 128 to 512 made no difference and 1024 lost up to a fifth. So it
 // does not follow from the cache: more reads the weights less often, fewer leave and fetch what lives within a layer.
 constexpr Index kGroupTokens = 512;
-// Below so many bytes of second level threads take parts of half as many tokens, so that one that is held up leaves its
-// last part to another: MiniLM's (8, 128), (32, 128) and SST-2's rows took 3 to 9 % less in float32, up to 4 % less in
-// int8, on two cores with 512 KiB each.
-constexpr Index kSmallSecond = 1 << 20;
+// Below so many bytes of second level threads take smaller parts, so that one that is held up leaves its last part to
+// another. On two cores with 512 KiB each parts of 256 tokens took 3 to 9 % less than parts of 512 in float32, and parts
+// of 128 up to 5 % less than those (MiniLM and BERT-base, (8, 128) and (16, 128), float32 and int8), 1 % more at most.
+constexpr Index kSmallSecond = 1 << 20, kSmallPart = 128;
 // From so many tokens for each thread on, threads take sequences of their own through all layers and wait for nobody:
 // where products would share rows anyway (linear.cc), with room for parts that are not equally long.
 constexpr Index kApartTokens = 192;
@@ -26,7 +26,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
                       Index length, const Ragged& ragged, Workspace& work) const {
   const Index threads = team.threads(), tokens = ragged.tokens();
   const bool many = threads > 1 && tokens >= threads * kApartTokens, apart = many && ragged.sequences() >= threads;
-  const Index part = kernels.caches.second < kSmallSecond ? kGroupTokens / 2 : kGroupTokens;
+  const Index part = kernels.caches.second < kSmallSecond ? kSmallPart : kGroupTokens;
   const Index parts = apart ? threads * ((tokens + threads * part - 1) / (threads * part)) : 1;
   // A part may have half a sequence more than its share at either end. The number of sequences makes no difference
   // here: memory may not grow for a batch that is in no way larger than those before.

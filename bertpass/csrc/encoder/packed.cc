@@ -5,7 +5,7 @@
 namespace bertpass::native {
 namespace {
 
-constexpr char kMagic[8] = {'B', 'P', 'L', 'A', 'Y', 'E', 'R', '2'};
+constexpr char kMagic[8] = {'B', 'P', 'L', 'A', 'Y', 'E', 'R', '3'};
 constexpr Index kMost = 1 << 20;        // of any width, and
 constexpr Index kMostLayers = 1 << 12;  // so many layers: keeps the number of bytes within 64 bits
 

@@ -28,8 +28,6 @@ Index due(Index amount, Index number, Index parts) { return amount * (number + 1
 // The rows of a panel whose sums are complete, still to be finished.
 template <class P, Activation activation, class Out>
 struct Finishing {
-  static constexpr Index kParts = kPanel / W;
-
   const Gemm& g;
   Index jump, skipped;  // at this row the sums of so many rows are passed over: they are those of rows before
   Index row = 0, last = 0;  // rows row to last - 1 are left
@@ -55,7 +53,7 @@ struct Finishing {
     if (row == jump) sums += skipped * kPanel;
     if (whole) {
 #pragma GCC unroll 4
-      for (Index part = 0; part < kParts; ++part) {
+      for (Index part = 0; part < kVectors; ++part) {
         V x = activate<activation>(columns.numbers(g, sums + part * W, row, part));
         if (residual) x = Vector::add(x, Vector::load(residual + part * W));
         store_some(out + part * W, x, W);

@@ -95,17 +95,15 @@ template <class P, class RowOf>
 void add_rest(const Gemm& g, const typename P::Right* b, Index whole, Index tile, Index tiles, const RowOf& row_of,
               typename P::Sum* sums) {
   const auto* a = static_cast<const typename P::Left*>(g.a) + whole;
-  typename P::Sum rest[kTile * kStep];
+  typename P::Sum rest[kTile * kPanel];
   for (Index number = 0; number < tiles; ++number)
-    for (Index row = 0; row < tile; row += kTile)
-      for (Index at = 0; at < kPanel; at += kStep) {
-        const Index some = tile - row < kTile ? tile - row : kTile;
-        multiply_rest<P, kTile>(some, a + (row_of(number) + row) * g.a_stride, g.a_stride, b + at * P::group,
-                                g.depth - whole, rest, kStep);
-        typename P::Sum* to = sums + number * kTileSums + row * kPanel + at;
-        for (Index r = 0; r < some; ++r)
-          for (Index c = 0; c < kStep; ++c) to[r * kPanel + c] += rest[r * kStep + c];
-      }
+    for (Index row = 0; row < tile; row += kTile) {
+      const Index some = tile - row < kTile ? tile - row : kTile;
+      multiply_rest<P, kTile>(some, a + (row_of(number) + row) * g.a_stride, g.a_stride, b, g.depth - whole, rest,
+                              kPanel);
+      typename P::Sum* to = sums + number * kTileSums + row * kPanel;
+      for (Index i = 0; i < some * kPanel; ++i) to[i] += rest[i];
+    }
 }
 
 // Rows first to first + rows - 1 by all panels. memory: sums of this panel and of the one before, in turn.

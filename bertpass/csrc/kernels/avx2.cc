@@ -4,11 +4,11 @@
 #if defined(__AVX2__) && defined(__FMA__)
 #include "kernels/vector_avx2.h"
 //
-#include "kernels/vector_widened.h"  // needs Vector
+#include "kernels/vectorised.h"  // needs Vector
 
 namespace bertpass::native {
 namespace {
-constexpr Kernels kTable = widened_table("avx2");
+constexpr Kernels kTable = table("avx2");
 }
 const Kernels* avx2_kernels() { return &kTable; }
 }  // namespace bertpass::native

@@ -42,8 +42,10 @@ struct RowScale {
 // groups. Element (k, j) of a panel is at (k / group * kPanel + j) * group + k % group, with groups of
 //   float32 1, bfloat16 2, int8 4.
 // float32 and bfloat16: the sum over the depth runs in float32 and in the same order for every row, however many rows
-// there are. int8: a holds unsigned bytes with a scale and a zero point a row, b signed bytes with a scale a column;
-// the sum is exact. Reads a up to the end of the last group, which may lie past the depth.
+// there are. int8: a holds unsigned bytes with a scale and a zero point per row, b signed bytes with a scale per column;
+// the sum is exact. The bytes of b make pairs (elements k and k + 1 of a column, k even) whose sums are at most 128,
+// either sign: two products with them fit into 16 bits. Reads a up to the end of the last group, which may lie past the
+// depth.
 struct Gemm {
   const void* a;  // float, bf16 or std::uint8_t, as the kernel's name says
   Index a_stride;  // from row to row, in elements; so are all strides

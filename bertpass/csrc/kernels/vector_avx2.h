@@ -13,8 +13,8 @@ namespace {
 struct Vector {
   using V = __m256;
   static constexpr int width = 8;
-  // Rows that a product takes at once, and vectors of columns where they are not two: twelve sums, and what they read.
-  static constexpr int tile_rows = 6, quad_rows = 4, float_rows = 3, float_vectors = 4;
+  // Rows that a product takes at once: twelve sums, and what they read.
+  static constexpr int tile_rows = 3;
   static constexpr bool fast_bf16 = false;
 
   static __m256i mask(Index n) {  // n < 8
@@ -97,13 +97,10 @@ struct Vector {
                            _mm256_castsi256_ps(_mm256_and_si256(y, upper)), sum);
   }
 
-  // Whole numbers of 32 bits, and groups of four bytes: 8 of them beside each other, or one for all. The bytes of a
-  // group are kept as numbers of 16 bits, the even ones and the odd ones: products of bytes would saturate when added.
+  // Whole numbers of 32 bits, and groups of four bytes: 8 of them beside each other, or one for all.
   using I = __m256i;
-  struct Quads {
-    __m256i even, odd;
-  };
-  using Weights = Quads;
+  using Quads = I;
+  using Weights = I;
   static I whole_zero() { return _mm256_setzero_si256(); }
   static I load_whole(const std::int32_t* p, Index n) {
     return n >= width ? _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)) : _mm256_maskload_epi32(p, mask(n));
@@ -126,42 +123,11 @@ struct Vector {
   static V where_least(I x, std::int32_t least, V y) {
     return _mm256_andnot_ps(_mm256_castsi256_ps(_mm256_cmpgt_epi32(_mm256_set1_epi32(least), x)), y);
   }
-  static Weights load_weights(const std::int8_t* p) {
-    const __m256i all = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
-    return {_mm256_srai_epi16(_mm256_slli_epi16(all, 8), 8), _mm256_srai_epi16(all, 8)};
-  }
-  static Quads set_quad(std::uint32_t quad) {
-    return {_mm256_set1_epi32(static_cast<int>(quad & 0x00ff00ffu)),
-            _mm256_set1_epi32(static_cast<int>(quad >> 8 & 0x00ff00ffu))};
-  }
-  static I dot(I sum, const Quads& x, const Weights& y) {
-    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(x.even, y.even));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(x.odd, y.odd));
-  }
-  // Groups of four bytes as numbers of 16 bits, for products in pairs: the even ones of a group, then the odd ones.
-  static I load_words(const std::int16_t* p) { return _mm256_load_si256(reinterpret_cast<const __m256i*>(p)); }
-  static I add_products(I sum, I x, I y) { return _mm256_add_epi32(sum, _mm256_madd_epi16(x, y)); }
-  static void widen_row(const std::uint8_t* p, Index n, std::int16_t* out) {  // n / 4 groups
-    const __m128i order = _mm_setr_epi8(0, 2, 1, 3, 4, 6, 5, 7, 8, 10, 9, 11, 12, 14, 13, 15);
-    Index i = 0;
-    for (; i + 16 <= n; i += 16) {
-      const __m128i bytes = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i)), order);
-      _mm256_store_si256(reinterpret_cast<__m256i*>(out + i), _mm256_cvtepu8_epi16(bytes));
-    }
-    for (; i < n; i += 4) {
-      out[i] = p[i];
-      out[i + 1] = p[i + 2];
-      out[i + 2] = p[i + 1];
-      out[i + 3] = p[i + 3];
-    }
-  }
-  // A group of 16 columns: all their even ones, then all their odd ones.
-  static void widen_weights(const std::int8_t* p, std::int16_t* out) {
-    const Weights low = load_weights(p), high = load_weights(p + 32);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out), low.even);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 16), high.even);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 32), low.odd);
-    _mm256_store_si256(reinterpret_cast<__m256i*>(out + 48), high.odd);
+  static Weights load_weights(const std::int8_t* p) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)); }
+  static Quads set_quad(std::uint32_t quad) { return whole(quad); }
+  // The sums of two products keep within 16 bits: see Gemm about the pairs of weights.
+  static I dot(I sum, Quads x, Weights y) {
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), _mm256_set1_epi16(1)));
   }
   // Numbers from 0 to 255.
   static void store_bytes(std::uint8_t* p, V x, Index n) {

@@ -12,7 +12,7 @@ namespace {
 struct Vector {
   using V = __m512;
   static constexpr int width = 16;
-  static constexpr int tile_rows = 12, quad_rows = 12, float_rows = 12, float_vectors = 2;
+  static constexpr int tile_rows = 12;
 #ifdef __AVX512BF16__
   static constexpr bool fast_bf16 = true;
 #else

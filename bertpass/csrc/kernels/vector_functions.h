@@ -10,10 +10,9 @@ namespace {
 
 using V = Vector::V;
 constexpr Index W = Vector::width;
-constexpr int kVectors = 2;  // columns that are summed at once, in vectors, where a product says nothing else
-constexpr Index kStep = kVectors * W;
+constexpr int kVectors = kPanel / W;  // of a panel's columns, which a product sums at once
 constexpr int kTile = Vector::tile_rows;
-static_assert(kPanel % kStep == 0);
+static_assert(kPanel % W == 0);
 
 constexpr float kNothing = 1e-30f;  // as in portable.cc
 

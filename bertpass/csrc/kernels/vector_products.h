@@ -5,6 +5,11 @@
 //   tiles of 6 rows by 16 columns, two passes over a panel   34  64  82  85
 //   tiles of 3 rows by 32 columns, a panel in one piece      50  81  88  87   memory is read line after line
 // With 12, 16 or 24 KiB of a panel at once the latter is equal within the noise; so is the former with 8 to 24 KiB.
+//
+// Bytes on Zen 3, whole models, times: pairs of them widened to 16 bits and multiplied, tiles of 6 by 16, 1; vpmaddubsw
+// and tiles of 6 by 16, 0.68 to 0.76; and tiles of 3 by 32, 0.90 to 0.97 of that. vpmaddubsw saturates but for what
+// kernels.h says of pairs; rows with their sign moved to the weights (vpsignb) would need no such rule, and a fourth
+// instruction: its loop reached 147 GOP/s where that of three reached 174.
 #pragma once
 
 #include <cstring>
@@ -24,11 +29,11 @@ inline V numbers(const Gemm& g, const std::int32_t* sums, Index row, Index colum
   return Vector::mul(exact, Vector::mul(Vector::set(scale.scale), load_some(g.column_scales + column, left)));
 }
 
-// One row of the result from the sums of `width` columns; whole: there are as many columns.
-template <Activation activation, class Out, bool whole, Index width = kPanel, class Sum>
+// One row of the result from the sums of a panel; whole: there are as many columns.
+template <Activation activation, class Out, bool whole, class Sum>
 inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* sums, Index row, Index column) {
 #pragma GCC unroll 4
-  for (Index c = 0; c < width; c += W, column += W) {
+  for (Index c = 0; c < kPanel; c += W, column += W) {
     const Index left = whole ? W : g.columns - column;
     if (left <= 0) return;
     const V bias = g.bias ? load_some(g.bias + column, left) : Vector::zero();
@@ -43,13 +48,11 @@ inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* 
 // What belongs to the columns of a whole panel, in registers.
 template <class Sum>
 struct PanelColumns {
-  static constexpr Index kParts = kPanel / W;
-
-  V bias[kParts];
+  V bias[kVectors];
 
   PanelColumns() = default;
   PanelColumns(const Gemm& g, Index column) {
-    for (Index part = 0; part < kParts; ++part)
+    for (Index part = 0; part < kVectors; ++part)
       bias[part] = g.bias ? Vector::load(g.bias + column + part * W) : Vector::zero();
   }
   V numbers(const Gemm& g, const Sum* sums, Index row, Index part) const {
@@ -60,14 +63,12 @@ struct PanelColumns {
 
 template <>
 struct PanelColumns<std::int32_t> {
-  static constexpr Index kParts = kPanel / W;
-
-  V bias[kParts], scales[kParts];
-  Vector::I totals[kParts];
+  V bias[kVectors], scales[kVectors];
+  Vector::I totals[kVectors];
 
   PanelColumns() = default;
   PanelColumns(const Gemm& g, Index column) {
-    for (Index part = 0; part < kParts; ++part) {
+    for (Index part = 0; part < kVectors; ++part) {
       bias[part] = g.bias ? Vector::load(g.bias + column + part * W) : Vector::zero();
       scales[part] = Vector::load(g.column_scales + column + part * W);
       totals[part] = Vector::load_whole(g.column_sums + column + part * W, W);
@@ -81,48 +82,46 @@ struct PanelColumns<std::int32_t> {
   }
 };
 
-// The same for the rows of a tile, `width` columns.
-template <Activation activation, class Out, Index width, class Sum>
+// The same for the rows of a tile.
+template <Activation activation, class Out, class Sum>
 void finish(const Gemm& g, const Sum* sums, Index row, Index rows, Index column) {
   for (Index r = 0; r < rows; ++r) {
-    if (g.columns - column >= width)
-      finish_row<activation, Out, true, width>(g, sums + r * width, row + r, column);
+    if (g.columns - column >= kPanel)
+      finish_row<activation, Out, true>(g, sums + r * kPanel, row + r, column);
     else
-      finish_row<activation, Out, false, width>(g, sums + r * width, row + r, column);
+      finish_row<activation, Out, false>(g, sums + r * kPanel, row + r, column);
   }
 }
 
 template <class Sum>
 using Finish = void (*)(const Gemm&, const Sum*, Index, Index, Index);
 
-template <class Out, Index width, class Sum>
+template <class Out, class Sum>
 Finish<Sum> finish_to(Activation activation) {
   switch (activation) {
-    case Activation::gelu: return finish<Activation::gelu, Out, width, Sum>;
-    case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out, width, Sum>;
-    case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out, width, Sum>;
-    case Activation::relu: return finish<Activation::relu, Out, width, Sum>;
-    case Activation::tanh: return finish<Activation::tanh, Out, width, Sum>;
+    case Activation::gelu: return finish<Activation::gelu, Out, Sum>;
+    case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out, Sum>;
+    case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out, Sum>;
+    case Activation::relu: return finish<Activation::relu, Out, Sum>;
+    case Activation::tanh: return finish<Activation::tanh, Out, Sum>;
     case Activation::none: break;
   }
-  return finish<Activation::none, Out, width, Sum>;
+  return finish<Activation::none, Out, Sum>;
 }
 
-template <Index width, class Sum>
+template <class Sum>
 Finish<Sum> finish_of(const Gemm& g) {
-  return g.out_is_bf16 ? finish_to<bf16, width, Sum>(g.activation) : finish_to<float, width, Sum>(g.activation);
+  return g.out_is_bf16 ? finish_to<bf16, Sum>(g.activation) : finish_to<float, Sum>(g.activation);
 }
 
-// What a product is made of: `group` elements of the depth, side by side, make one step of all sums, and in the panel
-// the next ones begin `step` elements on; `vectors` of columns are summed at once. Where rows are not padded to whole
-// groups set_rest takes the last elements; what follows them may be no number.
+// What a product is made of: `group` elements of the depth, next to each other, make one step of all sums. Where rows
+// are not padded to whole groups set_rest takes the last elements; what follows them may be no number.
 struct Floats {
   using Left = float;
   using Right = float;
   using Sum = float;
   using Register = V;
-  static constexpr int vectors = Vector::float_vectors;
-  static constexpr Index group = 1, step = group * kPanel;
+  static constexpr Index group = 1;
   static constexpr bool padded = true;
   static V zero() { return Vector::zero(); }
   static V start(const float* sums) { return Vector::load(sums); }
@@ -137,8 +136,7 @@ struct Halves {
   using Right = bf16;
   using Sum = float;
   using Register = V;
-  static constexpr int vectors = kVectors;
-  static constexpr Index group = 2, step = group * kPanel;
+  static constexpr Index group = 2;
   static constexpr bool padded = false;
   static V zero() { return Vector::zero(); }
   static V start(const float* sums) { return Vector::load(sums); }
@@ -158,8 +156,7 @@ struct Bytes {  // rows are padded with any bytes: those of the panels are zeros
   using Right = std::int8_t;
   using Sum = std::int32_t;
   using Register = Vector::I;
-  static constexpr int vectors = kVectors;
-  static constexpr Index group = 4, step = group * kPanel;
+  static constexpr Index group = 4;
   static constexpr bool padded = true;
   static Vector::I zero() { return Vector::whole_zero(); }
   static Vector::I start(const std::int32_t* sums) { return Vector::load_whole(sums, W); }
@@ -173,13 +170,13 @@ struct Bytes {  // rows are padded with any bytes: those of the panels are zeros
   static void store(std::int32_t* p, Vector::I sum) { Vector::store_whole(p, sum); }
 };
 
-// The sums of R rows and P::vectors of columns: they stay in registers over the depth. They begin with what is in
+// The sums of R rows and a panel's columns: they stay in registers over the depth. They begin with what is in
 // `sums`, or with zero. Memory from `ahead` on is fetched, `pace` bytes for each step.
 template <class P, int R>
 void multiply(const typename P::Left* a, Index stride, const typename P::Right* panel, Index depth,
               typename P::Sum* sums, Index sums_stride, bool begin = true, const char* ahead = nullptr,
               Index pace = 0) {
-  constexpr int C = P::vectors;
+  constexpr int C = kVectors;
   typename P::Register sum[R][C];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
@@ -204,7 +201,7 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
     }
     __builtin_prefetch(ahead);
     ahead += pace;
-    panel += P::step;
+    panel += P::group * kPanel;
 #pragma GCC unroll 8
     for (int i = 0; i < kPointers; ++i) {
       at[i] += P::group;
@@ -235,27 +232,20 @@ void multiply_rest(Index rows, const typename P::Left* a, Index stride, const ty
 
 constexpr Index kBand = 256;  // rows whose sums wait from one block to the next
 
-// Groups of the depth in a block of `width` columns: it takes half of the first-level cache, and stays there while rows
-// pass by.
-inline Index groups_of_block(const Gemm& g, Index width) {
-  const Index groups = g.caches.first / 2 / (width * 4);
-  return groups > 1 ? groups : 1;
-}
-
-// The sums of some rows and P::vectors of columns, block after block of the depth; done(row, rows, sums) where they are
-// complete. in_place: they are in the result itself.
-template <class P, int R, class Done>
+// The sums of some rows and a panel's columns, block after block of the depth; done(row, rows, sums) where they are
+// complete. in_place: they are in the result itself. A block takes half of the first-level cache, and stays there while
+// rows pass by.
+template <class P, class Done>
 void columns_of(const Gemm& g, Index first, Index rows, Index column, bool in_place, const Done& done) {
   using Sum = typename P::Sum;
-  constexpr Index width = P::vectors * W;
-  const Index most = groups_of_block(g, width) * P::group;
+  constexpr int R = kTile;
+  const Index groups = g.caches.first / 2 / (kPanel * 4), most = (groups > 1 ? groups : 1) * P::group;
   const Index depth = (g.depth + P::group - 1) / P::group * P::group;
   const Index blocks = (depth + most - 1) / most, each = (depth / P::group + blocks - 1) / blocks * P::group;
-  const auto* panel = static_cast<const typename P::Right*>(g.panels) + column / kPanel * kPanel * depth +
-                      column % kPanel * P::group;
-  alignas(64) Sum memory[kBand * width];
+  const auto* panel = static_cast<const typename P::Right*>(g.panels) + column * depth;
+  alignas(64) Sum memory[kBand * kPanel];
   Sum* const sums = in_place ? static_cast<Sum*>(g.out) + first * g.out_stride + column : memory;
-  const Index stride = in_place ? g.out_stride : width;
+  const Index stride = in_place ? g.out_stride : kPanel;
   const Index pace = kPanel * 4 / ((rows + R - 1) / R) + 1;
   for (Index from = 0; from < g.depth; from += each) {
     const Index here = g.depth - from < each ? g.depth - from : each;
@@ -271,18 +261,17 @@ void columns_of(const Gemm& g, Index first, Index rows, Index column, bool in_pl
   }
 }
 
-template <class P, int R>
+template <class P>
 void gemm(const Gemm& g) {
   using Sum = typename P::Sum;
-  constexpr Index width = P::vectors * W;
-  const Finish<Sum> finish = finish_of<width, Sum>(g);
+  const Finish<Sum> finish = finish_of<Sum>(g);
   const bool plain = std::is_same_v<Sum, float> && !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 &&
                      g.activation == Activation::none;
   for (Index first = 0; first < g.rows; first += kBand) {
     const Index rows = g.rows - first < kBand ? g.rows - first : kBand;
-    for (Index column = 0; column < g.columns; column += width) {
-      const bool in_place = plain && g.columns - column >= width;
-      columns_of<P, R>(g, first, rows, column, in_place, [&](Index row, Index here, const Sum* sums) {
+    for (Index column = 0; column < g.columns; column += kPanel) {
+      const bool in_place = plain && g.columns - column >= kPanel;
+      columns_of<P>(g, first, rows, column, in_place, [&](Index row, Index here, const Sum* sums) {
         if (!in_place) finish(g, sums, row, here, column);
       });
     }

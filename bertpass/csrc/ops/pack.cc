@@ -67,8 +67,13 @@ void pack(const float* b, Index depth_stride, Index column_stride, Index depth, 
   std::fill(scales, scales + round_up(columns, kPanel), 0.0f);
   std::fill(sums, sums + round_up(columns, kPanel), 0);
   for (Index j = 0; j < columns; ++j) {
-    for (Index k = 0; k < depth; ++k) scales[j] = std::max(scales[j], std::abs(b[k * depth_stride + j * column_stride]));
-    scales[j] /= 127;
+    double most = 0;
+    for (Index k = 0; k < depth; k += 2) {
+      const float* const at = b + k * depth_stride + j * column_stride;
+      const double even = at[0], odd = k + 1 < depth ? at[depth_stride] : 0;
+      most = std::max({most, std::abs(even), std::abs(odd), std::abs(even + odd)});
+    }
+    scales[j] = static_cast<float>(most / 127);
   }
   pack_panels<4>(b, depth_stride, column_stride, depth, columns, out, [&](float x, Index j) {
     const float scaled = scales[j] > 0 ? std::nearbyint(x / scales[j]) : 0;

@@ -13,8 +13,9 @@ void pack(const float* b, Index depth_stride, Index column_stride, Index depth, 
 void pack(const float* b, Index depth_stride, Index column_stride, Index depth, Index columns, bf16* out);
 void pack(const bf16* b, Index depth_stride, Index column_stride, Index depth, Index columns, bf16* out);
 
-// The same in signed bytes: column j is divided by scales[j], which becomes its largest absolute element / 127; sums[j]
-// becomes the sum of its bytes. scales and sums have packed columns (whole panels).
+// The same in signed bytes: column j is divided by scales[j], which becomes 1 / 127 of the largest absolute value among
+// its elements and the sums of its pairs (see kernels.h); sums[j] becomes the sum of its bytes. scales and sums have
+// packed columns (whole panels).
 void pack(const float* b, Index depth_stride, Index column_stride, Index depth, Index columns, std::int8_t* out,
           float* scales, std::int32_t* sums);
 

@@ -68,8 +68,13 @@ const Fastest kPortable{portable_loop, 2.0 * kSteps * 4 * kChains};
 #define BERTPASS_FMA16(s, x, y) _mm512_fmadd_ps(x, y, s)
 #define BERTPASS_BF16(s, x, y) _mm512_dpbf16_ps(s, (__m512bh)x, (__m512bh)y)
 #define BERTPASS_BYTES16(s, x, y) _mm512_dpbusd_epi32(s, x, y)
-// Bytes in AVX2: products in pairs of 16 bits, then of 32. The pairs are taken of the sum, or they would be made once.
-#define BERTPASS_BYTES8(s, x, y) _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_maddubs_epi16(s, x), y))
+// Bytes in AVX2: products in pairs of 16 bits, then of 32. The compiler may not know that x is the same in every step, or
+// the pairs would be made once.
+#define BERTPASS_BYTES8(s, x, y) avx2_bytes_step(s, x, y)
+__attribute__((target("avx2"), always_inline)) inline __m256i avx2_bytes_step(__m256i sum, __m256i x, __m256i y) {
+  __asm__("" : "+x"(x));
+  return _mm256_add_epi32(sum, _mm256_madd_epi16(_mm256_maddubs_epi16(x, y), y));
+}
 
 BERTPASS_LOOP(avx2_float, "avx2,fma", __m256, BERTPASS_LOAD8, BERTPASS_FMA8)
 BERTPASS_LOOP(avx2_bytes, "avx2,fma", __m256i, BERTPASS_LOAD8I, BERTPASS_BYTES8)

@@ -11,7 +11,8 @@ all channels; here only those beyond a threshold move, which is searched, since 
 Rounding. The error that one rounded weight makes is made up for by those that are rounded after it, in the measure in
 which their inputs go together (GPTQ, Frantar et al. 2022, arXiv:2210.17323; the blocks are those of its section 3.3).
 The mean of what is left goes into the bias. A calibrated weight is a float32 matrix of whole multiples of its rows'
-scales, one of them +-127 in every row, so that packing it finds the same scales again and rounds nothing.
+scales. In every row the largest of the elements and of the sums of pairs is +-127 of them, so that packing finds the
+same scales again (:func:`scales_of`) and rounds nothing.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ def _expected_error(x: np.ndarray, weight: np.ndarray, factors: np.ndarray) -> f
     """The squared error of a product in int8, were all rounding errors independent of each other."""
     scaled = x * factors
     rows = np.square((to_bytes(scaled) - scaled) / factors).sum(0) @ np.square(weight).sum(0)
-    scales = (np.abs(weight) / factors).max(-1) / LEVELS
+    scales = scales_of(weight / factors)
     return float(rows + _COMPENSATED * np.square(scaled).sum() * np.square(scales).sum() / 12)
 
 
@@ -120,8 +121,42 @@ def to_bytes(x: np.ndarray) -> np.ndarray:
     return ((np.clip(np.round(x / scale) + zero, 0, 255) - zero) * scale).astype(x.dtype)
 
 
+def scales_of(weight: np.ndarray) -> np.ndarray:
+    """What a level is worth in each row of ``weight`` (columns, depth): of the elements and the sums of pairs (2 k,
+    2 k + 1) the largest is 127 levels. A processor without instructions for bytes adds two products in 16 bits, which
+    such pairs do not exceed.
+    """
+    even, odd = weight[:, ::2], weight[:, 1::2]
+    most = np.abs(weight).max(-1)
+    if odd.size:
+        most = np.maximum(most, np.abs(even[:, :odd.shape[1]] + odd).max(-1))
+    return most / LEVELS
+
+
+def _bounds(left: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """For ``left`` (columns, depth) in levels: the least and the largest level of each element, (columns, depth); the
+    pair of each row that decides its scale, and what that pair's sum is to be: +-127, or NaN where one element of it
+    decides, whose bounds are both +-127.
+    """
+    columns, depth = left.shape
+    low, high = np.full((columns, depth), -LEVELS, np.float64), np.full((columns, depth), LEVELS, np.float64)
+    rows = np.arange(columns)
+    wide = np.pad(left, ((0, 0), (0, depth % 2)))
+    sums = wide[:, ::2] + wide[:, 1::2]
+    pair, largest = np.abs(sums).argmax(-1), np.abs(left).argmax(-1)
+    together = np.abs(sums[rows, pair]) > np.abs(left[rows, largest])
+    pair = np.where(together, pair, largest // 2)
+    sign = np.sign(np.where(together, sums[rows, pair], left[rows, largest]))
+    far = np.where(together, sign, -sign) * LEVELS  # an element of the pair is between zero and this
+    for element in (2 * pair, np.minimum(2 * pair + 1, depth - 1)):
+        alone = ~together & (element == largest)
+        low[rows, element] = np.where(alone, sign * LEVELS, np.minimum(far, 0))
+        high[rows, element] = np.where(alone, sign * LEVELS, np.maximum(far, 0))
+    return low, high, pair, np.where(together, sign * LEVELS, np.nan)
+
+
 def round_weights(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """``weight`` (columns, depth) in whole multiples of each row's largest element / 127, nearest for inputs ``x``.
+    """``weight`` (columns, depth) in whole multiples of each row's scale (:func:`scales_of`), nearest for inputs ``x``.
 
     Parameters
     ----------
@@ -130,23 +165,29 @@ def round_weights(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     from scipy.linalg import cholesky
 
     depth = weight.shape[1]
-    scale = np.abs(weight).max(-1) / LEVELS
+    scale = scales_of(weight)
     scale[scale == 0] = 1
     left = weight.astype(np.float64) / scale[:, None]  # in levels; what is still to be rounded
-    sign, largest = np.sign(left), np.abs(left).argmax(-1)
+    low, high, decisive, total = _bounds(left)
     moments = x.T.astype(np.float64) @ x.astype(np.float64)
     moments[np.diag_indices(depth)] += _DAMPING * max(float(np.diag(moments).mean()), 1e-12)
     order = np.argsort(-np.diag(moments), kind="stable")  # what matters most first, while all others can make up for it
-    left, sign, largest = left[:, order], sign[:, order], np.argsort(order)[largest]
+    place = np.argsort(order)  # of each element in the order
+    left = left[:, order]
     upper = cholesky(np.linalg.inv(moments[np.ix_(order, order)]))
     for first in range(0, depth, _BLOCK):
         last = min(first + _BLOCK, depth)
         errors = np.empty((len(left), last - first))
         for k in range(first, last):
-            level = np.clip(np.round(left[:, k]), -LEVELS, LEVELS)
-            level = np.where(largest == k, sign[:, k] * LEVELS, level)
+            element, partner = order[k], order[k] ^ 1
+            level = np.clip(np.round(left[:, k]), low[:, element], high[:, element])
+            if partner < depth and place[partner] > k:  # the other of the pair has to keep to what this one leaves
+                np.clip(low[:, partner], -LEVELS - level, None, out=low[:, partner])
+                np.clip(high[:, partner], None, LEVELS - level, out=high[:, partner])
+                fixed = (decisive == element // 2) & ~np.isnan(total)
+                low[fixed, partner] = high[fixed, partner] = (total - level)[fixed]
             errors[:, k - first] = (left[:, k] - level) / upper[k, k]
             left[:, k] = level
             left[:, k + 1:last] -= np.outer(errors[:, k - first], upper[k, k + 1:last])
         left[:, last:] -= errors @ upper[first:last, last:]
-    return (left[:, np.argsort(order)] * scale[:, None]).astype(np.float32)
+    return (left[:, place] * scale[:, None]).astype(np.float32)
