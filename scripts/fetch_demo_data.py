@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the demo's train.tsv and dev.tsv: movie-review snippets with the label positive (1) or negative (0)."""
+"""Write the demo's train.tsv and dev.tsv: movie-review snippets with the label positive or negative."""
 
 from __future__ import annotations
 

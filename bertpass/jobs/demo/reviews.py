@@ -71,9 +71,8 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int = 
 
     print("4. a few sentences")
     predictions = load(folder / "model" / "bundle").predict(list(SENTENCES))
-    names = {"0": "negative", "1": "positive"}
     for sentence, found in zip(SENTENCES, predictions, strict=True):
-        print(f"   {names[found.label or '']} ({found.score:.2f})  {sentence}")
+        print(f"   {found.label} ({found.score:.2f})  {sentence}")
     result = {"accuracy": trained["metrics"]["accuracy"], "accuracy_by_passes": accuracy,
               "variants": [v.to_dict() for v in variants], "seconds": round(time.monotonic() - began, 1),
               "machine": machine.describe(), "threads": machine.threads()}

@@ -32,6 +32,7 @@ _INNER = "vaderSentiment-3.3.2/additional_resources/hutto_ICWSM_2014.tar.gz"
 _RATINGS = "hutto_ICWSM_2014/movieReviewSnippets_GroundTruth.txt"
 
 NEUTRAL = 0.5
+LABELS = ("negative", "positive")  # what the files call 0 and 1
 DEV_ROWS = 1000
 SEED = 2014
 
@@ -62,7 +63,7 @@ def fetch(folder: str | Path, sdist: str | Path | None = None) -> DemoData:
     train, dev = split(read_ratings(_sdist_bytes(sdist)))
     folder.mkdir(parents=True, exist_ok=True)
     for name, rows in (("train", train), ("dev", dev)):
-        lines = "".join(f"{text}\t{label}\n" for text, label in rows)
+        lines = "".join(f"{text}\t{LABELS[label]}\n" for text, label in rows)
         (folder / f"{name}.tsv").write_text("text\tlabel\n" + lines, encoding="utf-8", newline="\n")
     return DemoData(folder, len(train), sum(label for _, label in train), len(dev), sum(label for _, label in dev))
 
