@@ -15,7 +15,7 @@ from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig, placeholders
 from bertpass.model.sentence import Sentence
 from bertpass.text.data import tagging
-from bertpass.text.tokens.batching import batches
+from bertpass.text.tokens.batching import plan
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 __all__ = ["Answer", "Entity", "Model", "Prediction", "Ranked"]
@@ -99,7 +99,7 @@ class Model:
         """Compute encoded sequences in batches of similar length; the first output, one row each, in their order."""
         given.whole_number("batch_size", batch_size)
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
-        for numbers in batches(encodings, batch_size, pad_id=0).plan:
+        for numbers in plan([len(encoding) for encoding in encodings], batch_size):
             together = joined([(encodings[at].ids, encodings[at].token_types) for at in numbers])
             for at, row in zip(numbers, self.engine.rows(*together)[0].by_row(), strict=True):
                 rows[at] = row

@@ -119,14 +119,8 @@ class NativeEngine(Engine):
                ) -> tuple[_native.Model, tuple[np.ndarray, np.ndarray, np.ndarray], list[np.ndarray]]:
         """The model, the inputs as it reads them, and arrays for its outputs."""
         model = self._open()
-        ids = np.ascontiguousarray(input_ids, np.int32)
-        types = np.ascontiguousarray(token_types, np.int32)
-        lengths = np.ascontiguousarray(valid_length, np.int32)
-        if ids.ndim != 2 or types.shape != ids.shape or lengths.shape != ids.shape[:1]:
-            raise UsageError(f"input_ids and token_types must be (batch, sequence) and valid_length (batch,), not "
-                             f"{ids.shape}, {types.shape} and {lengths.shape}.")
-        return model, (ids, types, lengths), [np.empty(shape, np.float32)
-                                              for shape in model.output_shapes(*ids.shape)]
+        arrays = rows.batch(input_ids, token_types, valid_length)
+        return model, arrays, [np.empty(shape, np.float32) for shape in model.output_shapes(*arrays[0].shape)]
 
     def _open(self) -> _native.Model:
         model = self._model

@@ -57,18 +57,26 @@ def joined(rows: Sequence[tuple[np.ndarray, np.ndarray]]) -> Rows:
     return ids, types, offsets
 
 
-def unpadded(input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> Rows:
-    """The rows of a batch as :meth:`bertpass.engines.base.Engine.forward` takes it; UsageError where its shapes or
-    lengths do not fit."""
-    ids, types = np.asarray(input_ids, np.int32), np.asarray(token_types, np.int32)
-    lengths = np.asarray(valid_length, np.int64)
-    if ids.ndim != 2 or not ids.size or types.shape != ids.shape or lengths.shape != ids.shape[:1]:
+def batch(input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray,
+          ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A batch as :meth:`bertpass.engines.base.Engine.forward` takes it, in int32 and C order; UsageError where its
+    shapes do not fit. The lengths and ids are not looked at."""
+    ids, types, lengths = (np.ascontiguousarray(array, np.int32) for array in (input_ids, token_types, valid_length))
+    if ids.ndim != 2 or types.shape != ids.shape or lengths.shape != ids.shape[:1]:
         raise UsageError(f"input_ids and token_types must be (batch, sequence) and valid_length (batch,), not "
                          f"{ids.shape}, {types.shape} and {lengths.shape}.")
+    return ids, types, lengths
+
+
+def unpadded(input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> Rows:
+    """The rows of a :func:`batch`; UsageError where its shapes or lengths do not fit."""
+    ids, types, lengths = batch(input_ids, token_types, valid_length)
+    if not ids.size:
+        raise UsageError(f"a batch has at least one row of one token, not the shape {ids.shape}.")
     if lengths.min() < 1 or lengths.max() > ids.shape[1]:
         raise UsageError(f"valid_length must be from 1 to {ids.shape[1]}; found {lengths.min()} to {lengths.max()}.")
     inside = _inside(lengths, ids.shape[1])
-    return ids[inside], types[inside], np.concatenate(([0], np.cumsum(lengths)))
+    return ids[inside], types[inside], np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
 
 
 def padded(ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray,

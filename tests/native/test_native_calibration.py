@@ -37,17 +37,18 @@ def test_the_encoder_in_numpy(family, activation):
     assert np.abs(numpy_encoder.states(checkpoint.config, checkpoint.params, rows) - wanted).max() <= 1e-5
 
 
-@pytest.mark.parametrize("depth", [1, 7, 130, 300])
-def test_rounded_weights_are_better_on_their_inputs(depth):
+@pytest.mark.parametrize(("depth", "bound"), [(1, 1 + 1e-6), (7, 0.8), (130, 0.1), (300, 0.1)])
+def test_rounded_weights_are_better_on_their_inputs(depth, bound):
+    """Five matrices together: of 20 rows of 7 weights one may be as much as 0.84 by chance."""
     x = correlated(400, depth)
-    weight = np.random.default_rng(1).standard_normal((20, depth)).astype(np.float32)
-    rounded = calibration.round_weights(weight, x)
-    nearest = reference.to_signed_bytes(weight)
-    errors = [np.linalg.norm(x @ (low - weight).T) for low in (rounded, nearest)]
-    bound = {1: 1 + 1e-6, 7: 0.9}.get(depth, 0.8)  # with few weights the pairs leave little to make up with
-    assert errors[0] <= bound * max(errors[1], 1e-6)
     unseen = correlated(400, depth)[::-1] * 1.5
-    assert np.linalg.norm(unseen @ (rounded - weight).T) <= max(np.linalg.norm(unseen @ (nearest - weight).T), 1e-5)
+    errors = np.zeros(2)
+    for seed in range(1, 6):
+        weight = np.random.default_rng(seed).standard_normal((20, depth)).astype(np.float32)
+        rounded, nearest = calibration.round_weights(weight, x), reference.to_signed_bytes(weight)
+        errors += [np.linalg.norm(x @ (low - weight).T) for low in (rounded, nearest)]
+        assert np.linalg.norm(unseen @ (rounded - weight).T) <= max(np.linalg.norm(unseen @ (nearest - weight).T), 1e-5)
+    assert errors[0] <= bound * max(errors[1], 1e-6)
 
 
 @pytest.mark.parametrize("depth", [1, 2, 5, 95, 96])

@@ -34,7 +34,7 @@ from bertpass.model.record import Checkpoint
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY
 
-FLOAT32, BFLOAT16, INT8 = 1e-5, 1e-2, 5e-2  # relative L2 error
+FLOAT32, BFLOAT16, INT8 = 1e-5, 1e-2, 4.2e-2  # relative L2 error; the largest of int8 is 4.06e-2
 NAME = "native_encoder"
 
 

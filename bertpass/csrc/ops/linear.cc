@@ -126,7 +126,7 @@ void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Inde
   const Index wanted = by_rows ? round_up((rows + most - 1) / most, threads) : (rows + most - 1) / most;
   const Index block = round_up((rows + wanted - 1) / wanted, tile), blocks = (rows + block - 1) / block;
   const Index each = threads == 1 ? 1 : std::max<Index>(1, std::min(by_rows ? kShares : kParts, panels / threads));
-  const Index ranges = by_rows ? std::min(panels, each) : std::min(panels, threads * each);
+  const Index ranges = by_rows ? each : std::min(panels, threads * each);
   const double work = static_cast<double>(rows) * static_cast<double>(columns_) * static_cast<double>(depth_);
   team.loop(blocks * ranges, work, [&](Index task, int) {
     const Index row = task / ranges * block, range = task % ranges;

@@ -61,27 +61,56 @@ def collate(encodings: Sequence[Encoding], pad_id: int, round_to: int = 1, lengt
 
 
 class Batches:
-    """An iterable of :class:`Batch`; ``len()`` is the number of batches. Made by :func:`batches`.
-
-    ``plan`` has the numbers of each batch's rows, for a caller that needs no padded arrays.
-    """
+    """An iterable of :class:`Batch`; ``len()`` is the number of batches. Made by :func:`batches`."""
 
     def __init__(self, encodings: Sequence[Encoding], pad_id: int, labels: np.ndarray | None,
                  plan: list[np.ndarray], round_to: int, pad_to: int | None) -> None:
         self._encodings = encodings
         self._pad_id = pad_id
         self._labels = labels
-        self.plan = plan
+        self._plan = plan
         self._round_to = round_to
         self._pad_to = pad_to
 
     def __len__(self) -> int:
-        return len(self.plan)
+        return len(self._plan)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in self.plan:
+        for index in self._plan:
             yield collate([self._encodings[i] for i in index], self._pad_id, self._round_to, self._pad_to,
                           None if self._labels is None else self._labels[index], index)
+
+
+def plan(lengths: Sequence[int], batch_size: int, *, shuffle: bool = False, seed: int = 0, epoch: int = 0,
+         sort: Sort | None = None, drop_last: bool = False, window: int = 50) -> list[np.ndarray]:
+    """The numbers of the rows of each batch, for rows of these lengths in tokens; see :func:`batches`.
+
+    Raises
+    ------
+    UsageError
+        ``batch_size`` below 1.
+    """
+    if batch_size < 1:
+        raise UsageError(f"the batch size is {batch_size}; it has to be at least 1.")
+    tokens = np.array(lengths, np.int64)
+    order = np.arange(len(tokens), dtype=np.int64)
+    random = np.random.RandomState(_mix(seed, epoch))
+    if shuffle:
+        random.shuffle(order)
+    if sort is None:
+        sort = "bucket" if shuffle else "length"
+    if sort == "length":
+        order = order[np.argsort(-tokens[order], kind="stable")]
+    elif sort == "bucket":
+        span = batch_size * window
+        chunks = [order[at:at + span] for at in range(0, len(order), span)]
+        order = np.concatenate([c[np.argsort(-tokens[c], kind="stable")] for c in chunks]) if chunks else order
+    found = [order[at:at + batch_size] for at in range(0, len(order), batch_size)]
+    if drop_last and found and len(found[-1]) < batch_size:
+        found.pop()
+    if shuffle and sort == "bucket":
+        found = [found[i] for i in random.permutation(len(found))]
+    return found
 
 
 def batches(encodings: Sequence[Encoding], batch_size: int, *, pad_id: int,
@@ -110,30 +139,12 @@ def batches(encodings: Sequence[Encoding], batch_size: int, *, pad_id: int,
     UsageError
         ``batch_size`` below 1, or not as many labels as rows.
     """
-    if batch_size < 1:
-        raise UsageError(f"the batch size is {batch_size}; it has to be at least 1.")
+    numbers = plan([len(e) for e in encodings], batch_size, shuffle=shuffle, seed=seed, epoch=epoch, sort=sort,
+                   drop_last=drop_last, window=window)
     values = None if labels is None else _label_array(labels)
     if values is not None and len(values) != len(encodings):
         raise UsageError(f"{len(encodings)} rows but {len(values)} labels.")
-    lengths = np.array([len(e) for e in encodings], np.int64)
-    order = np.arange(len(encodings), dtype=np.int64)
-    random = np.random.RandomState(_mix(seed, epoch))
-    if shuffle:
-        random.shuffle(order)
-    if sort is None:
-        sort = "bucket" if shuffle else "length"
-    if sort == "length":
-        order = order[np.argsort(-lengths[order], kind="stable")]
-    elif sort == "bucket":
-        span = batch_size * window
-        chunks = [order[at:at + span] for at in range(0, len(order), span)]
-        order = np.concatenate([c[np.argsort(-lengths[c], kind="stable")] for c in chunks]) if chunks else order
-    plan = [order[at:at + batch_size] for at in range(0, len(order), batch_size)]
-    if drop_last and plan and len(plan[-1]) < batch_size:
-        plan.pop()
-    if shuffle and sort == "bucket":
-        plan = [plan[i] for i in random.permutation(len(plan))]
-    return Batches(encodings, pad_id, values, plan, round_to, pad_to)
+    return Batches(encodings, pad_id, values, numbers, round_to, pad_to)
 
 
 def _label_array(labels: Sequence[object] | np.ndarray) -> np.ndarray:
