@@ -166,6 +166,14 @@ def check(options: Any) -> None:
                 raise UsageError(f"{name} {value}: must be {word} {limit:g}.")
 
 
+def check_paths(options: Any, *names: str) -> None:
+    """UsageError where one of these flags names a file or folder that is not there."""
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and not Path(value).exists():
+            raise UsageError(f"--{name} {value}: no such file or folder.")
+
+
 def check_output_folder(name: str, folder: str | os.PathLike[str]) -> None:
     """Refuse, before anything is written, a folder that cannot be made or written to; ``name`` is its flag."""
     for parent in (Path(folder).absolute(), *Path(folder).absolute().parents):

@@ -18,7 +18,7 @@ PACKAGE = ROOT / "bertpass"
 LEVELS = {
     "bertpass.errors": 0, "bertpass.machine": 0, "bertpass.progress": 0, "bertpass.mx": 0, "bertpass.options": 0,
     "bertpass.extras": 0, "bertpass.settings": 0, "bertpass.placement": 0, "bertpass.known_keys": 0,
-    "bertpass.words": 0, "bertpass.file_kinds": 0,
+    "bertpass.words": 0, "bertpass.file_kinds": 0, "bertpass.base": 0,
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
     "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
     "bertpass.serving": 7,

@@ -1,4 +1,4 @@
-"""From weights to the deployed pair of files: find the model, export it as a bundle, then the passes."""
+"""Which model is deployed: from weights of any source, or what an earlier run wrote."""
 
 from __future__ import annotations
 
@@ -7,24 +7,18 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from bertpass.errors import ModelError, UsageError
-from bertpass.jobs.deployment.options import DeployOptions
-from bertpass.jobs.low_precision import lower
-from bertpass.jobs.low_precision.lower import Judge
-from bertpass.jobs.tasks.described import BUNDLE, bundle_of
-from bertpass.jobs.tasks.exported import ExportedPair, bundle_beside, find_pair
+from bertpass.jobs.tasks.described import bundle_of
+from bertpass.jobs.tasks.exported import ExportedPair, bundle_beside
 from bertpass.jobs.tasks.kinds import KINDS
 from bertpass.jobs.tasks.opening import in_order, load
 from bertpass.model import parameters
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import EncoderConfig, HeadConfig, named
-from bertpass.model.export import export_bundle
 from bertpass.model.layouts.bundle import Bundle
 from bertpass.model.layouts.gluonnlp import cached, read_vocabulary
 from bertpass.model.record import Checkpoint
-from bertpass.passes import optimize
 from bertpass.progress import log
 from bertpass.text.data.tasks import Task
 from bertpass.text.example import Example
@@ -32,14 +26,23 @@ from bertpass.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)
+class Weights:
+    """Where weights come from, and what their files do not say of them; the fields are the flags of deploy.py."""
+
+    model_parameters: str | None = None
+    bert_model: str | None = None
+    dataset_name: str = "book_corpus_wiki_en_uncased"
+    vocab: str | None = None
+    num_heads: int | None = None
+    allow_pickle: bool = False
+    dropout: float = 0.1
+
+
+@dataclass(frozen=True)
 class Found:
-    """A model before anything is written: a checkpoint to export, or with --only_infer the bundle of an earlier run or
-    a pair of somebody else's.
+    """A model before anything is written: a checkpoint to export, or the bundle of an earlier run or a pair of somebody
+    else's; ``name`` is its task's."""
 
-    ``prefix`` is that of the deployed pair, ``name`` the task's.
-    """
-
-    prefix: Path
     name: str | None
     model: Checkpoint | Bundle | ExportedPair
 
@@ -64,25 +67,6 @@ class Found:
         return self.model.tokenizer
 
 
-@dataclass(frozen=True)
-class Deployed:
-    """What deployment wrote: the prefix of the deployed pair, the plain bundle, what the passes did."""
-
-    prefix: str
-    bundle: Bundle | ExportedPair
-    report: dict[str, Any]
-
-    @property
-    def plain(self) -> str:
-        """Prefix of the same model without passes."""
-        return str(self.bundle.symbol_path).removesuffix("-symbol.json")
-
-
-def prefix_of(options: DeployOptions, name: str) -> Path:
-    """Where the deployed pair goes: --exported_model, else OUTPUT_DIR/TASK/TASK."""
-    return Path(options.exported_model) if options.exported_model else pair_prefix(options.output_dir, name)
-
-
 def pair_prefix(output_dir: str, name: str) -> Path:
     """OUTPUT_DIR/TASK/TASK, for a name that a folder can have."""
     name = re.sub(r"[^\w.-]", "_", name)
@@ -105,82 +89,56 @@ def head_for(task: Task | None) -> HeadConfig:
     return HeadConfig("qa") if task.kind == "qa" else KINDS[task.kind].head(task)
 
 
-def find(options: DeployOptions, task: Task | None, examples: Sequence[Example] = ()) -> Found:
-    """Load the weights that the flags name, or with ``--only_infer`` open what an earlier run wrote.
+def find(weights: Weights, task: Task | None, examples: Sequence[Example] = ()) -> Found:
+    """Load weights, with the head that a task needs.
 
     A task with open labels takes a model's own; for a head that is new they are those of ``examples``.
     """
-    if options.only_infer:
-        prefix = find_pair(Path(options.exported_model or Path(options.output_dir, options.task or "")))
-        bundle = bundle_beside(prefix)
-        if bundle is None:
-            return Found(prefix, options.task, _exported(options, prefix, task))
-        return Found(prefix, bundle.task, bundle)
-    checkpoint = _checkpoint(options, task, examples)
-    known = None if task is not None else bundle_of(options.model_parameters or "")
-    name = task.name if task is not None else known.task if known is not None else None
-    prefix = prefix_of(options, name or checkpoint.head.kind)
-    check_own_folder(prefix)
-    return Found(prefix, name, checkpoint)
+    checkpoint = _checkpoint(weights, task, examples)
+    if task is not None:
+        return Found(task.name, checkpoint)
+    bundle = bundle_of(weights.model_parameters or "")
+    return Found(bundle.task if bundle is not None else None, checkpoint)
 
 
-def export(options: DeployOptions, found: Found, passes: Sequence[str], encoder_dtype: str, rows: Sequence[Any] = (),
-           judge: Judge | None = None) -> Deployed:
-    """Write the bundle and, with the passes applied, the deployed pair; with ``--only_infer`` both are there.
-
-    A bundle for a CPU is float32, which plain MXNet runs there; ``encoder_dtype`` is for the pair. ``rows`` and
-    ``judge`` are for low precision, see :func:`bertpass.jobs.low_precision.lower`.
-    """
-    if not isinstance(found.model, Checkpoint):
-        return Deployed(str(found.prefix), found.model, {"passes": "as exported"})
-    prefix = found.prefix
-    lowered = None
-    if encoder_dtype != "float32":
-        lowered = lower.lower(found.model, encoder_dtype, options, rows, judge)
-    log.info("exporting %s as %s", found.model.source, prefix)
-    if found.model.sentence.outside:
-        log.warning("WARNING: %s", found.model.sentence.outside)
-    bundle = export_bundle(found.model, prefix.parent / BUNDLE, task=found.name or found.head.kind,
-                           dtype="float32" if options.gpu is None else options.dtype)
-    plain = str(bundle.symbol_path).removesuffix("-symbol.json")
-    if lowered is not None:
-        return Deployed(str(prefix), bundle, lowered.write(plain, prefix, passes, options.custom_pass))
-    report = optimize(plain, str(prefix), passes=passes, library=options.custom_pass,
-                      device="cpu" if options.gpu is None else "gpu")
-    log.info("%s", report)
-    return Deployed(str(prefix), bundle, report.to_dict())
+def find_exported(weights: Weights, task: Task | None, prefix: Path) -> Found:
+    """Open a deployed pair; without a bundle beside it the task says its head and labels, the weights the rest."""
+    bundle = bundle_beside(prefix)
+    if bundle is not None:
+        return Found(bundle.task, bundle)
+    return Found(task.name if task is not None else None, _exported(weights, prefix, task))
 
 
-def _exported(options: DeployOptions, prefix: Path, task: Task | None) -> ExportedPair:
+def _exported(weights: Weights, prefix: Path, task: Task | None) -> ExportedPair:
     """A pair without a bundle, as GluonNLP's scripts export one: the task says its head and labels."""
     if task is None or task.open or task.kind == "embedding":
         raise UsageError(f"{prefix} has no bundle beside it, which would say what it computes: name its --task, "
                          "one with labels of its own.")
     vocabulary = None
-    if options.vocab:
-        vocabulary = read_vocabulary(options.vocab)
-    elif options.bert_model and Path(options.bert_model).exists():
-        vocabulary = load(options.bert_model).tokenizer
-    elif found := cached(options.bert_model or "bert_12_768_12", options.dataset_name):
+    if weights.vocab:
+        vocabulary = read_vocabulary(weights.vocab)
+    elif weights.bert_model and Path(weights.bert_model).exists():
+        vocabulary = load(weights.bert_model).tokenizer
+    elif found := cached(weights.bert_model or "bert_12_768_12", weights.dataset_name):
         vocabulary = read_vocabulary(found[1]) if found[1] else None
-    elif options.dataset_name == "book_corpus_wiki_en_uncased":
+    elif weights.dataset_name == "book_corpus_wiki_en_uncased":
         vocabulary = _borrowed_tokenizer()
-    return ExportedPair.open(prefix, head_for(task), list(task.labels) or None, bert_model=options.bert_model,
+    return ExportedPair.open(prefix, head_for(task), list(task.labels) or None, bert_model=weights.bert_model,
                              vocabulary=vocabulary, task=task.name)
 
 
-def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Example]) -> Checkpoint:
-    if options.model_parameters:
-        found = load(options.model_parameters, bert_model=options.bert_model, dataset=options.dataset_name,
-                     vocab=options.vocab, num_heads=options.num_heads, kind=task.kind if task else None,
-                     allow_pickle=options.allow_pickle)
-    elif options.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
+def _checkpoint(weights: Weights, task: Task | None, examples: Sequence[Example]) -> Checkpoint:
+    if weights.model_parameters:
+        found = load(weights.model_parameters, bert_model=weights.bert_model, dataset=weights.dataset_name,
+                     vocab=weights.vocab, num_heads=weights.num_heads, kind=task.kind if task else None,
+                     allow_pickle=weights.allow_pickle)
+    elif weights.bert_model in (None, "bert_12_768_12", "bert_24_1024_16"):
         known = None if task is None else _with_labels(task, examples)
-        return random_checkpoint(options.bert_model or "bert_12_768_12", options.vocab, options.dropout,
+        return random_checkpoint(weights.bert_model or "bert_12_768_12", weights.vocab, weights.dropout,
                                  head_for(known), known.labels if known else ())
     else:
-        found = load(options.bert_model or "", dataset=options.dataset_name, vocab=options.vocab,
-                     num_heads=options.num_heads, allow_pickle=options.allow_pickle)
+        found = load(weights.bert_model or "", dataset=weights.dataset_name, vocab=weights.vocab,
+                     num_heads=weights.num_heads, allow_pickle=weights.allow_pickle)
     if task is None or (task.open and found.head.kind == task.kind and found.labels):
         return found
     task = _with_labels(task, examples)
@@ -188,8 +146,8 @@ def _checkpoint(options: DeployOptions, task: Task | None, examples: Sequence[Ex
     if task.kind == "embedding":
         return found if found.head.kind == "embedding" else adapt(found, wanted)
     if (found.head.kind, found.head.num_labels) != (wanted.kind, wanted.num_labels):
-        if options.model_parameters:
-            raise ModelError(f"--model_parameters {options.model_parameters}: its head is '{found.head.kind}' with "
+        if weights.model_parameters:
+            raise ModelError(f"--model_parameters {weights.model_parameters}: its head is '{found.head.kind}' with "
                              f"{found.head.num_labels} outputs, and task {task.name} needs '{wanted.kind}' with "
                              f"{wanted.num_labels}.")
         log.warning("WARNING: no --model_parameters: the head of %s is random, so its predictions mean nothing.",

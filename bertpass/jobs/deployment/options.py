@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bertpass.errors import PassError, UsageError
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
-from bertpass.options import check_output_folder, flag, gpu_flag
+from bertpass.options import check_output_folder, check_paths, flag, gpu_flag
 from bertpass.text.data.tasks import TASKS
 
 
@@ -96,10 +96,7 @@ class DeployOptions(LowPrecisionOptions):
 
     def check(self) -> None:
         """Checks that need neither a model nor data: files are there, flags fit together."""
-        for name in ("model_parameters", "vocab", "data_dir", "eval_file"):
-            value = getattr(self, name)
-            if value is not None and not Path(value).exists():
-                raise UsageError(f"--{name} {value}: no such file or folder.")
+        check_paths(self, "model_parameters", "vocab", "data_dir", "eval_file")
         if self.custom_pass is not None and not Path(self.custom_pass).is_file():
             raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")

@@ -16,18 +16,20 @@ from bertpass.engines.base import Engine
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import UsageError
 from bertpass.jobs.deployment import workload as work
-from bertpass.jobs.deployment.deploy import judge_of
-from bertpass.jobs.deployment.model import find
-from bertpass.jobs.deployment.options import DeployOptions
+from bertpass.jobs.deployment.model import Weights, find
+from bertpass.jobs.deployment.steps import judge_of
 from bertpass.jobs.low_precision import lower
 from bertpass.jobs.low_precision.guard import Metrics, worst
-from bertpass.jobs.low_precision.options import TableOptions
+from bertpass.jobs.low_precision.options import Lowering, TableOptions
+from bertpass.jobs.tasks.predict import AnswerOptions
 from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
+from bertpass.options import check_paths
 from bertpass.progress import log
 from bertpass.text.data.tasks import get_task
 
 _STATES = 64  # rows whose token states are compared
+_BATCH = 32
 
 
 @dataclass(frozen=True)
@@ -45,33 +47,27 @@ def run(options: TableOptions) -> dict[str, Any]:
     """Measure all precisions of one model; gives what the JSON file holds."""
     if options.model_parameters is None:
         raise UsageError("--model_parameters is needed: the fine-tuned model to measure.")
-    flags = DeployOptions(model_parameters=options.model_parameters, task=options.task, data_dir=options.data_dir,
-                          vocab=options.vocab, num_heads=options.num_heads, seq_length=options.seq_length,
-                          dtype="int8", max_metric_drop=1.0, test_batch_size=32,
-                          num_calib_batches=options.num_calib_batches)
-    flags.check()
+    check_paths(options, "model_parameters", "vocab", "data_dir")
+    settings = work.RowSettings(AnswerOptions(options.seq_length), _BATCH, root=options.data_dir)
     task = get_task(options.task) if options.task else None
-    found = find(flags, task)
-    task = task or work.own_task(found.name, found.head.kind, found.labels, flags)
-    load = _cut(work.encode(work.read(flags, task, found.labels), found.tokenizer(), flags), options.max_rows)
-    judge = judge_of(flags, task, load, found.tokenizer().pad_id)
-    rows = work.calibration_rows(flags, task, found.tokenizer(), load)
+    found = find(Weights(options.model_parameters, vocab=options.vocab, num_heads=options.num_heads), task)
     model = found.model
-    if judge is None or not isinstance(model, Checkpoint):
-        raise UsageError(f"--model_parameters {options.model_parameters}: give weights, not an exported pair.")
+    assert isinstance(model, Checkpoint)
+    task = task or work.own_task(found.name, found.head.kind, found.labels)
+    tokenizer = found.tokenizer()
+    load = _cut(work.encode(work.read(settings, task, found.labels), tokenizer, settings), options.max_rows)
+    judge = judge_of(task, load, _BATCH, tokenizer.pad_id)
+    rows = work.calibration_rows(settings, task, tokenizer, load, options.num_calib_batches)
     states = dataclasses.replace(model, head=HeadConfig("none"), labels=None)
 
-    def native(dtype: str, mode: str) -> Callable[[Checkpoint], Engine]:
-        settings = dataclasses.replace(flags, dtype=dtype, calib_mode=mode)
-        return lambda checkpoint: lower.lower(checkpoint, dtype, settings, rows, None).engine()
+    def by(engine: str, dtype: str, mode: str) -> Callable[[Checkpoint], Engine]:
+        lowering = Lowering(engine, "auto", mode, options.num_calib_batches, None)
+        return lambda checkpoint: lower.lower(checkpoint, dtype, lowering, rows, None).engine()
 
-    def onednn(mode: str) -> Callable[[Checkpoint], Engine]:
-        settings = dataclasses.replace(flags, engine="mxnet", calib_mode=mode)
-        return lambda checkpoint: lower.lower(checkpoint, "int8", settings, rows, None).engine()
-
-    variants = {"bfloat16": native("bfloat16", "none"), "int8, weights to nearest": native("int8", "none"),
-                "int8, calibrated": native("int8", "customize"),
-                **{f"int8 by MXNet, {mode}": onednn(mode) for mode in options.modes if mode != "none"}}
+    variants = {"bfloat16": by("native", "bfloat16", "none"),
+                "int8, weights to nearest": by("native", "int8", "none"),
+                "int8, calibrated": by("native", "int8", "customize"),
+                **{f"int8 by MXNet, {mode}": by("mxnet", "int8", mode) for mode in options.modes if mode != "none"}}
     some = load.dataset.encodings[:_STATES]
     exact = _states(NativeEngine(states), some)
     full = judge.metrics(NativeEngine(model))

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import DataError, UsageError
-from bertpass.jobs.deployment.options import DeployOptions
 from bertpass.jobs.low_precision.calibration_rows import BATCH, spread
 from bertpass.jobs.low_precision.calibration_rows import calibration_rows as rows_for
 from bertpass.jobs.tasks import kinds
@@ -33,6 +32,29 @@ from bertpass.text.squad import SquadData, read_squad
 from bertpass.text.tokens.tokenizer import Encoding, Tokenizer
 
 Outputs = Sequence[np.ndarray]
+
+
+@dataclass(frozen=True)
+class RowSettings:
+    """Which rows are run, how they are cut and how many are in a batch.
+
+    ``file`` is one own file; without it ``split`` is read from the data in ``root``, which are downloaded where it is
+    None. ``answers`` says how questions are cut and answered; its length is that of the rows of every task.
+    """
+
+    answers: AnswerOptions
+    batch_size: int
+    file: str | None = None
+    root: str | None = None
+    split: str = "dev"
+    word_column: int | None = None
+    tag_column: int | None = None
+    max_batches: int | None = None
+
+    @property
+    def length(self) -> int:
+        """Of a row, in tokens."""
+        return self.answers.max_seq_length
 
 
 @dataclass
@@ -63,41 +85,47 @@ class Workload:
     score: Callable[[Outputs], dict[str, float]] | None
     write: Callable[[Path, Outputs], None]
 
+    def metrics(self, outputs: Outputs) -> dict[str, float]:
+        """None where rows have no labels."""
+        return self.score(outputs) if self.score is not None else {}
 
-def read(options: DeployOptions, task: Task, labels: Sequence[str] | None) -> Source:
-    """Read the split that the flags name.
+
+def read(settings: RowSettings, task: Task, labels: Sequence[str] | None) -> Source:
+    """Read the split or the file that the settings name.
 
     Parameters
     ----------
     labels
         The model's labels, for an own file; None before the model is known.
     """
+    version_2 = settings.answers.version_2
     if task.kind in kinds.KINDS:
         kinds.KINDS[task.kind].check()
-    if options.eval_file:
-        path, name = options.eval_file, stem(options.eval_file)
+    if settings.file:
+        path, name = settings.file, stem(settings.file)
         if task.kind == "qa":
-            return Source(task, [path], {}, _questions(path, options))
+            return Source(task, [path], {}, _questions(path, version_2))
         if task.layout == "paragraphs" or (task.columns is not None and path.removesuffix(".gz").endswith(".tsv")
                                            and not _has_own_header(Path(path))):
-            return Source(task, [path], {name: read_task_file(task, path, options.split)})
+            return Source(task, [path], {name: read_task_file(task, path, settings.split)})
         kind = "regression" if task.kind == "embedding" else task.kind
         examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator,
-                               word_column=options.word_column, tag_column=options.tag_column)
+                               word_column=settings.word_column, tag_column=settings.tag_column)
         if examples and task.columns is not None and (examples[0].text_pair is not None) != task.pair:
             raise DataError(f"{path} has {'single texts' if task.pair else 'pairs of texts'}, and {task.name} takes "
                             f"{'pairs (a column text_pair)' if task.pair else 'single texts'}.")
         return Source(task, [path], {name: examples})
-    root = options.data_dir or download(task, version_2=options.QA_version_2)
-    split = options.split + ("_v2" if task.kind == "qa" and options.QA_version_2 else "")
+    root = settings.root or download(task, version_2=version_2)
+    split = settings.split + ("_v2" if task.kind == "qa" and version_2 else "")
     paths = find_split(task, root, split)
     if task.kind == "qa":
-        return Source(task, [str(paths[0])], {}, _questions(str(paths[0]), options))
+        return Source(task, [str(paths[0])], {}, _questions(str(paths[0]), version_2))
     return Source(task, [str(p) for p in paths],
-                  {stem(path): read_task_file(task, path, options.split) for path in paths})
+                  {stem(path): read_task_file(task, path, settings.split) for path in paths})
 
 
-def own_task(name: str | None, head_kind: str, labels: Sequence[str], options: DeployOptions) -> Task:
+def own_task(name: str | None, head_kind: str, labels: Sequence[str], separator: str = ",", threshold: float = 0.5,
+             ) -> Task:
     """The task of a bundle: one of ours by name, else one of a person's own data."""
     if name is not None:
         try:
@@ -106,8 +134,7 @@ def own_task(name: str | None, head_kind: str, labels: Sequence[str], options: D
             pass
     for kind in kinds.KINDS:
         if kind == head_kind:
-            return tasks.own_task(name or "custom", kind, tuple(labels), separator=options.label_separator,
-                                  threshold=options.threshold)
+            return tasks.own_task(name or "custom", kind, tuple(labels), separator=separator, threshold=threshold)
     return get_task("QA" if head_kind == "qa" else "embedding")
 
 
@@ -120,12 +147,12 @@ def refuse_other_pairs(source: Source, pairs: bool | None) -> None:
                         "that kind (a column text_pair, or none).")
 
 
-def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Workload:
-    """Encode with ``--seq_length``; longer texts are cut (questions are answered in windows)."""
+def encode(source: Source, tokenizer: Tokenizer, settings: RowSettings) -> Workload:
+    """Encode rows of ``settings.length``; longer texts are cut (questions are answered in windows)."""
     if source.questions is not None:
-        return _answering(source.questions, tokenizer, options)
+        return _answering(source.questions, tokenizer, settings.answers)
     task, kind = source.task, kinds.KINDS[source.task.kind]
-    parts = {name: kind.encode(task, rows, tokenizer, options.seq_length) for name, rows in source.parts.items()}
+    parts = {name: kind.encode(task, rows, tokenizer, settings.length) for name, rows in source.parts.items()}
 
     def split(out: Outputs) -> dict[str, tuple[Outputs, Dataset]]:
         """The outputs by file; a file that ``--max_iters`` left out is not among them."""
@@ -151,39 +178,36 @@ def encode(source: Source, tokenizer: Tokenizer, options: DeployOptions) -> Work
     return Workload(whole, len(source.examples), scored if all(map(kind.labelled, parts.values())) else None, written)
 
 
-def calibration_rows(options: DeployOptions, task: Task, tokenizer: Tokenizer, load: Workload) -> list[Encoding]:
-    """Encoded rows of the training split where it is there, else of the rows that are run, which need no labels."""
-    count = options.num_calib_batches * BATCH
-    if not options.eval_file and options.split != "train":
+def calibration_rows(settings: RowSettings, task: Task, tokenizer: Tokenizer, load: Workload, number: int,
+                     ) -> list[Encoding]:
+    """Encoded rows for ``number`` batches: of the training split where it is there, else of the rows that are run.
+
+    They need no labels.
+    """
+    count = number * BATCH
+    if not settings.file and settings.split != "train":
         try:
-            source = read(dataclasses.replace(options, split="train"), task, None)
+            source = read(dataclasses.replace(settings, split="train"), task, None)
         except DataError:
             log.info("calibrating on the rows that are run: there is no training split of %s", task.name)
         else:
             asked = source.questions
             few = asked and SquadData(tuple(spread(asked.questions, count)), asked.version_2)
             parts = {name: spread(rows, count) for name, rows in source.parts.items()}
-            load = encode(Source(task, source.files, parts, few), tokenizer, options)
-    return rows_for(load.dataset.encodings, options.num_calib_batches)
+            load = encode(Source(task, source.files, parts, few), tokenizer, settings)
+    return rows_for(load.dataset.encodings, number)
 
 
-def answer_options(options: DeployOptions, max_length: int) -> AnswerOptions:
-    """The flags of deploy.py that begin with QA_."""
-    return AnswerOptions(max_length, options.QA_doc_stride, options.QA_max_query_length, options.QA_n_best_size,
-                         options.QA_max_answer_length, options.QA_version_2, options.QA_null_score_diff_threshold)
-
-
-def _questions(path: str, options: DeployOptions) -> SquadData:
+def _questions(path: str, version_2: bool) -> SquadData:
     data = read_squad(path)
     for note in data.notes:
         log.warning("%s", note)
-    if data.version_2 and not options.QA_version_2:
+    if data.version_2 and not version_2:
         raise UsageError(f"{path} is SQuAD 2.0, whose questions may have no answer: add --QA_version_2.")
     return data
 
 
-def _answering(data: SquadData, tokenizer: Tokenizer, options: DeployOptions) -> Workload:
-    settings = answer_options(options, options.seq_length)
+def _answering(data: SquadData, tokenizer: Tokenizer, settings: AnswerOptions) -> Workload:
     dataset = encode_questions(data, tokenizer, settings)
 
     def part(out: Outputs) -> tuple[SquadData, Dataset]:

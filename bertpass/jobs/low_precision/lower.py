@@ -21,7 +21,7 @@ from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
 from bertpass.jobs.low_precision.calibration_rows import BATCH
 from bertpass.jobs.low_precision.guard import Guarded, Metrics, hold
-from bertpass.jobs.low_precision.options import LowPrecisionOptions
+from bertpass.jobs.low_precision.options import Lowering
 from bertpass.jobs.tasks.predict import Forward
 from bertpass.model import parameters
 from bertpass.model.config import HeadConfig
@@ -75,9 +75,9 @@ class Lowered(abc.ABC):
         """
 
 
-def lower(checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows: Sequence[Any],
+def lower(checkpoint: Checkpoint, dtype: str, settings: Lowering, rows: Sequence[Any],
           judge: Judge | None) -> Lowered:
-    """Calibrate a model and, where ``options.max_metric_drop`` is given, find out which parts of it to keep.
+    """Calibrate a model and, where ``settings.max_metric_drop`` is given, find out which parts of it to keep.
 
     Parameters
     ----------
@@ -90,20 +90,20 @@ def lower(checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows
     PrecisionError
         The metric does not hold, see :func:`bertpass.jobs.low_precision.guard.hold`.
     """
-    allowed = options.max_metric_drop if judge is not None else None
-    if options.engine == "mxnet":
-        return _OneDNN(checkpoint, options, rows, judge, allowed)
-    return _Native(checkpoint, dtype, options, rows, judge, allowed)
+    allowed = settings.max_metric_drop if judge is not None else None
+    if settings.engine == "mxnet":
+        return _OneDNN(checkpoint, settings, rows, judge, allowed)
+    return _Native(checkpoint, dtype, settings, rows, judge, allowed)
 
 
 class _Native(Lowered):
     """In our own engine: parts may be kept in another type, and weights are rounded by calibration."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: str, options: LowPrecisionOptions, rows: Sequence[Any],
+    def __init__(self, checkpoint: Checkpoint, dtype: str, settings: Lowering, rows: Sequence[Any],
                  judge: Judge | None, allowed: float | None) -> None:
         self._checkpoint, self._dtype = checkpoint, dtype
         self._rows = [(row.ids, row.token_types) for row in rows]
-        self._calibrated = "int8" in dtype and options.calib_mode != "none" and bool(rows)
+        self._calibrated = "int8" in dtype and settings.calib_mode != "none" and bool(rows)
         if self._calibrated:
             log.info("rounding the weights to int8 for %d rows", len(rows))
         self._rounded = calibration.calibrated(checkpoint, self._rows) if self._calibrated else checkpoint
@@ -153,12 +153,12 @@ class _Native(Lowered):
 class _OneDNN(Lowered):
     """In MXNet's own operators: matrix products may be kept in float32."""
 
-    def __init__(self, checkpoint: Checkpoint, options: LowPrecisionOptions, rows: Sequence[Any], judge: Judge | None,
+    def __init__(self, checkpoint: Checkpoint, settings: Lowering, rows: Sequence[Any], judge: Judge | None,
                  allowed: float | None) -> None:
         symbol, params = graph_of(checkpoint)
         self._symbol, params, self._report = optimize_graph(symbol, params, ("remove_noops", "interleave_qkv"))
         self._params = {name.removeprefix("arg:"): array for name, array in params.items()}
-        self._options, self._parts = options, quantize.candidates(self._symbol, options.quantized_dtype)
+        self._settings, self._parts = settings, quantize.candidates(self._symbol, settings.quantized_dtype)
         self._names = parameters.network_config(checkpoint.config, checkpoint.head).input_names
         pad = checkpoint.tokenizer.pad_id if checkpoint.tokenizer is not None else 0
         self._batches = [(batch.input_ids, batch.token_types, batch.valid_length)
@@ -172,20 +172,20 @@ class _OneDNN(Lowered):
               ) -> dict[str, Any]:
         text, arrays = self._made
         write_pair(prefix, text, {f"arg:{name}": array for name, array in arrays.items()})
-        done, mode = len(quantize.quantized_nodes(text)), self._options.calib_mode
+        done, mode = len(quantize.quantized_nodes(text)), self._settings.calib_mode
         log.info("MXNet's oneDNN int8: %d of %d matrix products, calib_mode %s on %d rows", done, len(self._parts),
                  mode, self._count)
         return {**self._report.to_dict(), "low_precision": {
             "engine": "mxnet", "quantized": done, "products": len(self._parts), "calib_mode": mode,
-            "quantized_dtype": self._options.quantized_dtype, "calibration_rows": self._count,
+            "quantized_dtype": self._settings.quantized_dtype, "calibration_rows": self._count,
             "guard": self.guarded and self.guarded.to_dict()}}
 
     def engine(self) -> Engine:
         return MXNetEngine(*self._made, self._names)
 
     def _quantized(self, skip: Sequence[str]) -> tuple[str, dict[str, np.ndarray]]:
-        return quantize.quantize(self._symbol, self._params, map(self._feed, self._batches), self._options.calib_mode,
-                                 self._options.quantized_dtype, skip)
+        return quantize.quantize(self._symbol, self._params, map(self._feed, self._batches), self._settings.calib_mode,
+                                 self._settings.quantized_dtype, skip)
 
     def _feed(self, batch: tuple[np.ndarray, ...]) -> dict[str, np.ndarray]:
         """A batch by the names of the graph's inputs."""

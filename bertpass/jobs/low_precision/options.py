@@ -12,6 +12,17 @@ ENGINES = ("native", "mxnet")
 _GROUP = "low precision"
 
 
+@dataclass(frozen=True)
+class Lowering:
+    """How a model is brought to low precision; the fields are the flags of :class:`LowPrecisionOptions`."""
+
+    engine: str
+    quantized_dtype: str
+    calib_mode: str
+    num_calib_batches: int
+    max_metric_drop: float | None
+
+
 @dataclass
 class LowPrecisionOptions:
     """See :mod:`bertpass.jobs.low_precision.lower`."""
@@ -32,6 +43,12 @@ class LowPrecisionOptions:
                                          "in higher precision until it holds, else nothing is written", group=_GROUP,
                                          rare=True,
                                          least=0, most=1)
+
+    @property
+    def lowering(self) -> Lowering:
+        """What the flags choose."""
+        return Lowering(self.engine, self.quantized_dtype, self.calib_mode, self.num_calib_batches,
+                        self.max_metric_drop)
 
     def check_low_precision(self, dtype: str) -> None:
         """UsageError where these flags do not go with each other or with the precision of the command."""

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from bertpass.errors import UsageError
-from bertpass.options import check_output_folder, flag, gpu_flag
+from bertpass.options import check_output_folder, check_paths, flag, gpu_flag
 
 OOV_WAYS = ("avg", "sum", "last")
 
@@ -38,10 +37,7 @@ class WordVectorOptions:
                              "WordPiece (BERT) or byte-level BPE (RoBERTa).")
         if not self.sentences and not self.file:
             raise UsageError("give texts by --sentences, or a file of them by --file.")
-        for name in ("file", "params_path", "vocab"):
-            value = getattr(self, name)
-            if value is not None and not Path(value).exists():
-                raise UsageError(f"--{name} {value}: no such file or folder.")
+        check_paths(self, "file", "params_path", "vocab")
 
 
 @dataclass
@@ -68,8 +64,5 @@ class ExportPairOptions:
 
     def check(self) -> None:
         """Checks that need no model."""
-        for name in ("model_parameters", "vocab"):
-            value = getattr(self, name)
-            if value is not None and not Path(value).exists():
-                raise UsageError(f"--{name} {value}: no such file or folder.")
+        check_paths(self, "model_parameters", "vocab")
         check_output_folder("output_dir", self.output_dir)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.base.files import write_json
 from bertpass.errors import DataError
 from bertpass.progress import track
 from bertpass.text.data.readers import Example
@@ -65,7 +65,7 @@ def collect(forward: Forward, data: Dataset, batch_size: int, pad_id: int, descr
     return rows
 
 
-@dataclass
+@dataclass(frozen=True)
 class AnswerOptions:
     """How SQuAD windows are cut and answers chosen (names and defaults of the published scripts)."""
 
@@ -109,14 +109,10 @@ def score_answers(data: SquadData, found: Sequence[Prediction]) -> dict[str, flo
 
 def write_answers(folder: Path, found: Sequence[Prediction]) -> None:
     """Write predictions.json, nbest_predictions.json and, for 2.0, null_odds.json, as the BERT recipe does."""
-    def write(name: str, content: dict[str, Any]) -> None:
-        (folder / name).write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-
-    folder.mkdir(parents=True, exist_ok=True)
-    write("predictions.json", {p.id: p.text for p in found})
-    write("nbest_predictions.json", {
+    write_json(folder / "predictions.json", {p.id: p.text for p in found})
+    write_json(folder / "nbest_predictions.json", {
         p.id: [{"text": c.text, "probability": c.probability, "start_logit": c.start_logit, "end_logit": c.end_logit}
                for c in p.n_best] for p in found})
     odds = {p.id: p.null_odds for p in found if p.null_odds is not None}
     if odds:
-        write("null_odds.json", odds)
+        write_json(folder / "null_odds.json", odds)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
 from typing import Any
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
 from bertpass.jobs.deployment.model import check_own_folder, pair_prefix
@@ -36,7 +36,7 @@ def run(options: FinetuneOptions, start: Checkpoint, task: str, max_length: int,
     check_own_folder(prefix)
     rows = calibration_rows(encodings, options.num_calib_batches)
     model = dataclasses.replace(start, max_length=min(max_length, start.config.max_length), notes=[], extras={})
-    lowered = lower.lower(model, "int8", options, rows, judge)
+    lowered = lower.lower(model, "int8", options.lowering, rows, judge)
     bundle = export_bundle(model, prefix.parent / BUNDLE, task=task)
     if options.custom_pass is not None:
         Library(options.custom_pass)
@@ -48,6 +48,5 @@ def run(options: FinetuneOptions, start: Checkpoint, task: str, max_length: int,
     log.info("the model in int8 is %s-symbol.json and %s-0000.params", prefix, prefix)
     result = {"task": task, "model": start.source, "exported": str(prefix), "metrics": low,
               "metrics_float32": full, "settings": {"passes": report}, "command": machine.command()}
-    (prefix.parent / "result.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n",
-                                               encoding="utf-8")
+    write_json(prefix.parent / "result.json", result)
     return result

@@ -9,7 +9,7 @@ from bertpass.errors import ModelError, PassError, UsageError
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.tasks.exported import find_pair
 from bertpass.model.files.folders import read_object
-from bertpass.options import check_output_folder, flag, gpu_flag
+from bertpass.options import check_output_folder, check_paths, flag, gpu_flag
 from bertpass.passes.select import NATIVE_ENCODER, select
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
@@ -120,10 +120,8 @@ class FinetuneOptions(LowPrecisionOptions):
 
     def check(self) -> None:
         """Checks that need no data: files are there, values fit together."""
-        for name in ("pretrained_bert_parameters", "model_parameters", "vocab", "train_file", "dev_file", "data_dir"):
-            value = getattr(self, name)
-            if value is not None and not Path(value).exists():
-                raise UsageError(f"--{name} {value}: no such file or folder.")
+        check_paths(self, "pretrained_bert_parameters", "model_parameters", "vocab", "train_file", "dev_file",
+                    "data_dir")
         if self.cased and self.uncased:
             raise UsageError("--cased and --uncased contradict each other: give one of them.")
         if self.gpus and self.gpu is not None:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.base.files import write_json
 from bertpass.errors import BertpassError, ModelError
 from bertpass.jobs.training.epochs import Epochs
 from bertpass.jobs.training.losses import loss_for, terms
@@ -22,7 +23,7 @@ from bertpass.jobs.training.packed_network import PackedNetwork, available, pack
 from bertpass.jobs.training.stopping import Stopping
 from bertpass.jobs.training.workers import Workers
 from bertpass.model.files import params_file
-from bertpass.model.files.folders import read_object, replacing, write_json
+from bertpass.model.files.folders import read_object, replacing
 from bertpass.model.nets import Network, get_parameters, set_parameters
 from bertpass.mx import mx
 from bertpass.progress import Bar, log

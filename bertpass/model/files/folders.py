@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from bertpass.base import files
 from bertpass.errors import ModelError
 from bertpass.file_kinds import no_json
 
@@ -35,11 +36,6 @@ def read_object(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise ModelError(f"{path} ({what}) is not an object of fields.")
     return content
-
-
-def write_json(path: Path, content: Any) -> None:
-    """Write readable JSON with a final newline."""
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 @contextlib.contextmanager
@@ -83,31 +79,9 @@ def replacing(path: str | os.PathLike[str], mark: str, what: str) -> Iterator[Pa
 
 @contextlib.contextmanager
 def replacing_file(path: str | os.PathLike[str], what: str) -> Iterator[BinaryIO]:
-    """Give a new file to write into, which becomes ``path`` when the block ends without an error.
-
-    A process that has mapped the file at ``path`` keeps the old one. ModelError with ``what`` it is where it cannot be
-    written.
-    """
-    import tempfile
-
-    target, temporary = Path(path), None
-    if target.exists() and not target.is_file():
-        raise ModelError(f"cannot write {what} {path}: it is there and is no plain file.")  # /dev/null, a folder
+    """:func:`bertpass.base.files.replacing_file`; ModelError with ``what`` it is where it cannot be written."""
     try:
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            temporary = file.name
-            yield file  # type: ignore[misc]
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, target)
-        temporary = None
+        with files.replacing_file(path) as file:
+            yield file
     except OSError as error:
         raise ModelError(f"cannot write {what} {path}: {error.strerror or error}.") from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -21,11 +21,12 @@ from typing import Any
 import numpy as np
 
 from bertpass import __version__
+from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.files import params_file, safetensors_file
-from bertpass.model.files.folders import BUNDLE_FILE, read_json, replacing, write_json
+from bertpass.model.files.folders import BUNDLE_FILE, read_json, replacing
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer

@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 
 from bertpass import known_keys
+from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
-from bertpass.model.files.folders import read_object, replacing, write_json
+from bertpass.model.files.folders import read_object, replacing
 from bertpass.model.layouts import huggingface_heads as heads
 from bertpass.model.layouts import sentence_transformers
 from bertpass.model.record import Checkpoint

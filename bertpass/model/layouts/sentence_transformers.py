@@ -15,12 +15,13 @@ from typing import Any
 import numpy as np
 
 from bertpass import known_keys
+from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.known_keys.sentence_transformers import LENGTH_FILE, LENGTH_FILES
 from bertpass.model.config import POOLINGS as OF_ENGINES
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.files import tensors
-from bertpass.model.files.folders import HUGGINGFACE_FILE, MODULES_FILE, read_json, read_object, write_json
+from bertpass.model.files.folders import HUGGINGFACE_FILE, MODULES_FILE, read_json, read_object
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import ACTIVATIONS, Layer, Sentence
 

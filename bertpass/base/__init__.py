@@ -1,0 +1,1 @@
+"""What every level uses and what uses none: files, paths, variables, processes."""
