@@ -72,7 +72,7 @@ CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-
 	@touch $@
 
 test-clients: setup $(VENV)/test.stamp .venv-clients/clients.stamp ## real clients, in an environment of their own, against a server (opt-in)
-	@BERTPASS_CLIENTS=1 $(BIN)/python -m pytest -q tests/serving/test_serving_peers.py
+	@BERTPASS_CLIENTS=1 $(BIN)/python -m pytest -q tests/serving/http/test_peers.py
 
 sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
 	@scripts/sanitize.sh

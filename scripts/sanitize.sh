@@ -16,5 +16,5 @@ for library in asan ubsan stdc++; do
   preload="$preload $("${CXX:-g++}" -print-file-name="lib$library.so")"
 done
 # Python itself never gives back what it holds until it ends, so leaks are not looked for.
-LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=. "$python" -m pytest -q tests/native/test_native_kernels.py \
-  tests/native/test_native_bits.py tests/native/test_native_models.py tests/native/test_native_plan.py "$@"
+LD_PRELOAD="$preload" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=. "$python" -m pytest -q tests/native/test_kernels.py \
+  tests/native/test_bits.py tests/native/test_models.py tests/native/test_plan.py "$@"

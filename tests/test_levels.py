@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.helpers import ROOT
+
 PACKAGE = ROOT / "bertpass"
 
 # The longest matching prefix decides. bertpass/__init__.py is the face of the engines (bertpass.load imports them on

@@ -7,12 +7,12 @@ import os
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from recorded import topology, tree
 
 from bertpass import machine
 from bertpass.errors import UsageError
 from bertpass.placement import Core, Topology, automatic, here, plan, read
 from bertpass.placement.topology import format_list, memory_allowed, parse_list
+from tests.helpers.recorded import topology, tree
 
 
 @pytest.fixture(scope="module")

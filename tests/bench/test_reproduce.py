@@ -16,8 +16,8 @@ from bertpass.bench.reproduce.session import Entry
 from bertpass.bench.reproduce.tables import Table, shown
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.commands.measure.reproduce import main
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 NAMES = reproduce.names()
 EVERYTHING = published.read()
 
@@ -31,9 +31,8 @@ def quick_ceilings(monkeypatch):
 @pytest.fixture(scope="module")
 def long_folder(tmp_path_factory):
     """A tiny model with as many positions as the published lengths need."""
-    import reference
-
     from bertpass.model.layouts import huggingface
+    from tests.helpers import reference
 
     path = tmp_path_factory.mktemp("models") / "long"
     huggingface.write_folder(path, reference.tiny("bert", "none", max_length=512))

@@ -1,9 +1,9 @@
 """A tiny encoder on disk, toy data that it can learn, and jobs that run once for all tests."""
 
 import pytest
-import toy
 
 from bertpass.commands.make import deploy, finetune
+from tests.helpers import toy
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
-import toy
 
 from bertpass import _core, machine
 from bertpass.commands import main, run
@@ -22,6 +21,7 @@ from bertpass.commands.make import deploy, finetune
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError
 from bertpass.model.files import params_file
+from tests.helpers import toy
 
 
 class Contrary(NativeEngine):

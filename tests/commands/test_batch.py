@@ -6,7 +6,8 @@ import time
 
 import numpy as np
 import pytest
-import toy
+
+from tests.helpers import toy
 
 pa = pytest.importorskip("pyarrow", reason="pip install '.[batch]' for Parquet files")
 pq = pytest.importorskip("pyarrow.parquet")

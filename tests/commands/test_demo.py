@@ -3,11 +3,11 @@
 import importlib.util
 
 import pytest
-import toy
 
 from bertpass import load
 from bertpass.commands.here import demo
 from bertpass.errors import DownloadError
+from tests.helpers import toy
 
 
 @pytest.mark.slow

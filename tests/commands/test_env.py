@@ -4,15 +4,13 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from bertpass import _native, machine
 from bertpass.commands.main import main
 from bertpass.jobs.machines import environment
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
 
 
 def told(capsys, *flags):

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-import toy
 
 import bertpass
 from bertpass.commands.main import main
 from bertpass.jobs.deployment import export
+from tests.helpers import toy
 
 TEXTS = ["a good film", "a bad film", "it is not good at all, it is bad"]
 

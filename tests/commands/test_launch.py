@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 
@@ -14,16 +13,15 @@ from bertpass.commands.production import launch
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
 from bertpass.jobs.machines import launch_settings
 from bertpass.jobs.machines.launch_settings import Settings, library, variables
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "tests/base"))
 CPUS = sorted(os.sched_getaffinity(0))
 two = pytest.mark.skipif(len(placement.here().cores) < 2, reason="one core only; run on a machine with two")
 
 
 @pytest.fixture(scope="module")
 def metal(tmp_path_factory):
-    from recorded import tree
+    from tests.helpers.recorded import tree
 
     return str(tree("c5.metal", tmp_path_factory.mktemp("metal")))
 

@@ -4,12 +4,12 @@ import threading
 
 import numpy as np
 import pytest
-import toy
 
 import bertpass
 from bertpass.errors import DataError, UsageError
 from bertpass.model.layouts import huggingface
 from bertpass.model.layouts.bundle import Bundle
+from tests.helpers import toy
 
 TEXTS = [text for text, _ in toy.rows(20, 11)] + ["good", ""]
 

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-import toy
 
 from bertpass.commands.main import COMMANDS, main
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.files import params_file
 from bertpass.model.layouts.bundle import Bundle
+from tests.helpers import toy
 
 
 def test_lists_its_commands(capsys):

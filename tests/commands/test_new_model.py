@@ -1,7 +1,6 @@
 """bertpass new-model: a vocabulary of a person's own texts, and a model that trains with it."""
 
 import pytest
-import toy
 
 import bertpass
 from bertpass.commands import main
@@ -9,6 +8,7 @@ from bertpass.commands.make import finetune
 from bertpass.errors import DataError
 from bertpass.text.tokens.new_vocabulary import learn
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers import toy
 
 CHINESE = ["这部电影很好看", "演员很差，剧情无聊", "好看的电影 a good film"]
 

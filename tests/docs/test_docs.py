@@ -15,8 +15,8 @@ from bertpass.commands.flags_page import page
 from bertpass.commands.main import main
 from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
 from bertpass.options import parser_for
+from tests.helpers import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 #: pages for users, whose commands are tested
 MANUAL = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]

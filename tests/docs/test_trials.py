@@ -3,11 +3,11 @@
 import ast
 import re
 from functools import cache
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 PAGES = sorted((ROOT / "docs").glob("trials*.md"))
 HEAD = "| trial | what comes now | test |"
 ROWS = [(page.name, number, line) for page in PAGES

@@ -10,7 +10,6 @@ from pathlib import Path
 import build_cuda
 import numpy as np
 import pytest
-import reference
 
 from bertpass import _core, passes
 from bertpass.engines.frameworks import mxnet_engine
@@ -18,6 +17,7 @@ from bertpass.errors import DeviceError, MissingDependencyError, PassError
 from bertpass.model.export import graph_of
 from bertpass.mx import mx
 from bertpass.passes.library import LIBRARY, symbol_of
+from tests.helpers import reference
 
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2}  # a head size that the CUDA engine has
 BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 1e-2}

@@ -11,10 +11,10 @@ import build_cuda
 import build_tensorflow
 import numpy as np
 import pytest
-import reference
 
 from bertpass.engines.native import NativeEngine
 from bertpass.model.layouts import packed
+from tests.helpers import reference
 
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2}  # a head size that the CUDA engine has
 needs_tensorflow = pytest.mark.skipif(

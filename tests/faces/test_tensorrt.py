@@ -8,9 +8,9 @@ import build_cuda
 import build_tensorrt
 import numpy as np
 import pytest
-import reference
 
 from bertpass.model.layouts import packed
+from tests.helpers import reference
 
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2}  # a head size that the CUDA engine has
 BOUND = {"float32": 1e-5, "float16": 1e-2}

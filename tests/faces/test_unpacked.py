@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import reference
 
 import bertpass
 from bertpass.commands.main import main
@@ -11,6 +10,7 @@ from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.files import safetensors_file
 from bertpass.model.layouts import huggingface, packed
+from tests.helpers import reference
 
 
 @pytest.fixture

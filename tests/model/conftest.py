@@ -1,7 +1,8 @@
 """Fixtures of the model tests."""
 
 import pytest
-from tiny_models import POSITIONS, VOCAB, write_vocab
+
+from tests.helpers.tiny_models import POSITIONS, VOCAB, write_vocab
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-from tiny_models import ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.model import nets
@@ -15,6 +14,7 @@ from bertpass.model.config import FAMILIES
 from bertpass.model.export import export_bundle, network
 from bertpass.model.files import folders, params_file
 from bertpass.model.layouts.bundle import Bundle
+from tests.helpers.tiny_models import ragged_batch, run, same_arrays
 
 
 @pytest.mark.parametrize("kind", ["classification", "tokens", "ranking", "qa", "embedding", "none"])

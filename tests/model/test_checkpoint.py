@@ -5,13 +5,13 @@ import os
 
 import numpy as np
 import pytest
-from tiny_models import same_arrays, write_vocab
 
 from bertpass.errors import MissingDependencyError, ModelError
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.layouts import gluonnlp, huggingface
+from tests.helpers.tiny_models import same_arrays, write_vocab
 
 
 def test_every_kind_of_path(tmp_path, tiny):

@@ -5,7 +5,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from tiny_models import same_arrays
 
 from bertpass.errors import ModelError
 from bertpass.file_kinds import looks_like
@@ -14,6 +13,7 @@ from bertpass.model.files import tensors
 from bertpass.model.layouts import gluonnlp, huggingface
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers.tiny_models import same_arrays
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 133466304\n"
 PAGE = b"\n<!DOCTYPE html>\n<html><head><title>Sign in</title></head></html>"

@@ -5,7 +5,6 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError
 from bertpass.model import nets
@@ -13,6 +12,7 @@ from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig
 from bertpass.model.files import params_file
 from bertpass.model.layouts import gluonnlp
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers.tiny_models import POSITIONS, VOCAB, ragged_batch, run, same_arrays
 
 SIZE = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS, "embed_size": 24}
 NAMES = {"bert": "bert_12_768_12", "distilbert": "distilbert_6_768_12", "roberta": "roberta_12_768_12"}

@@ -4,13 +4,23 @@ import json
 
 import numpy as np
 import pytest
-from tiny_models import CLASSES, TINY, VOCAB, ragged_batch, run, same_arrays, torch_model, torch_outputs, write_vocab
 
 from bertpass.errors import ModelError
 from bertpass.model.config import HeadConfig
 from bertpass.model.files import tensors
 from bertpass.model.layouts import huggingface
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import (
+    CLASSES,
+    TINY,
+    VOCAB,
+    ragged_batch,
+    run,
+    same_arrays,
+    torch_model,
+    torch_outputs,
+    write_vocab,
+)
 
 FAMILIES = list(TINY)
 TOLERANCE = 1e-5

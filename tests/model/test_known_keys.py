@@ -7,13 +7,13 @@ import json
 
 import numpy as np
 import pytest
-from tiny_models import CLASSES, TINY, ragged_batch, torch_model, torch_outputs
 
 from bertpass import known_keys
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError
 from bertpass.known_keys import ACTED, NOTHING, REFUSED, TABLE
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import CLASSES, TINY, ragged_batch, torch_model, torch_outputs
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
 transformers = pytest.importorskip("transformers", reason=REASON)

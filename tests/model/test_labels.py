@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
-from tiny_models import torch_model, write_vocab
 
 import bertpass
 from bertpass.errors import ModelError
 from bertpass.model.layouts import gluonnlp
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import torch_model, write_vocab
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
 TEXTS = ["the film is good", "un w1 w2 w3", "bad"]

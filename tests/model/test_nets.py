@@ -4,13 +4,13 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny_models import ragged_batch, run, same_arrays
 
 from bertpass.errors import ModelError
 from bertpass.model import nets, parameters
 from bertpass.model.config import FAMILIES, EncoderConfig, HeadConfig
 from bertpass.model.files import params_file
 from bertpass.mx import mx
+from tests.helpers.tiny_models import ragged_batch, run, same_arrays
 
 CASES = [(family, kind) for family in FAMILIES for kind in ("none", "classification", "regression", "qa", "embedding")]
 CASES += [("bert", "pooled"), ("bert", "ranking"), *((family, "tokens") for family in FAMILIES)]

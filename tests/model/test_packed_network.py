@@ -5,13 +5,13 @@ Largest differences measured: 2e-6 of the loss, 1e-5 of a parameter's largest gr
 
 import numpy as np
 import pytest
-from tiny_models import TINY, ragged_batch, torch_model
 
 from bertpass.model import nets
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import TOKEN_LAYERS, HeadConfig
 from bertpass.mx import mx
 from bertpass.text.tokens.batching import Batch
+from tests.helpers.tiny_models import TINY, ragged_batch, torch_model
 
 SEED = np.array([1, 2], np.int32)
 

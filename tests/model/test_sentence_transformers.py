@@ -8,7 +8,6 @@ import shutil
 
 import numpy as np
 import pytest
-from tiny_models import POSITIONS, TINY, torch_model, write_vocab
 
 import bertpass
 from bertpass.errors import ModelError, UsageError
@@ -16,6 +15,7 @@ from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.export import export_bundle
 from bertpass.model.layouts import huggingface, packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import POSITIONS, TINY, torch_model, write_vocab
 
 REASON = "pip install 'bertpass[reference]' to compare with sentence-transformers"
 library = pytest.importorskip("sentence_transformers", reason=REASON)

@@ -15,12 +15,12 @@ import sys
 from typing import Any
 
 import numpy as np
-from pass_models import PARITY, Graph, Model, build, run
 
 from bertpass import _core
 from bertpass.errors import PassError
 from bertpass.mx import load_library
 from bertpass.passes.library import LIBRARY
+from tests.helpers.pass_models import PARITY, Graph, Model, build, run
 
 PASSES = [name for name, _, _ in _core.passes()]
 PIECES = ["", "null", "-1", "0", "1e999", "1" * 40, "[]", "{}", '"\\ud800"', "[[[[", '"', "\x00", "é", "true", "1.5"]

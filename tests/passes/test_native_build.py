@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+
 OTHER_BUILDS = ("cuda", "faces")  # folders of bertpass/csrc that setup.py leaves to scripts of their own, but for
 FACES = 2  # files that the library for MXNet needs
 COMPILER = """#!/bin/sh

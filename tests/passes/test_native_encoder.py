@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pass_models import PARITY, SHAPES, Model, build, run
 
 import bertpass
 from bertpass import _core, passes
@@ -33,6 +32,7 @@ from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY
+from tests.helpers.pass_models import PARITY, SHAPES, Model, build, run
 
 FLOAT32, BFLOAT16, INT8 = 1e-5, 1e-2, 4.2e-2  # relative L2 error; the largest of int8 is 4.06e-2
 NAME = "native_encoder"

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from pass_models import PARITY, Graph, Model, build, run
 
 from bertpass import _core
 from bertpass.mx import load_library
 from bertpass.passes.library import LIBRARY
+from tests.helpers.pass_models import PARITY, Graph, Model, build, run
 
 NAME = "native_encoder"
 QK, VALUES = "_contrib_interleaved_matmul_selfatt_qk", "_contrib_interleaved_matmul_selfatt_valatt"

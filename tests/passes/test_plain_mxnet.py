@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pass_models import SHAPES, build
-from test_pass_compat import LIBRARY, unpacked
 
 from bertpass.model.files import params_file
+from tests.helpers.pass_models import SHAPES, build
+from tests.helpers.wheels import LIBRARY, unpacked
 
 CHILD = Path(__file__).with_name("plain_child.py")
 BLOCKS = ["optimize_for:interleave_qkv", "hybridize:interleave_qkv", "export:interleave_qkv",

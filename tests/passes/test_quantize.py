@@ -9,15 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from pass_models import PARITY, Model, build, run
 
 from bertpass import passes
 from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.errors import PassError
 from bertpass.passes.optimize import write_pair
 from bertpass.passes.quantize import MODES, candidates, quantize, quantized_nodes
-
-ROOT = Path(__file__).resolve().parents[2]
+from tests.helpers import ROOT
+from tests.helpers.pass_models import PARITY, Model, build, run
 
 
 @pytest.fixture(scope="module")

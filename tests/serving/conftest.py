@@ -10,7 +10,7 @@ import pytest
 def serve():
     """``run(job, *models, **options)`` runs ``job(client)`` with a server."""
     def run(job, *models, **options):
-        from served import serving
+        from tests.helpers.served import serving
 
         async def main():
             async with serving(*models, **options) as client:

@@ -10,9 +10,9 @@ import time
 
 import pytest
 import yaml
-from served import ROOT, Process, ServeOptions
 
 from bertpass.commands.start.serve import main
+from tests.helpers.served import ROOT, Process, ServeOptions
 
 CONTAINER = ROOT / "container"
 

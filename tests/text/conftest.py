@@ -6,9 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from tokenizer_folders import SPECIAL, TEXTS
 
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers.tokenizer_folders import SPECIAL, TEXTS
 
 
 @pytest.fixture(scope="session")

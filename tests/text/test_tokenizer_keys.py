@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizer_folders import DEFAULTS, SPECIAL, TEXTS, bert, fast, set_in, template, write
 
 from bertpass import known_keys
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers.tokenizer_folders import DEFAULTS, SPECIAL, TEXTS, bert, fast, set_in, template, write
 
 transformers = pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
 

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tokenizer_folders import DEFAULTS, bert, fast, set_in, template, write
 
 from bertpass.errors import DataError, ModelError
 from bertpass.text.tokens.tokenizer import Tokenizer
+from tests.helpers.tokenizer_folders import DEFAULTS, bert, fast, set_in, template, write
 
 pytest.importorskip("transformers", reason="needs transformers: pip install '.[reference]'")
 

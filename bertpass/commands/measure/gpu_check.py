@@ -203,7 +203,7 @@ def build(card: dict[str, str]) -> float:
 def tests() -> dict[str, Any]:
     """The tests of kernels and engine on the GPU, in a process of their own."""
     done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                           "tests/cuda/test_cuda_kernels.py", "tests/cuda/test_cuda_engine.py"],
+                           "tests/cuda/test_kernels.py", "tests/cuda/test_engine.py"],
                           env={**os.environ, "BERTPASS_CUDA_TEST": "gpu", "PYTHONPATH": str(ROOT)}, cwd=ROOT,
                           capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
