@@ -147,14 +147,16 @@ def attention(
     lengths: Sequence[int],
     heads: int,
     *,
+    bias: NDArray[np.float32] | None = None,
     dtype: str = "float32",
     threads: int = 1,
     isa: str = "",
 ) -> NDArray[np.float32]:
-    """softmax(q k^T) v for each sequence and head; no scale is applied.
+    """softmax(q k^T + bias) v for each sequence and head; no scale is applied.
 
-    ``qkv`` is (sum of lengths, heads x 3 x head size): q, k, v of the first head, then of the second and so on. Gives
-    (sum of lengths, heads x head size).
+    ``qkv`` is (sum of lengths, heads x 3 x head size): q, k, v of the first head, then of the second and so on.
+    ``bias`` is (heads, 2 L - 1) with the bias of distance 0, from query to key, in the middle, for an L of the longest
+    length or more. Gives (sum of lengths, heads x head size).
     """
 
 def layer_norm(
@@ -190,6 +192,7 @@ def attention_work(
     lengths: Sequence[int],
     heads: int,
     *,
+    bias: NDArray[np.float32] | None = None,
     dtype: str = "float32",
     threads: int = 1,
     isa: str = "",

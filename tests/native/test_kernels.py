@@ -95,13 +95,18 @@ def test_layer_norm(isa, units):
     assert np.abs(_native.layer_norm(x, gamma, beta, 1e-5, isa=isa) - wanted).max() <= 1e-5
 
 
-def attention(qkv, lengths, heads, low):
+def attention(qkv, lengths, heads, low, bias=None):
+    """bias: (heads, 2 L - 1), of distance 0 in the middle."""
     units = qkv.shape[1] // 3
     qkv = qkv.astype(np.float64).reshape(len(qkv), heads, 3, -1)
     out, start = [], 0
     for length in lengths:
         q, k, v = (qkv[start:start + length, :, part].transpose(1, 0, 2) for part in range(3))
-        mixed = reference.softmax(q @ k.transpose(0, 2, 1), low) @ v
+        scores = q @ k.transpose(0, 2, 1)
+        if bias is not None:
+            place = np.arange(length)
+            scores = scores + bias[:, bias.shape[1] // 2 + place - place[:, None]]
+        mixed = reference.softmax(scores, low) @ v
         out.append(mixed.transpose(1, 0, 2).reshape(length, units))
         start += length
     return np.concatenate(out)
@@ -118,6 +123,24 @@ def test_attention_over_ragged_rows(isa, lengths, heads, size):
         found = _native.attention(qkv, lengths, heads, dtype=dtype, isa=isa)
         assert np.abs(found - wanted).max() <= bound
         assert np.array_equal(found, _native.attention(qkv, lengths, heads, dtype=dtype, isa=isa, threads=2))
+
+
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("room", [0, 5])
+@pytest.mark.parametrize(("lengths", "heads", "size"), [
+    ([1], 2, 1), ([5, 1, 0, 17], 3, 12), ([33, 12], 2, 7), ([130, 64], 3, 64), ([24, 25, 23], 2, 33),
+    ([15, 1, 33, 0, 16, 97], 2, 32), ([31, 5], 2, 96), ([300], 2, 32)], ids=str)
+def test_attention_with_a_bias_by_distance(isa, room, lengths, heads, size):
+    """The heads' biases are not alike, not symmetric, and what stands after the last one counts for nothing."""
+    qkv = values(sum(lengths), heads * 3 * size) / np.float32(size ** 0.25)
+    bias = values(heads, 2 * (max(lengths) + room) - 1, seed=7) * 2
+    for dtype, low, bound in (("float32", reference.same, 1e-5), ("bfloat16", reference.to_bfloat16, 2e-3)):
+        wanted = attention(low(qkv), lengths, heads, low, bias.astype(np.float64))
+        found = _native.attention(qkv, lengths, heads, bias=bias, dtype=dtype, isa=isa)
+        assert np.abs(found - wanted).max() <= bound
+        assert np.array_equal(found, _native.attention(qkv, lengths, heads, bias=bias, dtype=dtype, isa=isa, threads=2))
+        last = _native.attention(qkv[-lengths[-1]:], lengths[-1:], heads, bias=bias, dtype=dtype, isa=isa)
+        assert np.array_equal(last, found[-lengths[-1]:])
 
 
 @pytest.mark.parametrize("isa", SETS)
@@ -189,5 +212,8 @@ def test_refused_arguments():
         _native.linear(values(2, 3), values(4, 3), values(4), values(2, 3))
     with pytest.raises(ValueError, match="sum of lengths"):
         _native.attention(values(3, 6), [2], 1)
+    for shape in [(2, 3), (1, 1), (1, 4), (3,)]:
+        with pytest.raises(ValueError, match="bias"):
+            _native.attention(values(2, 3), [2], 1, bias=values(*shape))
     with pytest.raises(ValueError, match="columns"):
         _native.layer_norm(values(2, 3), values(4), values(3), 1e-5)

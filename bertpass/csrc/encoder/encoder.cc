@@ -58,7 +58,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
     for (const Layer& layer : layers.layers()) {
       for (Index from = first, to; from < last; from = to) {
         to = std::min(last, ragged.group_end(from, own.group));
-        layer.forward(kernels, some, widths, ragged.offsets(from), to - from, own);
+        layer.forward(kernels, some, widths, ragged.offsets(from), to - from, bias, own);
       }
     }
   };

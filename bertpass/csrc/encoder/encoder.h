@@ -11,6 +11,7 @@ struct Encoder {
   Tables tables;
   Norm embedding_norm;
   PackedLayers layers;
+  DistanceBias bias;  // of every layer's attention
 
   // ids and types (or null): the caller's, as `ragged` says. The token states are in work.stream afterwards.
   void forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,

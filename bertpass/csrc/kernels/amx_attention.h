@@ -22,25 +22,40 @@ V coarse_power(V t) {
   return Vector::where_less(t, Vector::set(-126.0f), Vector::zero(), Vector::scale(p, n));
 }
 
+// Four rows of scores, and the same with a bias.
+struct FourRows {
+  const float* scores[4];
+
+  float first(int r) const { return scores[r][0]; }
+  V load(int r, Index j) const { return Vector::load(scores[r] + j); }
+};
+
+struct FourBiasedRows : FourRows {
+  const float* bias[4];
+
+  float first(int r) const { return scores[r][0] + bias[r][0]; }
+  V load(int r, Index j) const { return Vector::add(Vector::load(scores[r] + j), Vector::load(bias[r] + j)); }
+};
+
 // Weights of four rows of scores in bfloat16, zeros from `length` to `padded`; inverse: one over their sums. Four rows,
 // because one would wait for its own sums. beside() is called for every 64 keys.
-template <class Beside>
-void weigh_rows(const float* const (&scores)[4], Index length, Index padded, bf16* const (&out)[4],
-                float* const (&inverse)[4], const Beside& beside) {
+template <class Scores, class Beside>
+void weigh_rows(const Scores& scores, Index length, Index padded, bf16* const (&out)[4], float* const (&inverse)[4],
+                const Beside& beside) {
   constexpr float kLog2 = 1.44269504f;
   const Index whole = length / W * W;
   V most[4], total[4];
 #pragma GCC unroll 4
   for (int r = 0; r < 4; ++r) {
-    most[r] = Vector::set(scores[r][0]);
+    most[r] = Vector::set(scores.first(r));
     total[r] = Vector::zero();
   }
   for (Index j = 0; j < whole; j += W)
 #pragma GCC unroll 4
-    for (int r = 0; r < 4; ++r) most[r] = Vector::max(most[r], Vector::load(scores[r] + j));
+    for (int r = 0; r < 4; ++r) most[r] = Vector::max(most[r], scores.load(r, j));
   if (whole < length)  // what is beyond counts as the first score
     for (int r = 0; r < 4; ++r) {
-      const V first = Vector::set(scores[r][0]), last = Vector::sub(Vector::load(scores[r] + whole), first);
+      const V first = Vector::set(scores.first(r)), last = Vector::sub(scores.load(r, whole), first);
       most[r] = Vector::max(most[r], Vector::add(first, Vector::first(last, length - whole)));
     }
   Vector::largest4(most);
@@ -50,7 +65,7 @@ void weigh_rows(const float* const (&scores)[4], Index length, Index padded, bf1
     if (j % 64 == 0) beside();
 #pragma GCC unroll 4
     for (int r = 0; r < 4; ++r) {
-      const V e = coarse_power(Vector::fma(Vector::load(scores[r] + j), Vector::set(kLog2), most[r]));
+      const V e = coarse_power(Vector::fma(scores.load(r, j), Vector::set(kLog2), most[r]));
       total[r] = Vector::add(total[r], e);
       store_some(out[r] + j, e, W);
     }
@@ -59,7 +74,7 @@ void weigh_rows(const float* const (&scores)[4], Index length, Index padded, bf1
     for (int r = 0; r < 4; ++r) {
       V e = Vector::zero();
       if (j < length) {
-        const V t = Vector::fma(Vector::load(scores[r] + j), Vector::set(kLog2), most[r]);
+        const V t = Vector::fma(scores.load(r, j), Vector::set(kLog2), most[r]);
         e = Vector::first(coarse_power(t), length - j);
       }
       total[r] = Vector::add(total[r], e);
@@ -155,16 +170,18 @@ class HeadProducts {
   // Four rows of a pair's weights from its scores, from this row of a tile on.
   template <class Beside>
   void weigh(Index pair, Index half, Index row, const Beside& beside) {
-    const float* from[4];
+    FourBiasedRows from;
     bf16* to[4];
     float* inverse[4];
     for (Index i = 0; i < 4; ++i) {
-      const Index number = half * kTileRows + (row + i < tile_ ? row + i : tile_ - 1);
-      from[i] = scores(pair) + number * at_.stride;
+      const Index in_tile = row + i < tile_ ? row + i : tile_ - 1, number = half * kTileRows + in_tile;
+      from.scores[i] = scores(pair) + number * at_.stride;
+      if (g_.bias) from.bias[i] = g_.bias - row_of(2 * pair + half) - in_tile;
       to[i] = low(pair) + number * at_.low_stride;
       inverse[i] = &inverse_[pair % 2][number];
     }
-    weigh_rows(from, g_.length, at_.padded, to, inverse, beside);
+    if (g_.bias) return weigh_rows(from, g_.length, at_.padded, to, inverse, beside);
+    weigh_rows(static_cast<const FourRows&>(from), g_.length, at_.padded, to, inverse, beside);
   }
   // The first row of a tile that no tile before has.
   Index fresh(Index number) const { return number < tiles_ ? number * kTileRows - row_of(number) : tile_; }

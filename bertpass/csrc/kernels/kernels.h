@@ -57,7 +57,7 @@ struct Gemm {
   const float* row_factors;  // (rows), what the sums are multiplied by before the bias; or null
   const float* bias;         // (columns), or null
   const float* residual;     // (rows, columns), or null; may be out
-  Index residual_stride;
+  Index residual_stride;     // -1: element (i, j) is that at j - i, a bias by distance
   Activation activation;
   void* out;
   Index out_stride;
@@ -84,14 +84,16 @@ struct BertAdam {
   float gradient_scale;
 };
 
-// Attention of one head of one sequence in bfloat16: out = softmax(q k^T) v. qkv: the first row's q, then k and v, of
-// `size` elements each, a multiple of kPanel.
+// Attention of one head of one sequence in bfloat16: out = softmax(q k^T + bias) v. qkv: the first row's q, then k and
+// v, of `size` elements each, a multiple of kPanel. bias: of query i and key j it is bias[j - i]; may be null, and is
+// read up to kPanel elements after the last one.
 struct Attend {
   const bf16* qkv;
   Index stride, length, size;
   void* out;
   Index out_stride;
   bool out_is_bf16;
+  const float* bias;
   char* scratch;  // attend_scratch(length, size) bytes, on a cache line
 };
 

@@ -4,8 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "ops/attention.h"
-
 namespace bertpass::native {
 namespace {
 
@@ -85,7 +83,8 @@ void Layer::pack(const LayerTypes& types, const Widths& widths, const LayerWeigh
 }
 
 void Layer::attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
-                            Index sequences, const Rows& input, const Activations& work) const {
+                            Index sequences, const Rows& input, const DistanceBias& bias,
+                            const Activations& work) const {
   const Index rows = offsets[sequences] - offsets[0], size = widths.head_size(), panels = 3 * size / kPanel;
   const Index threads = team.threads();
   const Type products = attention_type(kernels, types_.qkv);
@@ -96,7 +95,7 @@ void Layer::attend_by_heads(const Kernels& kernels, const Team& team, const Widt
     qkv_.apply_panels(kernels, input, rows, head * panels, (head + 1) * panels, qkv,
                       last ? proj_.start(thread, threads) : nullptr);
     if (thread == 0) work.lap(Stage::qkv);
-    attend_head(kernels, offsets, sequences, size, qkv, mixed.from(0, head * size),
+    attend_head(kernels, offsets, sequences, size, qkv, bias.of(head), mixed.from(0, head * size),
                 work.scratch + thread * work.scratch_of_a_thread);
     if (thread == 0) work.lap(Stage::attention);
   });
@@ -104,7 +103,7 @@ void Layer::attend_by_heads(const Kernels& kernels, const Team& team, const Widt
 }
 
 void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
-                    Index sequences, const Activations& work) const {
+                    Index sequences, const DistanceBias& bias, const Activations& work) const {
   const Index first = offsets[0], rows = offsets[sequences] - first;
   const Rows stream = work.stream.from(first);
   // The residual stream as a product reads it; a normalisation has written it so.
@@ -121,12 +120,12 @@ void Layer::forward(const Kernels& kernels, const Team& team, const Widths& widt
   const Type products = attention_type(kernels, types_.qkv);
   const Rows mixed = work.mixed.as({before(kernels, types_.proj)});
   if (by_heads(kernels, team, widths, products)) {
-    attend_by_heads(kernels, team, widths, offsets, sequences, input(qkv_), work);
+    attend_by_heads(kernels, team, widths, offsets, sequences, input(qkv_), bias, work);
   } else {
     const Rows qkv = work.qkv.as({products});
     qkv_.apply(kernels, team, input(qkv_), rows, Activation::none, {}, qkv, &proj_);
     work.lap(Stage::qkv);
-    attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, mixed, work.scratch,
+    attention(kernels, team, offsets, sequences, widths.heads, widths.head_size(), qkv, bias, mixed, work.scratch,
               work.scratch_of_a_thread);
     work.lap(Stage::attention);
   }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layer/workspace.h"
+#include "ops/attention.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
 
@@ -33,14 +34,14 @@ class Layer {
   static void pack(const LayerTypes& types, const Widths& widths, const LayerWeights& weights, void* out);
 
   // Work on the rows offsets[0] to offsets[sequences] - 1 of work.stream, in place; sequence s has the rows offsets[s]
-  // to offsets[s + 1] - 1.
+  // to offsets[s + 1] - 1. bias: of attention.
   void forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets, Index sequences,
-               const Activations& work) const;
+               const DistanceBias& bias, const Activations& work) const;
 
  private:
   // The products for q, k and v and attention, head after head; the result is in work.mixed.
   void attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,
-                       Index sequences, const Rows& input, const Activations& work) const;
+                       Index sequences, const Rows& input, const DistanceBias& bias, const Activations& work) const;
 
   LayerTypes types_;
   Activation activation_;

@@ -59,7 +59,7 @@ void pack_values(const Kernels& kernels, const bf16* from, Index stride, Index l
 
 template <class T>
 void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, Index head, Index head_size,
-            const Rows& out, char* memory) {
+            const float* bias, const Rows& out, char* memory) {
   constexpr bool in_bf16 = sizeof(T) == sizeof(bf16);
   const Index block = query_block(kernels);
   const Scratch at(qkv.type, block, length, head_size);
@@ -79,6 +79,7 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   product.panels = keys;
   product.columns = round_up(length, kPanel);  // whole panels: the keys past the length are zeros and not read again
   product.depth = head_size;
+  product.residual_stride = -1;
   product.out = scores;
   product.out_stride = at.stride;
 
@@ -96,6 +97,7 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   for (Index first = 0; first < length; first += block) {
     product.rows = mixture.rows = std::min(block, length - first);
     product.a = q + first * qkv.stride;
+    product.residual = bias ? bias - first : nullptr;
     gemm(product);
     kernels.softmax(scores, at.stride, product.rows, length, low, at.low_stride, inverse);
     mixture.out = out.at(start + first, head * head_size);
@@ -110,12 +112,12 @@ bool attends_heads(const Kernels& kernels, Type type, Index head_size) {
 }
 
 void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
-                 const Rows& out, char* scratch) {
+                 const float* bias, const Rows& out, char* scratch) {
   for (Index s = 0; s < sequences; ++s) {
     const Index start = offsets[s] - offsets[0], length = offsets[s + 1] - offsets[s];
     if (length > 0)
       kernels.attend({qkv.halves(start), qkv.stride, length, head_size, out.row(start), out.stride,
-                      out.type == Type::bfloat16, scratch});
+                      out.type == Type::bfloat16, bias, scratch});
   }
 }
 
@@ -125,7 +127,8 @@ Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index 
 }
 
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread) {
+               Index head_size, const Rows& qkv, const DistanceBias& bias, const Rows& out, char* scratch,
+               Index scratch_of_a_thread) {
   double work = 0;
   for (Index s = 0; s < sequences; ++s) {
     const double length = static_cast<double>(offsets[s + 1] - offsets[s]);
@@ -138,10 +141,10 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
     const Index head = task % heads;
     char* const own = scratch + thread * scratch_of_a_thread;
     if (attends_heads(kernels, qkv.type, head_size))
-      return attend_head(kernels, at, 1, head_size, qkv.from(start, head * 3 * head_size),
+      return attend_head(kernels, at, 1, head_size, qkv.from(start, head * 3 * head_size), bias.of(head),
                          out.from(start, head * head_size), own);
     const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
-    one(kernels, qkv, start, length, head, head_size, out, own);
+    one(kernels, qkv, start, length, head, head_size, bias.of(head), out, own);
   });
 }
 

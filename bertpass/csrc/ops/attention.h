@@ -9,7 +9,16 @@ namespace bertpass::native {
 // Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens.
 Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size);
 
-// out = softmax(q k^T) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
+// What is added to a head's scores by the distance from the query to the key; a view.
+struct DistanceBias {
+  const float* centre = nullptr;  // the first head's, of distance 0; null where nothing is added
+  Index stride = 0;               // from head to head
+
+  // (2 length - 1) elements around the one that this points to, and kPanel after them that may be read.
+  const float* of(Index head) const { return centre ? centre + head * stride : nullptr; }
+};
+
+// out = softmax(q k^T + bias) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
 //
 // Sequence s has length offsets[s + 1] - offsets[s] and follows sequence s - 1; offsets[0] stands for row 0. A row of
 // qkv (float32 or bfloat16, as the products then are) holds q, k and v of the first head, then those of the second and
@@ -17,13 +26,15 @@ Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index 
 // only: memory grows with the length, not with its square. scratch: attention_scratch() for each thread, on cache
 // lines.
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const Rows& out, char* scratch, Index scratch_of_a_thread);
+               Index head_size, const Rows& qkv, const DistanceBias& bias, const Rows& out, char* scratch,
+               Index scratch_of_a_thread);
 
 // Whether attend_head() can be used: in bfloat16, where the kernels have one for whole heads.
 bool attends_heads(const Kernels& kernels, Type type, Index head_size);
 
-// One head, in the calling thread: a row of qkv holds q, k and v of this head alone, out begins at the head's columns.
+// One head, in the calling thread: a row of qkv holds q, k and v of this head alone, out begins at the head's columns;
+// bias: the head's.
 void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
-                 const Rows& out, char* scratch);
+                 const float* bias, const Rows& out, char* scratch);
 
 }  // namespace bertpass::native

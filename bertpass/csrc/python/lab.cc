@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <chrono>
 #include <functional>
+#include <limits>
 #include <optional>
 
 #include "encoder/ragged.h"
@@ -91,13 +92,32 @@ Work linear_work(const Floats& a, const Floats& weight, const Floats& bias, cons
           }};
 }
 
-Work attention_work(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads, const std::string& dtype,
-                    int threads, const std::string& isa) {
+// A bias by distance with the elements after it that kernels read: NaN, so that none of them counts.
+struct Biased {
+  std::vector<float> values;
+  DistanceBias view;
+
+  explicit Biased(const Floats& bias) {
+    const Index heads = bias.shape(0), distances = bias.shape(1);
+    for (Index head = 0; head < heads; ++head) {
+      const float* const from = bias.data() + head * distances;
+      values.insert(values.end(), from, from + distances);
+      values.insert(values.end(), kPanel, std::numeric_limits<float>::quiet_NaN());
+    }
+    view = {values.data() + distances / 2, distances + kPanel};
+  }
+};
+
+Work attention_work(const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads,
+                    const std::optional<Floats>& bias, const std::string& dtype, int threads, const std::string& isa) {
   const auto ragged = std::make_shared<Ragged>();
   ragged->set(lengths.data(), static_cast<Index>(lengths.size()));
   if (qkv.ndim() != 2 || heads < 1 || qkv.shape(1) % (3 * heads) || qkv.shape(0) != ragged->tokens() ||
       std::any_of(lengths.begin(), lengths.end(), [](std::int32_t n) { return n < 0; }))
     throw py::value_error("qkv must be (sum of lengths, heads x 3 x head size)");
+  if (bias && (bias->ndim() != 2 || bias->shape(0) != heads || bias->shape(1) % 2 == 0 ||
+               bias->shape(1) / 2 + 1 < ragged->longest()))
+    throw py::value_error("bias must be (heads, 2 x longest length - 1), or wider on both sides");
   const Type type = dtype_of(dtype);
   if (type == Type::int8) throw py::value_error("attention computes in float32 or bfloat16");
   const Kernels& kernels = select_kernels(isa);
@@ -105,10 +125,11 @@ Work attention_work(const Floats& qkv, const std::vector<std::int32_t>& lengths,
   const Index scratch = attention_scratch(kernels, type, ragged->longest(), units / heads);
   const auto memory = std::make_shared<Memory>(scratch * threads);
   const auto input = std::make_shared<Typed>(kernels, type, qkv);
+  const auto biased = bias ? std::make_shared<Biased>(*bias) : nullptr;
   Floats out({ragged->tokens(), units});
   return {out, [=, &kernels, to = target(out)] {
             attention(kernels, Team(threads), ragged->offsets(0), ragged->sequences(), heads, units / heads,
-                      input->rows, to, memory->as<char>(), scratch);
+                      input->rows, biased ? biased->view : DistanceBias{}, to, memory->as<char>(), scratch);
           }};
 }
 
@@ -167,7 +188,7 @@ void add_laboratory(py::module_& module) {
              py::arg("residual") = py::none(), py::kw_only(), py::arg("activation") = "none",
              py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "", py::arg("caches") = py::none());
   module.def("attention_work", attention_work, py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(),
-             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
+             py::arg("bias") = py::none(), py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
   module.def("layer_norm_work", layer_norm_work, py::arg("x"), py::arg("gamma"), py::arg("beta"), py::arg("epsilon"),
              py::kw_only(), py::arg("threads") = 1, py::arg("isa") = "");
   module.def("softmax_work", softmax_work, py::arg("x"), py::kw_only(), py::arg("isa") = "");
@@ -181,11 +202,12 @@ void add_laboratory(py::module_& module) {
              py::arg("activation") = "none", py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "",
              py::arg("caches") = py::none());
   module.def("attention", [](const Floats& qkv, const std::vector<std::int32_t>& lengths, Index heads,
-                             const std::string& dtype, int threads, const std::string& isa) {
-               return attention_work(qkv, lengths, heads, dtype, threads, isa).result();
+                             const std::optional<Floats>& bias, const std::string& dtype, int threads,
+                             const std::string& isa) {
+               return attention_work(qkv, lengths, heads, bias, dtype, threads, isa).result();
              },
-             py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(), py::arg("dtype") = "float32",
-             py::arg("threads") = 1, py::arg("isa") = "");
+             py::arg("qkv"), py::arg("lengths"), py::arg("heads"), py::kw_only(), py::arg("bias") = py::none(),
+             py::arg("dtype") = "float32", py::arg("threads") = 1, py::arg("isa") = "");
   module.def("layer_norm", [](const Floats& x, const Floats& gamma, const Floats& beta, float epsilon,
                               const std::string& isa) {
                return layer_norm_work(x, gamma, beta, epsilon, 1, isa).result();
