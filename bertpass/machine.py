@@ -190,9 +190,8 @@ def version(package: str) -> str | None:
 def command() -> str:
     """The command line of this process, to be typed again: without the folders above the current one."""
     program = Path(sys.argv[0])
-    if program.name == "__main__.py":
-        package = program.parent.name
-        words = "python -m bertpass" + ("" if package == "bertpass" else f".{package}")
+    if program.name == "bertpass" or program.parts[-2:] == ("bertpass", "__main__.py"):
+        words = "bertpass"
     else:
         words = shlex.quote(str(program.relative_to(Path.cwd()) if program.is_relative_to(Path.cwd()) else program))
     return " ".join([words, *map(shlex.quote, sys.argv[1:])])

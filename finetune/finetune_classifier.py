@@ -9,4 +9,4 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from bertpass.commands.main import script
 
 if __name__ == "__main__":
-    sys.exit(script("finetune-classifier"))
+    sys.exit(script("finetune classifier"))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from bertpass.commands.measure.gpu_check import main
+from bertpass.commands.bench.gpu import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -23,7 +23,7 @@ LEVELS = {
     "bertpass._core": 1, "bertpass._native": 1, "bertpass.text": 2, "bertpass.model": 3, "bertpass.passes": 4,
     "bertpass.engines": 5, "bertpass": 5, "bertpass.jobs": 6, "bertpass.bench": 6,
     "bertpass.serving": 7,
-    "bertpass.__main__": 8, "bertpass.bench.__main__": 8, "bertpass.commands": 8,
+    "bertpass.__main__": 8, "bertpass.commands": 8,
     "deploy": 8, "finetune": 8, "scripts": 8, "benchmarks": 8,
 }
 STARTS_MXNET = ("mxnet", "gluonnlp")
@@ -38,7 +38,7 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.engines": "rows base given results checking precision native model cuda tvm frameworks __init__",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "ceiling models workloads quiet environments variants worker process timing cpu instances gpu "
-                      "finetuning pages traffic reproduce __main__",
+                      "finetuning pages traffic reproduce",
     "bertpass.serving": "logs options signals failures names received paths instances queueing observing state http "
                         "on_ray server",
     "bertpass.commands": "run table here start make bench files production measure keys_page flags_page main",
@@ -47,7 +47,6 @@ ROOMS = {level: rooms.split() for level, rooms in {
 JOBS, BENCH = "bertpass.jobs", "bertpass.bench"
 # Strings that are no imports: each names a program that runs in a process of its own.
 STARTED = {
-    ("bertpass.commands.make.local_workers", "bertpass.commands.make.finetune"): "workers run the command again",
     ("bertpass.bench.finetuning.run", "bertpass.commands.bench.control"): "the control is a command line",
     ("bertpass.bench.traffic.servers", "bertpass.commands.main"): "the server under load is started as a person does",
 }
@@ -246,10 +245,8 @@ def test_the_test_sees_imports_inside_functions():
 
 
 LIGHT = ["bertpass", "bertpass._core", "bertpass._native", *sorted(m for m in MODULES if m.startswith("bertpass.text"))]
-COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "scripts/demo.py",
-            "scripts/bench_passes.py", "scripts/fetch_demo_data.py", "scripts/launch.py", "scripts/reproduce.py",
-            "bertpass/__main__.py", "bertpass/bench/__main__.py", "benchmarks/kernels.py", "scripts/gpu_check.py",
-            "scripts/export.py", "scripts/embedding.py"]
+COMMANDS = ["deploy.py", "finetune/finetune_classifier.py", "finetune/finetune_squad.py", "bertpass/__main__.py",
+            "scripts/fetch_demo_data.py", "scripts/gpu_check.py", "scripts/export.py", "scripts/embedding.py"]
 
 
 def run(code: str) -> str:

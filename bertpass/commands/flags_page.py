@@ -6,9 +6,7 @@ import dataclasses
 from typing import Any
 
 from bertpass import errors
-from bertpass.commands.bench.sweep import SweepOptions
-from bertpass.commands.measure.gpu_check import GpuCheckOptions
-from bertpass.commands.table import BENCHES, COMMANDS, Command
+from bertpass.commands.table import Command, commands
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.published.options import ExportPairOptions, WordVectorOptions
 from bertpass.jobs.training.options import FinetuneOptions
@@ -68,11 +66,8 @@ def _row(cells: Any) -> str:
 
 def sections() -> dict[str, type]:
     """Heading -> options of every section about flags, in the order of the page."""
-    found = {_heading(f"bertpass {name}", command): command.options_class() for name, command in COMMANDS.items()
-             if name != "bench"}
-    found |= {f"bertpass bench {name}": bench.options_class() for name, bench in BENCHES.items()}
-    return {**found, "bertpass bench NAME=VALUE ... (Hydra)": SweepOptions, "scripts/gpu_check.py": GpuCheckOptions,
-            "scripts/export.py": ExportPairOptions, "scripts/embedding.py": WordVectorOptions,
+    found = {_heading(f"bertpass {name}", command): command.options_class() for name, command in commands()}
+    return {**found, "scripts/export.py": ExportPairOptions, "scripts/embedding.py": WordVectorOptions,
             **dict(SHARED)}
 
 
@@ -94,7 +89,7 @@ def _flags(options: type) -> list[str]:
     for field in sorted(fields, key=lambda f: (not f.metadata["positional"], not f.metadata["required"],
                                                f.metadata["rare"])):
         names, default, help_text = spelled(field)
-        if options is SweepOptions:
+        if getattr(options, "HYDRA", False):
             names = [field.name + "="]
         rare = " (rarely needed)" if field.metadata["rare"] else ""
         lines.append(_row((" ".join(f"`{n}`" for n in names), default, help_text + rare)))

@@ -1,4 +1,4 @@
-"""The command ``bertpass``: finds the command that the first word names; :mod:`bertpass.commands.table` has them."""
+"""The command ``bertpass``: runs what the first words name; :mod:`bertpass.commands.table` has all commands."""
 
 from __future__ import annotations
 
@@ -8,12 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from bertpass import __version__
 from bertpass.commands.run import guarded
-from bertpass.commands.table import ALIASES, COMMANDS, Command
-from bertpass.errors import UsageError, nearest
-
-HELP, VERSION = ("-h", "--help", "help"), ("-V", "--version", "version")
-#: words of ``bertpass`` itself, for the nearest name of an unknown one
-GENERAL = (*HELP, *VERSION)
+from bertpass.commands.table import HELP, SECTIONS, VERSION, Command, Group, find
 
 USAGE = """usage: bertpass COMMAND [words] [flags]
 
@@ -38,36 +33,36 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> int:
         if not words or words[0] in HELP:
             if words[1:]:
-                return _command(words[1]).run(f"bertpass {words[1]}", [*words[2:], "--help"])
-            print(USAGE + listed(COMMANDS) + EXAMPLES, end="")
+                return _run([*words[1:], "--help"])
+            sections = (f"\n{heading}:\n{_listed(section)}" for heading, section in SECTIONS.items())
+            print(USAGE + "".join(sections) + EXAMPLES, end="")
             return 0
         if words[0] in VERSION:
             print(__version__)
             return 0
-        return _command(words[0]).run(f"bertpass {words[0]}", words[1:])
+        return _run(words)
     return guarded(job)
 
 
 def script(name: str) -> int:
-    """A script of the published recipe, which is this command; returns the exit code."""
-    return guarded(lambda: _command(name).run(f"python {os.path.relpath(sys.argv[0])}", sys.argv[1:]))
+    """A script of the published recipe, which is the command of this name; returns the exit code."""
+    _, command, words = find([*name.split(), *sys.argv[1:]])
+    assert isinstance(command, Command)
+    return guarded(lambda: command.run(f"python {os.path.relpath(sys.argv[0])}", words))
 
 
-def _command(name: str) -> Command:
-    command = COMMANDS.get(ALIASES.get(name, name)) or COMMANDS.get(name.replace("_", "-"))
-    if command is None:
-        raise UsageError(f"unknown command '{name}'.{nearest(name, [*COMMANDS, *ALIASES, *GENERAL])} "
-                         f"bertpass --help lists the commands: {', '.join(COMMANDS)}.")
-    return command
+def _run(words: Sequence[str]) -> int:
+    name, one, rest = find(words)
+    if isinstance(one, Command):
+        return one.run(f"bertpass {name}", rest)
+    if rest[1:] and rest[1] in one.words:  # bertpass bench help cpu
+        return _run([name, rest[1], "--help"])
+    print(f"usage: bertpass {name} WORD [words] [flags]; bertpass {name} WORD --help shows the flags\n\n"
+          f"{one.what[0].upper()}{one.what[1:]}.\n\nwords:\n{_listed(one.words)}", end="")
+    return 0
 
 
-def listed(commands: Mapping[str, Command]) -> str:
-    """The commands under the headings of their groups, in the order of the table."""
-    lines: list[str] = []
-    heading = ""
-    for name, command in commands.items():
-        if command.group != heading:
-            heading = command.group
-            lines += ["", f"{heading}:"]
-        lines.append(f"  {name:<21}{command.what}")
-    return "\n".join(lines) + "\n"
+def _listed(found: Mapping[str, Command | Group] | Mapping[str, Command]) -> str:
+    """A line for each command."""
+    words = {name: f": {', '.join(one.words)}" if isinstance(one, Group) else "" for name, one in found.items()}
+    return "".join(f"  {name:<21}{one.what}{words[name]}\n" for name, one in found.items())

@@ -183,7 +183,7 @@ class Model:
         if not self.head.has_classifier:
             raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); "
                              + (f"use {self._use()}." if self.head.token_layer else
-                                "fine-tune one with bertpass finetune-classifier."))
+                                "fine-tune one with bertpass finetune classifier."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
         many = with_prompt(self.sentence.prompt(), given.texts(texts))
@@ -196,7 +196,7 @@ class Model:
         """The passages by their relevance to a query, the most relevant first; equal ones in the order given."""
         if self.head.kind != "ranking":
             raise UsageError(f"this model ranks no passages (its head is '{self.head.kind}'); fine-tune one with "
-                             "bertpass finetune-classifier --task_name SQuAD-rerank, or --task_kind ranking.")
+                             "bertpass finetune classifier --task_name SQuAD-rerank, or --task_kind ranking.")
         if not isinstance(query, str):
             raise UsageError(f"query must be a text, not {type(query).__name__}.")
         if isinstance(passages, str):
@@ -222,7 +222,7 @@ class Model:
         """
         if self.head.kind != "tokens":
             raise UsageError(f"this model tags no words (its head is '{self.head.kind}'); fine-tune one with "
-                             "bertpass finetune-classifier --task_kind tokens.")
+                             "bertpass finetune classifier --task_kind tokens.")
         many = given.texts(texts)
         plain = [text if isinstance(text, str) else " ".join(text) for text in many]
         spans = [tagging.split_words(text) if isinstance(text, str) else tagging.word_spans(text) for text in many]
@@ -257,7 +257,7 @@ class Model:
         """
         if self.head.kind != "qa":
             raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
-                             "bertpass finetune-squad.")
+                             "bertpass finetune squad.")
         for name, text in (("question", question), ("context", context)):
             if not isinstance(text, str):
                 raise UsageError(f"{name} must be a text, not {type(text).__name__}.")

@@ -11,7 +11,7 @@ from bertpass.errors import DataError, UsageError
 pytest.importorskip("yaml", reason="pip install '.[plan]' for price lists")
 
 ENVIRONMENT = {"machine": {"cpu": "Test CPU", "cpus_usable": 4}, "threads": 2, "revision": "0123456789abcdef",
-               "command": "python -m bertpass.bench cpu"}
+               "command": "bertpass bench cpu"}
 
 
 def timing(median, p90=None, noisy=False):
@@ -114,7 +114,7 @@ def test_the_command(results, tmp_path, capsys):
     out = " ".join(capsys.readouterr().out.split())
     assert "native-int8, batches of 1, 1 x 2 cores of c5.xlarge at 0.17 $ an hour: 250 a second, 4 ms" in out
     assert "measured on Test CPU with 4 processors (cpu.json), which you say is c5.xlarge" in out
-    assert "revision 0123456789: python -m bertpass.bench cpu" in out and "EXTRAPOLATED" not in out
+    assert "revision 0123456789: bertpass bench cpu" in out and "EXTRAPOLATED" not in out
     assert "prices: AWS" in out and "waiting for its other requests" in out
     written = json.loads((tmp_path / "new" / "plan.json").read_text())
     assert {o["machine"] for o in written["offers"]} == {"c5.xlarge"} and not written["offers"][0]["extrapolated"]

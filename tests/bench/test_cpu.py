@@ -13,7 +13,7 @@ from bertpass.bench.cpu import report
 from bertpass.bench.cpu import run as cpu
 from bertpass.bench.variants import Variant
 from bertpass.commands.bench import cpu as bench_cpu
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from bertpass.errors import BertpassError, UsageError
 
 RIGHT = Variant("native-float32", "native", "float32", {"dtype": "float32"}, ours=True)
@@ -133,7 +133,7 @@ def test_the_reference_must_work(folder):
 def test_the_command(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
     pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
-    code = bench.main(["cpu", "--models", folder, "--engines", "native", "mxnet-plain", "--shapes", "2x8", "1x5",
+    code = main(["bench", "cpu", "--models", folder, "--engines", "native", "mxnet-plain", "--shapes", "2x8", "1x5",
                        "--rounds", "3", "--threads", "1", "--output", str(tmp_path / "out")])
     out = capsys.readouterr().out
     assert code == 0 and "native-float32" in out and "cpu.json" in out

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from bertpass.bench.finetuning import control, report, run
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from bertpass.commands.make import finetune
 from bertpass.errors import DataError
 from bertpass.jobs.training.classify import ClassifierOptions
@@ -87,10 +87,10 @@ def compared(encoder, data, tmp_path_factory):
     (root / "LCQMC").mkdir()
     pairs = [f"{a}\t{a}\t{label}" for a, label in toy.rows(60, 4)]
     (root / "LCQMC" / "dev.tsv").write_text("\n".join(["text_a\ttext_b\tlabel", *pairs]) + "\n")
-    argv = toy.strings("finetuning", "--data_dir", root, "--bert_model", encoder, "--tasks", "SST", "LCQMC", "--seeds",
-                       1, "--training_steps", 4, "--batch_size", 8, "--max_len", 24, "--max_dev_rows", 20,
+    argv = toy.strings("bench", "finetuning", "--data_dir", root, "--bert_model", encoder, "--tasks", "SST", "LCQMC",
+                       "--seeds", 1, "--training_steps", 4, "--batch_size", 8, "--max_len", 24, "--max_dev_rows", 20,
                        "--threads", 1, "--output", out)
-    assert bench.main(argv) == 0
+    assert main(argv) == 0
     return argv, out
 
 
@@ -101,7 +101,7 @@ def test_the_command_compares_and_goes_on(compared, capsys):
     assert runs[0]["dev_rows"] == {"dev": 20} and runs[1]["dev_rows"] == {"dev": 12} and runs[1]["train_rows"] == 48
     assert all(r[side]["samples_per_second"] > 0 for r in runs for side in ("ours", "control"))
     before = (out / "SST-1" / "ours.log").stat().st_mtime_ns
-    assert bench.main(argv) == 0
+    assert main(argv) == 0
     assert (out / "SST-1" / "ours.log").stat().st_mtime_ns == before  # it was there already
     assert "LCQMC" in capsys.readouterr().out and "| LCQMC | accuracy, %" not in (out / "finetuning.md").read_text()
     assert (out / "finetuning.png").stat().st_size > 10_000
@@ -149,7 +149,7 @@ def test_the_noise_is_that_of_the_seeds():
     (["--data_dir", ".", "--tasks", "SSTT"], 2, "SST"), (["--data_dir", ".", "--optimizer", "sgd"], 2, "bertadam"),
 ])
 def test_bad_input(words, code, said, capsys, tmp_path):
-    assert bench.main(["finetuning", *words, "--output", str(tmp_path / "out")]) == code
+    assert main(["bench", "finetuning", *words, "--output", str(tmp_path / "out")]) == code
     assert said in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
@@ -159,7 +159,7 @@ def test_a_failure_keeps_the_others(compared, capsys, tmp_path):
     words = list(argv)
     words[words.index("--output") + 1] = str(tmp_path)
     words[words.index("--max_len") + 1] = "4000"  # more positions than the model has: ours refuses
-    assert bench.main(words) == 1
+    assert main(words) == 1
     told = capsys.readouterr().err
     assert "2 of 2 comparisons failed" in told and "positions" in told
 
@@ -176,7 +176,7 @@ def test_a_damaged_training_file_is_an_error(tmp_path):
 @pytest.mark.parametrize("content", ["{", "[]", "{}", '{"runs": [1]}'])
 def test_a_damaged_result_file_is_an_error(content, data, encoder, tmp_path, capsys):
     (tmp_path / "finetuning.json").write_text(content)
-    assert bench.main(toy.strings("finetuning", "--data_dir", data / "glue", "--bert_model", encoder, "--tasks", "SST",
-                                  "--output", tmp_path)) == 3
+    assert main(toy.strings("bench", "finetuning", "--data_dir", data / "glue", "--bert_model", encoder, "--tasks",
+                            "SST", "--output", tmp_path)) == 3
     assert "finetuning.json" in capsys.readouterr().err
     assert (tmp_path / "finetuning.json").read_text() == content

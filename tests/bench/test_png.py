@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertpass.bench.pages import charts, contents, page, png, result_files, waterfall
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from tests.helpers import ROOT
 from tests.helpers import result_content as content
 
@@ -30,7 +30,7 @@ def read(file):
 def written(tmp_path_factory):
     folder = tmp_path_factory.mktemp("png")
     files = content.written(folder, cpu=content.cpu(), passes=content.passes(), finetuning=content.finetuning())
-    assert bench.main(["report", *files, "--output", str(folder / "r.html"), "--machine", "cpu.json=c5.xlarge"]) == 0
+    assert main(["bench", "report", *files, "--output", str(folder / "r.html"), "--machine", "cpu.json=c5.xlarge"]) == 0
     return folder
 
 
@@ -99,7 +99,7 @@ def test_pictures_of_an_earlier_page_go_and_other_files_stay(tmp_path):
     folder.mkdir()
     for name in ("99-latency-1x64.png", "mine.png", "notes.txt"):
         (folder / name).write_text("x", encoding="utf-8")
-    assert bench.main(["report", *files, "--output", str(tmp_path / "page.html")]) == 0
+    assert main(["bench", "report", *files, "--output", str(tmp_path / "page.html")]) == 0
     assert sorted(f.name for f in folder.iterdir()) == [
         "01-training-sst-seed-2.png", "02-training-sst-seed-3.png", "mine.png", "notes.txt"]
 
@@ -107,7 +107,7 @@ def test_pictures_of_an_earlier_page_go_and_other_files_stay(tmp_path):
 def test_without_matplotlib_the_page_is_written(tmp_path, monkeypatch, capsys):
     files = content.written(tmp_path, cpu=content.cpu())
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    assert bench.main(["report", *files, "--output", str(tmp_path / "r.html")]) == 0
+    assert main(["bench", "report", *files, "--output", str(tmp_path / "r.html")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and "pip install '.[bench]'" in lines[1]
     assert (tmp_path / "r.html").is_file() and not (tmp_path / "r-charts").exists()
@@ -116,13 +116,13 @@ def test_without_matplotlib_the_page_is_written(tmp_path, monkeypatch, capsys):
 def test_a_file_where_the_folder_should_be(tmp_path, capsys):
     files = content.written(tmp_path, cpu=content.cpu())
     (tmp_path / "r-charts").write_text("x", encoding="utf-8")
-    assert bench.main(["report", *files, "--output", str(tmp_path / "r.html")]) == 2
+    assert main(["bench", "report", *files, "--output", str(tmp_path / "r.html")]) == 2
     assert "r-charts is a file" in capsys.readouterr().err and not (tmp_path / "r.html").exists()
 
 
 def test_markdown_has_no_pictures(tmp_path):
     files = content.written(tmp_path, cpu=content.cpu())
-    assert bench.main(["report", *files, "--output", str(tmp_path / "r.md")]) == 0
+    assert main(["bench", "report", *files, "--output", str(tmp_path / "r.md")]) == 0
     assert [f.name for f in tmp_path.iterdir() if f.is_dir()] == []
 
 

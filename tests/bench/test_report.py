@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import pytest
 
 from bertpass.bench.pages import charts, contents, result_files, svg
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from tests.helpers import ROOT
 from tests.helpers import result_content as content
 
@@ -79,7 +79,7 @@ def written(tmp_path_factory):
     files = content.written(folder, **{"my cpu": content.cpu()}, scaling=content.scaling(), passes=content.passes(),
                             finetuning=content.finetuning())
     output = folder / "new" / "report.html"
-    code = bench.main(["report", *files, str(RECORDED), "--output", str(output),
+    code = main(["bench", "report", *files, str(RECORDED), "--output", str(output),
                        "--machine", "c5.xlarge"])
     assert code == 0
     return files, output.read_text(encoding="utf-8")
@@ -188,11 +188,11 @@ def test_labels_do_not_cover_marks():
 
 def test_markdown_has_the_same_figures(tmp_path):
     files = content.written(tmp_path, cpu=content.cpu(), finetuning=content.finetuning())
-    assert bench.main(["report", *files, "--output", str(tmp_path / "r.md"), "--title", "My page"]) == 0
+    assert main(["bench", "report", *files, "--output", str(tmp_path / "r.md"), "--title", "My page"]) == 0
     text = (tmp_path / "r.md").read_text(encoding="utf-8")
     assert text.startswith("# My page\n") and "| native-int8 | 1.50 (1.43–1.57) | 2.51 (2.38–2.63) |" in text
     assert "| SST, seed 2 | 0.8875 | 0.885 | 52.2 | 30.5 | 1.71x |" in text
-    assert "openvino-float32: it <broke>." in text and "python -m bertpass.bench x" in text
+    assert "openvino-float32: it <broke>." in text and "bertpass bench x" in text
 
 
 @pytest.mark.parametrize("words, code, sentence", [
@@ -217,7 +217,7 @@ def test_bad_inputs(words, code, sentence, tmp_path, capsys):
     content.written(tmp_path, cpu=content.cpu(), passes=content.passes(), list=[1], cut=cut, zero=zero, empty=empty)
     names = {name: str(tmp_path / f"{name}.json") for name in ("cpu", "passes", "list", "cut", "zero", "empty", "no")}
     output = [] if "--output" in words else ["--output", str(tmp_path / "r.html")]
-    assert bench.main(["report", *(word.format(**names) for word in words), *output]) == code
+    assert main(["bench", "report", *(word.format(**names) for word in words), *output]) == code
     assert sentence in capsys.readouterr().err and not (tmp_path / "r.html").exists()
 
 

@@ -19,7 +19,7 @@ from bertpass.bench.instances.routing import (
 )
 from bertpass.bench.process import Worker
 from bertpass.bench.variants import Variant
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from bertpass.errors import UsageError
 from bertpass.model.checkpoint import load_checkpoint
 
@@ -126,7 +126,7 @@ def test_measured_curves(workers, monkeypatch):
 @pytest.mark.skipif(len(placement.here().cores) < 2, reason="one core only; run on a machine with two")
 def test_the_command(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(routing, "TURN", 0.01)
-    assert bench.main(["routing", "--model", folder, "--distribution", "sst", "--requests", "20", "--loads", "0.5",
+    assert main(["bench", "routing", "--model", folder, "--distribution", "sst", "--requests", "20", "--loads", "0.5",
                        "--sizes", "1", "1", "--output", str(tmp_path)]) == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "by length: instance 0 (1 cores) up to" in out and "first free" in out
@@ -147,5 +147,5 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     (["--requests", "3"], "--requests 3: must be at least 20"),
 ])
 def test_bad_flags(flags, words, tmp_path, capsys):
-    assert bench.main(["routing", "--output", str(tmp_path), *flags]) == 2
+    assert main(["bench", "routing", "--output", str(tmp_path), *flags]) == 2
     assert words in capsys.readouterr().err

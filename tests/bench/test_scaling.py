@@ -14,7 +14,7 @@ from bertpass.bench.instances import scaling, scaling_report
 from bertpass.bench.instances.scaling import Cell, Configuration, Plan, Results, configurations, while_all, work_of
 from bertpass.bench.timing import Timing
 from bertpass.bench.variants import Variant
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from bertpass.errors import BertpassError, UsageError
 from bertpass.placement import Core, Topology
 
@@ -138,8 +138,8 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
     monkeypatch.setattr(ceiling, "SECONDS", 0.01)
     monkeypatch.setattr(scaling, "TURN", 0.01)
-    assert bench.main(["scaling", "--models", folder, "--engines", "native-float32", "--shapes", "2x8", "--cores", "1",
-                       "--instances", "1", "--rounds", "3", "--seconds", "1", "--output", str(tmp_path)]) == 0
+    assert main(["bench", "scaling", "--models", folder, "--engines", "native-float32", "--shapes", "2x8", "--cores",
+                 "1", "--instances", "1", "--rounds", "3", "--seconds", "1", "--output", str(tmp_path)]) == 0
     out = capsys.readouterr().out
     assert "the best configuration by batch and length" in out
     content = json.loads((tmp_path / "scaling.json").read_text())
@@ -158,5 +158,5 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
 def test_bad_flags(flags, code, words, folder, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("bertpass.bench.quiet.Others.load", 1.5)
     pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the benchmark's picture")
-    assert bench.main(["scaling", "--models", folder, "--output", str(tmp_path), *flags]) == code
+    assert main(["bench", "scaling", "--models", folder, "--output", str(tmp_path), *flags]) == code
     assert words in capsys.readouterr().err

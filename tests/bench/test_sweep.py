@@ -4,10 +4,12 @@ import json
 
 import pytest
 
+from bertpass.bench.cpu import sweep as bench_sweep
+from bertpass.bench.cpu.sweep import SweepOptions
 from bertpass.bench.pages import comparison, cost, result_files
-from bertpass.commands.bench import sweep as bench_sweep
-from bertpass.commands.bench import which as bench
-from bertpass.commands.bench.sweep import SweepOptions
+from bertpass.commands.main import main
+from bertpass.commands.table import find
+from bertpass.errors import UsageError
 
 
 @pytest.fixture
@@ -17,9 +19,13 @@ def hydra():
 
 def test_whose_words_they_are():
     for words in (["model=minilm"], ["--multirun", "batch_size=1,8"], ["-m", "x=1"], ["backend.name=torch"], ["+x=1"]):
-        assert bench_sweep.is_meant(words), words
-    for words in ([], ["cpu"], ["--output", "a=b"], ["--rounds=5"], ["report", "a=b.json"]):
-        assert not bench_sweep.is_meant(words), words
+        for line in (["bench", *words], ["bench", "sweep", *words]):
+            assert find(line)[0] == "bench sweep" and find(line)[2] == words
+    for words in (["cpu"], ["report", "a=b.json"]):
+        assert find(["bench", *words])[0] == f"bench {words[0]}", words
+    for words in (["--output", "a=b"], ["--rounds=5"]):
+        with pytest.raises(UsageError, match="a word has to stand before the flags"):
+            find(["bench", *words])
 
 
 def test_combinations_in_order(hydra):
@@ -55,13 +61,13 @@ def test_engines_of_a_batch_are_one_part():
     (["engine=native-int8"], "at least one must compute in float32"),
 ])
 def test_bad_words(hydra, words, sentence, tmp_path, capsys):
-    assert bench.main([f"output={tmp_path / 'out'}", *words]) == 2
+    assert main(["bench", f"output={tmp_path / 'out'}", *words]) == 2
     assert sentence in capsys.readouterr().err and not (tmp_path / "out").exists()
 
 
 def test_without_hydra(monkeypatch, capsys):
     monkeypatch.setitem(__import__("sys").modules, "hydra", None)
-    assert bench.main(["model=minilm"]) == 6
+    assert main(["bench", "model=minilm"]) == 6
     assert "pip install '.[hydra]'" in capsys.readouterr().err
 
 
@@ -102,7 +108,7 @@ def test_what_is_kept_is_of_the_same_sweep(tmp_path):
 def test_a_real_sweep(hydra, folder, tmp_path, capsys):
     words = [f"model={folder}", "engine=native-float32,native-int8", "batch_size=1,2", "sequence_length=8",
              "num_threads=1", "warmup_runs=3", "benchmark_duration=0.1", f"output={tmp_path}", "--multirun"]
-    assert bench.main(words) == 0
+    assert main(["bench", *words]) == 0
     content = json.loads((tmp_path / "sweep.json").read_text(encoding="utf-8"))
     assert [m["workloads"][0]["name"] for m in content["models"]] == ["1x8", "2x8"]
     file = result_files.read(tmp_path / "sweep.json")
@@ -112,5 +118,5 @@ def test_a_real_sweep(hydra, folder, tmp_path, capsys):
     assert {(m.rows, m.cores) for m in cost.read(tmp_path / "sweep.json")} == {(1, 1), (2, 1)}
     capsys.readouterr()
     before = (tmp_path / "sweep.json").stat().st_mtime_ns
-    assert bench.main(words) == 0 and (tmp_path / "sweep.json").stat().st_mtime_ns == before
+    assert main(["bench", *words]) == 0 and (tmp_path / "sweep.json").stat().st_mtime_ns == before
     assert "2 of 2 parts are there already" in capsys.readouterr().out

@@ -9,11 +9,11 @@ import pytest
 
 from bertpass.commands import main as bertpass
 from bertpass.commands.flags_page import page, sections
-from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
+from bertpass.commands.table import ALIASES, FIRST, Group, commands, find
 from bertpass.options import flag, parse
 
-EVERY = {**{name: command for name, command in COMMANDS.items() if name != "bench"},
-         **{f"bench {name}": bench for name, bench in BENCHES.items()}}
+EVERY = dict(commands())
+GROUPS = {name: one for name, one in FIRST.items() if isinstance(one, Group)}
 
 
 def run(capsys, *words):
@@ -37,6 +37,7 @@ def test_help(name, capsys):
     for field in dataclasses.fields(EVERY[name].options_class()):
         meta = field.metadata
         shown = meta["argparse"].get("metavar") or field.name.upper() if meta["positional"] else f"--{field.name}"
+        shown = f"{field.name}=" if name == "bench sweep" else shown
         assert shown in plain
         for value in meta["choices"] or ():
             assert re.search(rf"(?<![\w-]){re.escape(value)}(?![\w-])", plain), f"{shown} does not show {value}"
@@ -45,7 +46,7 @@ def test_help(name, capsys):
         assert not re.match(r"(of|for|after|in|their|that|which|who)\b", meta["help"]), f"half a sentence: {shown}"
     headings = re.findall(r"^(\w[\w ]*):$", out, re.M)
     assert len(headings) == len(set(headings))
-    assert "--help" in out and "--quiet" in out and "--verbose" in out
+    assert name == "bench sweep" or ("--help" in out and "--quiet" in out and "--verbose" in out)
 
 
 @pytest.mark.parametrize("words", [("help", "convert"), ("--help", "convert"), ("-h", "convert"), ("convert", "-h")])
@@ -58,8 +59,29 @@ def test_help_says_where_to_start(capsys):
     assert out == run(capsys, "help")[1] == run(capsys, "--help")[1]
     start = out.index("start here:")
     assert start < out.index("  embed") < out.index("  serve") < out.index("make a model:")
-    assert all(f"  {name} " in out and command.what in out for name, command in COMMANDS.items())
+    assert all(f"  {name} " in out and one.what in out for name, one in FIRST.items())
     assert "--version" in out
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_help_of_a_group(group, capsys):
+    """It lists the words with what each does; the help of bertpass names them."""
+    told = [run(capsys, *words) for words in ([group], [group, "--help"], [group, "help"], ["help", group])]
+    assert told == [told[0]] * 4 and told[0][0] == 0 and not told[0][2]
+    out = told[0][1]
+    assert out.startswith(f"usage: bertpass {group} WORD")
+    assert all(f"\n  {word} " in out and command.what in out for word, command in GROUPS[group].words.items())
+    assert f"{GROUPS[group].what}: {', '.join(GROUPS[group].words)}\n" in run(capsys)[1]
+    for word in GROUPS[group].words:
+        assert run(capsys, "help", group, word) == run(capsys, group, word, "--help") == run(
+            capsys, group, "help", word)
+
+
+@pytest.mark.parametrize(("name", "whole"), ALIASES.items())
+def test_other_spellings_are_the_same_command(name, whole, capsys):
+    for spelling in (name, name.replace("-", "_")):
+        assert find([spelling, "--lr", "1"]) == find([*whole.split(), "--lr", "1"])
+    assert name not in run(capsys)[1], "the help leaves it out"
 
 
 @pytest.mark.parametrize("word", ["-V", "--version", "version"])
@@ -70,7 +92,10 @@ def test_version(word, capsys):
 @pytest.mark.parametrize(("words", "code", "told"), [
     (["--verson"], 2, "Did you mean '--version'"), (["serv"], 2, "Did you mean 'serve'"),
     (["help", "serv"], 2, "Did you mean 'serve'"), (["--quiet"], 2, "bertpass --help lists the commands"),
-    (["bench", "foo"], 2, "unknown bench 'foo'"), (["bench", "scalling"], 2, "Did you mean 'scaling'"),
+    (["bench", "foo"], 2, "unknown word of bertpass bench 'foo'"), (["bench", "scalling"], 2, "Did you mean 'scaling'"),
+    (["finetune", "squat"], 2, "Did you mean 'squad'"), (["finetune", "--lr", "1"], 2, "one of classifier, squad"),
+    (["bench", "--shapes", "1x8"], 2, "a word has to stand before the flags; one of cpu, "),
+    (["finetune-squat"], 2, "Did you mean 'finetune-squad'"), (["finetune", "squad=1"], 2, "unknown word"),
     (["bench", "help", "foo"], 0, ""), (["convert", "a", "b", "c"], 2, "unrecognized arguments: c."),
     (["convert"], 2, "MODEL and OUTPUT are needed: bertpass convert MODEL OUTPUT [flags]."),
     (["convert", "a"], 2, "OUTPUT is needed"), (["plan"], 2, "RESULTS and --slo_ms are needed"),
@@ -165,7 +190,8 @@ def test_completion(shell, capsys, tmp_path):
         assert name.split()[-1] in out
         for field in dataclasses.fields(command.options_class()):
             if not field.metadata["positional"]:
-                assert (f"-l {field.name} " if shell == "fish" else f"--{field.name}") in out
+                words = f"{field.name}=" if name == "bench sweep" else f"--{field.name}"
+                assert (words.replace("--", "-l ") if shell == "fish" else words) in out
     if shutil.which(shell):
         (tmp_path / "script").write_text(out)
         done = subprocess.run([shell, "-n", str(tmp_path / "script")], capture_output=True, text=True, check=False)
@@ -198,7 +224,7 @@ def test_every_command_has_a_section_of_flags():
     for anchor in re.findall(r"\]\(#([^)]+)\)", text):
         headings = [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in re.findall(r"^## (.+)$", text, re.M)]
         assert anchor in headings
-    assert set(ALIASES.values()) <= set(COMMANDS)
+    assert set(ALIASES.values()) <= set(EVERY)
 
 
 def test_a_short_load_has_a_short_warm_up():

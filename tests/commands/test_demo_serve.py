@@ -8,6 +8,7 @@ import pytest
 for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
     pytest.importorskip(module, reason="pip install '.[test]' for the server and its clients")
 
+from bertpass.bench.traffic import demo  # noqa: E402
 from bertpass.commands.here import demo_serve  # noqa: E402 - after the check that its packages are there
 from bertpass.jobs.demo import answers  # noqa: E402
 from bertpass.model.layouts.bundle import Bundle  # noqa: E402
@@ -29,7 +30,7 @@ def test_from_nothing_to_an_answer(minilm, tmp_path, monkeypatch, capsys):
     assert demo_serve.main(["--output_dir", str(tmp_path), "--training_steps", "1"]) == 0
     said = capsys.readouterr().out
     answer = json.loads(next(line for line in said.splitlines() if line.strip().startswith('{"answer"')))
-    assert demo_serve.CONTEXT[answer["start"]:answer["end"]] == answer["answer"] and 0 < answer["score"] <= 1
+    assert demo.CONTEXT[answer["start"]:answer["end"]] == answer["answer"] and 0 < answer["score"] <= 1
     assert "made by rules" in said and "3 embeddings of 384 numbers" in said and "the server has ended" in said
     assert Bundle.open(tmp_path / "made" / "bundle").checkpoint().head.kind == "qa"
     assert demo_serve.main(["--output_dir", str(tmp_path)]) == 0  # made once

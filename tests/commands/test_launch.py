@@ -13,7 +13,6 @@ from bertpass.commands.production import launch
 from bertpass.errors import DeviceError, MissingDependencyError, UsageError
 from bertpass.jobs.machines import launch_settings
 from bertpass.jobs.machines.launch_settings import Settings, library, variables
-from tests.helpers import ROOT
 
 CPUS = sorted(os.sched_getaffinity(0))
 two = pytest.mark.skipif(len(placement.here().cores) < 2, reason="one core only; run on a machine with two")
@@ -29,7 +28,7 @@ def metal(tmp_path_factory):
 def start(*words: str, ignored: str = "", **environment: str) -> subprocess.Popen[str]:
     """The launcher, with the signals as a terminal leaves them, however the tests were started."""
     signals = ["--default-signal=INT,TERM,HUP", *([f"--ignore-signal={ignored}"] if ignored else [])]
-    return subprocess.Popen(["env", *signals, sys.executable, str(ROOT / "scripts/launch.py"), *words], text=True,
+    return subprocess.Popen(["env", *signals, sys.executable, "-m", "bertpass", "launch", *words], text=True,
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ, **environment})
 
 

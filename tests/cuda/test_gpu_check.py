@@ -1,4 +1,4 @@
-"""scripts/gpu_check.py without a GPU: its refusals, and all of its steps on the twin and PyTorch's CPU."""
+"""bertpass bench gpu without a GPU: its refusals, and all of its steps on the twin and PyTorch's CPU."""
 
 import json
 import subprocess
@@ -7,8 +7,8 @@ import sys
 import pytest
 from build_cuda import ROOT
 
+from bertpass.bench.gpu import check as gpu_check
 from bertpass.bench.gpu import measure, mxnet_process, peers
-from bertpass.commands.measure import gpu_check
 from bertpass.errors import UsageError
 from bertpass.model.config import EncoderConfig
 
@@ -32,14 +32,14 @@ def on_the_twin(library_path, cublaslt, monkeypatch, tmp_path):
     (["--output", "README.md/file.json"], 2, "README.md is a file, not a folder")])
 def test_refusals(arguments, code, sentence, tmp_path):
     environment = {"PATH": str(tmp_path)}  # no nvidia-smi in it, whatever this machine has
-    done = subprocess.run([sys.executable, "scripts/gpu_check.py", *arguments], cwd=ROOT, env=environment,
+    done = subprocess.run([sys.executable, "-m", "bertpass", "bench", "gpu", *arguments], cwd=ROOT, env=environment,
                           capture_output=True, text=True, check=False)
     assert done.returncode == code and sentence in done.stderr and "Traceback" not in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
 
 
 def options(tmp_path, **fields):
-    return gpu_check.GpuCheckOptions(**{"seconds": 0.01, "no_build": True, "no_tests": True, "compile_mode": "none",
+    return gpu_check.GpuOptions(**{"seconds": 0.01, "no_build": True, "no_tests": True, "compile_mode": "none",
                                         "output": str(tmp_path / "out.json"), **fields})
 
 

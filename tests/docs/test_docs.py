@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from bertpass.commands import keys_page
-from bertpass.commands.bench import sweep
 from bertpass.commands.flags_page import page
 from bertpass.commands.main import main
-from bertpass.commands.table import ALIASES, BENCHES, COMMANDS
+from bertpass.commands.table import commands, find
 from bertpass.options import parser_for
 from tests.helpers import ROOT
 
@@ -55,8 +54,7 @@ def lines(file):
 
 COMMAND_LINES = sorted({(file.name, line) for file in MANUAL for line in lines(file) if "=> " not in line})
 OURS = [(name, line) for name, line in COMMAND_LINES if re.match(r"(eval \"\$\()?bertpass [a-z]|python "
-                                                                 "(deploy|finetune)|"
-                                                                r"python -m bertpass\.bench", line)]
+                                                                 "(deploy|finetune)", line)]
 
 
 def test_flags_page_is_up_to_date():
@@ -66,15 +64,10 @@ def test_flags_page_is_up_to_date():
 def options_of(words):
     """The options class of a command line and the words that it has to take."""
     if words[0] == "python":
-        if words[1] == "-m":
-            return BENCHES[words[3]].options_class(), words[4:]
-        (command,) = (c for c in COMMANDS.values() if c.published == words[1])
+        (command,) = (c for _, c in commands() if c.published == words[1])
         return command.options_class(), words[2:]
-    if words[1] == "bench":
-        if len(words) > 2 and words[2] in BENCHES:
-            return BENCHES[words[2]].options_class(), words[3:]
-        return (None if sweep.is_meant(words[2:]) else BENCHES["passes"].options_class()), words[2:]
-    return COMMANDS[ALIASES.get(words[1], words[1])].options_class(), words[2:]
+    name, command, rest = find(words[1:])
+    return None if name in ("bench", "bench sweep", "finetune") else command.options_class(), rest
 
 
 @pytest.mark.parametrize(("name", "line"), OURS)
@@ -203,7 +196,7 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("trained")
     for name in ("train.csv", "dev.csv"):
         (folder / name).write_text(TRAIN)
-    (line,) = (line for line in lines(ROOT / "README.md") if line.startswith("bertpass finetune-classifier"))
+    (line,) = (line for line in lines(ROOT / "README.md") if line.startswith("bertpass finetune classifier"))
     done = subprocess.run([sys.executable, "-m", *shlex.split(line)], cwd=folder, capture_output=True, text=True,
                           check=False)
     assert done.returncode == 0, done.stderr

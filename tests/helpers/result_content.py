@@ -3,7 +3,7 @@
 import json
 
 MACHINE = {"cpu": "Some CPU", "cpus_usable": 2, "memory_gib": 4.0, "os": "Linux", "python": "3.11"}
-ENVIRONMENT = {"command": "python -m bertpass.bench x --model 'a <b>'", "revision": "abc", "machine": MACHINE,
+ENVIRONMENT = {"command": "bertpass bench x --model 'a <b>'", "revision": "abc", "machine": MACHINE,
                "versions": {"numpy": "1.26.4"}, "instruction_set": "avx2", "threads": 2, "cpus": [0, 1]}
 
 
@@ -50,7 +50,7 @@ def passes():
         return {"name": name, "rewrites": 2, "difference": 1e-6, "ratio": {},
                 "latency": {"1 x 128": {"count": 9, "mean": ms, "p50": ms, "p90": ms * 1.125, "p99": ms * 2,
                                         "least": ms / 2}}}
-    return {"command": "scripts/bench_passes.py", "model": "random weights", "threads": 2, "machine": MACHINE,
+    return {"command": "bertpass bench passes", "model": "random weights", "threads": 2, "machine": MACHINE,
             "variants": [variant("no pass", 24.0), variant("interleave_qkv", 22.1)]}
 
 

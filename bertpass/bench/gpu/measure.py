@@ -1,4 +1,4 @@
-"""What gpu_check measures: the CUDA engine beside PyTorch on the same weights and batches, and the GPU's own ceilings.
+"""``bertpass bench gpu``: the CUDA engine next to PyTorch on the same weights and batches, and the GPU's ceilings.
 
 Times are those of the device, between two events of one stream; where a batch's weights are cold, memory larger than
 the GPU's cache is written before each call. Without a GPU the same code runs on the CPU with the engine's twin, for its

@@ -1,4 +1,4 @@
-"""The process in which gpu_check times MXNet: ``python -m bertpass.bench.gpu.mxnet_process JSON``, a line a figure.
+"""MXNet's process in ``bertpass bench gpu``: ``python -m bertpass.bench.gpu.mxnet_process JSON``, a line per figure.
 
 The request names a model of a published size, a dtype, the seconds for each figure, and cases with their lengths. A
 figure is the time of a forward on inputs that are on the device, until its output is ready there.

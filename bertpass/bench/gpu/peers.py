@@ -1,4 +1,4 @@
-"""Peers of gpu_check beside PyTorch, where they are installed: ONNX Runtime's CUDA provider, and MXNet's GPU builds.
+"""Peers next to PyTorch, where they are installed: ONNX Runtime's CUDA provider, and MXNet's GPU builds.
 
 ONNX Runtime runs our own export in its fused operators on tensors that lie on the GPU, timed as the others are. MXNet
 runs in a process of its own, because its CUDA libraries are of another generation, and is timed by the host's clock,

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bertpass.commands.run import guarded
+from bertpass.commands.table import FIRST, Group, commands
 from bertpass.options import flag, parse, scalar, spelled
 
 SHELLS = ("bash", "zsh", "fish")
@@ -43,15 +44,13 @@ class _Flag:
 
 def _lists() -> Iterator[tuple[str, list[_Flag]]]:
     """Every command, as ``serve`` or ``bench cpu``, with its flags."""
-    from bertpass.commands.table import BENCHES, COMMANDS
-
-    every = {**COMMANDS, **{f"bench {name}": bench for name, bench in BENCHES.items()}}
-    for name, command in every.items():
+    for name, command in commands():
         cls = command.options_class()
         hints, flags = typing.get_type_hints(cls), []
         for field in dataclasses.fields(cls):
             if not field.metadata["positional"]:
-                flags.append(_Flag(spelled(field)[0], field.metadata["choices"] or (),
+                hydra = getattr(cls, "HYDRA", False)
+                flags.append(_Flag([f"{field.name}="] if hydra else spelled(field)[0], field.metadata["choices"] or (),
                                    scalar(hints[field.name]) is not bool, field.metadata["help"]))
         flags += [_Flag([f"--{word}"], (), False, word) for word in ("help", "quiet", "verbose")]
         yield name, flags
@@ -59,8 +58,8 @@ def _lists() -> Iterator[tuple[str, list[_Flag]]]:
 
 def _bash(shell: str) -> str:
     """bash; zsh runs the same through bashcompinit."""
-    from bertpass.commands.table import BENCHES, COMMANDS
-
+    groups = {name: one.words for name, one in FIRST.items() if isinstance(one, Group)}
+    words_of = "\n".join(f'    "{name}") echo "{" ".join(words)}" ;;' for name, words in groups.items())
     flags, values = [], []
     for name, known in _lists():
         words = " ".join(word for one in known for word in one.spellings)
@@ -74,6 +73,11 @@ _bertpass_flags() {{
 {chr(10).join(flags)}
   esac
 }}
+_bertpass_words() {{
+  case "$1" in
+{words_of}
+  esac
+}}
 _bertpass_values() {{
   case "$1" in
 {chr(10).join(values)}
@@ -84,14 +88,17 @@ _bertpass() {{
   local word="${{COMP_WORDS[COMP_CWORD]}}" before="${{COMP_WORDS[COMP_CWORD-1]}}" name="${{COMP_WORDS[1]}}" found=""
   COMPREPLY=()
   if [ "$COMP_CWORD" -eq 1 ]; then
-    COMPREPLY=($(compgen -W "{' '.join(COMMANDS)} help version --help --version" -- "$word"))
+    COMPREPLY=($(compgen -W "{' '.join(FIRST)} help version --help --version" -- "$word"))
     return
   fi
-  if [ "$name" = bench ] && [ "$COMP_CWORD" -eq 2 ]; then
-    COMPREPLY=($(compgen -W "{' '.join(BENCHES)}" -- "$word"))
-    return
+  found="$(_bertpass_words "$name")"
+  if [ -n "$found" ]; then
+    if [ "$COMP_CWORD" -eq 2 ]; then
+      COMPREPLY=($(compgen -W "$found" -- "$word"))
+      return
+    fi
+    name="$name ${{COMP_WORDS[2]}}"; found=""
   fi
-  [ "$name" = bench ] && name="bench ${{COMP_WORDS[2]}}"
   case "$word" in
     -*) found="$(_bertpass_flags "$name")" ;;
     *) found="$(_bertpass_values "$name $before")"; [ -z "$found" ] && found="$(_bertpass_values "$name")" ;;
@@ -107,20 +114,21 @@ complete -o filenames -F _bertpass bertpass
 
 
 def _fish() -> str:
-    from bertpass.commands.table import BENCHES, COMMANDS
-
     lines = ["# completion of bertpass; made by: bertpass completion fish"]
-    for name, command in COMMANDS.items():
-        lines.append(f"complete -c bertpass -f -n __fish_use_subcommand -a {name} -d {_quoted(command.what)}")
-    for name, bench in BENCHES.items():
-        lines.append(f"complete -c bertpass -f -n '__fish_seen_subcommand_from bench' -a {name} "
-                     f"-d {_quoted(bench.what)}")
+    for name, found in FIRST.items():
+        lines.append(f"complete -c bertpass -f -n __fish_use_subcommand -a {name} -d {_quoted(found.what)}")
+        words = found.words if isinstance(found, Group) else {}
+        lines += [f"complete -c bertpass -f -n '__fish_seen_subcommand_from {name}' -a {word} -d "
+                  f"{_quoted(command.what)}" for word, command in words.items()]
     lines.append(f"complete -c bertpass -f -n '__fish_seen_subcommand_from completion' -a '{' '.join(SHELLS)}'")
     for name, known in _lists():
         seen = "; and ".join(f"__fish_seen_subcommand_from {word}" for word in name.split())
         for one in known:
             for word in one.spellings:
                 value = f" -x -a '{' '.join(one.choices)}'" if one.choices else " -r" if one.takes_value else ""
+                if word.endswith("="):
+                    lines.append(f"complete -c bertpass -n '{seen}' -x -a {word} -d {_quoted(one.help)}")
+                    continue
                 letter = "-l" if word.startswith("--") else "-s"
                 lines.append(f"complete -c bertpass -n '{seen}' {letter} {word.lstrip('-')}{value} "
                              f"-d {_quoted(one.help)}")

@@ -1,5 +1,4 @@
-"""bertpass finetune-classifier and finetune-squad, published as finetune/finetune_classifier.py and "
-"finetune_squad.py."""
+"""bertpass finetune classifier and squad, published as finetune/finetune_classifier.py and finetune_squad.py."""
 
 from __future__ import annotations
 
@@ -9,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import progress
-from bertpass.commands.make import local_workers
 from bertpass.commands.run import guarded
+from bertpass.jobs.machines import local_workers
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import parse
 
@@ -29,7 +28,7 @@ def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], functio
     """Run the job here, or in several processes where ``--workers`` asks for them."""
     if options.workers > 1 and local_workers.role() is None:
         options.check()  # faults show once, and before processes start
-        local_workers.run(function, sys.argv[1:] if argv is None else argv, options.workers)
+        local_workers.run(f"{__name__}:{function}", sys.argv[1:] if argv is None else argv, options.workers)
         return
     earlier = Path(options.output_dir) / "net.params"
     if earlier.exists() and not options.resume and local_workers.role() is None:

@@ -38,10 +38,10 @@ def options_of(argv: Sequence[str], environment: Mapping[str, str]) -> ServeOpti
     """The options of a command line, the environment and a file; UsageError for a wrong one."""
     options: ServeOptions = settings.parse(ServeOptions, argv, PREFIX, environment, "serve", "Serve models over HTTP.",
                                            EPILOG)
-    from bertpass.commands.table import COMMANDS
+    from bertpass.commands.table import FIRST
 
     word = options.models[0] if options.models else ""
-    if word in ("bertpass", *COMMANDS) and not os.path.exists(word):
+    if word in ("bertpass", *FIRST) and not os.path.exists(word):
         raise UsageError(f"{word}: here stand models, and this is a command. The container starts 'bertpass serve' "
                          "itself: give it models alone; for another command give docker run --entrypoint bertpass.")
     return options

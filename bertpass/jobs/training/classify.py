@@ -92,7 +92,7 @@ def read_splits(options: ClassifierOptions) -> Splits:
     task = get_task(options.task_name or "")
     if task.kind in ("qa", "embedding"):
         raise UsageError(f"--task_name {task.name}: is not trained here"
-                         + ("; use bertpass finetune-squad." if task.kind == "qa" else "."))
+                         + ("; use bertpass finetune squad." if task.kind == "qa" else "."))
     KINDS[task.kind].check()
     root = options.data_dir or download(task)
     train = [] if options.only_inference else read_split(task, root, "train")

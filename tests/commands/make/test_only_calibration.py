@@ -2,7 +2,7 @@
 
 import pytest
 
-from bertpass.commands.bench import which as bench
+from bertpass.commands.main import main
 from bertpass.commands.make import deploy, finetune
 from tests.helpers import toy
 
@@ -58,9 +58,9 @@ def test_parts_that_are_named(sst, data, tmp_path):
 
 
 def test_table_of_precisions(sst, data, tmp_path, capsys):
-    argv = toy.strings("precision", "--model_parameters", sst / "net.params", "--data_dir", data / "glue",
+    argv = toy.strings("bench", "precision", "--model_parameters", sst / "net.params", "--data_dir", data / "glue",
                        "--seq_length", 24, "--modes", "naive", "--output", tmp_path / "table.json")
-    assert bench.main(argv) == 0
+    assert main(argv) == 0
     lines = {line["name"]: line for line in toy.result(tmp_path, "table.json")["lines"]}
     assert list(lines) == ["float32", "bfloat16", "int8, weights to nearest", "int8, calibrated",
                            "int8 by MXNet, naive"]

@@ -31,8 +31,10 @@ def serve_if_told() -> None:
         raise SystemExit(0)
 
 
-def run(function: str, argv: Sequence[str], workers: int) -> None:
-    """Run ``bertpass.commands.make.finetune.FUNCTION(argv)`` in ``workers`` processes; returns when all have ended.
+def run(program: str, argv: Sequence[str], workers: int) -> None:
+    """Run ``program(argv)`` in ``workers`` processes; returns when all have ended.
+
+    ``program`` is MODULE:FUNCTION; what the function returns is its process's exit code.
 
     Raises
     ------
@@ -44,8 +46,9 @@ def run(function: str, argv: Sequence[str], workers: int) -> None:
         port = free.getsockname()[1]
     # Without the interpreter's own end: there MXNet's parameter server at times destroys a thread that still runs, and
     # aborts the process. Servers and scheduler need no good-bye: they are ended below.
-    code = (f"import os, sys; from bertpass.commands.make.finetune import {function}; code = {function}(sys.argv[1:]); "
-            "sys.stdout.flush(); sys.stderr.flush(); os._exit(code)")
+    module, _, function = program.partition(":")
+    code = (f"import os, sys, {module}; code = {module}.{function}(sys.argv[1:]); sys.stdout.flush(); "
+            "sys.stderr.flush(); os._exit(code)")
     shared = {**os.environ, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
               "DMLC_NUM_WORKER": str(workers), "DMLC_NODE_HOST": "127.0.0.1",
               "OMP_NUM_THREADS": str(max(1, machine.threads() // workers)),

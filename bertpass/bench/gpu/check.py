@@ -1,4 +1,4 @@
-"""The command line scripts/gpu_check.py: build, check and measure the CUDA engine on this machine's GPU."""
+"""``bertpass bench gpu``: build, check and measure the CUDA engine on this machine's GPU."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import __version__, machine
-from bertpass.commands.run import guarded
-from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, UsageError
+from bertpass.errors import BertpassError, DeviceError, MissingDependencyError
 from bertpass.model.config import named
-from bertpass.options import check_output_folder, flag, parse
+from bertpass.options import flag
 
 ROOT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
@@ -27,8 +26,8 @@ RESERVE = 30.0  # seconds that are left for what comes after the last measuremen
 
 
 @dataclass
-class GpuCheckOptions:
-    """Flags of scripts/gpu_check.py."""
+class GpuOptions:
+    """Flags of bertpass bench gpu."""
 
     model: str = flag("bert_12_768_12", "published size whose shape is taken; weights are random")
     dtype: str = flag("float16", "precision of all engines", choices=("float16", "bfloat16", "float32"))
@@ -40,23 +39,6 @@ class GpuCheckOptions:
     no_build: bool = flag(False, "take the library that is there instead of building it for this GPU")
     no_tests: bool = flag(False, "do not run the tests of tests/cuda on the GPU first")
     output: str | None = flag(None, f"JSON file to write (default: {RESULTS}/gpu-DEVICE-DTYPE-DATE.json)")
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns the exit code, 1 where a check failed."""
-    def job() -> int:
-        options = parse(GpuCheckOptions, argv, "Build, check and measure the CUDA engine on this machine's GPU.")
-        from bertpass.bench.gpu import measure
-
-        config = named(options.model)
-        cases = [measure.case_of(name) for name in options.cases or measure.CASES]
-        for case in cases:
-            if case.length > config.max_length:
-                raise UsageError(f"--cases {case.name}: {options.model} has {config.max_length} positions.")
-        if options.output:
-            check_output_folder("output", Path(options.output).parent)
-        return check(options, cases, graphics_card())
-    return guarded(job)
 
 
 def graphics_card() -> dict[str, str]:
@@ -73,16 +55,16 @@ def graphics_card() -> dict[str, str]:
     return dict(zip(fields, (value.strip() for value in done.stdout.splitlines()[0].split(",")), strict=True))
 
 
-def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], device: str = "cuda") -> int:
+def check(options: GpuOptions, cases: Sequence[Any], card: dict[str, str], device: str = "cuda") -> int:
     """All steps, with the table last; returns 1 where something is wrong."""
     from bertpass.bench.gpu import measure
 
     start = time.monotonic()
     deadline = start + 60 * options.minutes - RESERVE
     result: dict[str, Any] = {
-        "what": "bertpass gpu_check", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "what": "bertpass bench gpu", "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "bertpass": __version__, "model": options.model, "dtype": options.dtype, "gpu": card,
-        "machine": machine.describe(), "command": "python scripts/gpu_check.py " + " ".join(sys.argv[1:])}
+        "machine": machine.describe(), "command": machine.command()}
     wrong = []
     if not options.no_build:
         result["build_seconds"] = build(card)
@@ -123,7 +105,7 @@ def check(options: GpuCheckOptions, cases: Sequence[Any], card: dict[str, str], 
     return 1 if wrong else 0
 
 
-def onnxruntime(options: GpuCheckOptions, checkpoint: Any, bench: Any, cases: Sequence[Any],
+def onnxruntime(options: GpuOptions, checkpoint: Any, bench: Any, cases: Sequence[Any],
                 rows: Sequence[dict[str, Any]], deadline: float) -> str:
     """Adds ONNX Runtime's times and errors to the rows; returns its version, or why there are none or not all."""
     from bertpass.bench.gpu import peers
@@ -146,7 +128,7 @@ def onnxruntime(options: GpuCheckOptions, checkpoint: Any, bench: Any, cases: Se
     return peer.version
 
 
-def mxnet(options: GpuCheckOptions, cases: Sequence[Any], rows: Sequence[dict[str, Any]], deadline: float) -> str:
+def mxnet(options: GpuOptions, cases: Sequence[Any], rows: Sequence[dict[str, Any]], deadline: float) -> str:
     """Adds MXNet's times to the rows; returns its version and what went wrong."""
     from bertpass.bench.gpu import peers
 
@@ -167,7 +149,7 @@ def mxnet(options: GpuCheckOptions, cases: Sequence[Any], rows: Sequence[dict[st
     return found
 
 
-def compiled(options: GpuCheckOptions, bench: Any, cases: Sequence[Any], rows: Sequence[dict[str, Any]],
+def compiled(options: GpuOptions, bench: Any, cases: Sequence[Any], rows: Sequence[dict[str, Any]],
              deadline: float) -> str:
     """Adds torch.compile's times to the rows, as far as the time goes; returns how far it went."""
     if options.compile_mode == "none":
@@ -214,7 +196,7 @@ def tests() -> dict[str, Any]:
             "end": [] if not done.returncode else lines[-60:]}
 
 
-def output_of(options: GpuCheckOptions, card: dict[str, str]) -> Path:
+def output_of(options: GpuOptions, card: dict[str, str]) -> Path:
     """The file of the result; makes its folder."""
     name = re.sub(r"[^a-z0-9]+", "-", card["name"].lower()).strip("-")
     default = ROOT / RESULTS / f"gpu-{name}-{options.dtype}-{datetime.now(UTC):%Y%m%d-%H%M}.json"
