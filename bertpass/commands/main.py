@@ -12,7 +12,7 @@ from bertpass.commands.table import HELP, SECTIONS, VERSION, Command, Group, fin
 
 USAGE = """usage: bertpass COMMAND [words] [flags]
 
-Run BERT, DistilBERT and RoBERTa models on CPUs from the shell, from Python, over HTTP or from C, without PyTorch.
+Run BERT, DistilBERT, RoBERTa and XLM-R models on CPUs from the shell, Python, HTTP or C, without PyTorch.
 """
 EXAMPLES = """
 examples:

@@ -49,7 +49,7 @@ typedef struct {
 typedef struct {
   int32_t layers, units, hidden, heads, max_length, vocabulary, token_types;
   float epsilon;
-  const char* family;     /* "bert", "distilbert", "roberta" */
+  const char* family;     /* "bert", "camembert", "distilbert", "roberta", "xlm-roberta" */
   const char* activation; /* "gelu" (by erf), "gelu_tanh", "relu" */
   const char* head;       /* "none", "pooled", "classification", "qa", "tokens", "embedding" */
   int32_t labels;         /* of classification and tokens */

@@ -14,7 +14,8 @@ _TOKENS = {
 FILES: dict[str, dict[str, Key]] = {
     "tokenizer_config.json": {
         **_TOKENS,
-        **acted("defaults of BERT's or RoBERTa's tokenizers; another class is refused", "tokenizer_class"),
+        **acted("defaults of BERT's, RoBERTa's, XLM-R's, CamemBERT's or HerBERT's tokenizers; another class is refused",
+                "tokenizer_class"),
         **acted("BERT's normaliser", "do_lower_case", "strip_accents", "tokenize_chinese_chars"),
         **acted("how byte-level BPE treats the space before a word", "add_prefix_space", "trim_offsets"),
         **acted("tokens beside the vocabulary, with special, lstrip, rstrip, single_word and normalized",
@@ -51,7 +52,7 @@ FILES: dict[str, dict[str, Key]] = {
         **acted("any, as the tokenizers library computes it", "normalizer", "pre_tokenizer"),
         **acted("special tokens and token types of a row: TemplateProcessing, BertProcessing or RobertaProcessing; one "
                 "that adds no token is refused", "post_processor"),
-        **acted("WordPiece and BPE with all their settings; other models, and a dropout, are refused", "model"),
+        **acted("WordPiece, BPE, Unigram and WordLevel with all their settings; a dropout is refused", "model"),
         **acted("decoding", "decoder"),
         **nothing("padding, which is not computed or masked", "padding"),
         **nothing("version of the file's form", "version"),

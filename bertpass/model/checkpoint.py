@@ -198,7 +198,8 @@ def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint
 
     files = gluonnlp.cached(name, dataset)
     if files is not None:
-        return gluonnlp.read(files[0], vocab=None if NAMED[name].family == "roberta" else files[1], config=NAMED[name])
+        merges = NAMED[name].root == "roberta"  # its .vocab alone says nothing: the merges are elsewhere
+        return gluonnlp.read(files[0], vocab=None if merges else files[1], config=NAMED[name])
     equivalent = _HUB.get((name, dataset or gluonnlp.DEFAULT_DATASET)) or _HUB.get((name, None))
     if equivalent is None:
         known = [data for size, data in _HUB if size == name and data]

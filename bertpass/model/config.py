@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertpass.errors import ModelError, unknown
+from bertpass.model.families import FAMILIES, Classifier, Family
 
-FAMILIES = ("bert", "distilbert", "roberta")
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 # What the heads of a kind are made of is said here and nowhere else: logits from the first token (the pooler where the
 # family has one), or a layer of this name on the state of every token. The other kinds have no parameters.
@@ -26,17 +26,6 @@ _OWN_ACTIVATIONS = {"classification": "softmax", "regression": "identity", "mult
 _HF_ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
                    "relu": "relu"}
 _HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
-_ROBERTA_PAD_ID = 1
-
-_BERT_KEYS = {
-    "num_layers": "num_hidden_layers", "units": "hidden_size", "hidden_size": "intermediate_size",
-    "num_heads": "num_attention_heads", "max_length": "max_position_embeddings", "vocab_size": "vocab_size",
-    "token_type_vocab_size": "type_vocab_size", "layer_norm_eps": "layer_norm_eps", "dropout": "hidden_dropout_prob",
-}
-_DISTILBERT_KEYS = {
-    "num_layers": "n_layers", "units": "dim", "hidden_size": "hidden_dim", "num_heads": "n_heads",
-    "max_length": "max_position_embeddings", "vocab_size": "vocab_size", "dropout": "dropout",
-}
 
 
 @dataclass(frozen=True)
@@ -46,7 +35,8 @@ class EncoderConfig:
     ``units`` is the width of the residual stream, ``hidden_size`` that of the feed-forward layer, ``max_length`` the
     number of positions that text can use (RoBERTa's two rows for padding are not counted). ``activation`` is "gelu"
     (by erf), "gelu_tanh" (its tanh approximation) or "relu". A ``token_type_vocab_size`` of 0 means no token types.
-    RoBERTa takes no token types as input; with 1 there its single row is added to every token.
+    RoBERTa and its kin take no token types as input; with 1 there the single row is added to every token. ``family``
+    is a name of :data:`bertpass.model.families.FAMILIES`.
 
     Raises
     ------
@@ -68,7 +58,7 @@ class EncoderConfig:
     use_pooler: bool = True
 
     def __post_init__(self) -> None:
-        if self.family not in FAMILIES:
+        if not isinstance(self.family, str) or self.family not in FAMILIES:
             raise ModelError(unknown("encoder family", str(self.family), FAMILIES))
         if self.activation not in ACTIVATIONS:
             raise ModelError(unknown("activation", str(self.activation), ACTIVATIONS))
@@ -77,7 +67,7 @@ class EncoderConfig:
         _check_count("token_type_vocab_size", self.token_type_vocab_size, 0)
         if self.units % self.num_heads:
             raise ModelError(f"units ({self.units}) must be a multiple of num_heads ({self.num_heads}).")
-        most = {"bert": None, "distilbert": 0, "roberta": 1}[self.family]
+        most = self.about.most_token_types
         if most is not None and self.token_type_vocab_size > most:
             raise ModelError(f"token_type_vocab_size is {self.token_type_vocab_size}, but an encoder of the family "
                              f"{self.family} can have {most} at most.")
@@ -89,14 +79,24 @@ class EncoderConfig:
             raise ModelError(f"use_pooler must be true or false, not {self.use_pooler!r}.")
 
     @property
+    def about(self) -> Family:
+        """What the family is."""
+        return FAMILIES[self.family]
+
+    @property
     def root(self) -> str:
         """The first part of every encoder parameter's name, GluonNLP's: "roberta" or "bert"."""
-        return "roberta" if self.family == "roberta" else "bert"
+        return self.about.root
+
+    @property
+    def classifier(self) -> Classifier:
+        """The two layers that a classifier of the family has."""
+        return self.about.classifier
 
     @property
     def takes_token_types(self) -> bool:
         """Whether the network's inputs are (ids, token types, valid length) rather than (ids, valid length)."""
-        return self.family == "bert"
+        return self.about.takes_token_types
 
     @property
     def input_names(self) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ class EncoderConfig:
         """
         config = {key: value for key, value in config.items() if value is not None}
         family = config.get("model_type", "bert")
-        if family not in FAMILIES:
+        if not isinstance(family, str) or family not in FAMILIES:
             raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read. Take a "
                              "model of one of these families.")
         if config.get("position_embedding_type", "absolute") != "absolute":
@@ -134,48 +134,47 @@ class EncoderConfig:
                              "only 'absolute' can be read.")
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise ModelError("config.json describes a decoder; only encoders can be read.")
-        act = str(config.get("activation" if family == "distilbert" else "hidden_act", "gelu"))
+        about = FAMILIES[family]
+        act = str(config.get(about.activation_key, "gelu"))
         if act not in _HF_ACTIVATIONS:
             raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
-        keys = _DISTILBERT_KEYS if family == "distilbert" else _BERT_KEYS
-        fields = {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
-        lacking = [keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
-                                           "vocab_size") if name not in fields]
+        fields: dict[str, Any] = {} if about.most_token_types else {"token_type_vocab_size": 0}
+        fields |= {ours: config[theirs] for ours, theirs in about.keys.items() if theirs in config}
+        lacking = [about.keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
+                                                 "vocab_size") if name not in fields]
         if lacking:
             raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
-        if family == "distilbert":
-            fields["token_type_vocab_size"] = 0
-        if family == "roberta":
-            pad = config.get("pad_token_id", _ROBERTA_PAD_ID)
-            if pad != _ROBERTA_PAD_ID:
-                raise ModelError(f"config.json says pad_token_id {pad}; a RoBERTa checkpoint must have "
-                                 f"{_ROBERTA_PAD_ID} there.")
-            _check_count("max_position_embeddings", fields["max_length"], _ROBERTA_PAD_ID + 2)
-            fields["max_length"] -= _ROBERTA_PAD_ID + 1
+        if about.pad_id is not None:
+            pad = config.get("pad_token_id", about.pad_id)
+            if pad != about.pad_id:
+                raise ModelError(f"config.json says pad_token_id {pad}; a checkpoint of type {family} must have "
+                                 f"{about.pad_id} there.")
+            _check_count("max_position_embeddings", fields["max_length"], about.padding_rows + 1)
+            fields["max_length"] -= about.padding_rows
         try:
-            return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=family == "bert", **fields)
+            return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=about.classifier.pooled,
+                       **fields)
         except ModelError as error:  # in the file's words
-            said = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), str(error))
+            said = re.sub(r"\w+", lambda word: about.keys.get(word[0], word[0]), str(error))
             raise ModelError(f"config.json: {said}") from error
 
     def to_huggingface(self, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The fields of a Hugging Face ``config.json`` that say the same, and of ``carried`` those that say more."""
         carried = carried or {}
-        distilbert = self.family == "distilbert"
-        keys, act = (_DISTILBERT_KEYS, "activation") if distilbert else (_BERT_KEYS, "hidden_act")
-        fields = {theirs: getattr(self, ours) for ours, theirs in keys.items()}
+        about = self.about
+        act = about.activation_key
+        fields = {theirs: getattr(self, ours) for ours, theirs in about.keys.items()}
         same = _HF_ACTIVATIONS.get(str(carried.get(act))) == self.activation
         fields[act] = carried[act] if same else _HF_ACTIVATION_OF[self.activation]
-        others: dict[str, Any] = {"pad_token_id": 0}
-        if distilbert:
+        others: dict[str, Any] = {"pad_token_id": 0, **about.fields}
+        if self.family == "distilbert":
             others.update(attention_dropout=self.dropout, seq_classif_dropout=self.dropout, qa_dropout=self.dropout,
                           sinusoidal_pos_embds=False)
         else:
             others.update(attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute")
-        if self.family == "roberta":
-            fields.update(max_position_embeddings=self.max_length + _ROBERTA_PAD_ID + 1,
-                          type_vocab_size=max(1, self.token_type_vocab_size), pad_token_id=_ROBERTA_PAD_ID)
-            others.update(bos_token_id=0, eos_token_id=2)
+        if about.pad_id is not None:
+            fields.update(max_position_embeddings=self.max_length + about.padding_rows,
+                          type_vocab_size=max(1, self.token_type_vocab_size), pad_token_id=about.pad_id)
         return {**others, **carried, **fields, "model_type": self.family}
 
 
@@ -266,7 +265,7 @@ def placeholders(count: int) -> list[str]:
 
 def needs_pooler(config: EncoderConfig, head: HeadConfig) -> bool:
     """Whether ``head`` computes from the encoder's pooler (BERT's classifier does, the others have their own)."""
-    return head.kind == "pooled" or (head.has_classifier and config.family == "bert")
+    return head.kind == "pooled" or (head.has_classifier and config.classifier.pooled)
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -59,17 +59,21 @@ class Network(mx.gluon.HybridBlock):
         self.dropout = nn.Dropout(config.dropout) if head.kind == "tokens" and config.dropout else None
         if not head.has_classifier:
             return
-        if config.family == "distilbert":
-            self.pre_classifier = nn.Dense(config.units, activation="relu", in_units=config.units)
+        wanted = config.classifier
+        layers = {wanted.last: nn.Dense(head.num_labels, in_units=config.units)}
+        if not wanted.pooled:
+            layers = {wanted.first: nn.Dense(config.units, activation=wanted.activation, in_units=config.units),
+                      **layers}
         self.classifier = nn.HybridSequential()
-        layers = {"1": nn.Dense(head.num_labels, in_units=config.units)}
-        if config.family == "roberta":
-            layers = {"1": nn.Dense(config.units, activation="tanh", in_units=config.units), "3": layers["1"]}
         # The names count a dropout before each layer, as GluonNLP's do, whether or not there is one.
         for name, layer in layers.items():
+            place = name.removeprefix("classifier.")
+            if place == name:
+                setattr(self, name, layer)
+                continue
             if config.dropout:
-                self.classifier.register_child(nn.Dropout(config.dropout), str(int(name) - 1))
-            self.classifier.register_child(layer, name)
+                self.classifier.register_child(nn.Dropout(config.dropout), str(int(place) - 1))
+            self.classifier.register_child(layer, place)
 
     def cast(self, dtype: Any) -> None:
         """Cast the weights to ``dtype`` and have valid lengths cast to it too."""
@@ -100,10 +104,8 @@ class Network(mx.gluon.HybridBlock):
             return getattr(self, head.token_layer)(self.dropout(states) if self.dropout else states)
         if head.kind == "embedding":
             return self._embed(F, states, valid_length)
-        if config.family == "bert":
-            return self.classifier(pooled)
-        first = self._first(states)
-        return self.classifier(self.pre_classifier(first) if config.family == "distilbert" else first)
+        first = pooled if config.classifier.pooled else self._first(states)
+        return self.classifier(self.pre_classifier(first) if hasattr(self, "pre_classifier") else first)
 
     def _first(self, states: Any) -> Any:
         """The first token's state: (batch, length, units) -> (batch, units)."""
@@ -131,7 +133,8 @@ def build(config: EncoderConfig, head: HeadConfig, prefix: str | None = None) ->
     ModelError
         The head needs a pooler and the encoder has none.
     """
-    return Network(parameters.network_config(config, head), head, f"{config.family}_" if prefix is None else prefix)
+    prefix = f"{config.family.replace('-', '_')}_" if prefix is None else prefix
+    return Network(parameters.network_config(config, head), head, prefix)
 
 
 def set_parameters(net: Network, arrays: Mapping[str, np.ndarray], ctx: Any = None) -> None:

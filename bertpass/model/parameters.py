@@ -1,7 +1,8 @@
 """Names, shapes and first values of a network's parameters, from its configuration alone (NumPy only).
 
 The names are those that GluonNLP's blocks save: ``bert.encoder.transformer_cells.0.attention_cell.proj_query.weight``,
-``classifier.1.weight`` and so on, with "roberta" in place of "bert" for RoBERTa, as in its RoBERTaClassifier.
+``classifier.1.weight`` and so on, with "roberta" in place of "bert" for RoBERTa and its kin, as in its
+RoBERTaClassifier.
 """
 
 from __future__ import annotations
@@ -58,16 +59,15 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
     if last is None:
         return {}
     logits = _dense(last, head.outputs, config.units)
-    first = {"roberta": "classifier.1", "distilbert": "pre_classifier"}.get(config.family)
-    if first is None or not head.has_classifier:
+    if config.classifier.pooled or not head.has_classifier:
         return logits
-    return {**_dense(first, config.units, config.units), **logits}
+    return {**_dense(config.classifier.first, config.units, config.units), **logits}
 
 
 def last_layer(config: EncoderConfig, head: HeadConfig) -> str | None:
     """Name of the layer whose outputs are the logits, None for a head without logits."""
     if head.has_classifier:
-        return "classifier.3" if config.family == "roberta" else "classifier.1"
+        return config.classifier.last
     return head.token_layer
 
 

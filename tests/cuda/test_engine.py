@@ -46,7 +46,8 @@ def agrees(engine, checkpoint, dtype, lengths=LENGTHS, padded=None):
 @pytest.mark.parametrize(("family", "heads"), [
     ("bert", ("none", "pooled", "qa", "tokens", "classification", "mean", "mean_norm", "cls_norm")),
     ("distilbert", ("none", "qa", "classification", "mean")),
-    ("roberta", ("pooled", "regression", "ranking", "mean_norm"))])
+    ("roberta", ("pooled", "regression", "ranking", "mean_norm")), ("xlm-roberta", ("classification",)),
+    ("camembert", ("tokens",))])
 def test_parity(family, heads, dtype):
     for head in heads:
         checkpoint = tiny(family, head)

@@ -47,7 +47,8 @@ def agrees(engine, checkpoint, bound, lengths=LENGTHS, padded=None):
 @pytest.mark.parametrize(("family", "heads"), [
     ("bert", ("pooled", "qa", "tokens", "classification", "mean_norm", "cls_norm")),
     ("distilbert", ("none", "qa", "classification", "mean")),
-    ("roberta", ("none", "regression", "ranking", "mean_norm"))])
+    ("roberta", ("none", "regression", "ranking", "mean_norm")), ("xlm-roberta", ("classification",)),
+    ("camembert", ("tokens",))])
 def test_parity(name, dtype, family, heads):
     for head in heads:
         checkpoint = reference.tiny(family, head)

@@ -17,6 +17,7 @@ runtime = pytest.importorskip("onnxruntime", reason="pip install '.[onnxruntime]
 
 CASES = [(family, head) for family in ("bert", "distilbert", "roberta") for head in reference.HEADS
          if family == "bert" or head != "pooled"]
+CASES += [("xlm-roberta", "classification"), ("camembert", "tokens")]
 
 
 def run(content, ids, types, lengths):

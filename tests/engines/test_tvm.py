@@ -30,7 +30,8 @@ def agrees(checkpoint, engine, lengths=LENGTHS, padded=None):
 
 @pytest.mark.parametrize(("family", "heads"), [
     ("bert", ("pooled", "qa", "tokens", "classification", "mean_norm", "cls_norm")),
-    ("distilbert", ("none", "classification")), ("roberta", ("none", "regression", "mean"))])
+    ("distilbert", ("none", "classification")), ("roberta", ("none", "regression", "mean")),
+    ("xlm-roberta", ("classification",)), ("camembert", ("tokens",))])
 def test_parity(family, heads):
     for head in heads:
         agrees(*make(family, head))

@@ -10,8 +10,11 @@ from scipy.special import erf
 
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.families import FAMILIES
 from bertpass.model.record import Checkpoint
 
+#: families without those that are the network of another one by another name
+NETWORKS = [family for family in FAMILIES if family not in ("camembert", "xlm-roberta")]
 HEADS = {
     "none": HeadConfig("none"), "pooled": HeadConfig("pooled"), "qa": HeadConfig("qa"),
     "classification": HeadConfig("classification", num_labels=3), "regression": HeadConfig("regression"),
@@ -32,8 +35,9 @@ def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> C
     """A checkpoint of random values, none of them zero."""
     kind = HEADS[head]
     config = EncoderConfig(**{
-        **SIZES, "family": family, "token_type_vocab_size": {"bert": 2, "distilbert": 0, "roberta": 1}[family],
-        "layer_norm_eps": 1e-5 if family == "roberta" else 1e-12, **fields})
+        **SIZES, "family": family, "layer_norm_eps": FAMILIES[family].layer_norm_eps,
+        "token_type_vocab_size": 2 if FAMILIES[family].takes_token_types else FAMILIES[family].most_token_types,
+        **fields})
     config = EncoderConfig(**{**config.to_dict(), "use_pooler": needs_pooler(config, kind)})
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
     scale = 1.5 / np.sqrt(config.units)
@@ -217,7 +221,7 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
         elif config.family == "bert":
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
-        elif config.family == "roberta":
+        elif config.root == "roberta":
             rows.append([dense(dense(states[0], "classifier.1", "tanh"), "classifier.3")])
         else:
             rows.append([dense(dense(states[0], "pre_classifier", "relu"), "classifier.1")])

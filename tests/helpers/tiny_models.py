@@ -17,7 +17,15 @@ TINY = {"bert": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads
         "roberta": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 40,
                     "vocab_size": VOCAB, "max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1,
                     "layer_norm_eps": 1e-5}}
-CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
+TINY |= {"xlm-roberta": TINY["roberta"], "camembert": TINY["roberta"]}
+CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
+           "camembert": "Camembert"}
+PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1}
+
+
+def token_types(family):
+    """Rows of a family's table of token types, as many as it may have."""
+    return {"bert": 2, "distilbert": 0}.get(family, 1)
 
 
 def torch_model(family, suffix, seed=0, **fields):
@@ -42,7 +50,7 @@ def ragged_batch(family, seed=0, rows=4, length=13):
     lengths = np.concatenate([[length, 1], random.integers(2, length, rows - 2)]).astype("int32")
     types = random.integers(0, 2, (rows, length)).astype("int32")
     past = np.arange(length) >= lengths[:, None]
-    ids[past], types[past] = (1 if family == "roberta" else 0), 0
+    ids[past], types[past] = PAD[family], 0
     return ids, types, lengths
 
 

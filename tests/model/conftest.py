@@ -17,16 +17,17 @@ def tiny(vocab_folder):
     """A function that makes a tiny checkpoint of ours with random values and a tokenizer."""
     from bertpass.model import parameters
     from bertpass.model.config import EncoderConfig, HeadConfig
+    from bertpass.model.families import FAMILIES
     from bertpass.model.record import Checkpoint
     from bertpass.text.tokens.tokenizer import Tokenizer
 
     def make(family="bert", kind="classification", seed=3, **fields):
         pooler = family == "bert" and kind not in ("qa", "tokens")
-        types = {"bert": 2, "distilbert": 0, "roberta": 0}[family]
+        types = 2 if family == "bert" else 0
         config = EncoderConfig(**{
             "family": family, "num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS,
             "vocab_size": VOCAB, "token_type_vocab_size": types, "use_pooler": pooler,
-            "layer_norm_eps": 1e-5 if family == "roberta" else 1e-12, **fields})
+            "layer_norm_eps": FAMILIES[family].layer_norm_eps, **fields})
         named = kind in ("classification", "multilabel", "tokens")
         head = HeadConfig(kind, num_labels=3 if named else 0)
         wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}

@@ -10,8 +10,8 @@ import pytest
 
 from bertpass.errors import ModelError, UsageError
 from bertpass.model import nets
-from bertpass.model.config import FAMILIES
 from bertpass.model.export import export_bundle, network
+from bertpass.model.families import FAMILIES
 from bertpass.model.files import folders, params_file
 from bertpass.model.layouts.bundle import Bundle
 from tests.helpers.tiny_models import ragged_batch, run, same_arrays

@@ -7,10 +7,11 @@ import pytest
 
 from bertpass.errors import ModelError
 from bertpass.model import nets, parameters
-from bertpass.model.config import FAMILIES, EncoderConfig, HeadConfig
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.families import FAMILIES
 from bertpass.model.files import params_file
 from bertpass.mx import mx
-from tests.helpers.tiny_models import ragged_batch, run, same_arrays
+from tests.helpers.tiny_models import ragged_batch, run, same_arrays, token_types
 
 CASES = [(family, kind) for family in FAMILIES for kind in ("none", "classification", "regression", "qa", "embedding")]
 CASES += [("bert", "pooled"), ("bert", "ranking"), *((family, "tokens") for family in FAMILIES)]
@@ -18,7 +19,7 @@ CASES += [("bert", "pooled"), ("bert", "ranking"), *((family, "tokens") for fami
 
 def tiny_net(family, kind, seed=1, **fields):
     config = EncoderConfig(family=family, num_layers=2, units=24, hidden_size=40, num_heads=4, max_length=24,
-                           vocab_size=60, token_type_vocab_size={"bert": 2, "roberta": 1, "distilbert": 0}[family],
+                           vocab_size=60, token_type_vocab_size=token_types(family),
                            use_pooler=family == "bert", **fields)
     net = nets.build(config, HeadConfig(kind, num_labels=3 if kind in ("classification", "tokens") else 0,
                                      normalize=True))

@@ -8,10 +8,9 @@ import pytest
 
 from bertpass import _native
 from bertpass.engines.native import NativeEngine
-from bertpass.model.config import FAMILIES
 from bertpass.model.low_precision import calibration, numpy_encoder
 from tests.helpers import reference
-from tests.helpers.reference import batch, tiny
+from tests.helpers.reference import NETWORKS, batch, tiny
 
 
 def rows_of(checkpoint, count=24, seed=1):
@@ -29,7 +28,7 @@ def correlated(tokens, depth, seed=0):
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NETWORKS)
 def test_the_encoder_in_numpy(family, activation):
     checkpoint = tiny(family, activation=activation)
     rows = rows_of(checkpoint, 5)

@@ -14,6 +14,7 @@ import pytest
 
 from bertpass import _native, machine
 from bertpass.engines.native import DTYPES, NativeEngine
+from bertpass.model.families import FAMILIES
 from bertpass.model.layouts import packed
 from tests.helpers import ROOT
 from tests.helpers.reference import HEADS, batch, tiny
@@ -76,7 +77,7 @@ def forward(library, model, ids, types, lengths):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("family", ["bert", "distilbert", "roberta"])
+@pytest.mark.parametrize("family", FAMILIES)
 def test_the_bits_of_python(library, load, family, head, dtype):
     checkpoint = tiny(family, head)
     inputs = batch(checkpoint.config, [17, 1, 30], 33)

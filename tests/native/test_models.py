@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 
 from bertpass.engines.native import DTYPES, NativeEngine
-from bertpass.model.config import FAMILIES
 from tests.helpers import reference
-from tests.helpers.reference import batch, tiny
+from tests.helpers.reference import NETWORKS, batch, tiny
 
 SETS = reference.instruction_sets()
 LENGTHS = [17, 1, 30, 2, 13]
@@ -23,7 +22,7 @@ def largest(found, wanted):
 
 @pytest.mark.parametrize("isa", SETS)
 @pytest.mark.parametrize("head", reference.HEADS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NETWORKS)
 def test_parity(family, head, isa):
     checkpoint = tiny(family, head)
     inputs = batch(checkpoint.config, LENGTHS, RAGGED)

@@ -13,13 +13,12 @@ from bertpass import _native
 from bertpass.commands.main import main
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError, UsageError
-from bertpass.model.config import FAMILIES
 from bertpass.model.files import mapping, safetensors_file
 from bertpass.model.layouts import huggingface, packed
 from bertpass.model.record import PackedCheckpoint
 from bertpass.text.tokens.tokenizer import Tokenizer
 from tests.helpers import ROOT
-from tests.helpers.reference import HEADS, batch, tiny
+from tests.helpers.reference import HEADS, NETWORKS, batch, tiny
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the", "film", "was", "good", "bad", "?"]
 
@@ -32,7 +31,7 @@ def with_words(head="none", **fields):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", NETWORKS)
 def test_the_same_bits(family, head, dtype, tmp_path):
     checkpoint = tiny(family, head)
     packed.write(tmp_path / "x.safetensors", checkpoint, dtype)

@@ -146,11 +146,12 @@ HEADS = [("none", "mean"), ("qa", "mean"), ("classification", "mean"), ("embeddi
 
 
 @pytest.mark.parametrize(("family", "kind", "pooling"), [("bert", "pooled", "mean")] + [
-    (family, *head) for family in ("bert", "distilbert", "roberta") for head in HEADS])
+    (family, *head) for family in ("bert", "distilbert", "roberta") for head in HEADS] + [
+    ("xlm-roberta", "classification", "mean"), ("camembert", "none", "mean")])
 def test_heads(family: str, kind: str, pooling: str) -> None:
-    activation = {"bert": "gelu", "distilbert": "relu", "roberta": "gelu_tanh"}[family]
+    activation = {"distilbert": "relu", "roberta": "gelu_tanh"}.get(family, "gelu")
     config = EncoderConfig(family, num_layers=2, units=24, hidden_size=40, num_heads=4, max_length=20, vocab_size=50,
-                           token_type_vocab_size={"bert": 2, "distilbert": 0, "roberta": 1}[family],
+                           token_type_vocab_size={"bert": 2, "distilbert": 0}.get(family, 1),
                            activation=activation, use_pooler=kind == "pooled" or family == "bert")
     head = HeadConfig(kind, num_labels=3 if kind == "classification" else 0, pooling=pooling,
                       normalize=pooling == "mean" and kind == "embedding")

@@ -17,7 +17,7 @@ REFUSED: list[tuple[dict[str, Any], dict[str, Any], tuple[str, ...]]] = [
     ({"tokenizer_class": "BertJapaneseTokenizer"}, {}, ("tokenizer_class BertJapaneseTokenizer", "BertTokenizer")),
     ({"tokenizer_class": "BertweetTokenizer"}, {}, ("BertweetTokenizer",)),
     ({"tokenizer_class": "PhobertTokenizer"}, {}, ("PhobertTokenizer",)),
-    ({"tokenizer_class": "XLMRobertaTokenizerFast"}, {}, ("XLMRobertaTokenizerFast",)),
+    ({"tokenizer_class": "LlamaTokenizerFast"}, {}, ("LlamaTokenizerFast",)),
     ({"auto_map": {"AutoTokenizer": ["own.MyTokenizer", None]}}, {}, ("auto_map", "own.MyTokenizer", "own code")),
     ({"auto_map": [None, "own.MyTokenizer"]}, {}, ("auto_map", "own.MyTokenizer")),
     ({"tokenizer_class": None}, {"tokenizer_class": "BertJapaneseTokenizer"}, ("config.json", "BertJapaneseTokenizer")),

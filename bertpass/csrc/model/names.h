@@ -26,7 +26,8 @@ inline Activation activation_of(const std::string& name) {
 
 inline Family family_of(const std::string& name) {
   return choose<Family>(name, {{"bert", Family::bert}, {"distilbert", Family::distilbert},
-                               {"roberta", Family::roberta}});
+                               {"roberta", Family::roberta}, {"xlm-roberta", Family::roberta},
+                               {"camembert", Family::roberta}});
 }
 
 inline HeadKind head_of(const std::string& name) {

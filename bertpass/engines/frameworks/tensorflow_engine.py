@@ -129,10 +129,9 @@ class _Network:
             return [tf.math.l2_normalize(x, axis=-1, epsilon=1e-24) if head.normalize else x]
         if head.kind == "pooled":
             return [states, tf.tanh(self._dense(first, f"{root}.pooler"))]
-        hidden, last = {"bert": (f"{root}.pooler", "classifier.1"), "roberta": ("classifier.1", "classifier.3"),
-                        "distilbert": ("pre_classifier", "classifier.1")}[self._config.family]
-        activation = tf.nn.relu if self._config.family == "distilbert" else tf.tanh
-        return [self._dense(activation(self._dense(first, hidden)), last)]
+        layers = self._config.classifier
+        activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[layers.activation]
+        return [self._dense(activation(self._dense(first, layers.first)), layers.last)]
 
     def _encoded(self, ids: Any, types: Any, inside: Any, shape: Any) -> Any:
         """Embeddings and all layers: token states (batch, sequence, units), padding not yet zeroed."""

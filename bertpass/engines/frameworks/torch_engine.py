@@ -191,11 +191,9 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
                 return [f.normalize(x, eps=1e-12) if head.normalize else x]
             if head.kind == "pooled":
                 return [states, torch.tanh(self.dense(first, f"{config.root}.pooler"))]
-            if config.family == "bert":
-                return [self.dense(torch.tanh(self.dense(first, f"{config.root}.pooler")), "classifier.1")]
-            if config.family == "roberta":
-                return [self.dense(torch.tanh(self.dense(first, "classifier.1")), "classifier.3")]
-            return [self.dense(f.relu(self.dense(first, "pre_classifier")), "classifier.1")]
+            layers = config.classifier
+            hidden = {"tanh": torch.tanh, "relu": f.relu}[layers.activation](self.dense(first, layers.first))
+            return [self.dense(hidden, layers.last)]
 
     return Network().eval()
 

@@ -111,11 +111,9 @@ class _Program:
                     if head.normalize else vectors]
         if head.kind == "pooled":
             return [states, self._dense(vectors, f"{root}.pooler", (batch, config.units), "tanh")]
-        first, act, last = {"bert": (f"{root}.pooler", "tanh", "classifier.1"),
-                            "roberta": ("classifier.1", "tanh", "classifier.3"),
-                            "distilbert": ("pre_classifier", "relu", "classifier.1")}[config.family]
-        hidden = self._dense(vectors, first, (batch, config.units), act)
-        return [self._logits(hidden, last, batch, head.outputs)]
+        layers = config.classifier
+        hidden = self._dense(vectors, layers.first, (batch, config.units), layers.activation)
+        return [self._logits(hidden, layers.last, batch, head.outputs)]
 
     def _encoder(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> Any:
         config, root = self._network.config, self._network.config.root

@@ -78,8 +78,9 @@ def of_words(text: str, row: Encoding, states: np.ndarray, tokenizer: Tokenizer,
 
 
 def _continues(token: str, tokenizer: Tokenizer) -> bool:
-    """Whether a token goes on with the word before it: WordPiece's ##, and what byte-level BPE has no space before."""
-    return token.startswith("##") if tokenizer.family == "wordpiece" else not token.startswith("Ġ")
+    """Whether a token goes on with the word before it: WordPiece's ##, and what byte-level BPE or SentencePiece has no
+    space before."""
+    return token.startswith("##") if tokenizer.family == "wordpiece" else not token.startswith(("Ġ", "▁"))
 
 
 def lines(found: Sequence[Words]) -> list[str]:

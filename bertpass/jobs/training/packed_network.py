@@ -64,9 +64,9 @@ class PackedNetwork(mx.gluon.HybridBlock):
             states = self.dropout(states) if hasattr(self, "dropout") else states
             return F.take(getattr(self, self.head.token_layer)(states), gather)
         first = F.take(states, gather)
-        if config.family == "bert":
+        if config.classifier.pooled:
             return self.classifier(body.pooler(first))
-        return self.classifier(self.pre_classifier(first) if config.family == "distilbert" else first)
+        return self.classifier(self.pre_classifier(first) if hasattr(self, "pre_classifier") else first)
 
     def _layer(self, F: Any, cell: Any, states: Any, offsets: Any, seed: Any) -> Any:
         config, attention = self.config, cell.attention_cell

@@ -17,7 +17,8 @@ import numpy as np
 
 from bertpass.errors import ModelError, unknown
 from bertpass.model import parameters
-from bertpass.model.config import ALIASES, FAMILIES, TOKEN_LAYERS, EncoderConfig, HeadConfig
+from bertpass.model.config import ALIASES, TOKEN_LAYERS, EncoderConfig, HeadConfig
+from bertpass.model.families import FAMILIES
 from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -28,7 +29,6 @@ _FIRST_CELL = "encoder.transformer_cells.0.proj.weight"
 _PRETRAINING = ("decoder.", "classifier.")
 # Widths for which 64 units a head is the rule, of the published sizes; MiniLM's 384 come with heads of 32 and of 64.
 _KNOWN_UNITS = (768, 1024)
-_LAYER_NORM_EPS = {"bert": 1e-12, "distilbert": 1e-12, "roberta": 1e-5}
 _ROBERTA_VOCABULARY = 50000  # RoBERTa's has 50265 tokens, DistilBERT's 30522 or 28996
 
 _DATASETS = {"distilbert_6_768_12": "distilbert_book_corpus_wiki_en_uncased",
@@ -48,7 +48,8 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     vocab : its vocabulary: a ``.vocab`` file of GluonNLP's, a vocab.txt, or a folder with tokenizer files
     lower : whether its text is put into lower case; by default what the vocabulary's name says ("uncased", "cased"), or
         else whether it holds no upper-case letter (only for ``.vocab`` files)
-    family : "bert", "distilbert" or "roberta"; by default from the names, the token types and the vocabulary's size
+    family : a name of :data:`bertpass.model.families.FAMILIES`; by default "bert", "distilbert" or "roberta", from the
+        names, the token types and the vocabulary's size
     num_heads : by default one for 64 units, in an encoder as wide as the published ones
     config : the whole encoder, instead of what the shapes tell (the number of heads, the activation, the epsilon and
         the dropout are in no shape)
@@ -99,7 +100,7 @@ def write(path: PathLike, checkpoint: Checkpoint) -> None:
 def infer(arrays: Mapping[str, np.ndarray], family: str, num_heads: int | None = None, source: str = "the checkpoint",
           ) -> EncoderConfig:
     """The encoder that the shapes of ``arrays`` (by our names) describe; ModelError where they describe none."""
-    root = "roberta" if family == "roberta" else "bert"
+    root = FAMILIES[family].root
 
     def shape(name: str) -> tuple[int, int]:
         array = arrays.get(f"{root}.{name}")
@@ -120,7 +121,7 @@ def infer(arrays: Mapping[str, np.ndarray], family: str, num_heads: int | None =
     return EncoderConfig(
         family=family, num_layers=len(cells), units=units, num_heads=num_heads, vocab_size=vocab_size,
         hidden_size=shape("encoder.transformer_cells.0.ffn.ffn_1.weight")[0],
-        max_length=shape("encoder.position_weight")[0], layer_norm_eps=_LAYER_NORM_EPS[family],
+        max_length=shape("encoder.position_weight")[0], layer_norm_eps=FAMILIES[family].layer_norm_eps,
         token_type_vocab_size=shape("token_type_embed.0.weight")[0] if types else 0,
         use_pooler=f"{root}.pooler.weight" in arrays)
 
@@ -192,7 +193,7 @@ def _family(arrays: Mapping[str, np.ndarray], prefix: str) -> str:
 
 def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes: list[str]) -> dict[str, np.ndarray]:
     """Put the encoder under "bert." or "roberta.", drop the heads of pretraining, number the classifier's layers."""
-    root = "roberta." if family == "roberta" else "bert."
+    root = f"{FAMILIES[family].root}."
     ours: dict[str, np.ndarray] = {}
     dropped = 0
     for name, array in arrays.items():

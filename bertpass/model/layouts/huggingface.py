@@ -1,8 +1,8 @@
-"""Hugging Face folders, in and out: BERT, DistilBERT and RoBERTa, with a classifier, tags, a QA head or none.
+"""Hugging Face folders, in and out: every family of encoders, with a classifier, tags, a QA head or none.
 
-Every weight is taken and given back bit for bit. RoBERTa's position table has two rows more than positions, for
-padding: they are cut off here and kept beside the parameters (``Checkpoint.extras``), and its token type row is a
-parameter only where it is not zero.
+Every weight is taken and given back bit for bit. The position table of RoBERTa and its kin has two rows more than
+positions, for padding: they are cut off here and kept beside the parameters (``Checkpoint.extras``), and the token type
+row is a parameter only where it is not zero.
 """
 
 from __future__ import annotations
@@ -37,17 +37,6 @@ FILES = ("*config.json", "*.safetensors", "*.safetensors.index.json", "*tokenize
 PICKLES = ("*pytorch_model*.bin", "*pytorch_model.bin.index.json")  # and these where pickles are allowed
 PAD_ROWS = "embeddings.position_embeddings.weight[:2]"
 
-_BERT_CELL = {
-    "attention_cell.proj_query": "attention.self.query", "attention_cell.proj_key": "attention.self.key",
-    "attention_cell.proj_value": "attention.self.value", "proj": "attention.output.dense",
-    "layer_norm": "attention.output.LayerNorm", "ffn.ffn_1": "intermediate.dense", "ffn.ffn_2": "output.dense",
-    "ffn.layer_norm": "output.LayerNorm",
-}
-_DISTILBERT_CELL = {
-    "attention_cell.proj_query": "attention.q_lin", "attention_cell.proj_key": "attention.k_lin",
-    "attention_cell.proj_value": "attention.v_lin", "proj": "attention.out_lin", "layer_norm": "sa_layer_norm",
-    "ffn.ffn_1": "ffn.lin1", "ffn.ffn_2": "ffn.lin2", "ffn.layer_norm": "output_layer_norm",
-}
 _OUTSIDE_CELLS = {
     "word_embed.0.weight": "embeddings.word_embeddings.weight",
     "token_type_embed.0.weight": "embeddings.token_type_embeddings.weight",
@@ -58,7 +47,6 @@ _OUTSIDE_CELLS = {
     "pooler.bias": "pooler.dense.bias",
 }
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
-_CLASS_NAMES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta"}
 _ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
 
 
@@ -67,15 +55,13 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     path, _, kind = name.rpartition(".")
     if path in heads.TOKEN_LAYERS:
         return f"{heads.TOKEN_LAYERS[path]}.{kind}"
-    if path in heads.CLASSIFIER_LAYERS[config.family]:
-        return f"{heads.CLASSIFIER_LAYERS[config.family][path]}.{kind}"
+    if path in config.classifier.tensors:
+        return f"{config.classifier.tensors[path]}.{kind}"
     name = name[len(config.root) + 1:]
     if name in _OUTSIDE_CELLS:
         return _OUTSIDE_CELLS[name]
     number, _, part = path[len(f"{config.root}.encoder.transformer_cells."):].partition(".")
-    if config.family == "distilbert":
-        return f"transformer.layer.{number}.{_DISTILBERT_CELL[part]}.{_KIND[kind]}"
-    return f"encoder.layer.{number}.{_BERT_CELL[part]}.{_KIND[kind]}"
+    return f"{config.about.cells}.{number}.{config.about.cell[part]}.{_KIND[kind]}"
 
 
 def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Checkpoint:
@@ -167,7 +153,7 @@ def _plain_names(found: Mapping[str, np.ndarray], config: EncoderConfig, folder:
     """Tensors without the model's prefix and with today's names for layer norms."""
     plain: dict[str, np.ndarray] = {}
     for name, tensor in found.items():
-        short = name.removeprefix(f"{config.family}.")
+        short = name.removeprefix(f"{config.about.prefix}.")
         short = short.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if short in plain:
             raise ModelError(f"{folder} holds the tensor '{short}' twice, with and without its prefix.")
@@ -180,10 +166,10 @@ def _fit_to_tensors(config: EncoderConfig, found: dict[str, np.ndarray], extras:
     """Settle what only the weights tell (pooler, RoBERTa's token type row) and cut RoBERTa's rows for padding."""
     fields = config.to_dict()
     fields["use_pooler"] = "pooler.dense.weight" in found
-    if config.family == "roberta":
+    if pad := config.about.padding_rows:
         positions, row = _OUTSIDE_CELLS["encoder.position_weight"], _OUTSIDE_CELLS["token_type_embed.0.weight"]
         if positions in found:
-            extras[PAD_ROWS], found[positions] = found[positions][:2], found[positions][2:]
+            extras[PAD_ROWS], found[positions] = found[positions][:pad], found[positions][pad:]
         if row not in found or (len(found[row]) == 1 and not any(found[row].tobytes())):
             found.pop(row, None)
             fields["token_type_vocab_size"] = 0
@@ -220,24 +206,26 @@ def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
         tokenizer = Tokenizer.from_folder(folder)
         notes += tokenizer.notes
         return tokenizer
-    notes.append(f"the folder has no tokenizer (none of {', '.join(TOKENIZER_FILES)}).")
+    pieces = any(path.suffix == ".model" for path in folder.iterdir())  # SentencePiece's own file
+    notes.append(f"the folder has no tokenizer (none of {', '.join(TOKENIZER_FILES)})" + (
+        "; open and save its tokenizer once with transformers, which writes tokenizer.json." if pieces else "."))
     return None
 
 
 def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
     with_head = head.kind in heads.SUFFIXES
-    has_pooler = not with_head or (head.has_classifier and config.family == "bert")
-    prefix = f"{config.family}." if with_head else ""
+    has_pooler = not with_head or (head.has_classifier and config.classifier.pooled)
+    prefix = f"{config.about.prefix}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
     for name, array in checkpoint.params.items():
         if name.startswith(f"{config.root}.pooler.") and not has_pooler:
             continue
         inside = name.startswith(f"{config.root}.")
         arrays[(prefix if inside else "") + tensor_name(config, name)] = array
-    if config.family == "roberta":
+    if rows := config.about.padding_rows:
         positions = prefix + _OUTSIDE_CELLS["encoder.position_weight"]
-        pad = checkpoint.extras.get(PAD_ROWS, np.zeros((2, config.units)))
+        pad = checkpoint.extras.get(PAD_ROWS, np.zeros((rows, config.units)))
         arrays[positions] = np.concatenate([pad.astype(arrays[positions].dtype), arrays[positions]])
         arrays.setdefault(prefix + _OUTSIDE_CELLS["token_type_embed.0.weight"],
                           np.zeros((1, config.units), arrays[positions].dtype))
@@ -248,7 +236,7 @@ def _config_json(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> di
     head, read = checkpoint.head, checkpoint.carried.get(CONFIG, {})
     carried = {name: value for name, value in read.items() if name not in (*heads.FIELDS, "torch_dtype", "dtype")}
     suffix = heads.SUFFIXES.get(head.kind, "Model")
-    return {"architectures": [_CLASS_NAMES[checkpoint.config.family] + suffix],
+    return {"architectures": [checkpoint.config.about.classes + suffix],
             **checkpoint.config.to_huggingface(carried),
             "torch_dtype": np.result_type(*{array.dtype for array in arrays.values()}).name,
             **heads.fields(head, checkpoint.labels, read)}

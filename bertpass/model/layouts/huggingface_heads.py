@@ -9,12 +9,6 @@ from bertpass.errors import ModelError
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig, placeholders
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 
-#: tensors of a classifier's layers
-CLASSIFIER_LAYERS = {
-    "bert": {"classifier.1": "classifier"},
-    "distilbert": {"pre_classifier": "pre_classifier", "classifier.1": "classifier"},
-    "roberta": {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"},
-}
 TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
 _SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
 #: end of the class's name for each kind of head
@@ -47,10 +41,10 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     architecture = str(names[0]) if isinstance(names, list) and names else ""
     if layout.modules:  # vectors of sentences, whatever else is in the weights
         return HeadConfig("none")
-    layers = [f"{layer}.weight" for layer in CLASSIFIER_LAYERS[config.family].values()]
+    layers = [f"{layer}.weight" for layer in config.classifier.tensors.values()]
     if "qa_outputs.weight" in shapes:
         return HeadConfig("qa")
-    whole = all(layer in shapes for layer in layers) and (config.family != "bert" or config.use_pooler)
+    whole = all(layer in shapes for layer in layers) and (config.use_pooler or not config.classifier.pooled)
     if whole and (not architecture or architecture.endswith(_SEQUENCE)):
         return _classifier(content, shapes[layers[-1]][0], layout)
     if "classifier.weight" in shapes and (not architecture or architecture.endswith(_TOKENS)):

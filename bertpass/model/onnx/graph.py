@@ -188,11 +188,6 @@ def _embed(w: Writer, states: str, *, mean: bool, normalize: bool) -> None:
 
 
 def _classify(w: Writer, first: str) -> None:
-    family = w.config.family
-    if family == "bert":
-        hidden, last = w.add("Tanh", w.dense(first, f"{w.config.root}.pooler")), "classifier.1"
-    elif family == "roberta":
-        hidden, last = w.add("Tanh", w.dense(first, "classifier.1")), "classifier.3"
-    else:
-        hidden, last = w.add("Relu", w.dense(first, "pre_classifier")), "classifier.1"
-    w.dense(hidden, last, output="logits")
+    layers = w.config.classifier
+    hidden = w.add({"tanh": "Tanh", "relu": "Relu"}[layers.activation], w.dense(first, layers.first))
+    w.dense(hidden, layers.last, output="logits")

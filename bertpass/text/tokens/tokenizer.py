@@ -1,4 +1,4 @@
-"""Text to token ids with the ``tokenizers`` library: WordPiece (BERT, DistilBERT, MiniLM), byte-level BPE (RoBERTa).
+"""Text to token ids with the ``tokenizers`` library: WordPiece (BERT), BPE (RoBERTa), Unigram (XLM-R), WordLevel.
 
 The special tokens around a text are put in here, as the post-processor stored in a tokenizer.json describes them, and
 truncation is done here: nothing in a :class:`Tokenizer` changes after it is made, so threads may share one.
@@ -16,18 +16,18 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import tokenizers
-from tokenizers import models, normalizers
+from tokenizers import normalizers
 
 from bertpass.errors import DataError, ModelError, UsageError
 from bertpass.text.files import check_text
 from bertpass.text.tokens import row_template, tokenizer_files, vocabulary
 from bertpass.text.tokens.row_template import Specials
 
-Family = Literal["wordpiece", "bpe"]
+Family = Literal["wordpiece", "bpe", "unigram", "wordlevel"]
 Side = Literal["left", "right"]
 
 
@@ -65,7 +65,7 @@ class Tokenizer:
     Attributes
     ----------
     family
-        "wordpiece" or "bpe" (byte-level, RoBERTa's).
+        "wordpiece", "bpe" (RoBERTa's is byte-level), "unigram" (XLM-R) or "wordlevel".
     tokens
         The vocabulary in the order of the ids; ``vocab_size`` is its length.
     lower
@@ -82,7 +82,7 @@ class Tokenizer:
 
     def __init__(self, backend: tokenizers.Tokenizer, special: Mapping[str, str], *, where: str,
                  config: Mapping[str, Any] | None = None, notes: Sequence[str] = ()) -> None:
-        self.family: Family = "wordpiece" if isinstance(backend.model, models.WordPiece) else "bpe"
+        self.family = cast(Family, tokenizer_files.kind_of(backend).lower())
         self.config = dict(config or {})
         self.notes = list(notes)
         self.max_length = tokenizer_files.model_max_length(self.config)
@@ -98,7 +98,7 @@ class Tokenizer:
             if kind not in self.special:
                 raise ModelError(f"{where}: the vocabulary has no {kind} token"
                                  f"{f' ({special[kind]!r})' if kind in special else ''}; "
-                                 "is this a BERT or RoBERTa model?")
+                                 "name it in tokenizer_config.json.")
         ids = {kind: vocab[token] for kind, token in self.special.items()}
         self.pad_id, self.cls_id, self.sep_id, self.unk_id = ids["pad"], ids["cls"], ids["sep"], ids["unk"]
         self.mask_id = ids.get("mask")
@@ -113,6 +113,11 @@ class Tokenizer:
     @functools.cached_property
     def lower(self) -> bool:
         return _lowers(self._backend)
+
+    @property
+    def _byte_level(self) -> bool:
+        """Whether it is RoBERTa's kind of BPE, which two files without settings describe."""
+        return self.family == "bpe" and "add_prefix_space" in tokenizer_files.prefix_settings(self._backend)
 
     # -- making one ---------------------------------------------------------------------------------------------------
 
@@ -214,7 +219,7 @@ class Tokenizer:
         checked = [check_text(text, f"text {at + 1}") for at, text in enumerate(texts)]
         found = [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
                  for e in self._backend.encode_batch(checked, add_special_tokens=False)]
-        if self.family == "bpe":  # RoBERTa counts its positions without padding tokens
+        if self.family != "wordpiece":  # RoBERTa and its kin count their positions without padding tokens
             for at, one in enumerate(found):
                 if (one.ids == self.pad_id).any():
                     raise DataError(f"text {at + 1} holds {self.special['pad']!r}, which is this model's padding and "
@@ -225,9 +230,9 @@ class Tokenizer:
                truncation: bool = True) -> list[Encoding]:
         """Turn texts, or pairs of texts, into rows with special tokens.
 
-        BERT: [CLS] A [SEP] and [CLS] A [SEP] B [SEP], token types 0 up to the first [SEP] and 1 after it. RoBERTa:
-        <s> A </s> and <s> A </s></s> B </s>, token types 0. Rows longer than ``max_length`` (special tokens counted)
-        lose tokens of the longer text at :attr:`truncation_side`, as transformers' fast tokenizers do
+        BERT: [CLS] A [SEP] and [CLS] A [SEP] B [SEP], token types 0 up to the first [SEP] and 1 after it. RoBERTa and
+        XLM-R: <s> A </s> and <s> A </s></s> B </s>, token types 0. Rows longer than ``max_length`` (special tokens
+        counted) lose tokens of the longer text at :attr:`truncation_side`, as transformers' fast tokenizers do
         ("longest_first"); with ``truncation=False`` they stay whole.
 
         Raises
@@ -324,7 +329,8 @@ class Tokenizer:
         return self._backend.to_str(pretty=False)
 
     def save(self, folder: str | Path, max_length: int | None = None, positions: int | None = None) -> None:
-        """Write tokenizer.json, tokenizer_config.json and vocab.txt (WordPiece) or vocab.json + merges.txt (BPE).
+        """Write tokenizer.json, tokenizer_config.json and, for older programs, vocab.txt (WordPiece) or vocab.json and
+        merges.txt (byte-level BPE).
 
         transformers opens the folder and gives the same ids; so does :meth:`from_folder`. Settings that were read are
         written again. ``max_length`` is the row at which transformers cuts (default: as the settings that were read
@@ -335,7 +341,7 @@ class Tokenizer:
         (folder / "tokenizer.json").write_text(self.to_json(), encoding="utf-8")
         if self.family == "wordpiece":
             (folder / "vocab.txt").write_bytes("".join(t + "\n" for t in self.tokens).encode("utf-8"))
-        else:
+        elif self._byte_level:
             self._backend.model.save(str(folder))
         settings = json.dumps(self._settings(max_length, positions), indent=2, ensure_ascii=False)
         (folder / "tokenizer_config.json").write_text(settings + "\n", encoding="utf-8")
@@ -346,7 +352,9 @@ class Tokenizer:
         vocab = self._backend.get_vocab(with_added_tokens=True)
         config = {**names, **tokenizer_files.plain_names(self.config, vocab)}
         bert = self.family == "wordpiece"
-        config.setdefault("tokenizer_class", "BertTokenizer" if bert else "RobertaTokenizer")
+        usual = tokenizer_files.KINDS[tokenizer_files.kind_of(self._backend)]
+        config.setdefault("tokenizer_class", usual if bert or self._byte_level or self.family == "unigram" else
+                          "PreTrainedTokenizerFast")
         normaliser = tokenizer_files.normaliser_settings(self._backend)
         config |= normaliser
         if not normaliser and bert and config["tokenizer_class"] != "PreTrainedTokenizerFast":
@@ -371,7 +379,8 @@ class Tokenizer:
             The tokenizer is not WordPiece.
         """
         if self.family != "wordpiece":
-            raise ModelError("GluonNLP's .vocab holds no merges, so a RoBERTa tokenizer cannot be written as one.")
+            raise ModelError(f"GluonNLP's .vocab holds no merges and no scores, so a {self.family} tokenizer cannot be "
+                             "written as one.")
         vocabulary.write_gluonnlp(Path(path), self.tokens, self.special)
 
 

@@ -27,8 +27,18 @@ BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "Mob
                 "SqueezeBertTokenizer", "LxmertTokenizer", "RetriBertTokenizer", "LayoutLMTokenizer",
                 "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer")
 ROBERTA_CLASSES = ("RobertaTokenizer", "LongformerTokenizer")
+#: of which tokenizer.json says everything, but for the names of tokens
+SENTENCEPIECE_CLASSES = ("XLMRobertaTokenizer", "CamembertTokenizer", "HerbertTokenizer")
 GENERIC_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
-_WITHOUT_TYPES = ("DistilBertTokenizer", *ROBERTA_CLASSES)  # their models take no token types
+_WITHOUT_TYPES = (  # their models take no token types
+    "DistilBertTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", *ROBERTA_CLASSES)
+_MASK_TAKES_SPACE = ("XLMRobertaTokenizer", "CamembertTokenizer", *ROBERTA_CLASSES)  # the one before it
+_MORE_SPECIAL = {"CamembertTokenizer": ("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")}  # where no file lists others
+_OF_MODELS = {"distilbert": "DistilBertTokenizer", "roberta": "RobertaTokenizer", "camembert": "CamembertTokenizer",
+              "xlm-roberta": "XLMRobertaTokenizer"}  # where no file names a class
+#: kinds of models, by the library's names, and the class of a folder that names none
+KINDS = {"WordPiece": "BertTokenizer", "BPE": "RobertaTokenizer", "Unigram": "XLMRobertaTokenizer",
+         "WordLevel": "PreTrainedTokenizer"}
 _NORMALISER = {"do_lower_case": "lowercase", "strip_accents": "strip_accents",
                "tokenize_chinese_chars": "handle_chinese_chars"}
 _CLASS_DEFAULTS = {"strip_accents": None, "tokenize_chinese_chars": True}  # where nothing says do_lower_case: see below
@@ -67,7 +77,7 @@ def read(folder: Path) -> Found:
         except (OSError, ValueError) as error:
             raise ModelError(f"{where} cannot be read as a tokenizer: {because(where, error)}.") from error
         backend = parse(text, str(where))
-        kind = kind or ("BertTokenizer" if isinstance(backend.model, models.WordPiece) else "RobertaTokenizer")
+        kind = kind or KINDS[kind_of(backend)]
         _apply(backend, config, kind, notes)
     elif (folder / "vocab.txt").is_file():
         kind = kind or "BertTokenizer"
@@ -94,18 +104,22 @@ def parse(text: str, where: str) -> tokenizers.Tokenizer:
         backend = tokenizers.Tokenizer.from_str(text)
     except Exception as error:  # the library raises plain Exception for every fault
         raise ModelError(f"{where} cannot be read as a tokenizer: {no_json(text.encode('utf-8'), error)}.") from error
-    if not isinstance(backend.model, models.WordPiece | models.BPE):
-        raise ModelError(f"{where} holds a {type(backend.model).__name__} tokenizer; supported are WordPiece "
-                         "(BERT) and byte-level BPE (RoBERTa).")
+    if kind_of(backend) not in KINDS:
+        raise ModelError(f"{where} holds a {kind_of(backend)} tokenizer; supported are {', '.join(KINDS)}.")
     if isinstance(backend.model, models.BPE) and backend.model.dropout:
         raise ModelError(f"{where} asks for a BPE dropout of {backend.model.dropout}, with which a text has other "
                          "tokens every time; set \"dropout\" to null there.")
     return backend
 
 
+def kind_of(backend: tokenizers.Tokenizer) -> str:
+    """The library's name of a backend's model; one of :data:`KINDS` where it is computed here."""
+    return type(backend.model).__name__
+
+
 def defaults(backend: tokenizers.Tokenizer) -> dict[str, str]:
     """The special tokens by kind where no file names them."""
-    if isinstance(backend.model, models.WordPiece):
+    if isinstance(backend.model, models.WordPiece | models.WordLevel):
         return {**vocabulary.BERT_SPECIAL, "unk": backend.model.unk_token}
     return dict(vocabulary.ROBERTA_SPECIAL)
 
@@ -210,16 +224,16 @@ def _class_of(folder: Path, config: Mapping[str, Any]) -> str | None:
         if name is None:
             continue
         short = str(name).removesuffix("Fast")
-        if short not in (*BERT_CLASSES, *ROBERTA_CLASSES, *GENERIC_CLASSES):
+        if short not in (*BERT_CLASSES, *ROBERTA_CLASSES, *SENTENCEPIECE_CLASSES, *GENERIC_CLASSES):
             raise ModelError(f"{folder / file} says tokenizer_class {name}; only {', '.join(_short())} can be "
                              "computed.")
         return short
-    kind = model.get("model_type")
-    return {"distilbert": "DistilBertTokenizer", "roberta": "RobertaTokenizer"}.get(str(kind))
+    return _OF_MODELS.get(str(model.get("model_type")))
 
 
 def _short() -> tuple[str, ...]:
-    return ("BertTokenizer", "DistilBertTokenizer", "RobertaTokenizer", "PreTrainedTokenizerFast")
+    return ("BertTokenizer", "DistilBertTokenizer", "RobertaTokenizer", *SENTENCEPIECE_CLASSES,
+            "PreTrainedTokenizerFast")
 
 
 def _first(own: Any) -> Any:
@@ -240,7 +254,7 @@ def _apply(backend: tokenizers.Tokenizer, config: Mapping[str, Any], kind: str, 
             backend.normalizer = normalizers.BertNormalizer(**{k: v for k, v in wanted.items() if k != "type"})
     state = _state(backend.pre_tokenizer)
     if state.get("type") == "ByteLevel":
-        prefix = config.get("add_prefix_space", False if kind in ROBERTA_CLASSES else state["add_prefix_space"])
+        prefix = config.get("add_prefix_space", False)  # whatever tokenizer.json says, in every class
         if "add_prefix_space" not in config and state["add_prefix_space"]:
             notes.append(f"{CONFIG} says no add_prefix_space and tokenizer.json true; {json.dumps(prefix)} was taken: "
                          f"write it into {CONFIG}.")
@@ -322,6 +336,7 @@ def _add_tokens(backend: tokenizers.Tokenizer, folder: Path, config: Mapping[str
     usual = {} if kind in GENERIC_CLASSES else special
     said = {_content(config.get(key)) for key in _NAMES}
     named = [config.get(f"{name}_token") or usual.get(name) for name in (*vocabulary.SPECIAL, "bos", "eos")]
+    named += [] if any(key in config for key in _LISTS) else _MORE_SPECIAL.get(kind, ())
     specials = {*usual.values(), *(text for one in (*more, *named) if (text := _content(one)) is not None)}
     there = backend.get_added_tokens_decoder()
     wanted = dict(_decoder(folder, config, specials))
@@ -337,7 +352,7 @@ def _add_tokens(backend: tokenizers.Tokenizer, folder: Path, config: Mapping[str
             continue
         listed.add(text)
         if one in more or backend.token_to_id(text) is not None:
-            before = kind in ROBERTA_CLASSES and text == special.get("mask")  # RoBERTa's mask takes the space before it
+            before = kind in _MASK_TAKES_SPACE and text == special.get("mask")
             new.append(_token(one, special=True, where=folder, lstrip=before))
         elif text in said:
             missing.append(text)

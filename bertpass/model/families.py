@@ -1,0 +1,117 @@
+"""The families of encoders that are computed, as data: to add one, add its entry.
+
+A family is one ``model_type`` of Hugging Face. Several may be one network: XLM-R and CamemBERT are RoBERTa's with other
+vocabularies.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The two layers of a classifier on the first token's state: ``last(activation(first(state)))``.
+
+    Attributes
+    ----------
+    first, last : names of their parameters; where ``pooled``, the first one is the encoder's pooler
+    activation : "tanh" or "relu"
+    tensors : name of a layer -> name in a Hugging Face folder, the pooler not among them
+    """
+
+    first: str
+    activation: str
+    last: str
+    tensors: Mapping[str, str]
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the first layer is the encoder's pooler."""
+        return self.first not in self.tensors
+
+
+@dataclass(frozen=True)
+class Family:
+    """What tells a family of encoders from the others.
+
+    Attributes
+    ----------
+    classes : what the names of transformers' classes begin with
+    prefix : first part of the names of a folder's tensors, where the folder has a head
+    root : first part of the names of the encoder's parameters, GluonNLP's
+    classifier : the layers of its classifiers
+    keys : field of :class:`~bertpass.model.config.EncoderConfig` -> key of config.json
+    activation_key : key of config.json with the activation function
+    cells, cell : where the layers' tensors are in a folder, and there the name of each part of ours
+    takes_token_types : whether token types are an input
+    most_token_types : rows that the table of token types can have, None for any number
+    pad_id : id of padding, after which positions are counted: that many rows and one more of the table of positions
+        belong to no text; None where positions begin with 0
+    layer_norm_eps : as the published models have it
+    fields : further keys of a config.json that is written here
+    """
+
+    classes: str
+    prefix: str
+    root: str
+    classifier: Classifier
+    keys: Mapping[str, str]
+    activation_key: str
+    cells: str
+    cell: Mapping[str, str]
+    takes_token_types: bool = False
+    most_token_types: int | None = 0
+    pad_id: int | None = None
+    layer_norm_eps: float = 1e-12
+    fields: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def padding_rows(self) -> int:
+        """Rows of the table of positions that no text uses."""
+        return 0 if self.pad_id is None else self.pad_id + 1
+
+
+_BERT = Family(
+    classes="Bert", prefix="bert", root="bert",
+    classifier=Classifier("bert.pooler", "tanh", "classifier.1", {"classifier.1": "classifier"}),
+    keys={"num_layers": "num_hidden_layers", "units": "hidden_size", "hidden_size": "intermediate_size",
+          "num_heads": "num_attention_heads", "max_length": "max_position_embeddings", "vocab_size": "vocab_size",
+          "token_type_vocab_size": "type_vocab_size", "layer_norm_eps": "layer_norm_eps",
+          "dropout": "hidden_dropout_prob"},
+    activation_key="hidden_act", cells="encoder.layer",
+    cell={"attention_cell.proj_query": "attention.self.query", "attention_cell.proj_key": "attention.self.key",
+          "attention_cell.proj_value": "attention.self.value", "proj": "attention.output.dense",
+          "layer_norm": "attention.output.LayerNorm", "ffn.ffn_1": "intermediate.dense", "ffn.ffn_2": "output.dense",
+          "ffn.layer_norm": "output.LayerNorm"},
+    takes_token_types=True, most_token_types=None)
+
+_DISTILBERT = Family(
+    classes="DistilBert", prefix="distilbert", root="bert",
+    classifier=Classifier("pre_classifier", "relu", "classifier.1",
+                          {"pre_classifier": "pre_classifier", "classifier.1": "classifier"}),
+    keys={"num_layers": "n_layers", "units": "dim", "hidden_size": "hidden_dim", "num_heads": "n_heads",
+          "max_length": "max_position_embeddings", "vocab_size": "vocab_size", "dropout": "dropout"},
+    activation_key="activation", cells="transformer.layer",
+    cell={"attention_cell.proj_query": "attention.q_lin", "attention_cell.proj_key": "attention.k_lin",
+          "attention_cell.proj_value": "attention.v_lin", "proj": "attention.out_lin", "layer_norm": "sa_layer_norm",
+          "ffn.ffn_1": "ffn.lin1", "ffn.ffn_2": "ffn.lin2", "ffn.layer_norm": "output_layer_norm"})
+
+_ROBERTA = dataclasses.replace(
+    _BERT, classes="Roberta", prefix="roberta", root="roberta",
+    classifier=Classifier("classifier.1", "tanh", "classifier.3",
+                          {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"}),
+    takes_token_types=False, most_token_types=1, pad_id=1, layer_norm_eps=1e-5,
+    fields={"bos_token_id": 0, "eos_token_id": 2})
+
+#: by model_type, sorted
+FAMILIES: Mapping[str, Family] = {
+    "bert": _BERT,
+    "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
+    "distilbert": _DISTILBERT,
+    "roberta": _ROBERTA,
+    "xlm-roberta": dataclasses.replace(_ROBERTA, classes="XLMRoberta"),
+}

@@ -1,0 +1,134 @@
+"""Every family that is another one by another name, in every engine, against transformers; its folders, both ways."""
+
+import json
+
+import numpy as np
+import pytest
+
+import bertpass
+from bertpass.errors import ModelError
+from bertpass.model.checkpoint import load_checkpoint
+from bertpass.model.export import export_bundle
+from bertpass.model.families import FAMILIES
+from bertpass.model.files import tensors
+from bertpass.model.layouts import packed
+from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import (
+    CLASSES,
+    PAD,
+    POSITIONS,
+    VOCAB,
+    ragged_batch,
+    same_arrays,
+    torch_model,
+    torch_outputs,
+    write_vocab,
+)
+
+KIN = ["camembert", "xlm-roberta"]
+ENGINES = {"native": (), "onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
+           "mxnet": ("mxnet",)}
+SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
+            "ForQuestionAnswering": {}}
+TOLERANCE = 1e-5
+
+
+def largest(found, wanted, lengths):
+    """Largest difference; of outputs per token on the tokens alone."""
+    if found.ndim == 3:
+        inside = np.arange(found.shape[1]) < lengths[:, None]
+        found, wanted = found[inside], wanted[inside]
+    assert found.shape == wanted.shape and found.size and np.abs(wanted).max() > 0.1
+    return np.abs(found - wanted).max()
+
+
+def outputs(model, family, suffix, batch):
+    found = torch_outputs(model, family, *batch)
+    return np.stack(found, axis=-1) if suffix == "ForQuestionAnswering" else found[0]
+
+
+def without_types(family):
+    ids, types, lengths = ragged_batch(family)
+    return ids, np.zeros_like(types), lengths
+
+
+def test_every_family_has_a_tiny_model():
+    assert set(FAMILIES) == set(CLASSES) == set(PAD)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("family", KIN)
+def test_every_engine(tmp_path, family, engine):
+    """From the folder that transformers writes: token states, and the logits of every head."""
+    for package in ENGINES[engine]:
+        pytest.importorskip(package, reason=f"pip install '.[{engine}]' to test this engine")
+    batch = without_types(family)
+    for suffix, fields in SUFFIXES.items():
+        theirs = torch_model(family, suffix, **fields)
+        theirs.save_pretrained(tmp_path / suffix)
+        options = {} if engine == "mxnet" else {"threads": 1}
+        with bertpass.load(tmp_path / suffix, engine, dtype="float32", **options) as model:
+            assert model.config.family == family
+            found = model.forward(*batch)[0]
+        assert largest(found, outputs(theirs, family, suffix, batch), batch[2]) <= TOLERANCE, suffix
+
+
+@pytest.mark.parametrize("family", KIN)
+def test_written_in_every_layout(tmp_path, family):
+    """A folder that transformers opens as the same class, a bundle and a packed file: the same tensors and bits."""
+    import transformers
+
+    theirs = torch_model(family, "ForSequenceClassification", num_labels=1)
+    theirs.save_pretrained(tmp_path / "theirs")
+    (tmp_path / "theirs" / "config.json").write_text(json.dumps({
+        **json.loads((tmp_path / "theirs" / "config.json").read_text()), "problem_type": "multi_label_classification"}))
+    write_vocab(tmp_path / "theirs")
+    checkpoint, batch = read_folder(tmp_path / "theirs"), without_types(family)
+    assert checkpoint.head.kind == "ranking"
+    write_folder(tmp_path / "ours", checkpoint)
+    same_arrays(tensors.read(tmp_path / "ours"), tensors.read(tmp_path / "theirs"))
+    auto = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    assert type(auto).__name__ == CLASSES[family] + "ForSequenceClassification" and auto.config.model_type == family
+    assert np.array_equal(torch_outputs(auto, family, *batch)[0], torch_outputs(theirs, family, *batch)[0])
+
+    with bertpass.load(tmp_path / "theirs", dtype="float32", threads=1) as model:
+        wanted = model.forward(*batch)[0]
+    export_bundle(checkpoint, tmp_path / "bundle")
+    packed.write(tmp_path / "packed.safetensors", checkpoint, "float32")
+    for path in ("ours", "bundle", "packed.safetensors"):
+        dtype = None if path.endswith(".safetensors") else "float32"
+        with bertpass.load(tmp_path / path, dtype=dtype, threads=1) as model:
+            assert model.config == checkpoint.config and np.array_equal(model.forward(*batch)[0], wanted), path
+    assert load_checkpoint(tmp_path / "bundle").config.family == family
+
+
+def test_long_rows_and_a_large_vocabulary(tmp_path):
+    """The sizes of bge-m3: 8194 positions, of which text has 8192, and 250,002 words."""
+    theirs = torch_model("xlm-roberta", "Model", vocab_size=250002, max_position_embeddings=8194, hidden_size=8,
+                         num_attention_heads=2, intermediate_size=8, num_hidden_layers=1)
+    theirs.save_pretrained(tmp_path)
+    ids = np.random.default_rng(0).integers(5, 250002, (2, 1500)).astype("int32")
+    ids[0, :2] = 0, 250001
+    batch = ids, np.zeros_like(ids), np.array([1500, 40], "int32")
+    ids[1, 40:] = PAD["xlm-roberta"]
+    with bertpass.load(tmp_path, dtype="float32", threads=1) as model:
+        assert model.max_length == 8192 and model.config.vocab_size == 250002
+        found = model.forward(*batch)[0]
+    assert largest(found, torch_outputs(theirs, "xlm-roberta", *batch)[0], batch[2]) <= TOLERANCE
+
+
+def test_a_file_of_sentencepiece_alone_is_told(tmp_path):
+    torch_model("xlm-roberta", "Model").save_pretrained(tmp_path)
+    (tmp_path / "sentencepiece.bpe.model").write_bytes(b"")
+    (note,) = read_folder(tmp_path).notes
+    assert "no tokenizer" in note and "save its tokenizer once with transformers" in note
+
+
+@pytest.mark.parametrize("family", ["roberta", *KIN])
+def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
+    torch_model(family, "Model").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["max_position_embeddings"] == POSITIONS + 2 and config["vocab_size"] == VOCAB
+    (tmp_path / "config.json").write_text(json.dumps({**config, "pad_token_id": 0}))
+    with pytest.raises(ModelError, match=f"pad_token_id 0; a checkpoint of type {family} must have 1 there"):
+        read_folder(tmp_path)
