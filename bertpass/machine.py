@@ -104,11 +104,6 @@ def has_nvidia_driver() -> bool:
     return True
 
 
-def cuda_engine() -> Path:
-    """Where the CUDA engine is, or would be once it is built: ``BERTPASS_CUDA``, else the package's own library."""
-    return Path(os.environ.get("BERTPASS_CUDA") or Path(__file__).with_name("libbertpass_cuda.so"))
-
-
 def vendor() -> str:
     """The maker of the processor as it names itself, "GenuineIntel" or "AuthenticAMD"; empty where nothing tells."""
     return _cpuinfo().get("vendor_id", "")

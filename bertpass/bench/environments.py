@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import sys
-from pathlib import Path
 
+from bertpass.base.paths import ROOT
+from bertpass.base.variables import value
 from bertpass.errors import UsageError
 
 #: engine -> variable that names the Python of its environment
 APART = {"tensorflow": "BERTPASS_TENSORFLOW_PYTHON"}
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def python_of(engine: str) -> str:
@@ -28,7 +27,7 @@ def python_of(engine: str) -> str:
     """
     if engine not in APART:
         return sys.executable
-    named = os.environ.get(APART[engine])
+    named = value(APART[engine])
     if named:
         if not shutil.which(named):
             raise UsageError(f"{APART[engine]}={named}: there is no such program; name the Python of an environment "

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
-import subprocess
 import time
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.child import Child, Ended, Refused
+from bertpass.base.paths import ROOT
 from bertpass.bench import environments
 from bertpass.bench.variants import Variant
 from bertpass.errors import UsageError
-from bertpass.placement.binding import placed
 
 #: seconds until a worker that does not answer is ended
 LOADING, WORKING = 900.0, 600.0
@@ -50,16 +48,11 @@ class Worker:
             python = environments.python_of(variant.engine)
         except UsageError as error:
             raise WorkerError(str(error)) from error
-        ours, theirs = socket.socketpair()
-        environment = {**os.environ, **{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
-                       **variant.environment}
-        this = variant.checkout or str(environments.ROOT)  # the package meant, wherever the person stands
-        environment["PYTHONPATH"] = os.pathsep.join(filter(None, [this, os.environ.get("PYTHONPATH")]))
-        with theirs, log.open("ab") as output, placed(cpus, memory):
-            self._process = subprocess.Popen(
-                [python, "-P", "-W", "ignore", "-m", "bertpass.bench.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment, pass_fds=[theirs.fileno()])
-        self._connection = Connection(ours.detach())
+        variables = {**{name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")},
+                     "PYTHONWARNINGS": "ignore", **variant.environment}
+        with log.open("ab") as output:
+            self._child = Child("bertpass.bench.worker", variables=variables, cpus=cpus, memory=memory, output=output,
+                                python=python, root=variant.checkout or ROOT)
         try:
             self.about: dict[str, Any] = self.ask("load", model, variant, threads, timeout=LOADING)
         except WorkerError:
@@ -68,7 +61,7 @@ class Worker:
 
     @property
     def pid(self) -> int:
-        return self._process.pid
+        return self._child.pid
 
     def ask(self, command: str, *arguments: Any, timeout: float = WORKING) -> Any:
         """The value of a command of :mod:`bertpass.bench.worker`; WorkerError where there is none."""
@@ -79,26 +72,29 @@ class Worker:
         """Send a command whose value :meth:`finish` has, so that several workers work at once."""
         self._asked = command
         try:
-            self._connection.send((command, arguments))
-        except OSError as error:  # the other end is gone
+            self._child.send(command, arguments)
+        except Ended as error:
             raise WorkerError(self._last_words()) from error
 
     def finish(self, timeout: float = WORKING) -> Any:
         """The value of the command that was begun; WorkerError where there is none."""
         try:
-            if not self._connection.poll(timeout):
-                self.close()
-                raise WorkerError(f"no answer to '{self._asked}' in {timeout:.0f} seconds; its process was ended.")
-            fine, value = self._connection.recv()
-        except (EOFError, OSError) as error:
+            return self._child.receive(timeout)
+        except TimeoutError as error:
+            self.close()
+            raise WorkerError(f"no answer to '{self._asked}' in {timeout:.0f} seconds; its process was "
+                              "ended.") from error
+        except Ended as error:
             raise WorkerError(self._last_words()) from error
-        if not fine:
-            raise WorkerError(value)
-        return value
+        except Refused as error:
+            if error.trace:
+                with self.log.open("a", encoding="utf-8") as file:
+                    file.write(error.trace)
+            raise WorkerError(str(error)) from error
 
     def fileno(self) -> int:
         """What becomes readable when :meth:`finish` need not wait, for ``multiprocessing.connection.wait``."""
-        return self._connection.fileno()
+        return self._child.fileno()
 
     def resident(self) -> int:
         """Bytes of memory that the process holds; 0 where the system does not tell."""
@@ -117,12 +113,7 @@ class Worker:
 
     def close(self) -> None:
         """End the process, at once where it does not end by itself."""
-        self._connection.close()
-        try:
-            self._process.wait(timeout=2)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
+        self._child.close(grace=2)
 
     def _last_words(self) -> str:
         code = self._wait()
@@ -138,6 +129,6 @@ class Worker:
 
     def _wait(self) -> int | None:
         end = time.monotonic() + 2
-        while self._process.poll() is None and time.monotonic() < end:
+        while self._child.process.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
-        return self._process.poll()
+        return self._child.process.poll()

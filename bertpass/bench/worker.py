@@ -1,8 +1,7 @@
 """The process that holds one engine: it waits for a request in a blocking read, so that it disturbs no other one.
 
-Started by :mod:`bertpass.bench.process` as ``python -m bertpass.bench.worker SOCKET``; requests and replies are
-pickled over that socket. A request is ``(command, arguments)``, a reply ``(True, value)`` or ``(False, sentence)``;
-after calls it comes when the engine's threads sleep.
+Started by :mod:`bertpass.bench.process` (see :mod:`bertpass.base.child`). A request is ``(command, arguments)``; after
+calls the reply comes when the engine's threads sleep.
 
 ==========  ================================  =======================================================================
 command     arguments                         value
@@ -24,24 +23,20 @@ import contextlib
 import ctypes
 import gc
 import importlib
-import os
 import signal
-import sys
 import time
-import traceback
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
+from bertpass.base import child
 from bertpass.bench import models, quiet
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
 from bertpass.engines.checking import calibration_batches
 from bertpass.engines.rows import unpadded
-from bertpass.errors import BertpassError
 
 
 class Server:
@@ -130,25 +125,7 @@ def give_memory_back() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def serve(connection: Connection) -> None:
-    """Answer requests until the other end closes."""
-    server = Server()
-    while True:
-        try:
-            command, arguments = connection.recv()
-        except EOFError:
-            return
-        try:
-            reply: tuple[bool, Any] = True, getattr(server, command)(*arguments)
-        except BertpassError as error:
-            reply = False, str(error)
-        except Exception as error:  # whatever an engine raises is that engine's result
-            traceback.print_exc()
-            reply = False, f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-        connection.send(reply)
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
-    os.dup2(2, 1)  # what libraries print goes to the log
-    serve(Connection(int(sys.argv[1])))
+    server = Server()
+    # Ctrl-C is for the parent, which ends its workers
+    child.serve(lambda command, arguments: getattr(server, command)(*arguments), [signal.SIGINT])

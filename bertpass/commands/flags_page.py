@@ -6,39 +6,12 @@ import dataclasses
 from typing import Any
 
 from bertpass import errors
+from bertpass.base.variables import VARIABLES
 from bertpass.commands.table import Command, commands
 from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.published.options import ExportPairOptions, WordVectorOptions
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import spelled
-from bertpass.serving.options import PREFIX
-
-VARIABLES = (
-    ("OMP_NUM_THREADS", "threads of the CPU engines; where it is not set, bertpass takes the CPU affinity cut by the "
-     "cgroup quota (MXNet by itself takes half of the processors)"),
-    ("MXNET_SAFE_ACCUMULATION", "set to 1 by --dtype float16 unless you set it"),
-    ("MXNET_FC_TRUE_FP16", "set to 1 by --true_fp16 unless you set it"),
-    ("MXNET_HOME", "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)"),
-    ("BERTPASS_ISA", "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx; by default "
-     "the fastest that the processor has (`bertpass env` shows it)"),
-    ("BERTPASS_CUDA", "library of the CUDA engine (default: the package's own libbertpass_cuda.so)"),
-    ("BERTPASS_CUBLASLT", "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)"),
-    ("BERTPASS_CUDA_MEASUREMENTS", "file of the CUDA engine's measured algorithms (default "
-     "~/.cache/bertpass/cuda-algorithms.json; the operators for TensorFlow and TensorRT measure only where it is set)"),
-    ("BERTPASS_TENSORFLOW_PYTHON", "Python of the environment in which the benchmarks run TensorFlow (default: "
-     "that of `make tensorflow`, .venv-tensorflow)"),
-    ("BERTPASS_TVM_RECORDS", "where `bertpass tune` keeps schedules and the TVM engine looks for them (default "
-     "~/.cache/bertpass/tvm-records.json)"),
-    ("TENSORRT_INCLUDE", "folder of TensorRT's headers, for scripts/build_tensorrt.py"),
-    ("BERTPASS_CACHE", "where downloads are kept (default ~/.cache/bertpass)"),
-    ("BERTPASS_DATA", "folder with real data in GLUE and SQuAD layout, for the tests that need it"),
-    (f"{PREFIX}*", "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "
-     "the file of --config, and the command line over them"),
-    ("BERTPASS_MXNET", "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none"),
-    ("BERTPASS_TRACEBACK", "1 shows the traceback of our own errors as well"),
-    ("NVCC, CUDA_HOME", "the CUDA compiler that scripts/build_cuda.py takes"),
-    ("CXX, CXXFLAGS, LDFLAGS", "at installation: the C++ compiler and further flags"),
-)
 
 INTRODUCTION = """# Flags, exit codes, environment variables
 
@@ -109,5 +82,5 @@ def page() -> str:
         lines.append(_row((kind.exit_code, kind.__name__, (kind.__doc__ or "").split("\n")[0])))
     lines += [_row((130, "", "stopped by Ctrl-C; the last checkpoint is kept")), "", "## Environment variables", "",
               _row(("variable", "meaning")), "|---|---|"]
-    lines += [_row((f"`{name}`", meaning)) for name, meaning in VARIABLES]
+    lines += [_row((f"`{name}`", meaning)) for name, meaning in VARIABLES.items()]
     return "\n".join(lines) + "\n"

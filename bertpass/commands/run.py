@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TextIO
 
 from bertpass import progress
+from bertpass.base.paths import PACKAGE
+from bertpass.base.variables import value
 from bertpass.errors import BertpassError
-
-_PACKAGE = Path(__file__).resolve().parent.parent
 
 INTERRUPTED = 130
 
@@ -40,7 +40,7 @@ def guarded(main: Callable[[], int | None]) -> int:
     try:
         return main() or 0
     except BertpassError as error:
-        if os.environ.get("BERTPASS_TRACEBACK") == "1" or progress.level() == logging.DEBUG:
+        if value("BERTPASS_TRACEBACK") == "1" or progress.level() == logging.DEBUG:
             traceback.print_exc()
         return _tell(error, error.exit_code)
     except KeyboardInterrupt:
@@ -56,7 +56,7 @@ def guarded(main: Callable[[], int | None]) -> int:
 def _warn(message: Warning | str, category: type[Warning], filename: str, lineno: int, file: TextIO | None = None,
           line: str | None = None) -> None:
     """Our own warnings as one line, in the log where there is one; those of libraries as Python shows them."""
-    if category is not UserWarning or not Path(filename).is_relative_to(_PACKAGE):
+    if category is not UserWarning or not Path(filename).is_relative_to(PACKAGE):
         print(warnings.formatwarning(message, category, filename, lineno, line), file=file or sys.stderr, end="")
     elif logging.getLogger("bertpass").handlers:
         logging.getLogger("bertpass").warning("%s", message)

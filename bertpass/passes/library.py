@@ -11,11 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from bertpass import _core
+from bertpass.base.paths import LIBRARY
 from bertpass.errors import PassError
 from bertpass.mx import load_library, message, mx, version
-
-#: The library that belongs to this package.
-LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
 
 
 def load_operator(text: str) -> None:

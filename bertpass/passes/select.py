@@ -7,7 +7,8 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from bertpass import _core, machine
+from bertpass import _core
+from bertpass.base.paths import cuda_engine
 from bertpass.errors import PassError, unknown
 
 _log = logging.getLogger(__name__)
@@ -47,7 +48,7 @@ def has_mxnet() -> bool:
 def _pays(info: PassInfo, device: str) -> bool:
     """Whether what computes the graphs of the pass is there."""
     if info.name == NATIVE_ENCODER and device == "gpu":
-        return machine.cuda_engine().is_file()
+        return cuda_engine().is_file()
     return info.provided_by == "core" or has_mxnet()
 
 

@@ -12,9 +12,6 @@ from bertpass.model.given import Given
 from bertpass.options import check, flag
 from bertpass.serving.logs import FORMATS, LEVELS
 
-#: every flag is also an environment variable: this and its name in capitals
-PREFIX = "BERTPASS_SERVE_"
-
 
 def _flag(default: Any, help: str, name: str, **more: Any) -> Any:
     """A flag that may be written with dashes as well."""

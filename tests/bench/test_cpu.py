@@ -8,6 +8,7 @@ import signal
 import pytest
 from rich.console import Console
 
+from bertpass.base.paths import ROOT
 from bertpass.bench import ceiling, environments, process, variants, workloads
 from bertpass.bench.cpu import report
 from bertpass.bench.cpu import run as cpu
@@ -233,7 +234,7 @@ def test_the_engine_of_another_checkout(tmp_path, monkeypatch):
     both = variants.beside([RIGHT, WRONG, Variant("m", "mxnet", "float32")], str(root))
     assert [v.name for v in both] == ["native-float32", "native-float32@before", "wrong", "wrong@before", "m"]
     assert [v.checkout for v in both] == ["", str(root), "", str(root), ""]
-    monkeypatch.chdir(environments.ROOT)
+    monkeypatch.chdir(ROOT)
     worker = process.Worker(both[1], "minilm", threads=1, cpus=sorted(os.sched_getaffinity(0)), log=tmp_path / "log")
     worker.close()
     assert worker.about == {"from": str(root / "bertpass" / "bench" / "worker.py")}

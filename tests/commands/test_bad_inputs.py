@@ -13,7 +13,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from bertpass import _core, machine
+from bertpass import _core
+from bertpass.base.paths import cuda_engine
 from bertpass.commands import main, run
 from bertpass.commands.here import demo
 from bertpass.commands.make import deploy, finetune
@@ -32,7 +33,7 @@ class Contrary(NativeEngine):
 
 
 def no_cuda_engine():
-    return not machine.cuda_engine().is_file()
+    return not cuda_engine().is_file()
 
 
 def cpu_build():

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertpass.base.paths import ROOT
 from bertpass.bench import environments
 from bertpass.bench.process import Worker, WorkerError
 from bertpass.bench.variants import Variant
@@ -34,7 +35,7 @@ def ran(tmp_path_factory):
         child = Path(__file__).with_name("tensorflow_child.py")
         done = subprocess.run([environments.python_of("tensorflow"), str(child), str(folder / "jobs"),
                                str(folder / "found")], capture_output=True, text=True, check=False,
-                              env={**os.environ, "PYTHONPATH": str(environments.ROOT)})
+                              env={**os.environ, "PYTHONPATH": str(ROOT)})
         assert done.returncode == 0, done.stderr[-2000:]
         return pickle.loads((folder / "found").read_bytes())
 

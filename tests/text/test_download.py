@@ -30,12 +30,6 @@ def zip_of(path: Path, members: dict[str, str]) -> None:
             archive.writestr(name, content)
 
 
-@pytest.mark.parametrize("end", ["\n", " ", "\r\n"])
-def test_white_space_around_the_caches_variable(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, end: str) -> None:
-    monkeypatch.setenv("BERTPASS_CACHE", f"{tmp_path}{end}")
-    assert module.cache_folder() == tmp_path
-
-
 def test_zip_goes_into_the_tasks_folder(host: Path, tmp_path: Path) -> None:
     zip_of(host / "SST-2.zip", {"SST-2/train.tsv": "new", "SST-2/original/train.tsv": "old", "SST-2/dev.tsv": "d",
                                 "../../evil.tsv": "x", "SST-2/notes.txt": "n"})

@@ -5,13 +5,13 @@ from __future__ import annotations
 import importlib.metadata
 import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from bertpass import _native, machine
+from bertpass.base.paths import ROOT
 from bertpass.bench.cpu.results import Measured, ModelResults
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.timing import shown
@@ -37,10 +37,9 @@ def environment(threads: int, cpus: Sequence[int], peaks: Mapping[str, float]) -
 
 def revision() -> str | None:
     """The commit of the source tree, with "+" where files differ from it; None outside a git clone."""
-    root = Path(__file__).resolve().parents[3]
     try:
-        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=root, capture_output=True, text=True,
+        commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        changed = subprocess.run(["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True,
                                  check=True)
     except (OSError, subprocess.CalledProcessError):
         return None

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.paths import ROOT, python_path
 from bertpass.errors import BertpassError, DataError
 from bertpass.model.checkpoint import adapt, load_checkpoint
 from bertpass.model.config import HeadConfig
@@ -25,7 +26,6 @@ from bertpass.progress import Bar
 from bertpass.text.data.tasks import Task, find_split, get_task
 from bertpass.text.files import read_json, read_lines
 
-ROOT = Path(__file__).resolve().parents[3]
 CHINESE = ("XNLI", "LCQMC", "ChnSentiCorp")
 _SHARE = 0.2  # of the development rows, for development, where a task has no training file
 
@@ -160,10 +160,9 @@ def compare(part: Part, settings: Settings, root: str, tell: Callable[[str], Non
 
 def _run(words: Sequence[str], log: Path) -> None:
     log.parent.mkdir(parents=True, exist_ok=True)
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     with log.open("w", encoding="utf-8") as file:
         done = subprocess.run([sys.executable, *words], stdin=subprocess.DEVNULL, stdout=file, stderr=file,
-                              env={**os.environ, "PYTHONPATH": paths}, check=False)
+                              env={**os.environ, "PYTHONPATH": python_path()}, check=False)
     if done.returncode:
         said = [line for line in log.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()]
         raise BertpassError(f"{Path(words[0]).name if words[0] != '-m' else words[1]} ended with exit code "

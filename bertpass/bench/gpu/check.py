@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import __version__, machine
+from bertpass.base.paths import ROOT
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError
 from bertpass.model.config import named
 from bertpass.options import flag
 
-ROOT = Path(__file__).resolve().parents[3]
 RESULTS = "benchmarks/results"
 BOUND = {"float16": 1e-2, "bfloat16": 1e-2, "float32": 1e-4}
 RESERVE = 30.0  # seconds that are left for what comes after the last measurement

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-FILE = Path(__file__).resolve().parent.parent / "published.toml"
+from bertpass.base.paths import PACKAGE
+
+FILE = PACKAGE / "bench" / "published.toml"
 
 
 def read() -> dict[str, Any]:

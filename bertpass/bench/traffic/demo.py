@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import time
 import urllib.error
 import urllib.request
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import extras
+from bertpass.base.variables import value
 from bertpass.bench.traffic.servers import Server, ServerError, serve_command
 from bertpass.errors import ModelError
 
@@ -58,7 +58,7 @@ def _model(folder: Path, qa: str | None, training_steps: int) -> str:
             raise ModelError(f"--qa {qa}: there is no such model.")
         print(f"   {qa}")
         return qa
-    data = os.environ.get("BERTPASS_DATA") or None
+    data = value("BERTPASS_DATA") or None
     bundle = folder / ("squad" if data else "made") / "bundle"
     if (bundle / "bundle.json").is_file():
         print(f"   made before: {bundle}")

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.base.paths import ROOT, python_path
 from bertpass.bench.traffic.client import Client, Target
 from bertpass.bench.traffic.texts import bodies_of
 from bertpass.errors import BertpassError
@@ -25,7 +26,6 @@ from bertpass.errors import BertpassError
 #: routes for embeddings, ours and text-embeddings-inference's first, then OpenAI's as vLLM and infinity have it
 ROUTES = ("/embed", "/v1/embeddings", "/embeddings")
 _MAIN = "import sys; from bertpass.commands.main import main; sys.exit(main())"
-_ROOT = Path(__file__).resolve().parents[3]
 
 
 class ServerError(BertpassError):
@@ -76,8 +76,7 @@ class Server:
         return bodies_of(self.route, texts, batch, None if self.route == ROUTES[0] else self._model)
 
     def __enter__(self) -> Server:
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(
-            filter(None, [str(_ROOT) if self.command[0] == sys.executable else "", os.environ.get("PYTHONPATH")]))}
+        environment = {**os.environ, "PYTHONPATH": python_path(ROOT if self.command[0] == sys.executable else "")}
         self._log.parent.mkdir(parents=True, exist_ok=True)
         with self._log.open("wb") as log:
             try:

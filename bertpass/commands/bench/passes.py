@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
-from bertpass.commands.here.demo import LIBRARY
+from bertpass.base.paths import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
 from bertpass.options import check_output_folder, flag, gpu_flag, parse

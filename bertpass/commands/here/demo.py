@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertpass.base.paths import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError
 from bertpass.options import flag, parse
-
-LIBRARY = Path(__file__).resolve().parents[2] / "bertpass_lib.so"
 
 
 @dataclass

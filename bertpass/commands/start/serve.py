@@ -8,10 +8,11 @@ import sys
 from collections.abc import Mapping, Sequence
 
 from bertpass import extras, progress, settings
+from bertpass.base.variables import SERVE as PREFIX
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.serving import logs
-from bertpass.serving.options import PREFIX, ServeOptions
+from bertpass.serving.options import ServeOptions
 
 EPILOG = f"""Every flag is also an environment variable, {PREFIX} and its name in capitals, as {PREFIX}PORT=8080, and
 a key of the YAML file that --config names; {PREFIX}MODELS has the models, divided by spaces. The command line wins

@@ -17,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from bertpass import machine
+from bertpass.base.paths import cache_folder, cuda_engine
+from bertpass.base.variables import value
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
 
@@ -59,7 +60,7 @@ def library() -> Library:
     MissingDependencyError
         It is not built, does not load, or belongs to another version of bertpass.
     """
-    path = str(machine.cuda_engine())
+    path = str(cuda_engine())
     with _lock:
         if path not in _loaded:
             _loaded[path] = Library(path)
@@ -68,14 +69,12 @@ def library() -> Library:
 
 def measurements() -> Path:
     """The file that keeps which algorithm was fastest for each product, by device and version of cuBLASLt (JSON)."""
-    named = os.environ.get("BERTPASS_CUDA_MEASUREMENTS")
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(named) if named else Path(cache) / "bertpass" / "cuda-algorithms.json"
+    return Path(value("BERTPASS_CUDA_MEASUREMENTS") or cache_folder() / "cuda-algorithms.json")
 
 
 def cublaslt() -> str | None:
     """Path of cuBLASLt: ``BERTPASS_CUBLASLT``, else that of an installed package; None: where the loader finds one."""
-    if named := os.environ.get("BERTPASS_CUBLASLT"):
+    if named := value("BERTPASS_CUBLASLT"):
         return named
     site = Path(sysconfig.get_paths()["purelib"]) / "nvidia"
     found = [path for pattern in ("cu1*/lib/libcublasLt.so.1[23]", "cublas/lib/libcublasLt.so.12")

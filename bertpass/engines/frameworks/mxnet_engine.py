@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import _core, _native, machine
+from bertpass.base.paths import cuda_engine
 from bertpass.engines.base import PaddedEngine
 from bertpass.engines.cuda import library as cuda_library
 from bertpass.errors import DeviceError, GraphError, ModelError
@@ -197,10 +198,10 @@ def _encoder_device(encoders: Sequence[Mapping[str, str]], gpu: int | None) -> d
     if gpu is None:
         return {"instruction_set": _native.selected()}
     cuda_library.library()
-    os.environ.setdefault("BERTPASS_CUDA", str(machine.cuda_engine()))  # MXNet's library may lie elsewhere
+    os.environ.setdefault("BERTPASS_CUDA", str(cuda_engine()))  # MXNet's library may lie elsewhere
     if found := cuda_library.cublaslt():
         os.environ.setdefault("BERTPASS_CUBLASLT", found)
-    return {"cuda_engine": str(machine.cuda_engine())}
+    return {"cuda_engine": str(cuda_engine())}
 
 
 def _graph(symbol: str) -> Any:

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import machine
+from bertpass.base.paths import cache_folder
+from bertpass.base.variables import value
 from bertpass.errors import ModelError
 from bertpass.model.files.folders import read_object
 
@@ -60,9 +62,8 @@ def written(arguments: Sequence[Any]) -> str:
 
 
 def own_file() -> Path:
-    """Where records are kept: $BERTPASS_TVM_RECORDS, else bertpass/tvm-records.json in $XDG_CACHE_HOME or ~/.cache."""
-    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(os.environ.get("BERTPASS_TVM_RECORDS") or Path(cache) / "bertpass" / "tvm-records.json")
+    """Where records are kept: $BERTPASS_TVM_RECORDS, else tvm-records.json in the cache folder."""
+    return Path(value("BERTPASS_TVM_RECORDS") or cache_folder() / "tvm-records.json")
 
 
 def here(lanes: int, threads: int) -> Records:

@@ -6,11 +6,10 @@ Input, output and model have to lie where every node reads them.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import Any
 
+from bertpass.base.paths import python_path
 from bertpass.errors import DeviceError
 from bertpass.extras import require
 from bertpass.jobs.machines.batch import Computer, Work
@@ -38,10 +37,9 @@ def connect(address: str | None) -> None:
     ray = require("ray", "ray")
     options: dict[str, Any] = {} if address is not None else {"include_dashboard": False}
     # Ray's workers look into the current folder first, where a folder "bertpass" would hide this very package
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[3]), os.environ.get("PYTHONPATH")]))
     try:
         ray.init(address=address, log_to_driver=False, logging_level="warning",
-                 runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+                 runtime_env={"env_vars": {"PYTHONPATH": python_path()}}, **options)
     except Exception as error:  # Ray raises plain Exception among others
         where = f"at {address}" if address is not None else "on this machine"
         raise DeviceError(f"Ray cannot be used {where} ({' '.join(str(error).split())[:300]}).") from error

@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bertpass import __version__, machine
+from bertpass.base.paths import LIBRARY
 from bertpass.errors import DeviceError
 
 
@@ -55,7 +55,7 @@ def describe() -> dict[str, Any]:
         for name in [name for name in found if found[name]] or package.names[:1]:
             packages[name] = {"version": found[name], "purpose": package.purpose, "install": package.command}
     built = {name: _built(name) for name in NATIVE_FILES}
-    built["bertpass_lib.so"] = (Path(__file__).parents[2] / "bertpass_lib.so").is_file()
+    built["bertpass_lib.so"] = LIBRARY.is_file()
     missing = [{"name": name, "install": about["install"]} for name, about in packages.items() if not about["version"]]
     missing += [{"name": name, "install": BUILD} for name, there in built.items() if not there]
     return {"bertpass": __version__, "machine": machine.describe(), "threads": machine.threads(),

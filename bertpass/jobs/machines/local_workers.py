@@ -10,12 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 
 from bertpass import machine
+from bertpass.base.paths import python_path
 from bertpass.errors import BertpassError
-
-ROOT = Path(__file__).resolve().parents[3]
 
 
 def role() -> str | None:
@@ -52,7 +50,7 @@ def run(program: str, argv: Sequence[str], workers: int) -> None:
     shared = {**os.environ, "DMLC_PS_ROOT_URI": "127.0.0.1", "DMLC_PS_ROOT_PORT": str(port), "DMLC_NUM_SERVER": "1",
               "DMLC_NUM_WORKER": str(workers), "DMLC_NODE_HOST": "127.0.0.1",
               "OMP_NUM_THREADS": str(max(1, machine.threads() // workers)),
-              "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
+              "PYTHONPATH": python_path()}
     roles = ["scheduler", "server", *["worker"] * workers]
     libc, this = ctypes.CDLL(None), os.getpid()
 

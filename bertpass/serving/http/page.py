@@ -6,10 +6,12 @@ from pathlib import Path
 
 from fastapi import APIRouter, Response
 
+from bertpass.base.paths import PACKAGE
+
 #: path -> its file and type; they need no key, because the page asks for it
 FILES = {"/": ("index.html", "text/html"), "/page/style.css": ("style.css", "text/css"),
          "/page/app.js": ("app.js", "text/javascript"), "/page/live.js": ("live.js", "text/javascript")}
-_FOLDER = Path(__file__).parents[1] / "static"
+_FOLDER = PACKAGE / "serving" / "static"
 _HEADERS = {
     "content-security-policy": "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
                                "img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",

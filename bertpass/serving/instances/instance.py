@@ -6,22 +6,16 @@ Calls block for as long as the process lives, also where it hangs: whoever calls
 from __future__ import annotations
 
 import logging
-import os
-import pickle
-import socket
-import subprocess
-import sys
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bertpass.base.child import Child, Ended, Refused
 from bertpass.engines.rows import Output, joined
 from bertpass.errors import ModelError
 from bertpass.placement import Instance as Place
-from bertpass.placement.binding import placed
 from bertpass.serving.failures import EngineFailure
 from bertpass.serving.instances.kept import Kept
 from bertpass.serving.instances.worker import Row, warm_up_row
@@ -46,15 +40,14 @@ class Instance:
 
     def __init__(self, place: Place, kept: Kept) -> None:
         self.place, self._kept = place, kept
-        self._process: subprocess.Popen[bytes] | None = None
-        self._connection: Connection | None = None
+        self._child: Child | None = None
         self._retired = False
         self.about: list[dict[str, Any]] = []
 
     @property
     def pid(self) -> int | None:
         """The process's number while there is one."""
-        return self._process.pid if self._process is not None else None
+        return self._child.pid if self._child is not None else None
 
     def start(self) -> None:
         """Start, load and warm up.
@@ -67,20 +60,13 @@ class Instance:
             The process ended on the way.
         """
         threads, models = len(self.place.cpus), self._kept.models()
-        ours, theirs = socket.socketpair()
-        root = str(Path(__file__).resolve().parents[3])  # this very package, wherever the person stands
-        environment = {**os.environ, "OMP_NUM_THREADS": str(threads),
-                       "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-        where = (self.place.cpus, self.place.memory) if self.place.pinned else ()
-        with theirs, placed(*where):
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "bertpass.serving.instances.worker", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, env=environment, pass_fds=[theirs.fileno(), *self._kept.files])
-        self._connection = Connection(ours.detach())
+        where = (self.place.cpus, self.place.memory) if self.place.pinned else ((), ())
+        self._child = Child("bertpass.serving.instances.worker", variables={"OMP_NUM_THREADS": str(threads)},
+                            cpus=where[0], memory=where[1], files=self._kept.files)
         if self._retired:
             raise InstanceLost(f"instance {self.place.number} is not wanted any more")
         try:
-            self.about = self._ask((models, threads))
+            self.about = self._ask(models, threads)
         except EngineFailure as error:
             self.close()
             raise ModelError(str(error)) from error
@@ -96,7 +82,7 @@ class Instance:
         InstanceLost
             The process ended.
         """
-        found: Output = self._ask((model, joined(rows)))
+        found: Output = self._ask(model, joined(rows))
         return found.by_row()
 
     def probe(self) -> None:
@@ -104,20 +90,18 @@ class Instance:
         for number in range(len(self._kept)):
             self.compute(number, [warm_up_row()])
 
-    def _ask(self, message: Any) -> Any:
-        if self._connection is None:
+    def _ask(self, *request: Any) -> Any:
+        if self._child is None:
             raise InstanceLost(f"instance {self.place.number} is not running")
         try:
-            self._connection.send(message)
-            state, value = self._connection.recv()
-        except (EOFError, OSError, pickle.UnpicklingError) as error:
+            self._child.send(*request)
+            return self._child.receive()
+        except Ended as error:
             raise InstanceLost(f"instance {self.place.number} ended or was ended") from error
-        if state == "fault":
-            value, trace = value
-            log.error("instance %d: %s", self.place.number, value, extra={"fields": {"exception": trace}})
-        if state != "ok":
-            raise EngineFailure(value)
-        return value
+        except Refused as error:
+            if error.trace:
+                log.error("instance %d: %s", self.place.number, error, extra={"fields": {"exception": error.trace}})
+            raise EngineFailure(str(error)) from error
 
     def progress(self) -> str | None:
         """What changes whenever a thread of the process runs; None where the system does not tell.
@@ -132,8 +116,8 @@ class Instance:
 
     def kill(self) -> None:
         """End the process from another thread: a call that waits for it raises InstanceLost."""
-        if (process := self._process) is not None:
-            process.kill()
+        if (child := self._child) is not None:
+            child.kill()
 
     def retire(self) -> None:
         """:meth:`kill`, also where the process is only just being started."""
@@ -142,10 +126,6 @@ class Instance:
 
     def close(self) -> None:
         """End the process; at once, for it holds nothing that has to be saved."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        if self._child is not None:
+            self._child.close()
+            self._child = None

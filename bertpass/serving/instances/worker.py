@@ -1,23 +1,18 @@
 """The process that computes: it loads every model, warms up, and answers batches until the other end closes.
 
-Started by :mod:`bertpass.serving.instances.instance` as ``python -m bertpass.serving.instances.worker SOCKET``.
-Messages are pickled; it is sent ``(models, threads)`` first and then ``(model, rows)``, see :meth:`Computer.rows`. It
-answers ``("ok", value)`` - descriptions of the engines, then the output of each batch -,
-``("error", sentence)``, or ``("fault", (sentence, traceback))`` where an engine raised what is not for people.
+Started by :mod:`bertpass.serving.instances.instance` (see :mod:`bertpass.base.child`). It is sent ``(models, threads)``
+first, to which it answers descriptions of the engines, and then ``(model, rows)``, see :meth:`Computer.rows`.
 """
 
 from __future__ import annotations
 
-import os
 import signal
-import sys
-import traceback
 from collections.abc import Sequence
-from multiprocessing.connection import Connection
 from typing import Any
 
 import numpy as np
 
+from bertpass.base import child
 from bertpass.engines.base import Engine
 from bertpass.engines.rows import Output, Rows, joined
 from bertpass.errors import BertpassError
@@ -52,34 +47,19 @@ def warm_up_row() -> Row:
     return np.zeros(2, np.int32), np.zeros(2, np.int32)
 
 
-def serve(connection: Connection) -> None:
-    """Answer until the other end closes."""
-    computer: Computer | None = None
-    while True:
-        try:
-            first, second = connection.recv()
-        except (EOFError, OSError):  # the server ended, or was ended
-            return
-        try:
-            if computer is None:
-                computer = Computer(first, second)
-                reply: tuple[str, Any] = "ok", computer.describe()
-            else:
-                reply = "ok", computer.rows(first, second)
-        except BertpassError as error:
-            reply = "error", str(error)
-        except Exception as error:  # whatever an engine raises fails this batch and not the process
-            told = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
-            reply = "fault", (told, traceback.format_exc())
-        try:
-            connection.send(reply)
-        except OSError:  # nobody waits for it any more
-            return
+class Program:
+    """What answers: the first request has the models and the threads, the others a model's number and rows."""
+
+    def __init__(self) -> None:
+        self._computer: Computer | None = None
+
+    def __call__(self, first: Any, second: Any) -> list[dict[str, Any]] | Output:
+        if self._computer is not None:
+            return self._computer.rows(first, second)
+        self._computer = Computer(first, second)
+        return self._computer.describe()
 
 
 if __name__ == "__main__":
     # the parent drains, and then ends its workers
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    os.dup2(2, 1)  # what libraries print goes to the log
-    serve(Connection(int(sys.argv[1])))
+    child.serve(Program(), [signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])

@@ -22,8 +22,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from bertpass.base.paths import cache_folder
 from bertpass.errors import DataError, DownloadError
-from bertpass.text.data.download import cache_folder
 
 PACKAGE = "vaderSentiment==3.3.2"
 SHA256 = "5d7c06e027fc8b99238edb0d53d970cf97066ef97654009890b83703849632f9"

@@ -11,6 +11,7 @@ import urllib.request
 import zipfile
 from pathlib import Path
 
+from bertpass.base.paths import cache_folder
 from bertpass.errors import DownloadError
 from bertpass.text.data.tasks import Task
 
@@ -27,12 +28,6 @@ SOURCES: dict[str, tuple[str, ...]] = {
                                                   for split in ("train", "dev"))),
 }
 _TIMEOUT = 30  # seconds without a byte
-
-
-def cache_folder() -> Path:
-    """Where downloads are kept: $BERTPASS_CACHE, else bertpass/ in $XDG_CACHE_HOME or ~/.cache."""
-    own = os.environ.get("BERTPASS_CACHE", "").strip()  # a line break at the end is no part of a path
-    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bertpass"
 
 
 def download(task: Task, version_2: bool = False, folder: str | Path | None = None) -> Path:
