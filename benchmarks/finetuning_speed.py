@@ -9,7 +9,6 @@ torch.optim.AdamW, all in one process with the same number of threads. The batch
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import tempfile
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.options import flag, parse
@@ -172,8 +172,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.output:
             about = {"command": machine.command(), "machine": machine.describe(), "threads": machine.threads(),
                      "versions": {**machine.versions(), "torch": machine.version("torch")}}
-            text = json.dumps({**about, "results": results}, indent=1)
-            Path(options.output).write_text(text + "\n", encoding="utf-8")
+            write_json(options.output, {**about, "results": results})
     return guarded(job)
 
 

@@ -6,7 +6,6 @@ Memory is the resident set of the server and of its engine processes, of each fo
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import sys
@@ -24,6 +23,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from serving_process import Process, httpx
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError
 from bertpass.options import check_output_folder, flag, parse
@@ -142,7 +142,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             print("{0}: {first_mib} MiB at first, {middle_mib} in the middle, {last_mib} at the end; {bytes_a_request} "
                   "bytes a request".format(name, **each))
         if options.output:
-            Path(options.output).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, told)
         for name, each in grown.items():
             if each["growth_mib"] > options.growth:
                 raise BertpassError(f"the {name} grows by {each['growth_mib']} MiB over {options.requests} requests; "

@@ -8,7 +8,6 @@ and a line is fitted to the second half of the samples.
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import threading
@@ -23,6 +22,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.engines import load
 from bertpass.engines.base import Engine
@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("{batches} ragged batches: {first_mib:.1f} MiB after the first, {middle_mib:.1f} in the middle, "
               "{last_mib:.1f} after the last; slope {bytes_a_batch:.2f} bytes a batch".format(**told["memory"]))
         if options.output:
-            Path(options.output).write_text(json.dumps(told, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, told)
         if told["threads"]["different"] or told["threads"]["failed"]:
             raise BertpassError(f"results differ between threads: {told['threads']}.")
         if told["memory"]["growth_mib"] > options.growth:

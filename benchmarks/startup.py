@@ -24,6 +24,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -158,7 +159,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             content = {"command": machine.command(), "threads": threads, "rounds": options.rounds,
                        "machine": machine.describe(), "versions": machine.versions(), "results": results,
                        "missing": missing}
-            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, content)
     return guarded(job)
 
 

@@ -35,6 +35,37 @@ def replacing_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             Path(temporary).unlink(missing_ok=True)
 
 
+@contextlib.contextmanager
+def replacing_files(folder: str | os.PathLike[str]) -> Iterator[Path]:
+    """Give an empty folder to write files into; all of them, or none, come to ``folder`` when the block ends.
+
+    ``folder`` is made where it is missing; what has the same names in it is replaced, and stays as it was where the
+    block ends with an error. OSError where something cannot be written.
+    """
+    import tempfile
+
+    target, moved = Path(folder), []
+    target.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target, prefix=".bertpass-") as name:
+        new, old = Path(name, "new"), Path(name, "old")
+        new.mkdir()
+        old.mkdir()
+        yield new
+        try:
+            for file in sorted(new.iterdir()):
+                moved.append(file.name)
+                with contextlib.suppress(FileNotFoundError):
+                    os.replace(target / file.name, old / file.name)
+                os.replace(file, target / file.name)
+        except BaseException:  # the old ones must survive an interrupt as well
+            for one in moved:
+                if (old / one).exists():
+                    os.replace(old / one, target / one)
+                elif not (new / one).exists():
+                    (target / one).unlink(missing_ok=True)
+            raise
+
+
 def write_text(path: str | os.PathLike[str], text: str) -> None:
     """Write a file of text in UTF-8, as :func:`replacing_file`; to a device, such as /dev/stdout, it is sent."""
     target, content = Path(path), text.encode("utf-8", "backslashreplace")  # a command line may hold what is no text

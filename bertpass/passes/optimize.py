@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bertpass import _core
+from bertpass.base.files import replacing_files
 from bertpass.errors import ModelError, PassError
 from bertpass.model import parameters
 from bertpass.model.files import params_file
@@ -167,20 +166,8 @@ def write_pair(prefix: Path_, text: str, arrays: Mapping[str, np.ndarray], epoch
     """Write a symbol and its parameters under a prefix, together or not at all; ModelError where that cannot be."""
     symbol, params = _pair(prefix, epoch)
     try:
-        symbol.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=symbol.parent, prefix=".bertpass-") as folder:
-            new_symbol, new_params, old_params = (Path(folder, name) for name in ("symbol", "params", "old"))
-            new_symbol.write_text(text, encoding="utf-8")
-            params_file.write(new_params, arrays)
-            with contextlib.suppress(FileNotFoundError):
-                os.replace(params, old_params)
-            try:
-                os.replace(new_params, params)
-                os.replace(new_symbol, symbol)
-            except OSError:  # the old pair, or none, as before
-                params.unlink(missing_ok=True)
-                if old_params.exists():
-                    os.replace(old_params, params)
-                raise
+        with replacing_files(symbol.parent) as folder:
+            (folder / symbol.name).write_text(text, encoding="utf-8")
+            params_file.write(folder / params.name, arrays)
     except OSError as error:
         raise ModelError(f"cannot write {symbol} and {params.name} ({error.strerror or error}).") from error

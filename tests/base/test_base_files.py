@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from bertpass.base.files import replacing_file, write_json
+from bertpass.base.files import replacing_file, replacing_files, write_json
 
 
 @contextmanager
@@ -69,3 +69,38 @@ def test_standard_output_is_written_to_and_not_replaced(tmp_path):
     script = "from bertpass.base.files import write_json\nprint('before', flush=True)\nwrite_json('/dev/stdout', [1])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "before\n[\n 1\n]\n"
+
+
+def test_several_files_come_together_or_not_at_all(tmp_path, monkeypatch):
+    old = {"a.json": "old a", "c.json": "old c"}
+    for name, text in old.items():
+        (tmp_path / name).write_text(text)
+
+    def write(fails):
+        with replacing_files(tmp_path) as folder:
+            for name in ("a.json", "b.json", "c.json"):
+                (folder / name).write_text("new")
+            if fails:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(fails=True)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == old
+    replace = os.replace
+    for count in range(6):  # of each of three files: the old one aside, the new one into its place
+        left = iter(range(count))
+
+        def failing(source, target, left=left):
+            if next(left, None) is None:
+                monkeypatch.setattr(os, "replace", replace)  # what is put back may be moved
+                raise OSError(28, "No space left on device")
+            replace(source, target)
+
+        monkeypatch.setattr(os, "replace", failing)
+        with pytest.raises(OSError, match="No space"):
+            write(fails=False)
+        assert {file.name: file.read_text() for file in tmp_path.iterdir()} == old, count
+    monkeypatch.setattr(os, "replace", replace)
+    write(fails=False)
+    assert {file.name: file.read_text() for file in tmp_path.iterdir()} == dict.fromkeys(
+        ("a.json", "b.json", "c.json"), "new")

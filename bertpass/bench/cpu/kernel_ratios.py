@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.bench.cpu import kernels
 from bertpass.bench.cpu.kernels import Case
 from bertpass.errors import BertpassError, DataError, UsageError
@@ -76,8 +77,7 @@ def keep(file: Path, ratios: dict[str, float], threads: int) -> None:
     about = machine.describe()
     content = {"command": machine.command(), "machine": {key: about[key] for key in ("kind", "cpu", "caches")},
                "threads": threads, "ratios": ratios}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(file, content)
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.files import write_json
 from bertpass.base.paths import ROOT, python_path
 from bertpass.errors import BertpassError, DataError
 from bertpass.model.checkpoint import adapt, load_checkpoint
@@ -125,7 +126,7 @@ def _first_questions(source: Path, target: Path, count: int | None) -> None:
     paragraphs = [p for article in content["data"] for p in article["paragraphs"]]
     every = 1 if count is None else max(1, round(sum(len(p["qas"]) for p in paragraphs) / count))
     content["data"] = [{"title": "every paragraph in turn", "paragraphs": paragraphs[::every]}]
-    target.write_text(json.dumps(content), encoding="utf-8")
+    write_json(target, content)
 
 
 def compare(part: Part, settings: Settings, root: str, tell: Callable[[str], None] = lambda text: None,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import __version__, machine
+from bertpass.base.files import write_json
 from bertpass.base.paths import ROOT
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError
 from bertpass.model.config import named
@@ -97,7 +97,7 @@ def check(options: GpuOptions, cases: Sequence[Any], card: dict[str, str], devic
     result["compiled"] = compiled(options, bench, cases, rows, deadline)
     result["wrong"], result["seconds"] = wrong, time.monotonic() - start
     path = output_of(options, card)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(path, result)
     for sentence in wrong:
         say(f"WRONG: {sentence}")
     print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with cold "

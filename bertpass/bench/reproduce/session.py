@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import datetime
 import json
-import os
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.files import write_json
 from bertpass.bench.quiet import Others
 from bertpass.bench.reproduce.tables import Kept, Published, Table
 from bertpass.errors import DataError, UsageError
@@ -114,18 +114,10 @@ class Session:
 
     def keep(self, complete: bool = False) -> None:
         """Write the file with what is there so far."""
-        write(self.file, {
+        write_json(self.file, {
             **self.about, "complete": complete, "settings": asdict(self.settings), "minutes": self.minutes,
             "others_load": round(self.others.load, 3), "measured": self.kept,
             "tables": [table.to_dict() for table in self.entry.tables(self.published, self.kept)]})
-
-
-def write(file: Path, content: Mapping[str, Any]) -> None:
-    """Write a result file; it is replaced as a whole."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    partial = file.with_suffix(".partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    os.replace(partial, file)
 
 
 def today() -> str:

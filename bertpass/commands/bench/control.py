@@ -5,10 +5,10 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 
+from bertpass.base.files import write_json
 from bertpass.bench.finetuning import control
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
@@ -27,7 +27,7 @@ def main() -> int:
             found = control.squad_job(parse(SquadOptions, words, "The control of finetune_squad.py."))
         else:
             found = control.classifier_job(parse(ClassifierOptions, words, "The control of finetune_classifier.py."))
-        target.write_text(json.dumps(control.run(found), indent=1) + "\n", encoding="utf-8")
+        write_json(target, control.run(found))
     return guarded(job)
 
 

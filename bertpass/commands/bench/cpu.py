@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError
 from bertpass.options import check_output_folder, flag, parse
@@ -82,8 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found.append(results)
             entries.append(results.to_dict(peaks))
             content = {"environment": environment, "models": entries}
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / "cpu.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(folder / "cpu.json", content)
         plot.draw(folder / "cpu.png", found, f"{machine.describe()['cpu']}, {threads} threads, medians")
         print(f"wrote {folder / 'cpu.json'} and {folder / 'cpu.png'}")
         if not any(entry.timings for results in found for entry in results.measured):

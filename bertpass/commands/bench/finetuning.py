@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, DataError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -79,11 +79,10 @@ def main(argv: Sequence[str] | None = None) -> int:
                                        options.max_dev_rows or None)
         start_logging()
         file = folder / "finetuning.json"
-        folder.mkdir(parents=True, exist_ok=True)
         about = report.environment(machine.threads(), [], {})
 
         def keep(results: list[dict[str, Any]]) -> None:
-            file.write_text(json.dumps({"environment": about, "runs": results}, indent=1) + "\n", encoding="utf-8")
+            write_json(file, {"environment": about, "runs": results})
 
         done = earlier(file) if file.is_file() else []
         results, failures = finetuning.run(wanted, settings, options.data_dir, done, keep)

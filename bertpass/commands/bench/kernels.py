@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, UsageError, unknown
 from bertpass.options import check_output_folder, flag, parse
@@ -81,8 +81,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                      "gigabytes_a_second": round(f.case.bytes / f.seconds / 1e9, 2)} for f in found]
             content = {"command": machine.command(), "machine": machine.describe(), "threads": threads, "peaks": peaks,
                        "reads": reads, "kernels": rows}
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, content)
         wrong = [f"{f.case.kernel} {f.case.shape} {f.case.dtype} in {f.isa}" for f in found if not f.right]
         if wrong:
             raise BertpassError(f"{len(wrong)} kernels differ from their reference by more than their bound, first "

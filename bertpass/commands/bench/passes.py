@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.base.paths import LIBRARY
 from bertpass.commands.run import guarded
 from bertpass.errors import PassError, UsageError
@@ -63,6 +63,5 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.output:
             content = {"command": machine.command(), "model": checkpoint.source, "threads": machine.threads(),
                        "machine": machine.describe(), "variants": [v.to_dict() for v in variants]}
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, content)
     return guarded(job)

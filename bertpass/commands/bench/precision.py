@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.jobs.low_precision.options import TableOptions
 from bertpass.options import check_output_folder, parse
@@ -24,6 +24,5 @@ def main(argv: Sequence[str]) -> int:
         result = precision_table.run(options)
         precision_table.show(result)
         if options.output:
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, result)
     return guarded(job)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bertpass import placement
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -66,11 +66,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(found)
         cpus = sorted(cpu for instance in found["instances"] for cpu in instance["cpus"])
         folder = Path(options.output)
-        folder.mkdir(parents=True, exist_ok=True)
         content = {"environment": {**report.environment(len(cpus), cpus, {}), "topology": str(topology),
                        "memory": unbound or "bound to the nodes of the cores"},
                    "routing": found}
-        (folder / "routing.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(folder / "routing.json", content)
         print(f"wrote {folder / 'routing.json'}")
     return guarded(job)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from bertpass import machine, placement
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -61,9 +61,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             results = scaling.measure(plan, model)
             scaling_report.show(results)
             found.append(results)
-            folder.mkdir(parents=True, exist_ok=True)
             content = {"environment": environment, "scaling": [r.to_dict() for r in found]}
-            (folder / "scaling.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(folder / "scaling.json", content)
         if not any(results.cells for results in found):
             raise BertpassError("no engine could be measured; the reasons stand below the tables.")
         scaling_report.draw(folder / "scaling.png", found, f"{machine.describe()['cpu']}, {topology}, medians")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.bench.traffic.servers import Server, ServerError, serve_command
 from bertpass.bench.traffic.study import Study
 from bertpass.bench.traffic.texts import DISTRIBUTIONS, of_file, of_lengths
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         content = {"command": machine.command(), "machine": machine.describe(), "versions": machine.versions(),
                    "options": {key: value for key, value in vars(options).items() if key != "output"}, **found}
         file = Path(options.output) / "serving.json"
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(file, content)
         show(found)
         print(f"wrote {file}")
     return guarded(job)

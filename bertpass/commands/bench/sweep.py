@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.files import write_json
 from bertpass.bench.cpu.sweep import MOST_ROUNDS, Part, SweepOptions, configurations, described, kept, parts, run
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError
@@ -72,11 +72,7 @@ def _sweep(words: Sequence[str]) -> None:
         return {**results.to_dict(peaks[threads]), "threads": threads}
 
     def keep(entries: list[dict[str, Any]]) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        text = json.dumps({"environment": about, "sweep": sweep, "models": entries}, indent=1) + "\n"
-        new = file.with_suffix(".tmp")
-        new.write_text(text, encoding="utf-8")
-        new.replace(file)
+        write_json(file, {"environment": about, "sweep": sweep, "models": entries})
 
     entries = run(wanted, done, measure, keep)
     print(f"wrote {file}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.bench.traffic.client import (
     ARRIVALS,
     Client,
@@ -98,8 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = report(options, samples)
         show(found)
         if options.output:
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, found)
         if options.plot:
             from bertpass.bench.traffic.picture import draw
             Path(options.plot).parent.mkdir(parents=True, exist_ok=True)

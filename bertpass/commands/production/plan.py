@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, UsageError, unknown
 from bertpass.options import check_output_folder, flag, parse
@@ -74,10 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
                 console.print(f"{request}: {_nothing(here, slo)}", markup=False, highlight=False)
         _evidence(console, measured, listed, options.extrapolate)
         if options.output:
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
             content = {"slo_ms": slo, "max_error": options.max_error, "prices": {"source": listed.source,
                        "date": listed.date}, "offers": [offer.to_dict() for offer in kept]}
-            Path(options.output).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            write_json(options.output, content)
         if not kept:
             raise BertpassError(f"nothing that was measured keeps {slo:g} ms; the fastest are named above.")
     return guarded(job)

@@ -8,13 +8,13 @@ a product of the same size share it. Those of :data:`SHIPPED` come with the pack
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.base.paths import cache_folder
 from bertpass.base.variables import value
 from bertpass.errors import ModelError
@@ -91,10 +91,7 @@ def merge(path: Path, new: Iterable[Record]) -> None:
     kept = {record.key: record for record in [*read(path), *new]}
     content = {"format": FORMAT, "records": [asdict(kept[key]) for key in sorted(kept)]}
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}")
-        part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(part, path)
+        write_json(path, content)
     except OSError as error:
         raise ModelError(f"cannot write {path}: {error.strerror or error}; name another file in "
                          "BERTPASS_TVM_RECORDS.") from error

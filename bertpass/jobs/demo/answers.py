@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
+from bertpass.base.files import write_json
 from bertpass.errors import DataError
 from bertpass.jobs.training import squad
 from bertpass.text.data import made_questions
@@ -27,17 +27,16 @@ def train(folder: Path, data_dir: str | None, steps: int) -> Path:
     DataError
         There is no SQuAD below ``data_dir``.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     dev = folder / "dev.json"
     if data_dir is not None:
         task = get_task("QA")
         train_file = find_split(task, data_dir, "train")[0]
-        dev.write_text(json.dumps(_first(find_split(task, data_dir, "dev")[0], DEV_QUESTIONS)), encoding="utf-8")
+        write_json(dev, _first(find_split(task, data_dir, "dev")[0], DEV_QUESTIONS))
         print(f"   on the questions of {train_file}")
     else:
         train_file = folder / "train.json"
-        train_file.write_text(json.dumps(made_questions.made(PARAGRAPHS, 0)), encoding="utf-8")
-        dev.write_text(json.dumps(made_questions.made(DEV_PARAGRAPHS, 0, held_out=True)), encoding="utf-8")
+        write_json(train_file, made_questions.made(PARAGRAPHS, 0))
+        write_json(dev, made_questions.made(DEV_PARAGRAPHS, 0, held_out=True))
         print("   on questions made by rules: it learns to look things up in plain sentences and no more; for a better "
               "one set BERTPASS_DATA, or QA=BUNDLE of your own")
     result = squad.run(squad.SquadOptions(

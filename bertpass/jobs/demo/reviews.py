@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from functools import partial
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.engines import Engine, load
 from bertpass.jobs.deployment import pass_table
 from bertpass.jobs.tasks.kinds import score
@@ -76,7 +76,7 @@ def run(folder: Path, library: Path, *, rounds: int = 12, training_steps: int = 
     result = {"accuracy": trained["metrics"]["accuracy"], "accuracy_by_passes": accuracy,
               "variants": [v.to_dict() for v in variants], "seconds": round(time.monotonic() - began, 1),
               "machine": machine.describe(), "threads": machine.threads()}
-    (folder / "demo.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(folder / "demo.json", result)
     worst = max(v.difference for v in variants)
     print(f"dev accuracy {result['accuracy']:.3f}; the passes change an output by {worst:.1e} at most; "
           f"{result['seconds']:.0f} s; figures in {folder / 'demo.json'}")

@@ -7,13 +7,13 @@ under its name. How such a file is run without bertpass is shown in docs/export.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from bertpass.base.files import replacing_files
 from bertpass.engines.base import Batch
 from bertpass.engines.checking import check_batch
 from bertpass.errors import MissingDependencyError, ModelError, UsageError
@@ -83,9 +83,8 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
     if form.fixed:
         batches = _fitted(batches[0], shape)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            files, what, operators = form.save(Path(folder) / path.name, checkpoint, shape)
+        with replacing_files(path.parent) as folder:
+            files, what, operators = form.save(folder / path.name, checkpoint, shape)
             try:
                 difference, unchecked = _difference(form.run(files[0], batches), checkpoint, batches), ""
             except MissingDependencyError as error:
@@ -94,8 +93,6 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
             if difference is not None and not difference <= bound:  # not: NaN
                 raise ModelError(f"{output}: the file's outputs differ by {difference:.1e} from the native engine's, "
                                  f"more than {bound:g}; it was not kept.")
-            for file in files:
-                os.replace(file, path.parent / file.name)
     except OSError as error:
         raise ModelError(f"cannot write {output}: {error.strerror or error}.") from error
     return Exported([path.parent / file.name for file in files], what, difference, unchecked, operators)

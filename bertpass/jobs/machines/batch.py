@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass.base.files import replacing_file, write_json
 from bertpass.engines import load
 from bertpass.engines.model import Model
 from bertpass.errors import DataError, UsageError, unknown
@@ -114,8 +115,8 @@ class Computer:
             table = table.append_column(name, values)
         table = table.replace_schema_metadata({**(table.schema.metadata or {}),
                                                _CUT: str(self._count_long(texts, pairs)).encode()})
-        _replace(work.part(number), lambda path: self._parquet.write_table(
-            table.select([*work.keep, *table.column_names[len(self._columns):]]), path))
+        with replacing_file(work.part(number)) as file:
+            self._parquet.write_table(table.select([*work.keep, *table.column_names[len(self._columns):]]), file)
         return int(table.num_rows)
 
     def _count_long(self, texts: list[Any], pairs: list[Any] | None) -> int:
@@ -237,7 +238,7 @@ def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
     work.folder.mkdir(parents=True, exist_ok=True)
     job = work.folder / _JOB
     if not job.exists():
-        _replace(job, lambda path: path.write_text(json.dumps({"fingerprint": fingerprint}), encoding="utf-8"))
+        write_json(job, {"fingerprint": fingerprint})
     elif json.loads(job.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
         raise UsageError(f"{work.folder} has parts of a run with another input, model or other flags; delete it, or "
                          "write to another file.")
@@ -247,30 +248,14 @@ def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
 def join(work: Work, parts: int) -> int:
     """Put the parts together, one after the other, and remove them; returns how many texts were cut."""
     parquet = require("pyarrow.parquet", "batch")
-    cut = 0
-
-    def write(path: Path) -> None:
-        nonlocal cut
-        schema = parquet.read_schema(work.part(0))
-        kept = {name: value for name, value in schema.metadata.items() if name != _CUT}
-        with parquet.ParquetWriter(path, schema.with_metadata(kept or None)) as writer:
-            for number in range(parts):
-                table = parquet.read_table(work.part(number))
-                cut += int(table.schema.metadata[_CUT])
-                writer.write_table(table.replace_schema_metadata(kept or None))
-
     if not parts:
         raise DataError(f"{work.input}: there is no row in it.")
-    _replace(Path(work.output), write)
+    cut, schema = 0, parquet.read_schema(work.part(0))
+    kept = {name: value for name, value in schema.metadata.items() if name != _CUT}
+    with replacing_file(work.output) as file, parquet.ParquetWriter(file, schema.with_metadata(kept or None)) as writer:
+        for number in range(parts):
+            table = parquet.read_table(work.part(number))
+            cut += int(table.schema.metadata[_CUT])
+            writer.write_table(table.replace_schema_metadata(kept or None))
     shutil.rmtree(work.folder)
     return cut
-
-
-def _replace(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write a file that appears whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(part)
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.jobs.tasks.exported import find_pair, inputs_of
@@ -107,7 +107,6 @@ def write_bundle(net: Network, start: Checkpoint, folder: Path, *, task: str, ma
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Write metrics.json, and say where the model is."""
-    folder.mkdir(parents=True, exist_ok=True)
     if (folder / BUNDLE).is_dir():
         log.info("the model is in %s and %s", folder / "net.params", folder / BUNDLE)
-    (folder / "metrics.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_json(folder / "metrics.json", result)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import http.client
-import os
 import shutil
-import tempfile
 import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
 
+from bertpass.base.files import replacing_file
 from bertpass.base.paths import cache_folder
 from bertpass.errors import DownloadError
 from bertpass.text.data.tasks import Task
@@ -62,14 +61,10 @@ def download(task: Task, version_2: bool = False, folder: str | Path | None = No
 
 def _get(url: str, path: Path) -> None:
     """Fetch a file; what is at ``path`` is always whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, part = tempfile.mkstemp(dir=path.parent, suffix=".part")
     try:
-        with os.fdopen(handle, "wb") as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
+        with replacing_file(path) as out, urllib.request.urlopen(url, timeout=_TIMEOUT) as response:
             shutil.copyfileobj(response, out)
-        os.replace(part, path)
     except (OSError, http.client.HTTPException) as error:
-        Path(part).unlink(missing_ok=True)
         reason = getattr(error, "reason", None) or error
         raise DownloadError(f"{url} cannot be downloaded ({reason}); get the file where there is a network and name "
                             "its folder with --data_dir.") from error
@@ -81,10 +76,8 @@ def _unpack(archive: Path, target: Path, wanted: set[str]) -> None:
         with zipfile.ZipFile(archive) as content:
             members = {Path(m).name: m for m in content.namelist() if Path(m).name in wanted and "original" not in m}
             for name in sorted(members, key=lambda n: n == "train.tsv"):
-                part = target / f"{name}.part"
-                with content.open(members[name]) as source, part.open("wb") as out:
+                with content.open(members[name]) as source, replacing_file(target / name) as out:
                     shutil.copyfileobj(source, out)
-                os.replace(part, target / name)
     except zipfile.BadZipFile as error:
         archive.unlink(missing_ok=True)
         raise DownloadError(f"what came as {archive.name} is no zip file ({error}); try again.") from error
