@@ -37,8 +37,8 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.passes": "library check report select mkldnn quantize optimize __init__",
     "bertpass.engines": "rows base given results checking precision native model cuda tvm frameworks __init__",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
-    "bertpass.bench": "ceiling models workloads quiet environments variants worker process timing cpu instances gpu "
-                      "finetuning pages traffic reproduce",
+    "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu "
+                      "instances gpu finetuning pages traffic reproduce",
     "bertpass.serving": "logs options signals failures names received paths instances queueing observing state http "
                         "on_ray server",
     "bertpass.commands": "run table here start make bench files production measure keys_page flags_page main",

@@ -6,18 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bertpass.bench.cpu.results import ModelResults
+from bertpass.bench.drawing import ENGINES, HATCHES, LIGHT_GREY, OTHER, pyplot, save
 from bertpass.bench.timing import shown
-from bertpass.extras import require
-
-#: M. Okabe, K. Ito: Color Universal Design; ours is the one vivid colour
-COLOURS = {"native": "#D55E00", "openvino": "#0072B2", "onnxruntime": "#56B4E9", "torch": "#CC79A7", "mxnet": "#999999"}
-HATCHES = {"float32": "", "bfloat16": "///", "float16": "...", "int8": "xxx"}
 
 
 def draw(path: Path, models: Sequence[ModelResults], title: str) -> None:
     """Write the picture; MissingDependencyError without matplotlib."""
-    require("matplotlib", "bench").use("Agg")
-    plt = require("matplotlib.pyplot", "bench")
+    plt = pyplot()
     columns = max(len(m.families) for m in models)
     rows = max(sum(bool(e.timings) for e in m.measured) for m in models)
     figure, axes = plt.subplots(len(models), columns, squeeze=False, layout="constrained",
@@ -27,13 +22,11 @@ def draw(path: Path, models: Sequence[ModelResults], title: str) -> None:
             axis.set_visible(False)
         for axis, family in zip(line, results.families, strict=False):
             _panel(axis, results, family)
-    figure.suptitle(title, fontsize=11)
     used = {e.variant.precision for m in models for e in m.measured}
-    handles = [plt.Rectangle((0, 0), 1, 1, facecolor="#DDDDDD", edgecolor="#333333", hatch=hatch, label=name)
+    handles = [plt.Rectangle((0, 0), 1, 1, facecolor=LIGHT_GREY, edgecolor="#333333", hatch=hatch, label=name)
                for name, hatch in HATCHES.items() if name in used]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=9)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(plt, figure, path, title)
 
 
 def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no-untyped-def]
@@ -49,7 +42,7 @@ def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no
     ours = min((timed.median for timed, variant in found if variant.ours), default=None)
     widest = max(timed.high for timed, _ in found)
     for place, (timed, variant) in enumerate(found):
-        axis.barh(place, timed.median, color=COLOURS.get(variant.engine, "#009E73"), hatch=HATCHES[variant.precision],
+        axis.barh(place, timed.median, color=ENGINES.get(variant.engine, OTHER), hatch=HATCHES[variant.precision],
                   edgecolor="#333333", linewidth=0.6)
         axis.plot([timed.low, timed.high], [place, place], color="black", linewidth=1.2)
         ratio = f"  {timed.median / ours:.1f}x" if ours and not variant.ours else ""

@@ -11,9 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from bertpass.bench.cpu.plot import COLOURS
 from bertpass.bench.cpu.report import WIDTH
-from bertpass.extras import require
+from bertpass.bench.drawing import ENGINES, LIGHT_GREY, pyplot, save
 
 Result = Mapping[str, Any]
 
@@ -101,12 +100,11 @@ def markdown(found: Sequence[Line]) -> str:
 
 def draw(path: Path, found: Sequence[Line], title: str) -> None:
     """Two panels: the metric of both, each seed a point; samples a second of both."""
-    require("matplotlib", "bench").use("Agg")
-    plt = require("matplotlib.pyplot", "bench")
+    plt = pyplot()
     figure, (metric, speed) = plt.subplots(1, 2, layout="constrained", sharey=True,
                                            figsize=(10, 1.6 + 0.42 * len(found)))
     places = range(len(found))
-    sides = (("ours", COLOURS["native"], "o", -0.15), ("PyTorch", COLOURS["openvino"], "s", 0.15))
+    sides = (("ours", ENGINES["native"], "o", -0.15), ("PyTorch", ENGINES["openvino"], "s", 0.15))
     for name, colour, marker, shift in sides:
         for place, line in zip(places, found, strict=True):
             values = line.ours if name == "ours" else line.control
@@ -119,10 +117,8 @@ def draw(path: Path, found: Sequence[Line], title: str) -> None:
     metric.set_xlabel("metric on the development rows, %")
     speed.set_xlabel("training samples a second")
     for axis in (metric, speed):
-        axis.grid(axis="x", color="#DDDDDD", linewidth=0.6)
+        axis.grid(axis="x", color=LIGHT_GREY, linewidth=0.6)
         axis.set_axisbelow(True)
         axis.spines[["top", "right"]].set_visible(False)
     metric.legend(frameon=False, loc="best")
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(plt, figure, path, title)

@@ -8,14 +8,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from bertpass.bench.cpu.plot import COLOURS, HATCHES
 from bertpass.bench.cpu.report import WIDTH
+from bertpass.bench.drawing import ENGINES, HATCHES, OTHER, pyplot, save
 from bertpass.bench.instances.scaling import Cell, Results
 from bertpass.bench.quiet import MOST_LOAD
 from bertpass.bench.timing import shown
-from bertpass.extras import require
-
-OTHER = "#009E73"  # the colour of an engine without one of its own
 
 
 def rate(value: float) -> str:
@@ -82,8 +79,7 @@ def described(cell: Cell) -> str:
 
 def draw(path: Path, models: Sequence[Results], title: str) -> None:
     """Write the picture: a row for each model, for each shape latency and throughput by configuration."""
-    require("matplotlib", "bench").use("Agg")
-    plt = require("matplotlib.pyplot", "bench")
+    plt = pyplot()
     columns = max(len(m.plan.shapes) for m in models)
     figure, axes = plt.subplots(2 * len(models), columns, squeeze=False, layout="constrained",
                                 figsize=(1.4 + 3.6 * columns, 5.6 * len(models) + 0.6))
@@ -98,9 +94,7 @@ def draw(path: Path, models: Sequence[Results], title: str) -> None:
     handles, labels = axes[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(4, max(1, len(labels))), frameon=False,
                   fontsize=8)
-    figure.suptitle(title, fontsize=11)
-    figure.savefig(path, dpi=130)
-    plt.close(figure)
+    save(plt, figure, path, title)
 
 
 def _panels(above, below, results: Results, shape: tuple[int, int]) -> None:  # type: ignore[no-untyped-def]
@@ -113,7 +107,7 @@ def _panels(above, below, results: Results, shape: tuple[int, int]) -> None:  # 
                              (below, [None if cell is None else cell.throughput for cell in own])):
             shift = (number - (len(results.variants) - 1) / 2) * width
             bars = axis.bar([n + shift for n in range(len(configurations))], [value or 0.0 for value in values],
-                            0.9 * width, label=name, color=COLOURS.get(variant.engine, OTHER), linewidth=0.6,
+                            0.9 * width, label=name, color=ENGINES.get(variant.engine, OTHER), linewidth=0.6,
                             hatch=HATCHES[variant.precision], edgecolor="#333333")
             axis.bar_label(bars, ["-" if value is None else rate(value) for value in values], fontsize=6, padding=1,
                            rotation=90 if len(configurations) * len(results.variants) > 12 else 0)

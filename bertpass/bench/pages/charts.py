@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 
+from bertpass.bench import drawing
 from bertpass.bench.pages.result_files import Number
 from bertpass.bench.timing import shown
 
@@ -24,10 +25,9 @@ LETTER, BOLD = 6.1, 6.9  # width of a letter of a label, about
 SHAPES = {"native": "circle", "openvino": "square", "onnxruntime": "up", "torch": "diamond", "mxnet": "down"}
 SAVED, LOST = "saved", "lost"  # colours of the steps of a waterfall
 
-#: M. Okabe, K. Ito: Color Universal Design; the dark ones are the same hues, lighter
+#: by theme; the dark theme's colours are the hues of :mod:`bertpass.bench.drawing`, lighter
 LIGHT = {"ink": "#1b1f24", "soft": "#57606a", "paper": "#ffffff", "card": "#f6f8fa", "rule": "#d0d7de",
-         "native": "#d55e00", "openvino": "#0072b2", "onnxruntime": "#56b4e9", "torch": "#cc79a7", "mxnet": "#8a8f96",
-         "other": "#009e73", SAVED: "#009e73", LOST: "#e69f00"}
+         **drawing.ENGINES, "other": drawing.OTHER, SAVED: drawing.GREEN, LOST: drawing.ORANGE}
 DARK = {"ink": "#e6edf3", "soft": "#a3adb8", "paper": "#0f1318", "card": "#181d24", "rule": "#3a424c",
         "native": "#f5802b", "openvino": "#3d9fe0", "onnxruntime": "#8fd0f7", "torch": "#e09ac0", "mxnet": "#9aa1a9",
         "other": "#2cc296", SAVED: "#2cc296", LOST: "#f2c14e"}

@@ -6,32 +6,31 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bertpass.bench.drawing import (
+    BLUE,
+    DARK_GREY,
+    GREEN,
+    GREY,
+    LIGHT_GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    pyplot,
+    save,
+)
 from bertpass.bench.reproduce.tables import shown
-from bertpass.extras import require
 
-#: M. Okabe, K. Ito: Color Universal Design; told apart with every kind of colour vision
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#E69F00", "#CC79A7", "#56B4E9", "#F0E442", "#999999")
-DARK = ("#0072B2", "#D55E00", "#009E73", "#444444")
-PUBLISHED = "#444444"
+COLOURS = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, YELLOW, GREY)
+DARK = (BLUE, VERMILION, GREEN, DARK_GREY)
+PUBLISHED = DARK_GREY
 MARKERS = "osD^vP"
-DPI = 130
-
-
-def _pyplot() -> Any:
-    require("matplotlib", "bench").use("Agg")
-    return require("matplotlib.pyplot", "bench")
-
 
 def _colours(names: Sequence[str]) -> dict[str, str]:
     """What is published is dark grey, whatever else there is."""
     rest = iter(COLOURS)
     return {name: PUBLISHED if name.startswith("published") else next(rest) for name in names}
-
-
-def _save(plt: Any, figure: Any, path: Path, title: str, subtitle: str) -> None:
-    figure.suptitle(f"{title}\n{subtitle}", fontsize=10)
-    figure.savefig(path, dpi=DPI)
-    plt.close(figure)
 
 
 def _legend_below(figure: Any, handles: Mapping[str, Any]) -> None:
@@ -55,7 +54,7 @@ def bars(path: Path, subtitle: str, title: str, xlabel: str,
     unit : behind the numbers
     line : where a line goes from top to bottom, such as 1 for ratios
     """
-    plt = _pyplot()
+    plt = pyplot()
     names = list(dict.fromkeys(name for groups in panels.values() for bars_ in groups.values() for name in bars_))
     colours = _colours(names)
     handles: dict[str, Any] = {}
@@ -94,13 +93,13 @@ def bars(path: Path, subtitle: str, title: str, xlabel: str,
     axes[-1][0].set_xlabel(xlabel, fontsize=9)
     if len(handles) > 1:
         _legend_below(figure, handles)
-    _save(plt, figure, path, title, subtitle)
+    save(plt, figure, path, f"{title}\n{subtitle}", 10)
 
 
 def lines(path: Path, subtitle: str, title: str, xlabel: str, ylabel: str,
           panels: Mapping[str, Mapping[str, Mapping[int, float]]], ticks: Sequence[int]) -> None:
     """Curves on logarithmic axes: panel's title -> curve's name -> x -> y; the x axis names ``ticks``."""
-    plt = _pyplot()
+    plt = pyplot()
     figure, axes = plt.subplots(1, len(panels), squeeze=False, layout="constrained", sharey=True,
                                 figsize=(1.5 + 3.6 * len(panels), 4.6))
     handles: dict[str, Any] = {}
@@ -120,18 +119,18 @@ def lines(path: Path, subtitle: str, title: str, xlabel: str, ylabel: str,
         axis.tick_params(axis="y", labelsize=8)
         axis.set_title(panel, fontsize=10)
         axis.set_xlabel(xlabel, fontsize=9)
-        axis.grid(color="#DDDDDD", linewidth=0.6)
+        axis.grid(color=LIGHT_GREY, linewidth=0.6)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0][0].set_ylabel(ylabel, fontsize=9)
     _legend_below(figure, handles)
-    _save(plt, figure, path, title, subtitle)
+    save(plt, figure, path, f"{title}\n{subtitle}", 10)
 
 
 def shares(path: Path, subtitle: str, title: str, panels: Mapping[str, Mapping[str, Mapping[str, float]]],
            colours: Mapping[str, str]) -> None:
     """Bars of 100 % in parts: panel's title -> bar's label -> part's name -> share from 0 to 1; a colour for each part.
     """
-    plt = _pyplot()
+    plt = pyplot()
     heights = [len(bars_) + 1.6 for bars_ in panels.values()]
     figure, axes = plt.subplots(len(panels), 1, squeeze=False, layout="constrained", height_ratios=heights,
                                 figsize=(10, 0.8 + 0.5 * sum(heights)))
@@ -157,4 +156,4 @@ def shares(path: Path, subtitle: str, title: str, panels: Mapping[str, Mapping[s
         axis.spines[["top", "right", "left"]].set_visible(False)
         axis.legend(list(handles.values()), list(handles), loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False,
                     fontsize=8)
-    _save(plt, figure, path, title, subtitle)
+    save(plt, figure, path, f"{title}\n{subtitle}", 10)

@@ -7,22 +7,20 @@ from pathlib import Path
 
 import numpy as np
 
+from bertpass.bench.drawing import BLUE, DARK_GREY, SKY, VERMILION, pyplot, save
 from bertpass.bench.traffic.client import Sample
 from bertpass.bench.traffic.summary import answered, by_second
-from bertpass.extras import require
 
-#: M. Okabe, K. Ito: Color Universal Design
-GOOD, FAILED, MIDDLE, GREY = "#0072B2", "#D55E00", "#56B4E9", "#666666"
+GOOD, FAILED, MIDDLE = BLUE, VERMILION, SKY
 
 
 def draw(path: Path, samples: Sequence[Sample], warmup: float, title: str) -> None:
     """Write the picture; MissingDependencyError without matplotlib."""
-    require("matplotlib", "load").use("Agg")
-    plt = require("matplotlib.pyplot", "load")
+    plt = pyplot("load")
     rows = by_second(samples)
     seconds = [row["second"] for row in rows]
     figure, (rate, latency, spread) = plt.subplots(3, 1, figsize=(7.5, 8), layout="constrained")
-    rate.step(seconds, [row["due"] for row in rows], where="post", color=GREY, linestyle="--", label="due")
+    rate.step(seconds, [row["due"] for row in rows], where="post", color=DARK_GREY, linestyle="--", label="due")
     rate.step(seconds, [row["answered"] for row in rows], where="post", color=GOOD, label="answered with 200")
     rate.step(seconds, [row["failed"] for row in rows], where="post", color=FAILED, linestyle=":", label="failed")
     rate.set_ylabel("requests a second")
@@ -36,7 +34,7 @@ def draw(path: Path, samples: Sequence[Sample], warmup: float, title: str) -> No
     for axis in (rate, latency):
         axis.set_xlabel("seconds")
         if warmup:
-            axis.axvspan(0, warmup, color=GREY, alpha=0.15, label="warm-up, not counted")
+            axis.axvspan(0, warmup, color=DARK_GREY, alpha=0.15, label="warm-up, not counted")
         axis.legend(fontsize=8, frameon=False)
     good = [s for s in answered(samples) if s.due >= warmup]
     for values, colour, style, name in (([s.ended - s.due for s in good], GOOD, "-", "from the due time"),
@@ -50,6 +48,4 @@ def draw(path: Path, samples: Sequence[Sample], warmup: float, title: str) -> No
     spread.set_ylabel("ms, answers 200")
     spread.set_xlabel("share of the answers that are faster")
     spread.legend(fontsize=8, frameon=False)
-    figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
+    save(plt, figure, path, title, 10, 110)

@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, DeviceError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -148,7 +149,7 @@ def _write(entry: Entry, folder: Path) -> None:
     figures = everything[entry.name]
     content = session.read(folder / f"{entry.name}.json")
     tables = entry.tables(figures, content["measured"])
-    session.write(folder / f"{entry.name}.json", {**content, "tables": [table.to_dict() for table in tables]})
+    write_json(folder / f"{entry.name}.json", {**content, "tables": [table.to_dict() for table in tables]})
     text = page.page(entry, published.source(everything, entry.name), content, tables)
     (folder / f"{entry.name}.md").write_text(text, encoding="utf-8")
     entry.draw(folder / f"{entry.name}.png", figures, content["measured"], page.subtitle(content))

@@ -101,7 +101,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             write_json(options.output, found)
         if options.plot:
             from bertpass.bench.traffic.picture import draw
-            Path(options.plot).parent.mkdir(parents=True, exist_ok=True)
             draw(Path(options.plot), samples, options.warmup or 0.0, f"{options.target().url}: {_offered(options)}")
         if not found["latency_ms"]["max"]:
             raise NoServerError(f"no request was answered with 200: {found['statuses']}.")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bertpass.bench import workloads
 from bertpass.bench.cpu import run as cpu
+from bertpass.bench.drawing import BLUE, DARK_GREY, GREEN, GREY, LIGHT_GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW
 from bertpass.bench.process import WorkerError
 from bertpass.bench.reproduce import grid, picture
 from bertpass.bench.reproduce.entries.latency import plain
@@ -36,9 +37,9 @@ STAGE_TYPES = {
     "quantize": "rounding to int8", "embedding": "embedding", "head": OTHER,
 }
 COLOURS = {
-    GEMM: "#0072B2", "GEMM + GELU": "#56B4E9", "softmax": "#D55E00", "attention": "#009E73", "LayerNorm": "#E69F00",
-    "GELU": "#F0E442", "addition": "#CC79A7", "embedding": "#999999", "rounding to int8": "#444444", MOVING: "#BBAA88",
-    OTHER: "#DDDDDD", UNTOLD: "#DDDDDD",
+    GEMM: BLUE, "GEMM + GELU": SKY, "softmax": VERMILION, "attention": GREEN, "LayerNorm": ORANGE,
+    "GELU": YELLOW, "addition": PURPLE, "embedding": GREY, "rounding to int8": DARK_GREY, MOVING: "#BBAA88",
+    OTHER: LIGHT_GREY, UNTOLD: LIGHT_GREY,
 }
 
 
