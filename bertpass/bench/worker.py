@@ -35,6 +35,7 @@ from bertpass.bench import models, quiet
 from bertpass.bench.variants import Variant
 from bertpass.bench.workloads import Batch
 from bertpass.engines import ENGINES, Engine
+from bertpass.engines.base import options_of
 from bertpass.engines.checking import calibration_batches
 from bertpass.engines.rows import unpadded
 
@@ -63,7 +64,7 @@ class Server:
         module = importlib.import_module(ENGINES[variant.engine])
         checkpoint = models.token_states(model)
         options = dict(variant.options)
-        if "threads" in module.OPTIONS:  # MXNet takes OMP_NUM_THREADS, which its process has
+        if "threads" in options_of(module.from_checkpoint):  # MXNet takes OMP_NUM_THREADS, which its process has
             options["threads"] = threads
         if variant.calibrated:
             options["calibration"] = calibration_batches(checkpoint)

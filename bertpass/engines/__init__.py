@@ -11,14 +11,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from bertpass.engines import given
-from bertpass.engines.base import Engine
+from bertpass.engines.base import Engine, options_of
 from bertpass.engines.model import Model
 from bertpass.errors import UsageError, unknown
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.given import Given
 from bertpass.options import check
 
-#: name -> module with ``from_checkpoint(checkpoint, **options) -> Engine``; to add an engine, add its line
+#: name -> module with ``from_checkpoint(checkpoint, *, ...) -> Engine``, whose keywords are the engine's options; to
+#: add an engine, add its line
 ENGINES = {
     "cuda": "bertpass.engines.cuda.engine",
     "mxnet": "bertpass.engines.frameworks.mxnet_engine",
@@ -46,9 +47,10 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, kind: 
         raise UsageError(unknown("engine", str(engine), ENGINES))
     module = importlib.import_module(ENGINES[engine])
     options = {name: value for name, value in options.items() if value is not None}
+    known = options_of(module.from_checkpoint)
     for name in options:
-        if name not in module.OPTIONS:
-            raise UsageError(unknown(f"option of the {engine} engine", name, module.OPTIONS) + _elsewhere(name))
+        if name not in known:
+            raise UsageError(unknown(f"option of the {engine} engine", name, known) + _elsewhere(name))
     if isinstance(options.get("dtype"), str):
         options["dtype"] = given.DTYPES.get(options["dtype"], options["dtype"])
     about = Given(kind, list(labels or ()), max_length, vocab, num_heads, case, allow_pickle)

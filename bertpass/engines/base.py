@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import abc
+import inspect
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -123,3 +124,9 @@ def check_threads(threads: int | None) -> int:
         raise UsageError(f"threads must be a whole number from 1 to {most} on this machine, which has "
                          f"{machine.usable_cpus()} usable processors, not {threads!r}.")
     return threads
+
+
+def options_of(make: Callable[..., Engine]) -> tuple[str, ...]:
+    """The options of an engine: the keywords of what makes it from a checkpoint."""
+    found = inspect.signature(make).parameters.values()
+    return tuple(one.name for one in found if one.kind is inspect.Parameter.KEYWORD_ONLY)

@@ -18,7 +18,6 @@ from bertpass.model.low_precision.plan import base_of, kept_by, plan_text
 from bertpass.model.record import Checkpoint, PackedCheckpoint
 
 DTYPES = precision.COMPUTED
-OPTIONS = ("dtype", "keep", "threads", "max_error")
 
 
 class NativeEngine(Engine):

@@ -15,6 +15,7 @@ import pytest
 import bertpass
 from bertpass import engines
 from bertpass.engines import native
+from bertpass.engines.base import options_of
 from bertpass.errors import BertpassError, DataError, ModelError, UsageError
 from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
@@ -61,12 +62,25 @@ def test_the_signature_shows_every_option():
     seen = inspect.signature(bertpass.load).parameters
     assert seen["engine"].default == "native"
     assert seen["dtype"].annotation == str | None, "annotations are types, not strings"
-    for options in (native.OPTIONS, ("gpu", "dtype", "passes"), ("dtype", "device")):
+    for options in (options_of(native.from_checkpoint), ("gpu", "dtype", "passes"), ("dtype", "device")):
         assert set(options) <= set(seen)
     for name in seen:
         assert name in (bertpass.load.__doc__ or "")
     for method in ("encode", "predict", "answer", "tag", "rerank"):
         assert getattr(engines.Model, method).__doc__
+
+
+def test_an_engines_options_are_the_keywords_of_what_makes_it():
+    from bertpass.engines.cuda import engine as cuda_engine
+    from bertpass.engines.frameworks import onnxruntime_engine, torch_engine
+    from bertpass.engines.tvm import engine as tvm_engine
+
+    assert {module.__name__.rpartition(".")[2]: options_of(module.from_checkpoint) for module in (
+        native, torch_engine, onnxruntime_engine)} == {
+            "native": ("dtype", "keep", "threads", "max_error"), "torch_engine": ("dtype", "threads", "mode"),
+            "onnxruntime_engine": ("dtype", "threads", "fusions", "device")}
+    assert options_of(tvm_engine.from_checkpoint) == ("dtype", "threads")
+    assert options_of(cuda_engine.from_checkpoint) == ("dtype", "device", "exact_gelu", "measure", "graphs")
 
 
 def test_type_checkers_see_the_annotations(tmp_path):

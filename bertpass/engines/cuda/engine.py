@@ -16,7 +16,6 @@ from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
-OPTIONS = ("dtype", "device", "exact_gelu", "measure", "graphs")
 
 
 class CudaEngine(PaddedEngine):
@@ -190,7 +189,4 @@ def _kind(head: HeadConfig) -> HeadConfig:
     return HeadConfig("classification", head.num_labels) if head.has_classifier else head
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float16", device: int = 0, exact_gelu: bool = False,
-                    measure: bool = True, graphs: bool = True) -> CudaEngine:
-    """An engine on a checkpoint's network; see :class:`CudaEngine`."""
-    return CudaEngine(checkpoint, dtype=dtype, device=device, exact_gelu=exact_gelu, measure=measure, graphs=graphs)
+from_checkpoint = CudaEngine

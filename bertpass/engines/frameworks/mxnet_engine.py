@@ -31,7 +31,6 @@ from bertpass.passes.quantize import quantized_nodes
 
 DTYPES = ("float32", "float16", "bfloat16", "int8")
 ENCODER_DTYPES = ("bfloat16", "int8")  # those in which only the pass native_encoder computes, on a CPU
-OPTIONS = ("gpu", "dtype", "passes")
 
 
 def check_device(gpu: int | None, dtype: str) -> None:

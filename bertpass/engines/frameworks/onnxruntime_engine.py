@@ -19,7 +19,6 @@ from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "float16", "int8")
 DEVICES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
-OPTIONS = ("dtype", "threads", "fusions", "device")
 EXTRA = "onnxruntime"
 
 
@@ -117,7 +116,4 @@ def _not_the_advice(record: logging.LogRecord) -> bool:
     return "pre-processing" not in record.getMessage()
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    fusions: bool = True, device: str = "cpu") -> ONNXRuntimeEngine:
-    """An engine on a checkpoint's network; see :class:`ONNXRuntimeEngine`."""
-    return ONNXRuntimeEngine(checkpoint, dtype=dtype, threads=threads, fusions=fusions, device=device)
+from_checkpoint = ONNXRuntimeEngine

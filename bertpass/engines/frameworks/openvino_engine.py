@@ -18,7 +18,6 @@ from bertpass.model.onnx import graph
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16", "int8")
-OPTIONS = ("dtype", "threads", "calibration")
 EXTRA = "openvino"
 
 _CAPABILITY = {"float32": "FP32", "bfloat16": "BF16", "int8": "INT8"}
@@ -115,7 +114,4 @@ def save(path: Path, checkpoint: Checkpoint) -> list[Path]:
     return [path, path.with_suffix(".bin")]
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    calibration: Sequence[Batch] = ()) -> OpenVINOEngine:
-    """An engine on a checkpoint's network; see :class:`OpenVINOEngine`."""
-    return OpenVINOEngine(checkpoint, dtype=dtype, threads=threads, calibration=calibration)
+from_checkpoint = OpenVINOEngine

@@ -17,7 +17,6 @@ from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32",)
 MODES = ("graph", "xla")
-OPTIONS = ("dtype", "threads", "mode")
 EXTRA = "tensorflow"
 MASKED = -1e9  # an addend whose exponential is exactly 0 in float32
 
@@ -171,7 +170,4 @@ class _Network:
                                                self._values[f"{name}.gamma"], self._config.layer_norm_eps)
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    mode: str = "graph") -> TensorFlowEngine:
-    """An engine on a checkpoint's network; see :class:`TensorFlowEngine`."""
-    return TensorFlowEngine(checkpoint, dtype=dtype, threads=threads, mode=mode)
+from_checkpoint = TensorFlowEngine

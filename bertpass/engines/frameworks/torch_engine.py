@@ -20,7 +20,6 @@ from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16")
 MODES = ("eager", "script", "compile")
-OPTIONS = ("dtype", "threads", "mode")
 EXTRA = "torch"
 SHAPES = 64  # compiled at most; then PyTorch would fall back to eager without a word
 
@@ -198,7 +197,4 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
     return Network().eval()
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None,
-                    mode: str = "eager") -> TorchEngine:
-    """An engine on a checkpoint's network; see :class:`TorchEngine`."""
-    return TorchEngine(checkpoint, dtype=dtype, threads=threads, mode=mode)
+from_checkpoint = TorchEngine

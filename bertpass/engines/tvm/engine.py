@@ -21,7 +21,6 @@ from bertpass.extras import require
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32",)
-OPTIONS = ("dtype", "threads")
 EXTRA = "tvm"
 
 
@@ -109,6 +108,4 @@ def start(threads: int) -> Any:
     return require("tvm", EXTRA)
 
 
-def from_checkpoint(checkpoint: Checkpoint, *, dtype: str = "float32", threads: int | None = None) -> TVMEngine:
-    """An engine on a checkpoint's network; see :class:`TVMEngine`."""
-    return TVMEngine(checkpoint, dtype=dtype, threads=threads)
+from_checkpoint = TVMEngine
