@@ -29,12 +29,15 @@ def results(tmp_path):
                     "sst groups": timing(20.0, noisy=True)}},
                {"name": "native-int8", "precision": "int8", "relative_error": 0.1, "timings": {"1x128": timing(4.0)}},
                {"name": "broken", "precision": "int8", "relative_error": None, "timings": {}}]
+    for engine in engines:
+        engine |= {"ours": engine["name"].startswith("native"), "failure": "" if engine["timings"] else "it broke"}
     compared = {"environment": ENVIRONMENT, "models": [{"model": "tiny", "engines": engines, "workloads": [
         work("1x128", "1x128", "", [128]), work("8x128", "8x128", "", [128] * 8),
         work("sst longest", "sst", "longest", [5, 9]), work("sst groups", "sst", "groups", [5, 9])]}]}
     cells = [{"engine": "native-float32", "instances": 2, "cores": 1, "rows": 1, "length": 128, **timing(16.0),
               "sequences_per_second": 125.0}]
-    scaled = {"environment": ENVIRONMENT, "scaling": [{"model": "tiny", "engines": engines[:1], "cells": cells}]}
+    scaled = {"environment": ENVIRONMENT, "scaling": [{"model": "tiny", "engines": engines[:1], "cells": cells,
+                                                       "failures": []}]}
     files = []
     for name, content in (("cpu.json", compared), ("scaling.json", scaled)):
         (tmp_path / name).write_text(json.dumps(content))
@@ -154,10 +157,13 @@ def test_bad_price_lists(text, words, tmp_path):
 
 
 @pytest.mark.parametrize(("change", "words"), [
-    (lambda c: c.pop("environment"), "it is no result file"),
-    (lambda c: c["models"][0].pop("workloads"), "it is no result file"),
-    (lambda c: c.update(models=[]), "no engine was measured in it"),
-    (lambda c: c["models"][0]["engines"][0]["timings"]["1x128"].clear(), "it is no result file"),
+    (lambda c: c.pop("environment"), "is not whole"),
+    (lambda c: c["environment"].pop("revision"), "is not whole"),
+    (lambda c: c["models"][0].pop("workloads"), "is not whole"),
+    (lambda c: c.update(models=[]), "nothing was measured in it"),
+    (lambda c: c["models"][0]["engines"][0]["timings"]["1x128"].clear(), "is not whole"),
+    (lambda c: c["models"][0]["engines"][0]["timings"]["1x128"].pop("p90_ms"), "is not whole"),
+    (lambda c: c.update(runs=[], models=None), "nothing was measured in it|is not whole"),
 ])
 def test_bad_results(change, words, results, tmp_path):
     content = json.loads((tmp_path / "cpu.json").read_text())

@@ -158,7 +158,7 @@ def test_costs_of_instances(tmp_path):
     path = Path(content.written(tmp_path, scaling=content.scaling())[0])
     listed = prices.read()
     offers = cost.offers(cost.read(path), {path.name: listed.of("c5.xlarge")}, listed, extrapolate=False)
-    section = contents.costs(offers, [result_files.read(path)], listed)[0]
+    section = contents.costs(offers, listed)[0]
     dollars = [row[1][0].value for row in section.tables[0].rows]
     assert dollars == sorted(dollars) == pytest.approx([o.dollars for o in offers]) and len(dollars) == 8
 

@@ -20,7 +20,7 @@ from bertpass.bench.pages.charts import (
     ratio,
     scientific,
 )
-from bertpass.bench.pages.cost import Measurement, Offer
+from bertpass.bench.pages.cost import Offer
 from bertpass.bench.pages.prices import PriceList
 from bertpass.bench.pages.result_files import SAMPLES, Point, ResultFile, pointer
 from bertpass.bench.timing import shown
@@ -232,7 +232,7 @@ def _finetuning(points: Sequence[Point], where: str) -> Section:
                           ["task", "ours", "PyTorch", "ours, samples/s", "PyTorch, samples/s", "speed"], rows)])
 
 
-def costs(offers: Sequence[Offer], files: Sequence[ResultFile], prices: PriceList) -> list[Section]:
+def costs(offers: Sequence[Offer], prices: PriceList) -> list[Section]:
     """Dollars for a million requests, the cheapest first, by kind of request."""
     found = []
     for model, request in dict.fromkeys((o.measurement.model, o.measurement.request) for o in offers):
@@ -241,7 +241,7 @@ def costs(offers: Sequence[Offer], files: Sequence[ResultFile], prices: PriceLis
         rows: list[list[Cell]] = []
         for offer in chosen:
             m = offer.measurement
-            number = _dollars(offer, rate(_point(m, files)))
+            number = _dollars(offer, rate(m.point))
             label = f"{m.engine}, batch {m.rows}"
             items.append(Bar(label, number, colour_of(m.engine)))
             rows.append([label, [number], offer.price.name, m.configuration])
@@ -251,13 +251,6 @@ def costs(offers: Sequence[Offer], files: Sequence[ResultFile], prices: PriceLis
                              [Table("Dollars for a million requests", ["engine", "dollars", "machine",
                                                                        "instances x cores"], rows)]))
     return found
-
-
-def _point(m: Measurement, files: Sequence[ResultFile]) -> Point:
-    """The point of the files that a measurement is."""
-    return next(p for f in files if f.name == m.source.file for p in f.points
-                if (p.model, p.engine, p.rows, p.middle.value, p.configuration or m.configuration)
-                == (m.model, m.engine, m.rows, m.median, m.configuration))
 
 
 def _dollars(offer: Offer, speed: Shown) -> Shown:

@@ -7,13 +7,14 @@ extrapolation: as many copies of the measured configuration as the machine has c
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bertpass.bench.pages import result_files
 from bertpass.bench.pages.prices import Price, PriceList
+from bertpass.bench.pages.result_files import Point, ResultFile
 from bertpass.errors import DataError, UsageError, unknown
 
 MILLION = 1_000_000
@@ -32,7 +33,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One engine in one configuration on one kind of request.
+    """One engine in one configuration on one kind of request, from one point of a result file.
 
     ``request`` is "128 tokens" for full rows, "sst" or "squad" for ragged batches; ``latency`` is the 90th percentile
     of the rounds' medians of a batch in milliseconds, that of the slowest instance; ``per_second`` counts sequences;
@@ -40,6 +41,7 @@ class Measurement:
     """
 
     source: Source
+    point: Point
     model: str
     engine: str
     precision: str
@@ -97,50 +99,33 @@ def read(file: Path) -> list[Measurement]:
     DataError
         It is no such file.
     """
+    return measurements(result_files.read(file))
+
+
+def measurements(file: ResultFile) -> list[Measurement]:
+    """The points of a file that was read, as :func:`read`."""
+    if file.kind not in ("cpu", "scaling"):
+        raise DataError(f"{file.name}: it is of bertpass bench {file.kind}; give files of bench cpu or scaling.")
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-        environment = content["environment"]
-        source = Source(file.name, environment["machine"]["cpu"], environment["machine"]["cpus_usable"],
-                        environment["command"], environment["revision"] or "unknown")
-        found = [m for model in content.get("models", [])
-                 for m in _compared(model, source, model.get("threads", environment["threads"]))]
-        found += [m for model in content.get("scaling", []) for m in _scaled(model, source)]
-    except OSError as error:
-        raise DataError(f"{file}: it cannot be read ({error.strerror}); give files of bertpass bench cpu or "
-                        "scaling.") from error
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
-        raise DataError(f"{file}: it is no result file of bertpass bench cpu or scaling "
-                        f"({type(error).__name__}: {error}).") from error
-    if not found:
-        raise DataError(f"{file}: no engine was measured in it.")
-    return found
+        about = file.environment
+        source = Source(file.name, about["machine"]["cpu"], about["machine"]["cpus_usable"], about["command"],
+                        about["revision"] or "unknown")
+        return [_measurement(point, source, about["threads"]) for point in file.points]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{file.name}: it is not whole ({type(error).__name__}: {error}); give files that bertpass "
+                        "bench cpu or scaling wrote.") from error
 
 
-def _compared(model: Mapping[str, Any], source: Source, threads: int) -> Iterable[Measurement]:
-    """From ``bench cpu``: of a ragged batch the fastest layout."""
-    families: dict[str, list[Mapping[str, Any]]] = {}
-    for work in model["workloads"]:
-        families.setdefault(work["family"], []).append(work)
-    for entry in model["engines"]:
-        for family, works in families.items():
-            timed = [entry["timings"][w["name"]] for w in works if w["name"] in entry["timings"]]
-            if not timed:
-                continue
-            best, lengths = min(timed, key=lambda t: t["median_ms"]), works[0]["lengths"]
-            request = family if works[0]["layout"] else f"{lengths[0]} tokens"
-            yield Measurement(source, model["model"], entry["name"], entry["precision"], request, len(lengths), 1,
-                              threads, best["p90_ms"], best["median_ms"], len(lengths) / best["median_ms"] * 1e3,
-                              entry["relative_error"], best["noisy"])
-
-
-def _scaled(model: Mapping[str, Any], source: Source) -> Iterable[Measurement]:
-    """From ``bench scaling``."""
-    about = {entry["name"]: entry for entry in model["engines"]}
-    for cell in model["cells"]:
-        entry = about[cell["engine"]]
-        yield Measurement(source, model["model"], cell["engine"], entry["precision"], f"{cell['length']} tokens",
-                          cell["rows"], cell["instances"], cell["cores"], cell["p90_ms"], cell["median_ms"],
-                          cell["sequences_per_second"], entry["relative_error"], cell["noisy"])
+def _measurement(point: Point, source: Source, threads: int) -> Measurement:
+    """Of a ragged batch a point is the fastest layout."""
+    instances, cores = map(int, (point.configuration or f"1 x {threads}").split(" x "))
+    median, high, rate = point.middle.value, point.high, point.rate
+    if high is None:
+        raise KeyError("p90_ms")
+    return Measurement(source, point, point.model, point.engine, point.precision,
+                       point.workload if point.length is None else f"{point.length} tokens", point.rows, instances,
+                       cores, high.value, median, rate.value if rate else point.rows / median * 1e3,
+                       point.error.value if point.error else None, point.noisy)
 
 
 def owners(words: Sequence[str], files: Sequence[str], prices: PriceList) -> dict[str, Price]:

@@ -60,13 +60,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         listed = None
         if options.machine:
             listed = prices.read(Path(options.prices)) if options.prices else prices.read()
-            priced = [Path(path) for path, file in zip(options.results, files, strict=True)
-                      if file.kind in ("cpu", "scaling")]
+            priced = [file for file in files if file.kind in ("cpu", "scaling")]
             if not priced:
                 raise UsageError("--machine: only files of bench cpu and scaling have costs; leave it out.")
-            owned = cost.owners(options.machine, [path.name for path in priced], listed)
-            offers = cost.offers([m for path in priced for m in cost.read(path)], owned, listed, extrapolate=False)
-            found += contents.costs(offers, files, listed)
+            owned = cost.owners(options.machine, [file.name for file in priced], listed)
+            measured = [m for file in priced for m in cost.measurements(file)]
+            offers = cost.offers(measured, owned, listed, extrapolate=False)
+            found += contents.costs(offers, listed)
         text = page.markdown(options.title, found, files) if output.suffix == ".md" else \
             page.html(options.title, found, files, listed)
         output.parent.mkdir(parents=True, exist_ok=True)
