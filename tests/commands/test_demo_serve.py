@@ -39,7 +39,7 @@ def test_from_nothing_to_an_answer(minilm, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_real_questions_are_taken_where_there_are_some(minilm, tmp_path, capsys):
-    from bertpass.text.data.made_questions import made
+    from bertpass.jobs.demo.made_questions import made
 
     (tmp_path / "SQuAD").mkdir()
     for name, paragraphs in zip(ROOT_OF_SQUAD, (3, 90), strict=True):

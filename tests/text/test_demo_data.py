@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bertpass.errors import DataError, DownloadError
-from bertpass.text.data import demo_data
+from bertpass.jobs.demo import demo_data
 from bertpass.text.data.readers import read_own
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "fetch_demo_data.py"

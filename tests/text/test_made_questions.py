@@ -2,7 +2,7 @@
 
 import json
 
-from bertpass.text.data.made_questions import made
+from bertpass.jobs.demo.made_questions import made
 from bertpass.text.squad import read_squad
 
 

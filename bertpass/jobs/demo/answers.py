@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bertpass.base.files import write_json
 from bertpass.errors import DataError
+from bertpass.jobs.demo import made_questions
 from bertpass.jobs.training import squad
-from bertpass.text.data import made_questions
 from bertpass.text.data.tasks import find_split, get_task
 from bertpass.text.files import read_json
 
@@ -20,7 +20,7 @@ def train(folder: Path, data_dir: str | None, steps: int) -> Path:
     """Fine-tune MiniLM; returns its bundle in ``folder``.
 
     With ``data_dir`` on its SQuAD 1.1 (SQuAD/train-v1.1.json), else on questions made by rules, for which see
-    :mod:`bertpass.text.data.made_questions`: it says which.
+    :mod:`bertpass.jobs.demo.made_questions`: it says which.
 
     Raises
     ------

@@ -12,13 +12,13 @@ import numpy as np
 from bertpass import machine
 from bertpass.base.files import write_json
 from bertpass.engines import Engine, load
+from bertpass.jobs.demo import demo_data
 from bertpass.jobs.deployment import pass_table
 from bertpass.jobs.tasks.kinds import score
 from bertpass.jobs.tasks.predict import collect, encode_examples
 from bertpass.jobs.training import classify
 from bertpass.model.layouts.bundle import Bundle
 from bertpass.progress import log
-from bertpass.text.data import demo_data
 from bertpass.text.data.readers import read_own
 from bertpass.text.data.tasks import own_task
 from bertpass.text.tokens.batching import Batch
