@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bertpass import machine
+from bertpass.base.files import write_json
 from bertpass.bench import ceiling, reproduce
 from bertpass.bench.reproduce import grid, page, published, session
 from bertpass.bench.reproduce.entries import cost, gpu_passes, latency, onnxruntime, operators, scaling, scores, tvm
@@ -114,7 +115,7 @@ def test_latency_budget_resume_redraw(native_only, long_folder, tmp_path, monkey
 
     grown = json.loads(json.dumps(content))
     del grown["measured"]["grid"]["times"]["4x384"]
-    session.write(tmp_path / "latency.json", grown)
+    write_json(tmp_path / "latency.json", grown)
     assert run(*flags, "--resume") == 0
     again = session.read(tmp_path / "latency.json")["measured"]["grid"]["times"]
     assert set(again) == set(times) and again["1x80"] == times["1x80"]
