@@ -9,7 +9,7 @@ import pytest
 from tests.helpers import ROOT
 
 PAGES = sorted((ROOT / "docs").glob("trials*.md"))
-HEAD = "| trial | what comes now | test |"
+HEAD = "| case | what bertpass does | test |"
 ROWS = [(page.name, number, line) for page in PAGES
         for number, line in enumerate(page.read_text(encoding="utf-8").splitlines(), 1)
         if line.startswith("|") and line != HEAD and not re.fullmatch(r"[|\- ]+", line)]
