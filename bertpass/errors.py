@@ -46,6 +46,8 @@ class PassError(BertpassError):
 class GraphError(PassError):
     """A symbol file is not a graph that can be read, or a graph does not verify."""
 
+    exit_code = 10
+
 
 class MissingDependencyError(BertpassError):
     """A package is not installed; the text names the extra that brings it."""
@@ -68,11 +70,25 @@ class DownloadError(BertpassError):
 class NoServerError(DownloadError):
     """No server answers at the address, or it answers that such requests are wrong."""
 
+    exit_code = 11
+
 
 class PrecisionError(BertpassError):
     """A model in low precision is further from its metrics in float32 than was allowed."""
 
     exit_code = 9
+
+
+class TrainingError(BertpassError):
+    """Training cannot go on: the loss or the gradients are no longer finite numbers."""
+
+    exit_code = 12
+
+
+class ServerError(BertpassError):
+    """A server that a command starts for itself does not start, or gives no embeddings."""
+
+    exit_code = 13
 
 
 def nearest(name: str, known: Iterable[str], alike: float = 0.5) -> str:

@@ -25,8 +25,9 @@ T = TypeVar("T")
 
 
 def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[str] | None = None,
-         aliases: Sequence[str] = (), least: float | None = None, most: float | None = None, positional: bool = False,
-         required: bool = False, rare: bool = False, **argparse_options: Any) -> Any:
+         aliases: Sequence[str] = (), formerly: Sequence[str] = (), least: float | None = None,
+         most: float | None = None, positional: bool = False, required: bool = False, rare: bool = False,
+         **argparse_options: Any) -> Any:
     """A dataclass field that is also a command-line flag.
 
     Parameters
@@ -36,18 +37,19 @@ def flag(default: Any, help: str, *, group: str = "options", choices: Sequence[s
     help
         What it means, as words that can be read alone.
     group
-        Heading under which ``--help`` shows it; ``rare`` ones stand at the end, together or, where all of a group are
-        rare, under its heading.
+        Heading under which ``--help`` shows it; the ``rare`` ones only ``--help all`` shows.
     choices, least, most
         Allowed values; bounds of a number.
+    positional
+        A word of the command line, in the order of the fields. It has to be given where its default is "". A list is
+        any number of words, none too unless it is ``required``.
     aliases
         Further spellings, such as ``--uncased``. Dashes and underscores are the same everywhere and need none.
-    positional
-        A word of the command line, in the order of the fields; it has to be given. A list is any number of words, none
-        too unless it is ``required``. Its ``aliases`` are flags that give it as well and that ``--help`` leaves out.
+    formerly
+        Spellings of earlier versions, which are still taken and shown nowhere; flags that give a positional, too.
     """
-    meta = {"help": help, "group": group, "choices": choices, "aliases": aliases, "least": least, "most": most,
-            "positional": positional, "required": required, "rare": rare, "argparse": argparse_options}
+    meta = {"help": help, "group": group, "choices": choices, "aliases": aliases, "formerly": formerly, "least": least,
+            "most": most, "positional": positional, "required": required, "rare": rare, "argparse": argparse_options}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=meta)
     return dataclasses.field(default=default, metadata=meta)
@@ -87,8 +89,7 @@ def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     shown = " ".join(map(str, default)) if isinstance(default, list) else "off" if default is False else default
     choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
     names = [field.name.upper()] if meta["positional"] else ["--" + field.name, *_aliases(field)]
-    needed = meta["required"] or (meta["positional"] and not isinstance(default, list))
-    return names, "needed" if needed else "" if shown is None else str(shown), meta["help"] + choices
+    return names, "needed" if is_needed(field) else "" if shown is None else str(shown), meta["help"] + choices
 
 
 def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
@@ -96,31 +97,29 @@ def parser_for(cls: type, description: str, epilog: str = "") -> Parser:
     missing at once."""
     hints = typing.get_type_hints(cls)
     fields = dataclasses.fields(cls)
-    words = [Word(f.name, typing.get_origin(hints[f.name]) is list, f.metadata["required"], scalar(hints[f.name]),
-                  _help(f), f.metadata["argparse"].get("metavar")) for f in fields if f.metadata["positional"]]
+    words = [Word(f.name, typing.get_origin(hints[f.name]) is list, is_needed(f), scalar(hints[f.name]), _help(f),
+                  f.metadata["argparse"].get("metavar")) for f in fields if f.metadata["positional"]]
     needed = {f.name: _default(f) for f in fields if f.metadata["required"] and not f.metadata["positional"]}
     parser = Parser(words, needed, description=description, epilog=epilog, usage=usage(words, needed, cls))
+    parser.rare = {f.name for f in fields if f.metadata["rare"]}
     groups: dict[str, Any] = {}
-    usual = {"options", *(f.metadata["group"] for f in fields if not f.metadata["rare"])}
     for field in sorted(fields, key=lambda f: (not f.metadata["required"], f.metadata["rare"])):
         meta, kind = field.metadata, scalar(hints[field.name])
+        several = {"nargs": "*"} if typing.get_origin(hints[field.name]) is list else {}
+        if meta["formerly"]:
+            how = {"action": "store_true"} if kind is bool else {"type": kind, **several}
+            parser.add_argument(*meta["formerly"], dest=field.name, default=argparse.SUPPRESS, help=argparse.SUPPRESS,
+                                **how)  # type: ignore[arg-type]
         if meta["positional"]:
-            if meta["aliases"]:
-                several = {"nargs": "*"} if typing.get_origin(hints[field.name]) is list else {}
-                parser.add_argument(*meta["aliases"], dest=field.name, type=kind, default=argparse.SUPPRESS,
-                                    help=argparse.SUPPRESS, **several)  # type: ignore[arg-type]
             continue
-        title = "rarely needed" if meta["rare"] and meta["group"] in usual else meta["group"]
-        title = "needed" if meta["required"] else title
+        title = "needed" if meta["required"] else meta["group"]
         if title not in groups:
             groups[title] = parser.add_argument_group(title)
         names, text = ["--" + field.name, *_aliases(field)], _help(field)
         if kind is bool:
             groups[title].add_argument(*names, action="store_true", default=_default(field), help=text, dest=field.name)
             continue
-        extra = dict(meta["argparse"])
-        if typing.get_origin(hints[field.name]) is list:
-            extra.setdefault("nargs", "*")
+        extra = {**several, **meta["argparse"]}
         groups[title].add_argument(*names, type=kind, default=_default(field), help=text, dest=field.name,
                                    metavar=extra.pop("metavar", None) or _METAVARS.get(kind, "NAME"), **extra)
     parser.add_general([field.name for field in fields])
@@ -134,6 +133,11 @@ def _default(field: dataclasses.Field) -> Any:
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
+def is_needed(field: dataclasses.Field) -> bool:
+    """Whether a flag or a word has to be given."""
+    return bool(field.metadata["required"] or (field.metadata["positional"] and _default(field) == ""))
+
+
 def _aliases(field: dataclasses.Field) -> list[str]:
     """Spellings that differ in more than dashes and underscores."""
     return [a for a in field.metadata["aliases"] if a.replace("-", "_") != "__" + field.name]
@@ -143,7 +147,7 @@ def _help(field: dataclasses.Field) -> str:
     """The help of a flag with its allowed values and its default."""
     meta, default = field.metadata, _default(field)
     told = ["one of: " + ", ".join(meta["choices"])] if meta["choices"] else []
-    if default not in (None, "", [], False) and not meta["positional"]:
+    if default not in (None, "", [], False):
         told.append(f"default: {' '.join(map(str, default)) if isinstance(default, list) else default}")
     return str(meta["help"] + (f" ({'; '.join(told)})" if told else "")).replace("%", "%%")
 

@@ -4,6 +4,7 @@
 - A flag may be written with dashes or underscores: ``--allow-pickle`` is ``--allow_pickle``.
 - Everything that is missing is named in one sentence.
 - The usage line is short: the words and the flags that are needed.
+- ``--help`` shows the usual flags, ``--help all`` the rarely needed ones too.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import contextvars
+import re
 import sys
 import typing
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,7 +36,7 @@ def program(name: str) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Word:
-    """A word of a command line: the field that it sets, whether it is a list, whether a list may not be empty."""
+    """A word of a command line: the field that it sets, whether it is a list, whether it has to be given."""
 
     name: str
     several: bool
@@ -46,8 +48,8 @@ class Word:
     @property
     def shown(self) -> str:
         """The word in a usage line."""
-        name = self.metavar or self.name.upper()
-        return name if not self.several else f"{name} ..." if self.required else f"[{name} ...]"
+        name = (self.metavar or self.name.upper()) + (" ..." if self.several else "")
+        return name if self.required else f"[{name}]"
 
 
 def usage(words: Sequence[Word], needed: Mapping[str, Any], cls: type) -> str:
@@ -56,25 +58,40 @@ def usage(words: Sequence[Word], needed: Mapping[str, Any], cls: type) -> str:
     return " ".join(("%(prog)s", *(w.shown for w in words), *flags, "[flags]", getattr(cls, "USAGE_END", ""))).rstrip()
 
 
+class _Help(argparse.Action):
+    """``--help`` and ``--help all``."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        assert isinstance(parser, Parser)
+        parser._print_message(parser.format_help(everything=values == "all" or option == "--help_all"), sys.stdout)
+        parser.exit()
+
+
 class Parser(argparse.ArgumentParser):
-    """See this module; ``needed`` are flags that have to be given, with the value that counts as not given."""
+    """See this module; ``needed`` are flags that have to be given, with the value that counts as not given.
+
+    Flags whose names are in ``rare`` are shown by ``--help all`` alone.
+    """
 
     def __init__(self, words: Sequence[Word], needed: Mapping[str, Any], **options: Any) -> None:
         super().__init__(prog=_program.get(), allow_abbrev=False, add_help=False,
                          formatter_class=argparse.RawDescriptionHelpFormatter, **options)
         self.words, self.needed = words, needed
+        self.rare: set[str] = set()
 
     def add_general(self, taken: Sequence[str]) -> None:
         """The flags of every command, but those whose names are ``taken``."""
         group = self.add_argument_group("general")
-        group.add_argument("-h", "--help", action="help", help="show this help")
+        group.add_argument("-h", "--help", action=_Help, nargs="?", default=argparse.SUPPRESS, metavar="all",
+                           help="show this help; with the word all, also the flags that are rarely needed")
+        group.add_argument("--help_all", action=_Help, nargs=0, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
         for letter, name, text in (("-q", "quiet", "only warnings and errors; no progress"),
                                    ("-v", "verbose", "more messages, and the traceback of an error")):
             if name not in taken:
                 group.add_argument(letter, f"--{name}", action="store_true", help=text)
 
-    def format_help(self) -> str:
-        """argparse's text with the words before the flags."""
+    def format_help(self, everything: bool = False) -> str:
+        """argparse's text with the words before the flags; the rarely needed flags only in ``everything``."""
         formatter = self._get_formatter()
         formatter.add_usage(self.usage, self._actions, self._mutually_exclusive_groups)
         formatter.add_text(self.description)
@@ -85,8 +102,11 @@ class Parser(argparse.ArgumentParser):
         for group in self._action_groups:
             formatter.start_section(group.title)
             formatter.add_text(group.description)
-            formatter.add_arguments(group._group_actions)
+            formatter.add_arguments([action for action in group._group_actions
+                                     if everything or action.dest not in self.rare])
             formatter.end_section()
+        if self.rare and not everything:
+            formatter.add_text(f"{len(self.rare)} more flags are rarely needed: {self.prog} --help all shows them.")
         formatter.add_text(self.epilog)
         return formatter.format_help()
 
@@ -119,7 +139,7 @@ class Parser(argparse.ArgumentParser):
                     missing.append(word.metavar or word.name.upper())
             elif left:
                 setattr(found, word.name, self._of(word, left.pop(0)))
-            else:
+            elif word.required:
                 missing.append(word.metavar or word.name.upper())
         missing += [f"--{name}" for name, default in self.needed.items() if getattr(found, name) == default]
         if missing:
@@ -146,13 +166,25 @@ class Parser(argparse.ArgumentParser):
         return plain
 
     def error(self, message: str) -> typing.NoReturn:
-        """Raise what argparse would print."""
+        """Raise what argparse would print, in plainer words."""
+        for pattern, sentence in _PLAINER:
+            message = re.sub(pattern, sentence, message)
         known = {_folded(name): name for action in self._actions for name in action.option_strings}
         hint = ""
         if message.startswith("unrecognized arguments: -"):
             word = _folded(message.split(": ", 1)[1].split()[0].split("=")[0])
             hint = nearest(word, [name for name in known if name.startswith("--") == word.startswith("--")], 0.65)
         raise UsageError(f"{message}.{hint} --help lists the flags.")
+
+
+#: how argparse says it, and how we do
+_PLAINER = (
+    (r"^argument (?:-\w(?: \S+)?[/,] ?)?(--\w+)(?:/--\w+)*(?: \S+)?: expected (?:one|at least one) argument$",
+     r"\1: a value has to follow this flag"),
+    (r"^argument (?:--\w+/)*(--\w+)(?:/--\w+)*: invalid int value: '(.*)'$", r"\1 \2: must be a whole number"),
+    (r"^argument (?:--\w+/)*(--\w+)(?:/--\w+)*: invalid float value: '(.*)'$", r"\1 \2: must be a number"),
+    (r"^argument (--\w+)(?:/--\w+)*: ignored explicit argument '(.*)'$", r"\1=\2: this flag takes no value"),
+)
 
 
 def _folded(name: str) -> str:

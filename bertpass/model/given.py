@@ -23,16 +23,18 @@ _ENCODERS = ("none", "pooled", "embedding")  # heads without weights of their ow
 class Given:
     """Flags of every command that opens a model, and arguments of :func:`bertpass.load`; nothing is said by default."""
 
-    kind: str | None = flag(None, "what the model's outputs are, where its files do not say it or say something else",
+    kind: str | None = flag(None, "kind of the model's outputs, where its files do not say it or are wrong",
                             group="model", choices=HEADS)
     labels: list[str] = flag([], "names of a classifier's outputs, in the order of their ids", group="model")
-    max_length: int | None = flag(None, "tokens to which texts are cut", group="model", aliases=("--length",), least=3)
-    vocab: str | None = flag(None, "vocabulary file for a .params file", group="model", rare=True)
-    num_heads: int | None = flag(None, "attention heads, for a .params file that does not say it", group="model",
-                                 aliases=("--heads",), least=1, rare=True)
-    case: str | None = flag(None, "whether a .params file's vocabulary is for text in lower case", group="model",
-                            choices=CASES, rare=True)
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code)", group="model", rare=True)
+    max_length: int | None = flag(None, "length in tokens to which texts are cut (default: the model's)", group="model",
+                                  formerly=("--length",), least=3)
+    vocab: str | None = flag(None, "vocabulary file (.vocab, vocab.txt or tokenizer.json) for a .params file without "
+                             "one next to it", group="model", rare=True)
+    num_heads: int | None = flag(None, "attention heads of a .params file that is not 768 or 1024 wide, or whose heads "
+                                 "are not of size 64", group="model", formerly=("--heads",), least=1, rare=True)
+    case: str | None = flag(None, "case of a .params file's vocabulary", group="model", choices=CASES, rare=True)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files; a pickle can run code, so only from a source that "
+                              "you trust", group="model", rare=True)
 
     @property
     def given(self) -> Given:

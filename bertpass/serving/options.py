@@ -13,11 +13,6 @@ from bertpass.options import check, flag
 from bertpass.serving.logs import FORMATS, LEVELS
 
 
-def _flag(default: Any, help: str, name: str, **more: Any) -> Any:
-    """A flag that may be written with dashes as well."""
-    return flag(default, help, aliases=("--" + name.replace("_", "-"),) if "_" in name else (), **more)
-
-
 def _numbers(name: str, text: str | None) -> list[int]:
     """Whole numbers from 1, divided by commas; none of no text."""
     words = [] if text is None else text.split(",")
@@ -30,97 +25,88 @@ def _numbers(name: str, text: str | None) -> list[int]:
 class ServeOptions(Given):
     """Words and flags of bertpass serve."""
 
-    models: list[str] = flag([], "bundles, Hugging Face folders, .params files, packed files, minilm; NAME=PATH gives "
-                             "a name (default: the file's or folder's)", group="model", positional=True)
-    engine: str = flag("native", "what computes; dummy needs no weights and serves the models embedding, "
-                       "classification, qa, tokens, ranking and none; embedding@2000 takes a second for 2000 tokens",
-                       group="model", choices=("native", "dummy"))
-    dtype: str | None = flag(None, "precision of the native engine: auto, float32, bfloat16, int8, float16 (default: a "
-                             "packed file's own, else auto)", group="model")
-    config: str | None = flag(None, "YAML file with any of these flags, by their names; models is a list",
+    models: list[str] = flag([], "bundles, Hugging Face folders, .params files, packed files or minilm; NAME=PATH "
+                             "gives a model a name (default: that of its file or folder)", group="model",
+                             positional=True)
+    engine: str = flag("native", "native, or dummy, which needs no weights and serves the models embedding, "
+                       "classification, qa, tokens, ranking and none; embedding@2000 computes 2000 tokens per second",
+                       group="model", choices=("native", "dummy"), rare=True)
+    dtype: str | None = flag(None, "precision of the native engine: auto, float32, bfloat16, int8 or float16 (default: "
+                             "a packed file's own, otherwise auto)", group="model")
+    config: str | None = flag(None, "YAML file with any of these flags by name; models is a list",
                               group="configuration")
-    host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every one, :: every one of IPv6 "
-                     "too", group="network")
+    host: str = flag("127.0.0.1", "address to listen at; 0.0.0.0 is every IPv4 address, :: every address",
+                     group="network")
     port: int = flag(8080, "port to listen at; 0 takes a free one", group="network", least=0, most=65535)
     uds: str | None = flag(None, "path of a UNIX socket to listen at, in place of a host and a port", group="network",
-                           metavar="PATH")
-    root_path: str = _flag("", "prefix under which a proxy shows the server, as /bert; it may take it away or pass it "
-                           "on", "root_path", group="network", metavar="PREFIX")
-    cors_allow_origin: list[str] = _flag([], "origins whose pages may ask the server, as https://example.org; * is "
-                                         "every one", "cors_allow_origin", group="network", metavar="ORIGIN")
-    keep_alive: int = _flag(75, "seconds for which a connection without requests is kept", "keep_alive",
-                            group="network", least=1)
-    api_key: str | None = _flag(None, "key that clients send as 'Authorization: Bearer KEY'; better set as a variable, "
-                                "which no list of processes shows", "api_key", group="network")
-    payload_limit: int = _flag(2_000_000, "largest body of a request in bytes", "payload_limit", group="limits",
-                               least=1)
-    body_timeout: float = _flag(20.0, "seconds within which a request's body has to arrive", "body_timeout",
-                                group="limits", least=0.01)
-    max_connections: int = _flag(4096, "connections at once, as far as the system lets the server open files; for a "
-                                 "new one beyond them an idle one is closed", "max_connections", group="limits",
-                                 least=1)
-    header_timeout: float = _flag(20.0, "seconds within which a connection has to send the head of a request, also of "
-                                  "its first", "header_timeout", group="limits", least=0.01)
-    write_timeout: float = _flag(30.0, "seconds after which a connection is closed whose client reads nothing of its "
-                                 "answer", "write_timeout", group="limits", least=0.01)
-    unsent_limit: int = _flag(256_000_000, "bytes of answers that may wait to be read; beyond them the connection that "
-                              "waits longest is closed", "unsent_limit", group="limits", least=1)
-    max_concurrent_requests: int = _flag(512, "requests at once; more are answered with 429",
-                                         "max_concurrent_requests", group="limits", least=1)
-    max_client_batch_size: int = _flag(1024, "texts in one request; they are split by tokens",
-                                       "max_client_batch_size", group="limits", least=1)
-    queue_timeout: float = _flag(10.0, "answer deadline in seconds; a request that is expected to need more than 40 % "
-                                 "of it is refused at once with 429", "queue_timeout",
-                                 group="limits", least=0.001)
-    auto_truncate: bool = _flag(False, "cut texts that are too long unless a request says otherwise", "auto_truncate",
-                                group="limits")
-    max_batch_tokens: int = _flag(2048, "tokens per batch; larger batches gain little on a CPU, and new requests wait "
-                                  "for the batch in progress", "max_batch_tokens", group="batching", least=1)
-    max_wait: float = _flag(0.0, "milliseconds that an idle instance waits for a batch to fill", "max_wait",
-                            group="batching", least=0, most=1000)
-    instances: int | None = flag(None, "engine processes, each on cores of its own (default: one for each group of "
-                                 "cores with a common L3, or as many as --cores_per_instance lets fit)",
+                           metavar="PATH", rare=True)
+    root_path: str = flag("", "prefix under which a proxy shows the server, as /bert; the proxy may remove it or pass "
+                          "it on", group="network", metavar="PREFIX", rare=True)
+    cors_allow_origin: list[str] = flag([], "origins whose pages may call the server, as https://example.org; * is "
+                                        "every origin", group="network", metavar="ORIGIN")
+    keep_alive: int = flag(75, "seconds after which an idle connection is closed", group="network", least=1, rare=True)
+    api_key: str | None = flag(None, "key that clients send as 'Authorization: Bearer KEY'; as an environment variable "
+                               "no list of processes shows it", group="network")
+    payload_limit: int = flag(2_000_000, "largest body of a request in bytes", group="limits", least=1, rare=True)
+    body_timeout: float = flag(20.0, "seconds within which the body of a request has to arrive", group="limits",
+                               least=0.01, rare=True)
+    max_connections: int = flag(4096, "largest number of connections, as far as the system allows open files; beyond "
+                                "it a new connection closes an idle one", group="limits", least=1, rare=True)
+    header_timeout: float = flag(20.0, "seconds within which a connection has to send the head of a request, its first "
+                                 "one included", group="limits", least=0.01, rare=True)
+    write_timeout: float = flag(30.0, "seconds after which a connection is closed whose client does not read its "
+                                "answer", group="limits", least=0.01, rare=True)
+    unsent_limit: int = flag(256_000_000, "bytes of answers that may wait to be read; beyond them the connection that "
+                             "has waited longest is closed", group="limits", least=1, rare=True)
+    max_concurrent_requests: int = flag(512, "largest number of requests in progress; further ones are answered with "
+                                        "429", group="limits", least=1)
+    max_client_batch_size: int = flag(1024, "largest number of texts per request; they are split into batches by "
+                                      "tokens", group="limits", least=1)
+    queue_timeout: float = flag(10.0, "deadline of an answer in seconds; a request that is expected to need more than "
+                                "40 % of it is refused at once with 429", group="limits", least=0.001)
+    auto_truncate: bool = flag(False, "cut texts that are too long, unless a request says otherwise", group="limits")
+    max_batch_tokens: int = flag(2048, "tokens per batch; larger batches gain little on a CPU, and new requests wait "
+                                 "for the batch in progress", group="batching", least=1)
+    max_wait: float = flag(0.0, "milliseconds that an idle instance waits for a batch to fill", group="batching",
+                           least=0, most=1000, rare=True)
+    instances: int | None = flag(None, "engine processes, each on cores of its own (default: one per group of cores "
+                                 "with a common L3 cache, or as many as fit with --cores_per_instance)",
                                  group="instances", least=1)
-    cores_per_instance: int | None = _flag(None, "cores of each (default: all cores divided among them)",
-                                           "cores_per_instance", group="instances", least=1)
-    instance_cores: str | None = _flag(None, "cores of each instance where they differ, as 1,3: short requests go to "
-                                       "the small ones", "instance_cores", group="instances", metavar="N,N,...")
-    instance_lengths: str | None = _flag(None, "tokens of the longest row for each of --instance_cores but the last, "
-                                         "as 128 (default: the model's length times the share of all cores that "
-                                         "this instance and all smaller ones have)", "instance_lengths",
-                                         group="instances", metavar="N,...")
-    pin: bool = flag(True, "keep instances on cores of their own; never where a cgroup quota is a share of more "
-                     "processors, or where other servers have the cores", group="instances")
-    compute_timeout: float | None = _flag(None, "seconds after which an instance that computes a batch is replaced "
-                                          "(default: --queue_timeout, at least 5, and at least 5 times what the batch "
-                                          "is expected to take; 60 for the first). One that does nothing at all is "
-                                          "replaced after 0.2 of --queue_timeout, at least 1",
-                                          "compute_timeout", group="instances", least=0.05)
-    health_interval: float = _flag(10.0, "seconds without work after which an instance is asked for a forward",
-                                   "health_interval", group="instances", least=0.05)
-    drain_timeout: int = _flag(30, "seconds that requests in progress have after SIGTERM", "drain_timeout",
-                               group="instances", least=1)
-    log_format: str = _flag("text", "lines for people, or JSON lines", "log_format", group="observation",
-                            choices=FORMATS)
-    log_level: str = _flag("info", "what is logged; requests are info", "log_level", group="observation",
-                           choices=LEVELS)
-    otlp_endpoint: str | None = _flag(None, "OpenTelemetry collector that gets a trace of each request, as "
-                                      "http://localhost:4318 (pip install '.[otel]')", "otlp_endpoint",
-                                      group="observation")
-    ray: bool = flag(False, "serve as replicas on Ray (pip install '.[ray]')", group="Ray")
-    ray_address: str | None = _flag(None, "address of a running cluster, auto for the one of this machine (default: "
-                                    "Ray is started here)", "ray_address", group="Ray")
-    replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1)
-    max_replicas: int | None = _flag(None, "largest number of replicas: they are added while requests wait, and "
-                                     "removed again",
-                                     "max_replicas", group="Ray", least=1)
-    ongoing_requests: float = _flag(16.0, "requests in progress on a replica above which another is added",
-                                    "ongoing_requests", group="Ray", least=0.1)
-    scale_up_delay: float = _flag(30.0, "seconds with more requests than --ongoing_requests before a replica is added",
-                                  "scale_up_delay", group="Ray", least=0)
-    scale_down_delay: float = _flag(600.0, "seconds with fewer requests than --ongoing_requests before a replica is "
-                                    "removed",
-                                    "scale_down_delay", group="Ray", least=0)
+    cores_per_instance: int | None = flag(None, "cores per instance (default: all cores divided by the number of "
+                                          "instances)", group="instances", least=1)
+    instance_cores: str | None = flag(None, "cores of each instance, where they differ, as 1,3; short requests go to "
+                                      "the small instances", group="instances", metavar="N,N,...", rare=True)
+    instance_lengths: str | None = flag(None, "longest row in tokens for each of --instance_cores but the last, as 128 "
+                                        "(default: the model's length times the share of all cores that this instance "
+                                        "and all smaller ones have)", group="instances", metavar="N,...", rare=True)
+    pin: bool = flag(True, "keep instances on cores of their own; never done where a cgroup quota is a share of more "
+                     "processors, or where other servers have the cores", group="instances", rare=True)
+    compute_timeout: float | None = flag(None, "seconds per batch after which an instance is replaced (default: "
+                                         "--queue_timeout, at least 5, and at least 5 times the expected time; 60 for "
+                                         "the first batch). An instance that does nothing at all is replaced after 0.2 "
+                                         "of --queue_timeout, at least 1", group="instances", least=0.05, rare=True)
+    health_interval: float = flag(10.0, "seconds without work after which an instance is tested with a batch",
+                                  group="instances", least=0.05, rare=True)
+    drain_timeout: int = flag(30, "seconds that requests in progress have after SIGTERM", group="instances", least=1,
+                              rare=True)
+    log_format: str = flag("text", "format of the log: lines for people, or JSON lines", group="observation",
+                           choices=FORMATS)
+    log_level: str = flag("info", "least level of what is logged; requests have the level info", group="observation",
+                          choices=LEVELS)
+    otlp_endpoint: str | None = flag(None, "OpenTelemetry collector that gets a trace of each request, as "
+                                     "http://localhost:4318 (pip install '.[otel]')", group="observation", rare=True)
+    ray: bool = flag(False, "serve as replicas on Ray (pip install '.[ray]')", group="Ray", rare=True)
+    ray_address: str | None = flag(None, "address of a running Ray cluster; auto is the one of this machine (default: "
+                                   "Ray is started here)", group="Ray", rare=True)
+    replicas: int = flag(1, "whole servers behind one address", group="Ray", least=1, rare=True)
+    max_replicas: int | None = flag(None, "largest number of replicas; replicas are added while requests wait, and "
+                                    "removed again", group="Ray", least=1, rare=True)
+    ongoing_requests: float = flag(16.0, "requests in progress per replica above which a replica is added", group="Ray",
+                                   least=0.1, rare=True)
+    scale_up_delay: float = flag(30.0, "seconds with more requests than --ongoing_requests before a replica is added",
+                                 group="Ray", least=0, rare=True)
+    scale_down_delay: float = flag(600.0, "seconds with fewer requests than --ongoing_requests before a replica is "
+                                   "removed", group="Ray", least=0, rare=True)
 
     def __post_init__(self) -> None:
         check(self)

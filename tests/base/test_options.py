@@ -36,7 +36,8 @@ def test_gpu_means_the_same_everywhere(argv, device):
 @pytest.mark.parametrize(("argv", "words"), [
     (["--dtype", "float15"], ["--dtype", "float15", "float32, float16", "Did you mean"]),
     (["--steps", "0"], ["--steps 0", "at least 1"]),
-    (["--steps", "x"], ["--steps", "invalid int"]),
+    (["--steps", "x"], ["--steps x: must be a whole number."]),
+    (["--steps"], ["--steps: a value has to follow this flag."]),
     (["--lr", "2"], ["--lr 2", "at most 1"]),
     (["--lr", "nan"], ["--lr nan"]),
     (["--gpu", "-1"], ["--gpu -1", "at least 0"]),
@@ -58,13 +59,36 @@ class Grouped:
     needed: str = flag("", "needed", required=True)
 
 
-def test_usual_flags_come_first(capsys):
+@pytest.mark.parametrize("words", [["--help", "all"], ["--help-all"], ["--help_all"], ["-h", "all"], ["--help"],
+                                   ["-h"]])
+def test_rare_flags_are_shown_where_all_are_asked_for(words, capsys):
     with pytest.raises(SystemExit):
-        parse(Grouped, ["--help"], "a test")
+        parse(Grouped, words, "a test")
     out = capsys.readouterr().out
-    places = [out.index(word) for word in ("\nneeded:", "--needed NAME", "model:", "--model", "low precision:",
-                                           "--fine", "rarely needed:", "--vocab", "--other", "general:")]
-    assert places == sorted(places)
+    everything = "all" in "".join(words)
+    shown = [word for word in ("\nneeded:", "--needed NAME", "\nmodel:", "--model", "--vocab", "\nlow precision:",
+                               "--fine", "--other", "\ngeneral:") if word in out]
+    assert [word for word in shown if word in ("--vocab", "\nlow precision:", "--fine", "--other")] == (
+        ["--vocab", "\nlow precision:", "--fine", "--other"] if everything else [])
+    assert out.index("\nneeded:") < out.index("\nmodel:") < out.index("\ngeneral:")
+    assert ("3 more flags are rarely needed" in out) != everything
+
+
+@dataclass
+class Words:
+    model: str = flag("minilm", "model", positional=True, formerly=("--bert_model",))
+    lengths: list[int] = flag([], "lengths", formerly=("--sizes",))
+    fast: bool = flag(False, "fast", formerly=("--quick",))
+
+
+@pytest.mark.parametrize(("line", "found"), [
+    ("", Words()), ("a", Words("a")), ("--bert-model a", Words("a")),
+    ("--sizes 1 2 --quick", Words("minilm", [1, 2], True)),
+    ("a --fast --lengths 3", Words("a", [3], True)), ("--bert_model=a --lengths 3", Words("a", [3]))])
+def test_words_with_a_default_and_former_spellings(line, found):
+    assert parse(Words, line.split(), "a test") == found
+    with pytest.raises(UsageError, match="unrecognized arguments: b"):
+        parse(Words, ["a", "b"], "a test")
 
 
 def test_defaults_are_not_shared():

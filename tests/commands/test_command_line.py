@@ -10,7 +10,8 @@ import pytest
 from bertpass.commands import main as bertpass
 from bertpass.commands.flags_page import page, sections
 from bertpass.commands.table import ALIASES, FIRST, Group, commands, find
-from bertpass.options import flag, parse
+from bertpass.options import flag, parse, parser_for
+from tests.helpers import ROOT
 
 EVERY = dict(commands())
 GROUPS = {name: one for name, one in FIRST.items() if isinstance(one, Group)}
@@ -28,9 +29,15 @@ def run(capsys, *words):
 
 @pytest.mark.parametrize("name", EVERY)
 def test_help(name, capsys):
-    """It can be typed as its usage line says, shows every flag with its values, and nothing twice."""
-    code, out, err = run(capsys, *name.split(), "--help")
-    assert (code, err) == (0, "")
+    """It can be typed as its usage line says, shows every flag with its values, and nothing twice; without the word
+    all it leaves out the flags that are rarely needed, and says so."""
+    usual = run(capsys, *name.split(), "--help")
+    code, out, err = run(capsys, *name.split(), "--help", "all")
+    assert (code, err) == (0, "") == (usual[0], usual[2])
+    rare = [field.name for field in dataclasses.fields(EVERY[name].options_class()) if field.metadata["rare"]]
+    assert not [one for one in rare if re.search(rf"^  --{one}\b", usual[1], re.M)]
+    assert (f"bertpass {name} --help all shows them" in " ".join(usual[1].split())) == bool(rare)
+    assert out == usual[1] if not rare else len(out) > len(usual[1])
     first = out.splitlines()[0]
     assert first.startswith(f"usage: bertpass {name}")
     plain = " ".join(out.split())
@@ -99,11 +106,20 @@ def test_version(word, capsys):
     (["bench", "help", "foo"], 0, ""), (["convert", "a", "b", "c"], 2, "unrecognized arguments: c."),
     (["convert"], 2, "MODEL and OUTPUT are needed: bertpass convert MODEL OUTPUT [flags]."),
     (["convert", "a"], 2, "OUTPUT is needed"), (["plan"], 2, "RESULTS and --slo_ms are needed"),
-    (["new-model", "x"], 2, "--vocab_from is needed"), (["export"], 2, "MODEL and OUTPUT are needed"),
-    (["pack", "a"], 2, "OUTPUT is needed"), (["batch"], 2, "INPUT and OUTPUT are needed"), (["tune"], 2, "MODELS is"),
+    (["new-model", "x"], 2, "FILE is needed"), (["pack", "a"], 2, "OUTPUT is needed"),
+    (["batch", "a"], 2, "INPUT and OUTPUT are needed"), (["tune"], 2, "MODELS is"),
     (["load"], 2, "URL is needed"), (["compare", "a"], 2, "SECOND is needed"), (["info"], 2, "MODEL is needed"),
     (["bench", "report"], 2, "RESULTS is needed"), (["bench", "finetuning"], 2, "--data_dir is needed"),
     (["completion"], 2, "SHELL is needed"), (["completion", "tcsh"], 2, "SHELL tcsh: not one of bash, zsh, fish"),
+    (["embed", "minilm", "a", "--max_length"], 2, "--max_length: a value has to follow this flag."),
+    (["embed", "minilm", "a", "--max_length", "x"], 2, "--max_length x: must be a whole number."),
+    (["serve", "minilm", "--queue_timeout", "x"], 2, "--queue_timeout x: must be a number."),
+    (["info", "minilm", "--json=1"], 2, "--json=1: this flag takes no value."),
+    (["bench", "cpu", "--beside"], 2, "--beside: a value has to follow this flag."),
+    (["embed", "minilm", "a", " "], 2, "a TEXT is empty"), (["predict", "minilm", ""], 2, "a TEXT is empty"),
+    (["embed", "minilm", "--file", "/dev/null"], 3, "/dev/null has no texts"),
+    (["embed", "minilm", "a", "--column", "x"], 2, "--column x: give --file"),
+    (["embed", "minilm", "--file", "a.txt", "--column", "x"], 2, "--column x: a.txt has one text per line"),
     (["embed", "minilm"], 2, "give either texts"), (["embed", "minilm", "a", "--file", "x"], 2, "give either texts"),
     (["embed", "minilm", "a", "--output", "x.csv"], 2, "ends in .npy or .jsonl"),
     (["convert", "minilm", "x", "--alow-pickle"], 2, "Did you mean '--allow_pickle'"),
@@ -118,20 +134,72 @@ def test_mistakes_are_one_sentence(words, code, told, capsys):
     assert told in err and len(err.splitlines()) <= 1
 
 
-@pytest.mark.parametrize("spelling", ["--allow-pickle", "--allow_pickle"])
-@pytest.mark.parametrize("name", [name for name in EVERY if any(
-    field.name == "allow_pickle" for field in dataclasses.fields(EVERY[name].options_class()))])
-def test_dashes_are_underscores(name, spelling, capsys):
-    """The flag is taken: only what else is missing or wrong is told."""
-    err = run(capsys, *name.split(), "/nowhere/model", "/nowhere/x/y.safetensors", spelling, "--nothing")[2]
-    assert "unrecognized arguments: --nothing" in err
+@pytest.mark.parametrize("name", [name for name in EVERY if name != "bench sweep"])
+def test_dashes_are_underscores(name):
+    """In every flag of every command, and in the spellings of earlier versions."""
+    parser = parser_for(EVERY[name].options_class(), "")
+    known = [word for word in parser._option_string_actions if word.startswith("--")]
+    assert {"--" + field.name for field in dataclasses.fields(EVERY[name].options_class())
+            if not field.metadata["positional"]} <= set(known)
+    for word in known:
+        for other in (word.replace("_", "-").replace("---", "--"), "--" + word[2:].replace("-", "_")):
+            assert parser._plain([other, f"{other}=x"]) == parser._plain([word, f"{word}=x"])
+
+
+#: an earlier spelling of a command line, and what it is now
+FORMER = [
+    ("bench passes --bert_model minilm", "bench passes minilm"), ("bench cpu --models a b", "bench cpu a b"),
+    ("bench scaling --models a", "bench scaling a"), ("bench kernels --models minilm", "bench kernels minilm"),
+    ("bench routing --model a", "bench routing a"), ("bench serving --model a", "bench serving a"),
+    ("bench gpu --model a", "bench gpu a"),
+    ("bench finetuning --bert_model a --data_dir d", "bench finetuning a --data_dir d"),
+    ("bench finetuning --data_dir d --max_len 9 --max_seq_length 99",
+     "bench finetuning --data_dir d --max_length 9 --max_window 99"),
+    ("bench precision --model_parameters a --seq_length 9", "bench precision a --max_length 9"),
+    ("tune a --tuning_minutes 2", "tune a --minutes 2"), ("batch i o --model m", "batch m i o"),
+    ("export a b.so --sequence_length 9", "export a b.so --max-length 9"),
+    ("embed a t --length 9", "embed a t --max_length 9"),
+    ("info a --heads 2", "info a --num-heads 2"),
+    ("convert --input a --output b", "convert a b"),
+    ("new-model --output a --vocab_from b c", "new-model a b c"),
+    ("reproduce x --bert_model m", "reproduce x --model m"),
+    ("deploy --engine mxnet --dtype int8", "deploy --int8_engine mxnet --dtype int8"),
+    ("finetune squad --engine mxnet", "finetune squad --int8-engine mxnet"),
+]
+
+
+@pytest.mark.parametrize(("former", "now"), FORMER)
+def test_earlier_spellings_mean_the_same_and_are_not_shown(former, now):
+    values = []
+    for line in (former, now):
+        _, command, words = find(line.split())
+        values.append(vars(parser_for(command.options_class(), "").parse_args(words)))
+    assert values[0] == values[1]
+    shown = parser_for(command.options_class(), "").format_help(everything=True)
+    assert not [word for word in set(former.split()) - set(now.replace("-", "_").split()) - set(now.split())
+                if word.startswith("--") and re.search(rf"{word}\b", shown)]
+
+
+def test_one_thing_has_one_name():
+    """The longest row, the model and a time limit are called the same in every command of ours."""
+    published = {name for name, command in EVERY.items() if command.published} | {"bench sweep"}
+    for name in set(EVERY) - published:
+        fields = {field.name: field.metadata for field in dataclasses.fields(EVERY[name].options_class())}
+        assert not set(fields) & {"max_len", "max_seq_length", "seq_length", "sequence_length", "length", "bert_model",
+                                  "model_parameters", "tuning_minutes", "benchmark_duration"}, name
+        for one in {"model", "models"} & set(fields):
+            named = name in ("load", "plan", "reproduce")  # its name in requests or results; the tables are the words
+            assert fields[one]["positional"] or named, name
+    engines = {name for name in EVERY for field in dataclasses.fields(EVERY[name].options_class())
+               if field.name in ("engine", "engines")}
+    assert engines == {"serve", "bench cpu", "bench routing", "bench scaling", "bench sweep"}, "what computes"
 
 
 @dataclasses.dataclass
 class Options:
-    model: str = flag("", "model", positional=True, aliases=("--input",))
+    model: str = flag("", "model", positional=True, formerly=("--input",))
     texts: list[str] = flag([], "texts", positional=True)
-    output: str = flag("", "output", positional=True, aliases=("--output",))
+    output: str = flag("", "output", positional=True, formerly=("--output",))
     max_rows: int = flag(1, "rows", required=True)
     names: list[str] = flag([], "names")
     fast_path: bool = flag(False, "fast", rare=True)
@@ -218,9 +286,19 @@ def test_completion_in_bash(line, found, capsys):
 def test_every_command_has_a_section_of_flags():
     """docs/flags.md is made from the table that runs the commands."""
     text, known = page(), sections()
+    rows = re.findall(r"^\| (`[^|]*) \|.*$", text, re.M)
+    spellings = {word for row in rows for word in re.findall(r"`([^`]+)`", row)}
+    assert len(rows) < 420
     for name, command in EVERY.items():
         heading = f"bertpass {name}" + (f" ({command.published})" if command.published else "")
         assert f"\n## {heading}\n" in text and known[heading] is command.options_class()
+        for field in dataclasses.fields(command.options_class()):
+            shown = field.name.upper() if field.metadata["positional"] else f"--{field.name}"
+            shown = f"{field.name}=" if name == "bench sweep" else shown
+            section = text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+            shared = [text.partition(f"\n## {other}\n")[2].partition("\n## ")[0]
+                      for other in re.findall(r"\[([^]]+)\]\(#", section)]
+            assert shown in spellings and any(f"`{shown}`" in part for part in (section, *shared)), (name, shown)
     for anchor in re.findall(r"\]\(#([^)]+)\)", text):
         headings = [re.sub(r"[^\w-]", "", h.lower().replace(" ", "-")) for h in re.findall(r"^## (.+)$", text, re.M)]
         assert anchor in headings
@@ -236,15 +314,18 @@ def test_a_short_load_has_a_short_warm_up():
 
 
 def test_every_exit_code_is_one_cause():
-    """A type of error has a row in docs/flags.md, and shares its code only with the type that it is a kind of."""
+    """Every type of error has a code of its own and a row in docs/flags.md; all types are in errors.py."""
     from bertpass import errors
 
     kinds = [v for v in vars(errors).values() if isinstance(v, type) and issubclass(v, errors.BertpassError)]
-    text = page()
-    for kind in kinds:
-        assert f"| {kind.exit_code} | {kind.__name__} |" in text
-        for other in kinds:
-            assert kind.exit_code != other.exit_code or issubclass(kind, other) or issubclass(other, kind)
+    codes = [kind.exit_code for kind in kinds]
+    assert len(codes) == len(set(codes)) and not {0, 130} & set(codes)
+    assert all(f"| {kind.exit_code} | {kind.__name__} |" in page() for kind in kinds)
+    known = {kind.__name__ for kind in kinds} | {"RequestFailure"}
+    elsewhere = {(file.name, found[1]) for file in (ROOT / "bertpass").rglob("*.py") for found in re.finditer(
+        r"^class (\w+)\((.*)\):", file.read_text(encoding="utf-8"), re.M)
+        if known & set(re.split(r"\W+", found[2])) and file.name != "errors.py"}
+    assert {file for file, _ in elsewhere} == {"failures.py"}, "a request's failure is an answer, all others are here"
 
 
 def test_fine_tuning_says_what_it_replaces(tmp_path, monkeypatch, capsys):

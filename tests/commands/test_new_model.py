@@ -47,7 +47,7 @@ def test_command(data, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(("argv", "code", "words"), [
-    (["--output", "x"], 2, "--vocab_from is needed"), (["--vocab_from", "{file}"], 2, "OUTPUT is needed"),
+    (["--output", "x"], 2, "FILE is needed"), (["--vocab_from", "{file}"], 2, "OUTPUT is needed"),
     (["--vocab_from", "nowhere.txt", "--output", "x"], 2, "nowhere.txt: no such file"),
     (["--vocab_from", "{file}", "--output", "{folder}/new", "--units", "30", "--heads", "4"], 4, "multiple of num"),
     (["--vocab_from", "{empty}", "--output", "{folder}/new"], 3, "no words")])

@@ -306,3 +306,55 @@ def test_columns_that_are_not_open(tmp_path: Path) -> None:
 def test_tags_of_two_schemes_at_once(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="line 2: the last column holds 'I', expected a tag such as"):
         read_conll(write(tmp_path / "a.txt", "a B-X\nb I\nc B-X\n"))
+
+
+# -- columns that a person chooses ------------------------------------------------------------------------------------
+
+CHOSEN = {"text": "review", "label": "Stars"}
+CELLS = [["id", "text", "Review", "stars"], ["1", "not this", "good film", "yes"], ["2", "nor this", "bad film", "no"]]
+
+
+def table(folder: Path, ending: str, rows: list[list[str]]) -> Path:
+    """The rows in the format of an ending, written by Python's own modules."""
+    file = folder / f"a{ending}"
+    with file.open("w", encoding="utf-8", newline="") as out:
+        if ending == ".jsonl":
+            out.writelines(json.dumps(dict(zip(rows[0], row, strict=True))) + "\n" for row in rows[1:])
+        else:
+            csv.writer(out, delimiter="\t" if ending == ".tsv" else ";").writerows(rows)
+    return file
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+def test_columns_are_chosen_by_name(ending, tmp_path):
+    """Also where another column has the usual name; a file to predict needs no labels."""
+    file = table(tmp_path, ending, CELLS)
+    assert texts(file, columns=CHOSEN) == [("good film", 1), ("bad film", 0)]
+    assert [row.id for row in read_own(file, columns=CHOSEN)[0]] == ["1", "2"]
+    pair = {**CHOSEN, "text_pair": "text"}
+    assert [row.text_pair for row in read_own(file, columns=pair)[0]] == ["not this", "nor this"]
+    unlabelled = table(tmp_path, ending, [row[:3] for row in CELLS])
+    assert texts(unlabelled, columns=CHOSEN, labels=("no", "yes"), need_labels=False) == [
+        ("good film", None), ("bad film", None)]
+
+
+@pytest.mark.parametrize("ending", [".csv", ".tsv", ".jsonl"])
+@pytest.mark.parametrize("wrong", ["text", "text_pair", "label"])
+def test_a_column_that_is_not_there_names_those_that_are(ending, wrong, tmp_path):
+    file = table(tmp_path, ending, CELLS)
+    with pytest.raises(DataError, match=r"there is no column 'titel'; there are: id, .*Review, stars") as told:
+        read_own(file, columns={**CHOSEN, wrong: "titel"})
+    assert f"{file}, line" in str(told.value)
+
+
+def test_chosen_columns_of_labels_in_columns_and_of_ranking(tmp_path):
+    many = table(tmp_path, ".jsonl", [["words", "text", "fun", "sad"], ["good", "x", "1", "0"], ["bad", "y", "0", "1"]])
+    assert read_own(many, "multilabel", columns={"text": "words"})[1] == ("fun", "sad"), "text is no label"
+    ranked = table(tmp_path, ".csv", [["q", "query", "passage", "relevance"], ["a", "not this", "b", "1"]])
+    row = read_own(ranked, "ranking", columns={"text": "q"})[0][0]
+    assert (row.text, row.text_pair, row.label) == ("a", "b", 1.0)
+
+
+def test_conll_files_have_no_names_of_columns(tmp_path):
+    with pytest.raises(UsageError, match="--word_column and --tag_column"):
+        read_own(write(tmp_path / "a.conll", "a O\n"), "tokens", columns=CHOSEN)

@@ -33,16 +33,15 @@ class SweepOptions:
     HYDRA = True
 
     model: str = flag("minilm", "a published size (random weights: speed does not depend on them), minilm or a path")
-    engine: str = flag("native-float32", "engine (native, openvino, ...) or variant of it (openvino-int8, ...); also "
-                       "backend=, backend.name=")
-    batch_size: int = flag(1, "rows, all full", least=1, most=9999)
-    sequence_length: int = flag(128, "tokens of a row", least=1, most=9999)
-    num_threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors); "
-                                   "also backend.num_threads=", least=1, most=1024)
-    warmup_runs: int = flag(2, "calls of each engine before anything is counted", least=1)
-    benchmark_duration: float = flag(10.0, "seconds for each engine on each batch; 3 interleaved rounds at least",
-                                     least=0.1)
-    output: str = flag("bench_output", "folder for sweep.json; what an interrupted sweep left there is kept")
+    engine: str = flag("native-float32", "engine (native, openvino, ...) or engine and precision (openvino-int8, ...); "
+                       "also backend=, backend.name=")
+    batch_size: int = flag(1, "rows per batch, all full", least=1, most=9999)
+    sequence_length: int = flag(128, "tokens per row", least=1, most=9999)
+    num_threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, otherwise all "
+                                   "processors); also backend.num_threads=", least=1, most=1024)
+    warmup_runs: int = flag(2, "calls of each engine that are not counted", least=1)
+    benchmark_duration: float = flag(10.0, "seconds per engine and batch; at least 3 interleaved rounds", least=0.1)
+    output: str = flag("bench_output", "folder for sweep.json; what an interrupted sweep has left there is kept")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 
 

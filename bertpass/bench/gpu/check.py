@@ -29,14 +29,15 @@ RESERVE = 30.0  # seconds that are left for what comes after the last measuremen
 class GpuOptions:
     """Flags of bertpass bench gpu."""
 
-    model: str = flag("bert_12_768_12", "published size whose shape is taken; weights are random")
+    model: str = flag("bert_12_768_12", "published size whose shape is taken; weights are random", positional=True,
+                      formerly=("--model",))
     dtype: str = flag("float16", "precision of all engines", choices=("float16", "bfloat16", "float32"))
-    cases: list[str] = flag([], "batches, as in 8x128, '32x128 half', sst, squad (default: all of the table)")
-    compile_mode: str = flag("max-autotune", "mode of torch.compile, or none", choices=(
+    cases: list[str] = flag([], "batches, as 8x128, '32x128 half', sst, squad (default: all of the table)")
+    compile_mode: str = flag("max-autotune", "mode of torch.compile; none leaves it out", choices=(
         "max-autotune", "reduce-overhead", "default", "none"))
-    seconds: float = flag(0.5, "seconds for each figure", least=0.01)
+    seconds: float = flag(0.5, "seconds per figure", least=0.01)
     minutes: float = flag(8.0, "minutes after which nothing new is begun", least=1)
-    no_build: bool = flag(False, "take the library that is there instead of building it for this GPU")
+    no_build: bool = flag(False, "take the library that is there; do not build it for this GPU")
     no_tests: bool = flag(False, "do not run the tests of tests/cuda on the GPU first")
     output: str | None = flag(None, f"JSON file to write (default: {RESULTS}/gpu-DEVICE-DTYPE-DATE.json)")
 

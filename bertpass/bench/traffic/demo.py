@@ -13,8 +13,8 @@ from typing import Any
 
 from bertpass import extras
 from bertpass.base.variables import value
-from bertpass.bench.traffic.servers import Server, ServerError, serve_command
-from bertpass.errors import ModelError
+from bertpass.bench.traffic.servers import Server, serve_command
+from bertpass.errors import ModelError, ServerError
 
 CONTEXT = ("The lighthouse at Norvik was designed by Greta Belmont. It was built in 1874 and is made of granite. "
            "It rises 41 metres above the ground, and some 300 people visit it every day.")

@@ -21,15 +21,11 @@ import numpy as np
 from bertpass.base.paths import ROOT, python_path
 from bertpass.bench.traffic.client import Client, Target
 from bertpass.bench.traffic.texts import bodies_of
-from bertpass.errors import BertpassError
+from bertpass.errors import ServerError
 
 #: routes for embeddings, ours and text-embeddings-inference's first, then OpenAI's as vLLM and infinity have it
 ROUTES = ("/embed", "/v1/embeddings", "/embeddings")
 _MAIN = "import sys; from bertpass.commands.main import main; sys.exit(main())"
-
-
-class ServerError(BertpassError):
-    """A server does not start, or gives no embeddings."""
 
 
 def serve_command(words: Sequence[str]) -> list[str]:

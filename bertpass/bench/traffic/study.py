@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 
 from bertpass.bench.traffic.client import Client, closed_loop, due_times, open_loop
-from bertpass.bench.traffic.servers import Server, ServerError
+from bertpass.bench.traffic.servers import Server
 from bertpass.bench.traffic.summary import recovered, summary
+from bertpass.errors import ServerError
 
 #: share of the capacity that is offered after an overload, to see the recovery
 AFTER = 0.5

@@ -23,22 +23,21 @@ class CpuOptions:
     """Flags of bertpass bench cpu."""
 
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths "
-                             "(default: minilm bert_12_768_12; with --quick minilm)")
+                             "(default: minilm bert_12_768_12; with --quick minilm)", positional=True, metavar="MODEL",
+                             formerly=("--models",))
     engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
                               "all, tensorflow where it has its environment; without --quick and --minutes also "
                               "onnxruntime-float16 and what compiles for each shape)")
-    shapes: list[str] = flag([], "batch x sequence length with full rows, or sst, squad: ragged batches (default: "
+    shapes: list[str] = flag([], "batch x sequence length with full rows; sst and squad are ragged batches (default: "
                              "1x16 1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
-    beside: str | None = flag(None, "folder of another built checkout of bertpass whose CPU engine is measured as "
-                              "well, such as the state before a change")
-    rounds: int | None = flag(None, "interleaved rounds at most (default: 15, with --quick 5)", least=3)
-    seconds: float = flag(45.0, "seconds for the rounds of one layout of a batch: slow engines get fewer rounds, at "
-                          "least 3",
-                          least=1)
-    minutes: float | None = flag(None, "minutes for everything, loading included: small batches come first, and what "
-                                 "would go over is left out and marked", least=0.1)
-    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
-                               most=1024)
+    beside: str | None = flag(None, "folder of another built checkout of bertpass, whose CPU engine is measured as "
+                              "well")
+    rounds: int | None = flag(None, "largest number of interleaved rounds (default: 15, with --quick 5)", least=3)
+    seconds: float = flag(45.0, "seconds per layout of a batch; slow engines get fewer rounds, at least 3", least=1)
+    minutes: float | None = flag(None, "minutes for everything, loading included; small batches come first, and what "
+                                 "does not fit is left out and marked", least=0.1)
+    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, otherwise all processors)",
+                               least=1, most=1024)
     output: str = flag("bench_output", "folder for cpu.json and cpu.png")
     quick: bool = flag(False, "MiniLM, three batches, 5 rounds: about three minutes")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")

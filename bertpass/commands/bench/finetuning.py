@@ -24,21 +24,25 @@ class FinetuningOptions:
     """Flags of bertpass bench finetuning."""
 
     data_dir: str = flag("", "folder that holds the tasks' folders, in GLUE or SQuAD layout", group="data",
-                                required=True)
+                         required=True)
     tasks: list[str] = flag(TASKS, "tasks, one after the other", group="data")
-    max_dev_rows: int | None = flag(2000, "development rows (questions for QA) at most, drawn from longer files; 0: "
-                                    "all", group="data", least=0)
-    bert_model: str = flag("minilm", "model to start from", group="model")
+    max_dev_rows: int | None = flag(2000, "largest number of development rows (questions for QA), drawn from longer "
+                                    "files; 0 takes all", group="data", least=0)
+    model: str = flag("minilm", "model to start from", group="model", positional=True, formerly=("--bert_model",))
     chinese_model: str | None = flag(None, "model for XNLI, LCQMC and ChnSentiCorp", group="model")
     seeds: list[int] = flag([2], "seeds of the head, the order of the rows and dropout", group="training")
-    training_steps: int = flag(360, "steps of each task; 0: --epochs", group="training", least=0)
-    epochs: int = flag(1, "passes over the training data where --training_steps is 0", group="training", least=1)
-    batch_size: int = flag(16, "sequences per step", group="training", least=1)
+    training_steps: int = flag(360, "steps per task; 0 trains for --epochs", group="training", least=0)
+    epochs: int = flag(1, "passes over the training data with --training_steps 0", group="training", least=1)
+    batch_size: int = flag(16, "rows per step", group="training", least=1)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
-    optimizer: str = flag("bertadam", "optimiser of both", group="training", choices=("bertadam", "adam", "adamw"))
-    max_len: int = flag(128, "longest sequence in tokens", group="training", least=4)
-    max_seq_length: int = flag(256, "longest window in tokens (QA)", group="training", least=16)
-    threads: int | None = flag(None, "threads of each side (default: OMP_NUM_THREADS, else all processors)", least=1)
+    optimizer: str = flag("bertadam", "optimiser of both sides", group="training",
+                          choices=("bertadam", "adam", "adamw"))
+    max_length: int = flag(128, "longest row in tokens, of every task but QA", group="training", least=4,
+                           formerly=("--max_len",))
+    max_window: int = flag(256, "longest window of QA in tokens", group="training", least=16,
+                           formerly=("--max_seq_length",))
+    threads: int | None = flag(None, "threads of each side (default: OMP_NUM_THREADS, otherwise all processors)",
+                               least=1)
     output: str = flag("bench_output/finetuning", "folder for finetuning.json, .md and .png; results that are there "
                        "already are kept", group="output")
 
@@ -71,11 +75,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.bench.finetuning import run as finetuning
 
         folder = Path(options.output)
-        wanted = finetuning.parts(options.tasks, options.seeds, options.bert_model, options.chinese_model, folder)
+        wanted = finetuning.parts(options.tasks, options.seeds, options.model, options.chinese_model, folder)
         for part in wanted:  # faults of a name or a folder show before the first one trains
             finetuning.find_split(part.task, options.data_dir, "dev")
         settings = finetuning.Settings(options.training_steps or None, options.epochs, options.batch_size, options.lr,
-                                       options.optimizer, options.max_len, options.max_seq_length,
+                                       options.optimizer, options.max_length, options.max_window,
                                        options.max_dev_rows or None)
         start_logging()
         file = folder / "finetuning.json"

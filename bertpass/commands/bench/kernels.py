@@ -26,17 +26,18 @@ SHARED = 2**22  # bytes from which a level is one for all threads
 class KernelOptions:
     """Flags of bertpass bench kernels."""
 
-    models: list[str] = flag(["minilm", "bert_12_768_12"], "published sizes whose shapes are taken")
+    models: list[str] = flag(["minilm", "bert_12_768_12"], "published sizes whose shapes are taken", positional=True,
+                             metavar="MODEL", formerly=("--models",))
     dtypes: list[str] = flag([], "precisions of the linear layers and attention (default: float32 bfloat16 int8)")
-    isa: list[str] = flag([], "instruction sets (default: the fastest here; all: every one that is here)")
-    only: str | None = flag(None, "measure only kernels whose name holds this word, such as attention")
-    threads: int | None = flag(None, "threads of each kernel (default: OMP_NUM_THREADS, else all processors)", least=1,
-                               most=1024)
+    isa: list[str] = flag([], "instruction sets (default: the fastest one here; all is every one that is here)")
+    only: str | None = flag(None, "measure only kernels with this word in their names, such as attention")
+    threads: int | None = flag(None, "threads of each kernel (default: OMP_NUM_THREADS, otherwise all processors)",
+                               least=1, most=1024)
     output: str | None = flag(None, "write the figures to this JSON file")
-    keep: str | None = flag(None, "instead of the tables: measure how many times as fast as the portable one each "
-                            "kernel is, and write that to this file, for --against")
-    against: str | None = flag(None, "instead of the tables: measure the kernels of a file of --keep, made on this "
-                               "kind of host; exit code 1 where one lost more than 1.3x against the portable one")
+    keep: str | None = flag(None, "write to this file, in place of the tables, how many times as fast as the portable "
+                            "one each kernel is; --against reads it")
+    against: str | None = flag(None, "compare the kernels with a file of --keep from this kind of host, in place of "
+                               "the tables; exit code 1 where one has lost more than 1.3x against the portable one")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

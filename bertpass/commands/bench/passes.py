@@ -20,8 +20,8 @@ from bertpass.progress import start_logging
 class PassesOptions:
     """Flags of bertpass bench passes."""
 
-    bert_model: str = flag("bert_12_768_12", "a published size (random weights: speed does not depend on them), minilm "
-                           "or a path")
+    model: str = flag("bert_12_768_12", "a published size (random weights: speed does not depend on them), minilm or a "
+                      "path", positional=True, formerly=("--bert_model",))
     shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length")
     rounds: int = flag(15, "interleaved rounds", least=3)
     library: str | None = flag(None, "library of graph passes, by default the one that is built here")
@@ -52,13 +52,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         from bertpass.jobs.deployment import pass_table
 
         check_device(options.gpu, "float32")
-        checkpoint = checkpoint_for_speed(options.bert_model)
+        checkpoint = checkpoint_for_speed(options.model)
         longest = max(length for _, length in sizes)
         if longest > checkpoint.config.max_length:
             raise UsageError(f"--shapes: {longest} tokens are more than the model's {checkpoint.config.max_length} "
                              "positions.")
         variants, _ = pass_table.compare(checkpoint, sizes, options.rounds, library=library, gpu=options.gpu)
-        pass_table.show(variants, f"{options.bert_model}, float32, {machine.threads()} threads, medians of "
+        pass_table.show(variants, f"{options.model}, float32, {machine.threads()} threads, medians of "
                         f"{options.rounds} interleaved rounds")
         if options.output:
             content = {"command": machine.command(), "model": checkpoint.source, "threads": machine.threads(),

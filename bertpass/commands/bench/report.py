@@ -23,8 +23,8 @@ class ReportOptions:
 
     results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True,
                               required=True)
-    output: str = flag("report.html", "page to write: .html, complete in itself, with its charts as PNG "
-                       "files in a folder next to it, or .md, the tables alone")
+    output: str = flag("report.html", "page to write: .html, complete in itself, with its charts as PNG files in a "
+                       "folder next to it, or .md, the tables alone")
     title: str = flag("Measured with bertpass", "title of the page")
     baseline: str | None = flag(None, "engine that the speed-ups are over (default: mxnet-plain, no pass or the first "
                                 "other engine in float32)")

@@ -23,14 +23,15 @@ from bertpass.progress import start_logging
 class RoutingOptions:
     """Flags of bertpass bench routing."""
 
-    model: str = flag("minilm", "a published size (random weights), minilm or a path")
-    engine: str = flag("native-float32", "variant of an engine, as in bertpass bench cpu")
+    model: str = flag("minilm", "a published size (random weights), minilm or a path", positional=True,
+                      formerly=("--model",))
+    engine: str = flag("native-float32", "engine and precision, as native-float32; bertpass bench cpu has their names")
     sizes: list[int] = flag([], "cores of each instance (default: two halves of all cores)")
-    distribution: str = flag("mixed", "lengths of the requests: as in real data, or half from each",
+    distribution: str = flag("mixed", "lengths of the requests: as in SST-2, as in SQuAD, or half from each",
                              choices=("sst", "squad", "mixed"))
-    bounds: list[int] = flag([], "longest sequence for each instance, rising (default: so that all have equal work)")
-    loads: list[float] = flag([0.5, 0.8], "requests a second, as shares of what the instances together can compute")
-    requests: int = flag(400, "requests of a run", least=20, most=1_000_000)
+    bounds: list[int] = flag([], "longest sequence of each instance, rising (default: equal work for all)")
+    loads: list[float] = flag([0.5, 0.8], "requests per second, as shares of the capacity of all instances")
+    requests: int = flag(400, "requests per run", least=20, most=1_000_000)
     output: str = flag("bench_output", "folder for routing.json")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 

@@ -21,16 +21,15 @@ class ScalingOptions:
     """Flags of bertpass bench scaling."""
 
     models: list[str] = flag(["minilm"], "published sizes (random weights: speed does not depend on them), minilm or "
-                             "paths")
+                             "paths", positional=True, metavar="MODEL", formerly=("--models",))
     engines: list[str] = flag(["native-float32", "native-int8", "openvino-float32", "onnxruntime-float32"],
                               "engines (native, openvino, ...) or variants of them (openvino-int8, ...)")
-    shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length, every row full")
+    shapes: list[str] = flag(["1x128", "8x128"], "batch x sequence length, with full rows")
     instances: list[int] = flag([], "numbers of instances, which divide all cores among them (default: 1 2 4 8, as far "
                                 "as there are cores)")
     cores: list[int] = flag([], "numbers of cores of a single instance (default: 1 2 4 ... all)")
-    rounds: int = flag(9, "interleaved rounds at most", least=3)
-    seconds: float = flag(60.0, "seconds for the rounds of one shape: slow engines get fewer rounds, at least 3",
-                          least=1)
+    rounds: int = flag(9, "largest number of interleaved rounds", least=3)
+    seconds: float = flag(60.0, "seconds per shape; slow engines get fewer rounds, at least 3", least=1)
     output: str = flag("bench_output", "folder for scaling.json and scaling.png")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 

@@ -15,11 +15,11 @@ from rich.table import Table
 
 from bertpass import machine
 from bertpass.base.files import write_json
-from bertpass.bench.traffic.servers import Server, ServerError, serve_command
+from bertpass.bench.traffic.servers import Server, serve_command
 from bertpass.bench.traffic.study import Study
 from bertpass.bench.traffic.texts import DISTRIBUTIONS, of_file, of_lengths
 from bertpass.commands.run import guarded
-from bertpass.errors import UsageError
+from bertpass.errors import ServerError, UsageError
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 
@@ -31,22 +31,21 @@ COMPARED, SAME = 16, 0.98
 class ServingOptions:
     """Flags of bertpass bench serving."""
 
-    model: str = flag("minilm", "model for embeddings, as bertpass serve takes it")
-    serve: list[str] = flag(["dtype=float32", "dtype=auto"], "flags of a server of ours each, NAME=VALUE separated by "
-                            "commas; the first is the one that is measured at all loads")
-    peer: list[str] = flag([], "other servers, each 'NAME: COMMAND' with {port}: POST /embed, /v1/embeddings or "
-                           "/embeddings; see benchmarks/plain_server.py")
-    peer_model: str = flag("model", "what requests to others call the model")
-    texts: str | None = flag(None, "file of texts (default: sentences that come along, of --lengths)")
-    lengths: str = flag("sst", "lengths of the texts that come along", choices=tuple(DISTRIBUTIONS))
-    loads: list[float] = flag([0.5, 0.8, 1.2], "requests a second, as shares of the capacity")
-    queue_timeout: float = flag(1.0, "--queue_timeout of our servers: seconds within which an accepted request is "
-                                "answered",
-                               least=0.01)
+    model: str = flag("minilm", "model for embeddings, as bertpass serve takes it", positional=True,
+                      formerly=("--model",))
+    serve: list[str] = flag(["dtype=float32", "dtype=auto"], "flags of our servers, one server per word: NAME=VALUE, "
+                            "separated by commas; the first server is measured at all loads")
+    peer: list[str] = flag([], "other servers, each 'NAME: COMMAND' with {port}; they answer POST /embed, "
+                           "/v1/embeddings or /embeddings (see benchmarks/plain_server.py)")
+    peer_model: str = flag("model", "name of the model in requests to other servers")
+    texts: str | None = flag(None, "file with one text per line (default: texts of --lengths that come with bertpass)")
+    lengths: str = flag("sst", "lengths of the texts that come with bertpass", choices=tuple(DISTRIBUTIONS))
+    loads: list[float] = flag([0.5, 0.8, 1.2], "requests per second, as shares of the capacity")
+    queue_timeout: float = flag(1.0, "--queue_timeout of our servers: deadline of an answer in seconds", least=0.01)
     bounds: list[float] = flag([50.0], "latencies in ms (p99) at which the rates of all servers are compared")
-    steps: int = flag(6, "bisections for each of --bounds", least=1, most=20)
-    seconds: float = flag(10.0, "seconds of each turn, warm-up included", least=1)
-    warmup: float = flag(2.0, "seconds of a turn that do not count", least=0)
+    steps: int = flag(6, "bisections per latency of --bounds", least=1, most=20)
+    seconds: float = flag(10.0, "seconds per turn, warm-up included", least=1)
+    warmup: float = flag(2.0, "seconds of a turn that are not counted", least=0)
     in_flight: int = flag(64, "requests in flight while the capacity is measured", least=1)
     output: str = flag("bench_output", "folder for serving.json and the servers' logs")
 

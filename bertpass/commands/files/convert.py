@@ -18,8 +18,8 @@ class ConvertOptions(Given):
     """Words and flags of bertpass convert."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True,
-                      aliases=("--input",))
-    output: str = flag("", "folder to write; for gluonnlp the .params file", positional=True, aliases=("--output",))
+                      formerly=("--input",))
+    output: str = flag("", "folder to write; for gluonnlp the .params file", positional=True, formerly=("--output",))
     format: str = flag("huggingface", "layout to write", choices=FORMATS)
     overwrite: bool = overwrite_flag()
 

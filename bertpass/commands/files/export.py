@@ -13,22 +13,24 @@ from bertpass.errors import UsageError
 from bertpass.model.given import Given
 from bertpass.options import check_new, check_output_folder, flag, overwrite_flag, parse
 
+SO_LENGTH = 128  # tokens of every row in a .so file, unless --max_length says otherwise
+
 
 @dataclass
 class ExportOptions(Given):
     """Words and flags of bertpass export."""
 
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
-    output: str = flag("", "the file to write; its ending says what: .onnx, .xml (OpenVINO IR, with a .bin next to "
-                       "it), "
-                       ".pt (TorchScript), .so (TVM, of one shape)", positional=True)
-    fused: bool = flag(False, "ONNX with the encoder in ONNX Runtime's own operators (com.microsoft), which nothing "
-                       "else runs")
+    output: str = flag("", "file to write; its ending chooses the format: .onnx, .xml (OpenVINO IR, with a .bin file "
+                       "next to it), .pt (TorchScript) or .so (TVM, for one shape)", positional=True)
+    fused: bool = flag(False, "write ONNX with the encoder in ONNX Runtime's own operators (com.microsoft), which run "
+                       "nowhere else")
     dtype: str = flag("float32", "precision of weights and activations in an .onnx file; inputs and outputs stay "
-                      "float32",
-                      choices=("float32", "float16"))
-    batch_size: int = flag(1, "rows of every batch in a .so file", least=1)
-    sequence_length: int = flag(128, "tokens of every row in a .so file; shorter texts are padded", least=1)
+                      "float32", choices=("float32", "float16"))
+    batch_size: int = flag(1, "rows per batch in a .so file", least=1)
+    max_length: int | None = flag(None, "length in tokens to which texts are cut; in a .so file the length of every "
+                                  "row (default there: 128)", group="model", least=3,
+                                  formerly=("--length", "--sequence_length"))
     overwrite: bool = overwrite_flag()
 
 
@@ -49,7 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_new(options.output, options.overwrite)
         checkpoint = load_checkpoint(options.model, given=options.given)
         found = export.export(checkpoint, options.output,
-                              export.Shape(options.fused, options.dtype, options.batch_size, options.sequence_length))
+                              export.Shape(options.fused, options.dtype, options.batch_size,
+                                           options.max_length or SO_LENGTH))
         for note in filter(None, (*checkpoint.notes, checkpoint.sentence.outside)):
             progress.note(note)
         size = sum(os.path.getsize(file) for file in found.files) / 2**20

@@ -14,8 +14,8 @@ class OptimizeOptions:
     """Words and flags of bertpass optimize."""
 
     input: str = flag("", "prefix of the -symbol.json and -0000.params files to read", positional=True,
-                      aliases=("--input",))
-    output: str = flag("", "prefix of the files to write", positional=True, aliases=("--output",))
+                      formerly=("--input",))
+    output: str = flag("", "prefix of the files to write", positional=True, formerly=("--output",))
     passes: list[str] = flag(["auto"], "auto, none or names of passes")
     device: str = flag("cpu", "device that the model is to run on", choices=("cpu", "gpu"))
     dtype: str = flag("float32", "precision of the encoder that the pass native_encoder puts in; float16 is for a GPU",

@@ -25,8 +25,8 @@ class PackOptions(Given):
     model: str = flag("", "a bundle, a Hugging Face folder, a .params file, minilm or a hub id", positional=True)
     output: str = flag("", "the .safetensors file to write", positional=True)
     dtype: str = flag("bfloat16", "precision of the layers", choices=("float32", "bfloat16", "int8"))
-    calibration_file: str | None = flag(None, "text file for --dtype int8, one sentence per line, for which weights "
-                                        "are rounded best (a hundred sentences are enough)")
+    calibration_file: str | None = flag(None, "file with one sentence per line, for which --dtype int8 rounds the "
+                                        "weights best; a hundred sentences are enough")
     overwrite: bool = overwrite_flag()
     keep: list[str] = flag([], "layers, or products of layers, in another precision, as 0=bfloat16 5.down=float32 "
                            "(products: qkv, proj, up, down)", rare=True)

@@ -23,12 +23,12 @@ class TuneOptions:
     models: list[str] = flag([], "published sizes (random weights: speed does not depend on them), minilm or paths",
                              positional=True, required=True)
     shapes: list[str] = flag(["1x64", "1x128", "1x256"], "batch x sequence length")
-    tuning_minutes: float = flag(5.0, "minutes for each model; schedules that do not fit into them are left out",
-                                 least=0.01)
-    threads: int | None = flag(None, "threads of TVM (default: OMP_NUM_THREADS, else all processors)", least=1,
+    minutes: float = flag(5.0, "minutes per model; schedules that do not fit into them are left out", least=0.01,
+                          formerly=("--tuning_minutes",))
+    threads: int | None = flag(None, "threads of TVM (default: OMP_NUM_THREADS, otherwise all processors)", least=1,
                                most=1024)
-    records: str | None = flag(None, "file to write (default: BERTPASS_TVM_RECORDS, else "
-                               "~/.cache/bertpass/tvm-records.json); what it has of other kernels stays")
+    records: str | None = flag(None, "file to write (default: BERTPASS_TVM_RECORDS, otherwise "
+                               "~/.cache/bertpass/tvm-records.json); its schedules of other kernels are kept")
     strict: bool = flag(False, "refuse to measure while other processes keep the machine busy")
 
 
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             if longest > checkpoint.config.max_length:
                 raise UsageError(f"--shapes: {longest} tokens are more than the {checkpoint.config.max_length} "
                                  f"positions of {name}.")
-            found = tvm_tuning.tune(checkpoint, shapes, options.tuning_minutes, options.threads or machine.threads())
+            found = tvm_tuning.tune(checkpoint, shapes, options.minutes, options.threads or machine.threads())
             tvm_records.merge(path, found)
             Console().print(_table(name, found))
         print(f"wrote {path}")

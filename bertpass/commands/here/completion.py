@@ -22,7 +22,7 @@ EPILOG = """put it into effect with
 class CompletionOptions:
     """Words of bertpass completion."""
 
-    shell: str = flag("bash", "the shell", positional=True, choices=SHELLS)
+    shell: str = flag("", "the shell", positional=True, choices=SHELLS)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

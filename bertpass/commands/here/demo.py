@@ -16,9 +16,9 @@ from bertpass.options import flag, parse
 class DemoOptions:
     """Flags of bertpass demo."""
 
-    output_dir: str = flag("demo_output", "where the model and the figures go")
+    output_dir: str = flag("demo_output", "folder for the model and the figures")
     rounds: int = flag(12, "interleaved rounds of the speed table", least=2)
-    training_steps: int | None = flag(None, "fine-tune for this many steps instead of 200", least=1)
+    training_steps: int | None = flag(None, "fine-tuning steps, in place of 200", least=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

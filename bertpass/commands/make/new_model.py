@@ -17,15 +17,16 @@ class NewModelOptions:
     """Flags of bertpass new-model."""
 
     output: str = flag("", "folder to write, in Hugging Face's layout; fine-tune it with --bert_model FOLDER",
-                       positional=True, aliases=("--output",))
+                       positional=True, formerly=("--output",))
     vocab_from: list[str] = flag([], "text files (plain or .gz, any layout) whose words and characters become the "
-                                 "vocabulary", required=True, metavar="FILE")
+                                 "vocabulary", required=True, positional=True, metavar="FILE",
+                                 formerly=("--vocab_from",))
     layers: int = flag(2, "transformer layers", least=1, most=48)
-    units: int = flag(128, "width; the feed-forward layers have four times as many", least=8, most=4096)
+    units: int = flag(128, "width of the model; the feed-forward layers are four times as wide", least=8, most=4096)
     heads: int | None = flag(None, "attention heads (default: one per 64 units)", least=1)
     max_length: int = flag(512, "longest sequence in tokens", least=8, most=8192)
     vocab_size: int = flag(8000, "largest number of tokens in the vocabulary", least=100, most=200000)
-    cased: bool = flag(False, "keep the case of the text")
+    cased: bool = flag(False, "keep the case of texts")
     overwrite: bool = overwrite_flag()
     seed: int = flag(0, "seed of the random weights", least=0)
 
@@ -33,7 +34,7 @@ class NewModelOptions:
         """Checks that need no data."""
         for name in self.vocab_from:
             if not Path(name).is_file():
-                raise UsageError(f"--vocab_from {name}: no such file.")
+                raise UsageError(f"{name}: no such file.")
         check_output_folder("output", self.output)
         check_new(self.output, self.overwrite)
 

@@ -21,10 +21,10 @@ STYLES = {"faster": "green", "slower": "red"}
 class CompareOptions:
     """Words and flags of bertpass compare."""
 
-    first: str = flag("", "file that bench cpu, scaling, passes or finetuning wrote", positional=True)
+    first: str = flag("", "file that bertpass bench cpu, scaling, passes or finetuning wrote", positional=True)
     second: str = flag("", "file of the same bench, measured later or elsewhere", positional=True)
-    fail_above: float | None = flag(None, "end with exit code 1 where the second is slower by more than this ratio and "
-                                    "the spreads do not overlap", least=1)
+    fail_above: float | None = flag(None, "largest ratio by which the second may be slower; beyond it, where the "
+                                    "spreads do not overlap, the exit code is 1", least=1)
     output: str | None = flag(None, "write the comparison to this Markdown file")
 
 

@@ -33,22 +33,21 @@ class ReproduceOptions:
     """Words and flags of bertpass reproduce."""
 
     tables: list[str] = flag([], "entries of --list, or all", positional=True)
-    list_tables: bool = flag(False, "show the entries, what each needs and what of it this machine can run",
+    list_tables: bool = flag(False, "show the entries, what each needs, and which of them this machine can run",
                              aliases=("--list",))
     quick: bool = flag(False, "a model of two layers and the smallest batches: shows that an entry works")
-    bert_model: str | None = flag(None, f"model to measure, random weights for a published size (default: {MODEL}, "
-                                  f"with --quick {QUICK_MODEL})")
-    minutes: float | None = flag(None, "time budget of each entry: what goes over it is left out and marked (default: "
-                                 "the entry's own)", least=0.1)
-    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, else all processors)", least=1,
-                               most=1024)
-    price: list[str] = flag([], "further instances for the entry cost, NAME=DOLLARS_PER_HOUR or "
-                            "NAME=DOLLARS_PER_HOUR:PROCESSORS",
-                            metavar="NAME=DOLLARS")
+    model: str | None = flag(None, f"model to measure, random weights for a published size (default: {MODEL}, "
+                                  f"with --quick {QUICK_MODEL})", formerly=("--bert_model",))
+    minutes: float | None = flag(None, "minutes per entry; what does not fit is left out and marked (default: the "
+                                 "entry's own)", least=0.1)
+    threads: int | None = flag(None, "threads of every engine (default: OMP_NUM_THREADS, otherwise all processors)",
+                               least=1, most=1024)
+    price: list[str] = flag([], "further instances for the entry cost, as NAME=DOLLARS_PER_HOUR or "
+                            "NAME=DOLLARS_PER_HOUR:PROCESSORS", metavar="NAME=DOLLARS")
     results: list[str] = flag([], "result files of bertpass bench finetuning or precision, for the entry scores",
                               metavar="FILE")
-    resume: bool = flag(False, "go on with the result file that is there: what it holds is not measured again")
-    redraw: bool = flag(False, "measure nothing: page and picture again from the result file")
+    resume: bool = flag(False, "continue with the result file that is there; what it holds is not measured again")
+    redraw: bool = flag(False, "measure nothing: write page and picture again from the result file")
     output: str = flag("bench_output/reproduce", "folder for NAME.json, NAME.md, NAME.png and the index README.md")
 
     def __post_init__(self) -> None:
@@ -86,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_output_folder("output", options.output)
         from bertpass.bench.reproduce.session import Settings
 
-        settings = Settings(options.bert_model or (QUICK_MODEL if options.quick else MODEL), options.quick,
+        settings = Settings(options.model or (QUICK_MODEL if options.quick else MODEL), options.quick,
                             options.threads or machine.threads(), instances, options.results)
         start_logging()
         _run(entries, options, settings)

@@ -20,24 +20,25 @@ from bertpass.progress import log, start_logging
 class BatchOptions(Given):
     """Words and flags of bertpass batch."""
 
+    model: str = flag("", "a model for embeddings or a classifier: a bundle, a Hugging Face folder, a .params or "
+                      "packed file, minilm", positional=True, formerly=("--model",))
     input: str = flag("", "the Parquet file to read", positional=True)
     output: str = flag("", "the Parquet file to write; its parts are in OUTPUT.parts until it is whole",
                        positional=True)
-    model: str = flag("minilm", "a model for embeddings or a classifier: a bundle, a Hugging Face folder, a .params or "
-                      "packed file, minilm", group="model")
     dtype: str = flag("float32", "precision", group="model", choices=("float32", "bfloat16", "int8"))
-    column: str = flag("text", "column of the texts; rows without one get null", group="data")
+    column: str = flag("text", "column of the texts; a row without a text gets null", group="data")
     pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
-    keep: list[str] = flag([], "columns of the input that the output has as well", group="data")
-    overwrite: bool = flag(False, "replace an output that is there already", group="data")
-    part_rows: int = flag(4096, "rows that are computed and kept together", group="data", least=1, most=1_000_000)
-    ray: bool = flag(False, "compute on Ray (pip install '.[ray]'); every node has to see the files",
-                     group="Ray")
-    ray_address: str | None = flag(None, "address of a running cluster, auto for the one of this machine (default: "
-                                   "Ray is started here)", group="Ray")
-    workers: int | None = flag(None, "processes on Ray (default: as many as this machine has cores)", group="Ray",
-                              least=1)
-    cores_per_worker: int = flag(1, "cores of each worker", group="Ray", least=1)
+    keep: list[str] = flag([], "columns of the input that are copied to the output", group="data")
+    overwrite: bool = flag(False, "replace the output if it is there already", group="data")
+    part_rows: int = flag(4096, "rows that are computed and stored together", group="data", least=1, most=1_000_000,
+                          rare=True)
+    ray: bool = flag(False, "compute on Ray (pip install '.[ray]'); every node has to see the files", group="Ray",
+                     rare=True)
+    ray_address: str | None = flag(None, "address of a running Ray cluster; auto is the one of this machine (default: "
+                                   "Ray is started here)", group="Ray", rare=True)
+    workers: int | None = flag(None, "processes on Ray (default: one per core of this machine)", group="Ray", least=1,
+                               rare=True)
+    cores_per_worker: int = flag(1, "cores per worker", group="Ray", least=1, rare=True)
 
     def __post_init__(self) -> None:
         if not self.ray and (self.ray_address or self.workers):

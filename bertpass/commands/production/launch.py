@@ -36,34 +36,31 @@ class LaunchOptions:
 
     USAGE_END: ClassVar[str] = "-- COMMAND ..."
 
-    instances: int | None = flag(None, "number of instances; alone, all cores are divided among them",
-                                 group="instances", least=1,
-                                 most=4096)
-    cores_per_instance: int | None = flag(None, "cores of each instance; without --instances as many as fit without "
-                                          "crossing a "
-                                          "NUMA node", group="instances", least=1)
-    sizes: list[str] = flag([], "cores of each instance, such as 8,16,24", group="instances")
-    lengths: list[str] = flag([], "longest sequence that will be sent to each instance, such as 32,384,512",
-                              group="instances")
-    threads_per_core: int = flag(1, "hardware threads to use on each core", group="instances", least=1, most=8)
-    core_type: str = flag("auto", "auto is the performance cores where a processor has several types",
-                          group="instances", choices=placement.KINDS)
-    memory: str = flag("bind", "bind allocates from the NUMA nodes of the instance's cores only", group="memory",
-                       choices=("bind", "none"))
+    instances: int | None = flag(None, "number of instances; without further flags all cores are divided among them",
+                                 group="instances", least=1, most=4096)
+    cores_per_instance: int | None = flag(None, "cores per instance; without --instances as many instances as fit "
+                                          "without crossing a NUMA node", group="instances", least=1)
+    sizes: list[str] = flag([], "cores of each instance, as 8,16,24", group="instances")
+    lengths: list[str] = flag([], "longest sequence that is sent to each instance, as 32,384,512", group="instances")
+    threads_per_core: int = flag(1, "hardware threads to use per core", group="instances", least=1, most=8)
+    core_type: str = flag("auto", "type of the cores; auto takes the performance cores where a processor has several "
+                          "types", group="instances", choices=placement.KINDS)
+    memory: str = flag("bind", "memory of an instance; bind takes it from the NUMA nodes of its cores alone",
+                       group="memory", choices=("bind", "none"))
     allocator: str = flag("default", "malloc to preload", group="memory", choices=launch_settings.ALLOCATORS)
     huge_pages: bool = flag(False, "ask the allocator for transparent huge pages", group="memory")
-    wait: str = flag("default", "what OpenMP threads do between two parallel regions: spin or sleep", group="threads",
-                     choices=launch_settings.WAITS)
+    wait: str = flag("default", "behaviour of OpenMP threads between two parallel regions: active spins, passive "
+                     "sleeps", group="threads", choices=launch_settings.WAITS)
     bind_threads: bool = flag(False, "pin each OpenMP thread to one core; only for programs whose threads are all "
-                              "OpenMP's: others inherit the first one's core", group="threads")
+                              "OpenMP's, since others inherit the first one's core", group="threads")
     iomp: bool = flag(False, "preload Intel's OpenMP runtime (libiomp5)", group="threads")
-    on_failure: str = flag("stop", "when an instance fails, stop the others or keep them", group="running",
+    on_failure: str = flag("stop", "what happens to the other instances when one fails", group="running",
                            choices=("stop", "keep"))
-    grace: float = flag(10.0, "seconds until an instance that was told to end is killed", group="running", least=0)
-    no_prefix: bool = flag(False, "leave out the number before each line of output", group="running")
-    dry_run: bool = flag(False, "print the plan and its shell commands, run nothing", group="running")
-    sysfs: str | None = flag(None, "with --dry_run: plan for the machine of which this is a copy of /sys",
-                             group="running")
+    grace: float = flag(10.0, "seconds after which an instance that was told to end is killed", group="running",
+                        least=0)
+    no_prefix: bool = flag(False, "leave out the instance's number before each line of output", group="running")
+    dry_run: bool = flag(False, "print the plan and its shell commands, and run nothing", group="running")
+    sysfs: str | None = flag(None, "copy of another machine's /sys to plan for, with --dry_run", group="running")
 
     def __post_init__(self) -> None:
         if self.sysfs is not None and not self.dry_run:

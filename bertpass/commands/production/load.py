@@ -40,27 +40,27 @@ class LoadOptions:
     """Words and flags of bertpass load."""
 
     url: str = flag("", "address of the server, as http://127.0.0.1:8080", positional=True)
-    route: str = flag("/embed", "route", group="requests", choices=ROUTES)
-    texts: str | None = flag(None, "file of texts, one a line; of a .tsv the column sentence or text (default: "
-                             "sentences that come along, of --lengths)", group="requests")
-    lengths: str = flag("sst", "lengths of the sentences that come along: as in SST-2 or in SQuAD", group="requests",
-                        choices=tuple(DISTRIBUTIONS))
-    batch: int = flag(1, "texts in a request", group="requests", least=1)
-    bodies: str | None = flag(None, "file of whole bodies, one JSON a line, in place of --texts", group="requests")
-    model: str | None = flag(None, "model that the bodies name", group="requests")
+    route: str = flag("/embed", "route to send to", group="requests", choices=ROUTES)
+    texts: str | None = flag(None, "file with one text per line, or a .tsv with a column sentence or text (default: "
+                             "sentences of --lengths that come with bertpass)", group="requests")
+    lengths: str = flag("sst", "lengths of the sentences that come with bertpass: as in SST-2 or as in SQuAD",
+                        group="requests", choices=tuple(DISTRIBUTIONS))
+    batch: int = flag(1, "texts per request", group="requests", least=1)
+    bodies: str | None = flag(None, "file with one whole JSON body per line, in place of --texts", group="requests")
+    model: str | None = flag(None, "name of the model in the bodies", group="requests")
     api_key: str | None = flag(None, "key of the server", group="requests")
-    rate: float = flag(50.0, "requests a second", group="load", least=0.01, most=100_000)
-    seconds: float = flag(10.0, "how long requests are sent, warm-up included", group="load", least=0.1)
-    warmup: float | None = flag(None, "seconds at the beginning that do not count (default: 1, or a quarter of "
+    rate: float = flag(50.0, "requests per second", group="load", least=0.01, most=100_000)
+    seconds: float = flag(10.0, "seconds for which requests are sent, warm-up included", group="load", least=0.1)
+    warmup: float | None = flag(None, "seconds at the beginning that are not counted (default: 1, or a quarter of "
                                 "--seconds if that is shorter)", group="load", least=0)
     arrivals: str = flag("poisson", "gaps between requests: random, as from many clients, or equal", group="load",
                          choices=ARRIVALS)
-    in_flight: int | None = flag(None, "keep N requests in flight instead of sending at --rate: finds the "
-                                 "capacity; latencies then omit the queueing time", group="load", least=1)
+    in_flight: int | None = flag(None, "number of requests that are always in flight, in place of --rate; finds the "
+                                 "capacity, and latencies then omit the queueing time", group="load", least=1)
     timeout: float = flag(30.0, "seconds after which a request counts as failed", group="load", least=0.01)
     seed: int = flag(0, "seed of the order of the texts and of the times of arrival", group="load", least=0)
     output: str | None = flag(None, "write the figures to this JSON file", group="output")
-    plot: str | None = flag(None, "draw them into this file (.png, .svg)", group="output")
+    plot: str | None = flag(None, "draw the figures into this file (.png, .svg)", group="output")
 
     def __post_init__(self) -> None:
         if urlsplit(self.url).scheme not in ("http", "https"):

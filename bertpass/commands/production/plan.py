@@ -22,17 +22,17 @@ class PlanOptions:
     """Flags of bertpass plan."""
 
     results: list[str] = flag([], "result files of bertpass bench cpu or scaling", positional=True, required=True,
-                              aliases=("--results",))
+                              formerly=("--results",))
     slo_ms: float | None = flag(None, "milliseconds that a batch may take (90th percentile)", required=True, least=0)
-    prices: str | None = flag(None, "price list (YAML: name, dollars_per_hour, vcpus; default: four published prices)")
-    machine: list[str] = flag([], "the machine of the price list on which the results were measured: NAME, or "
-                              "FILE=NAME for each file")
-    extrapolate: bool = flag(False, "apply the figures to the other machines of the list too, by their cores")
-    model: str | None = flag(None, "model, where the results are of several")
-    requests: list[str] = flag([], "kinds of requests, such as '128 tokens' or sst (default: all in the results)")
-    max_error: float | None = flag(None, "largest relative L2 error of the token states against float32",
-                                   least=0)
-    top: int = flag(8, "lines of each table", least=1)
+    prices: str | None = flag(None, "price list in YAML: name, dollars_per_hour, vcpus (default: four published "
+                              "prices)")
+    machine: list[str] = flag([], "machine of the price list on which the results were measured: NAME, or FILE=NAME "
+                              "for each file")
+    extrapolate: bool = flag(False, "apply the figures to the other machines of the list as well, by their cores")
+    model: str | None = flag(None, "name of the model, where the results are of several models")
+    requests: list[str] = flag([], "kinds of requests, as '128 tokens' or sst (default: all in the results)")
+    max_error: float | None = flag(None, "largest relative L2 error of the token states from float32", least=0)
+    top: int = flag(8, "lines per table", least=1)
     output: str | None = flag(None, "write the offers to this JSON file")
 
     def __post_init__(self) -> None:

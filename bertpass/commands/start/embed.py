@@ -32,8 +32,8 @@ class EmbedOptions(ComputeOptions):
     """Words and flags of bertpass embed."""
 
     texts: list[str] = flag([], "texts to embed", positional=True, metavar="TEXT")
-    output: str | None = flag(None, "file to write: .npy (one float32 array, a row per text) or .jsonl (default: JSON "
-                              "lines on standard output)", metavar="FILE", group="output")
+    output: str | None = flag(None, "file to write: .npy (one float32 row per text) or .jsonl (default: JSON lines on "
+                              "standard output)", metavar="FILE", group="output")
     normalize: bool = flag(False, "scale every vector to length 1 (default: as the model says)")
     overwrite: bool = overwrite_flag()
 
@@ -49,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if options.output is not None:
             check_output_folder("output", Path(options.output).parent)
             check_new(options.output, options.overwrite)
-        texts = given_texts(options.texts, options.file, options.column)
+        texts = given_texts(options, options.texts)
         start_logging()
         model = options.load()
         if options.output is None:

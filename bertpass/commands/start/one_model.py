@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bertpass.errors import UsageError
+from bertpass import progress
+from bertpass.errors import DataError, UsageError
 from bertpass.model.given import Given
 from bertpass.options import flag
 
@@ -31,13 +32,14 @@ class ModelOptions(Given):
 class ComputeOptions(ModelOptions):
     """Further flags of the commands that compute something of texts."""
 
-    file: str | None = flag(None, "texts in place of TEXT: .csv, .tsv, .jsonl, else one text per line; - reads "
-                            "standard input", metavar="FILE")
-    column: str = flag("text", "column of a .csv or .tsv file, key of a .jsonl file")
+    file: str | None = flag(None, "file of texts, in place of the words TEXT: .csv, .tsv, .jsonl, or one text per "
+                            "line; - is standard input", metavar="FILE")
+    column: str | None = flag(None, "column of a .csv or .tsv file, or key of a .jsonl file, that holds the texts "
+                              "(default: text)")
     dtype: str | None = flag(None, "precision: auto, float32, bfloat16, int8 or float16 (default: a packed file's own, "
-                             "else auto)")
+                             "otherwise auto)")
     batch_size: int = flag(32, "texts that are computed together", least=1, most=4096)
-    threads: int | None = flag(None, "threads (default: OMP_NUM_THREADS, else all processors)", least=1, rare=True)
+    threads: int | None = flag(None, "threads (default: OMP_NUM_THREADS, otherwise all processors)", least=1, rare=True)
 
     def load(self) -> Model:
         """The model on the native engine."""
@@ -48,7 +50,7 @@ class ComputeOptions(ModelOptions):
         return load(self.model, "native", **dataclasses.asdict(self.given), **chosen)
 
 
-def read_texts(file: str, column: str) -> list[str]:
+def read_texts(file: str, column: str | None = None) -> list[str]:
     """The texts of a file: a column of .csv or .tsv, a key of .jsonl (each also with .gz), else one text per line.
 
     ``-`` reads lines from standard input.
@@ -56,14 +58,30 @@ def read_texts(file: str, column: str) -> list[str]:
     Raises
     ------
     DataError
-        The file is missing or malformed, or has no such column.
+        The file is missing, malformed or empty, or has no such column.
+    UsageError
+        A column is named, and the texts are lines.
     """
-    if file == STDIN:
-        return [line.rstrip("\n") for line in sys.stdin]
+    found = _read(file, column)
+    if not found:
+        raise DataError(f"{'standard input' if file == STDIN else file} has no texts.")
+    if empty := sum(not text.strip() for text in found):
+        progress.note(f"{empty} of {len(found)} texts {'is' if empty == 1 else 'are'} empty; results are given for "
+                      "them too.")
+    return found
+
+
+def _read(file: str, column: str | None) -> list[str]:
     path = Path(file)
     ending = Path(path.stem).suffix if path.suffix == ".gz" else path.suffix
-    if ending in (".csv", ".tsv", ".jsonl"):
-        return list(_column(path, column))
+    table = ending in (".csv", ".tsv", ".jsonl")
+    if column is not None and not table:
+        raise UsageError(f"--column {column}: {'standard input' if file == STDIN else file} has one text per line and "
+                         "no columns; columns are read from .csv, .tsv and .jsonl files.")
+    if file == STDIN:
+        return [line.rstrip("\n") for line in sys.stdin]
+    if table:
+        return list(_column(path, column or "text"))
     from bertpass.text.files import read_lines
 
     return [text for _, text in read_lines(path)]
@@ -77,9 +95,16 @@ def _column(path: Path, column: str) -> Iterator[str]:
         yield check_text(fields[column], where)
 
 
-def given_texts(texts: Sequence[str], file: str | None, column: str) -> list[str]:
+def given_texts(options: ComputeOptions, texts: Sequence[str]) -> list[str]:
     """The texts of a command line or of its file; UsageError unless exactly one of them is given."""
+    file = options.file
     if bool(texts) == (file is not None):
-        raise UsageError("give either texts, as in: bertpass embed minilm \"a text\", or --file FILE (- reads lines "
+        raise UsageError("give either texts, as in: MODEL \"a text\" \"another text\", or --file FILE (- reads lines "
                          "from standard input).")
-    return list(texts) if file is None else read_texts(file, column)
+    if file is not None:
+        return read_texts(file, options.column)
+    if options.column is not None:
+        raise UsageError(f"--column {options.column}: give --file, the file that has this column.")
+    if not all(text.strip() for text in texts):
+        raise UsageError("a TEXT is empty: give some words, or leave it out.")
+    return list(texts)

@@ -30,9 +30,9 @@ class PredictOptions(ComputeOptions):
     """Words and flags of bertpass predict."""
 
     texts: list[str] = flag([], "texts to classify or tag, or questions to answer", positional=True, metavar="TEXT")
-    pair: str | None = flag(None, "second text that goes with every TEXT, for a model of pairs", metavar="TEXT")
+    pair: str | None = flag(None, "second text of every pair, for a model of pairs", metavar="TEXT")
     context: str | None = flag(None, "text that holds the answers, for a question-answering model", metavar="TEXT")
-    threshold: float = flag(0.5, "probability above which a multi-label model gives a label", least=0, most=1)
+    threshold: float = flag(0.5, "probability from which a multi-label model gives a label", least=0, most=1)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -40,7 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def job() -> None:
         options = parse(PredictOptions, argv, "Labels, values, entities or answers for texts, as JSON lines, computed "
                         "by the native engine.", EPILOG)
-        texts = given_texts(options.texts, options.file, options.column)
+        texts = given_texts(options, options.texts)
         start_logging()
         model = options.load()
         kind = model.head.kind

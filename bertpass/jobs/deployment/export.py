@@ -78,7 +78,7 @@ def export(checkpoint: Checkpoint, output: str | os.PathLike[str], shape: Shape 
     if shape.dtype != "float32" and form is not FORMATS[".onnx"]:
         raise UsageError(f"{output}: --dtype {shape.dtype} is for ONNX files, whose ending is .onnx.")
     if form.fixed and shape.length > checkpoint.config.max_length:
-        raise UsageError(f"--sequence_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
+        raise UsageError(f"--max_length {shape.length}: the model has {checkpoint.config.max_length} positions.")
     batches = [check_batch(checkpoint)]
     if form.fixed:
         batches = _fitted(batches[0], shape)

@@ -120,7 +120,7 @@ def row_settings(options: DeployOptions) -> work.RowSettings:
                             options.QA_n_best_size, options.QA_max_answer_length, options.QA_version_2,
                             options.QA_null_score_diff_threshold)
     return work.RowSettings(answers, options.test_batch_size, options.eval_file, options.data_dir, options.split,
-                            options.word_column, options.tag_column, options.max_iters)
+                            options.word_column, options.tag_column, options.max_iters, options.columns)
 
 
 def find_model(options: DeployOptions, task: Task | None, source: work.Source | None) -> tuple[Found, Path]:
@@ -150,7 +150,7 @@ def encoder_dtype(options: DeployOptions, passes: Sequence[str]) -> str:
     dtype = options.lowest
     if dtype == "float32" or options.only_infer:
         return "float32"
-    if options.engine == "mxnet":
+    if options.int8_engine == "mxnet":
         return dtype
     if dtype == "float16" and options.custom_pass is None:
         raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or --custom_pass "

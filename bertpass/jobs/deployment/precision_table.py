@@ -14,7 +14,6 @@ from rich.table import Table
 from bertpass import machine
 from bertpass.engines.base import Engine
 from bertpass.engines.native import NativeEngine
-from bertpass.errors import UsageError
 from bertpass.jobs.deployment import workload as work
 from bertpass.jobs.deployment.model import Weights, find
 from bertpass.jobs.deployment.steps import judge_of
@@ -45,12 +44,10 @@ class Line:
 
 def run(options: TableOptions) -> dict[str, Any]:
     """Measure all precisions of one model; gives what the JSON file holds."""
-    if options.model_parameters is None:
-        raise UsageError("--model_parameters is needed: the fine-tuned model to measure.")
-    check_paths(options, "model_parameters", "vocab", "data_dir")
-    settings = work.RowSettings(AnswerOptions(options.seq_length), _BATCH, root=options.data_dir)
+    check_paths(options, "vocab", "data_dir")
+    settings = work.RowSettings(AnswerOptions(options.max_length), _BATCH, root=options.data_dir)
     task = get_task(options.task) if options.task else None
-    found = find(Weights(options.model_parameters, vocab=options.vocab, num_heads=options.num_heads), task)
+    found = find(Weights(options.model, vocab=options.vocab, num_heads=options.num_heads), task)
     model = found.model
     assert isinstance(model, Checkpoint)
     task = task or work.own_task(found.name, found.head.kind, found.labels)
@@ -78,7 +75,7 @@ def run(options: TableOptions) -> dict[str, Any]:
         drop, metric = worst(full, low, judge.metric)
         lines.append(Line(name, low, drop / judge.span, error))
         log.info("%s: %s %.4f, error %.2e", name, metric, low[metric], error)
-    return {"task": task.name, "model": options.model_parameters, "metric": judge.metric, "rows": load.rows,
+    return {"task": task.name, "model": options.model, "metric": judge.metric, "rows": load.rows,
             "calibration_rows": len(rows), "instruction_set": NativeEngine(states).describe()["instruction_set"],
             "lines": [dataclasses.asdict(line) for line in lines], "machine": machine.describe(),
             "versions": machine.versions(), "command": machine.command()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +50,7 @@ class RowSettings:
     word_column: int | None = None
     tag_column: int | None = None
     max_batches: int | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -103,14 +104,18 @@ def read(settings: RowSettings, task: Task, labels: Sequence[str] | None) -> Sou
         kinds.KINDS[task.kind].check()
     if settings.file:
         path, name = settings.file, stem(settings.file)
+        if settings.columns and (task.kind == "qa" or task.layout == "paragraphs"):
+            raise UsageError(f"{task.name} reads files in SQuAD's layout, which have no columns; leave out the flags "
+                             "that name columns.")
         if task.kind == "qa":
             return Source(task, [path], {}, _questions(path, version_2))
         if task.layout == "paragraphs" or (task.columns is not None and path.removesuffix(".gz").endswith(".tsv")
-                                           and not _has_own_header(Path(path))):
+                                           and not settings.columns and not _has_own_header(Path(path))):
             return Source(task, [path], {name: read_task_file(task, path, settings.split)})
         kind = "regression" if task.kind == "embedding" else task.kind
         examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator,
-                               word_column=settings.word_column, tag_column=settings.tag_column)
+                               word_column=settings.word_column, tag_column=settings.tag_column,
+                               columns=settings.columns)
         if examples and task.columns is not None and (examples[0].text_pair is not None) != task.pair:
             raise DataError(f"{path} has {'single texts' if task.pair else 'pairs of texts'}, and {task.name} takes "
                             f"{'pairs (a column text_pair)' if task.pair else 'single texts'}.")

@@ -12,6 +12,7 @@ from typing import Any
 from bertpass.errors import UsageError
 from bertpass.jobs.tasks.described import labels_of
 from bertpass.jobs.tasks.kinds import KINDS, Outputs, score, write
+from bertpass.jobs.tasks.own_columns import OwnColumnOptions
 from bertpass.jobs.tasks.predict import Dataset, Forward, collect
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import flag
@@ -25,28 +26,20 @@ OWN_KINDS = ("classification", "regression", "multilabel", "ranking", "tokens")
 
 
 @dataclass
-class ClassifierOptions(FinetuneOptions):
+class ClassifierOptions(OwnColumnOptions, FinetuneOptions):
     """Flags of finetune_classifier.py."""
 
     task_name: str | None = flag(None, f"task: {', '.join(TRAINED)}; with --train_file a name of your own (default: "
                                  "custom)", group="data")
-    task_kind: str = flag("classification", "kind of own data; regression: labels are numbers; multilabel: any number "
-                          "of labels per row; ranking: query, passage, relevance; tokens: CoNLL files", group="data",
-                          choices=OWN_KINDS)
-    label_separator: str = flag(",", "text between the labels of a row, in own multi-label data", group="data")
-    threshold: float = flag(0.5, "probability above which a multi-label model gives a label", group="data",
-                            least=0, most=1)
-    word_column: int | None = flag(None, "column of the words in own CoNLL files, counted from 1 (default: the first)",
-                                   group="data", least=1)
-    tag_column: int | None = flag(None, "column of the tags in own CoNLL files, counted from 1 (default: the last)",
-                                  group="data", least=1)
-    test_file: str | None = flag(None, "own data without labels to predict after training", group="data")
-    no_test: bool = flag(False, "leave out the predictions of the task's test split, which are written where its files "
-                         "are there", group="data")
-    max_len: int = flag(128, "longest sequence in tokens; longer texts are cut", group="data", least=4, most=8192)
-    dev_batch_size: int = flag(32, "sequences per batch in evaluation", group="training", least=1)
+    task_kind: str = flag("classification", "kind of your own data. regression: labels are numbers; multilabel: any "
+                          "number of labels per row; ranking: query, passage, relevance; tokens: CoNLL files",
+                          group="data", choices=OWN_KINDS)
+    test_file: str | None = flag(None, "your own data without labels, predicted after training", group="data")
+    no_test: bool = flag(False, "do not predict the task's test split", group="data", rare=True)
+    max_len: int = flag(128, "longest row in tokens; longer texts are cut", group="data", least=4, most=8192)
+    dev_batch_size: int = flag(32, "rows per batch in evaluation", group="training", least=1, rare=True)
     lr: float = flag(3e-5, "peak learning rate", group="training", least=0)
-    only_inference: bool = flag(False, "evaluate --model_parameters, train nothing", group="training")
+    only_inference: bool = flag(False, "evaluate --model_parameters and train nothing", group="training")
 
     @property
     def trains(self) -> bool:
@@ -68,8 +61,7 @@ class ClassifierOptions(FinetuneOptions):
         if self.deploy and not self.only_inference:
             raise UsageError("--deploy --model_prefix: an exported model is evaluated, not trained: add "
                              "--only_inference.")
-        if not self.label_separator:
-            raise UsageError("--label_separator is empty: name what stands between the labels of a row.")
+        self.check_columns(self.dev_file)
         if self.test_file and not Path(self.test_file).exists():
             raise UsageError(f"--test_file {self.test_file}: no such file.")
 
@@ -113,7 +105,7 @@ def _own_splits(options: ClassifierOptions, labels: Sequence[str] | None) -> Spl
     KINDS[kind].check()
     separator = options.label_separator
     layout: dict[str, Any] = {"separator": separator, "word_column": options.word_column,
-                              "tag_column": options.tag_column}
+                              "tag_column": options.tag_column, "columns": options.columns}
     train: list[Example] = []
     if options.train_file and not options.only_inference:
         train, labels = read_own(options.train_file, kind, **layout)

@@ -15,7 +15,7 @@ from bertpass.passes.select import NATIVE_ENCODER, select
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
 FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
                   "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
-                  "comm_backend", "worker_timeout", "only_calibration", "engine", "quantized_dtype", "calib_mode",
+                  "comm_backend", "worker_timeout", "only_calibration", "int8_engine", "quantized_dtype", "calib_mode",
                   "num_calib_batches", "max_metric_drop", "deploy", "model_prefix", "sentencepiece", "custom_pass",
                   "passes", "debug")
 OPTIMIZERS = ("bertadam", "adam", "adamw", "lamb", "sgd")
@@ -28,68 +28,67 @@ class FinetuneOptions(LowPrecisionOptions):
 
     bert_model: str = flag("bert_12_768_12", "model to start from: bert_12_768_12, bert_24_1024_16, distilbert, "
                            "roberta_12_768_12, roberta_24_1024_16, minilm, a folder or a .params file", group="model")
-    bert_dataset: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights, decides the "
-                             "vocabulary", group="model", aliases=("--dataset_name",))
-    pretrained_bert_parameters: str | None = flag(None, "pretrained encoder weights (.params) instead of a download",
-                                                  group="model")
-    model_parameters: str | None = flag(None, "fine-tuned weights (.params or bundle) to go on from or to evaluate",
+    bert_dataset: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights; it decides the "
+                             "vocabulary", group="model", aliases=("--dataset_name",), rare=True)
+    pretrained_bert_parameters: str | None = flag(None, "pretrained encoder weights (.params), in place of a download",
+                                                  group="model", rare=True)
+    model_parameters: str | None = flag(None, "fine-tuned weights (.params or bundle), to train further or to evaluate",
                                         group="model")
-    vocab: str | None = flag(None, "vocabulary (.vocab, vocab.txt or tokenizer.json) for a .params file that has none "
-                             "beside it", group="model")
-    num_heads: int | None = flag(None, "attention heads, for a .params file whose head size is not 64", group="model",
-                                 least=1)
-    uncased: bool = flag(False, "lower-case the text, whatever the vocabulary's own setting is", group="model")
-    cased: bool = flag(False, "keep the case of the text, whatever the vocabulary's own setting is", group="model")
-    allow_pickle: bool = flag(False, "read pytorch_model.bin files (a pickle can run code: only from a source that "
-                              "you trust)",
-                              group="model")
-    data_dir: str | None = flag(None, "folder with the data in GLUE or SQuAD layout (plain or .gz)", group="data")
-    train_file: str | None = flag(None, "own training data", group="data")
-    dev_file: str | None = flag(None, "own development data", group="data")
+    vocab: str | None = flag(None, "vocabulary file (.vocab, vocab.txt or tokenizer.json) for a .params file without "
+                             "one next to it", group="model", rare=True)
+    num_heads: int | None = flag(None, "attention heads of a .params file that is not 768 or 1024 wide, or whose heads "
+                                 "are not of size 64", group="model", least=1, rare=True)
+    uncased: bool = flag(False, "turn texts to lower case, whatever the vocabulary says", group="model", rare=True)
+    cased: bool = flag(False, "keep the case of texts, whatever the vocabulary says", group="model", rare=True)
+    allow_pickle: bool = flag(False, "read pytorch_model.bin files; a pickle can run code, so only from a source that "
+                              "you trust", group="model", rare=True)
+    data_dir: str | None = flag(None, "folder with data in GLUE or SQuAD layout (files plain or .gz)", group="data")
+    train_file: str | None = flag(None, "your own training data", group="data")
+    dev_file: str | None = flag(None, "your own development data", group="data")
     epochs: int = flag(3, "passes over the training data", group="training", least=1, aliases=("--epoch",))
-    training_steps: int | None = flag(None, "stop after this many steps instead of --epochs", group="training", least=1)
+    training_steps: int | None = flag(None, "number of steps, in place of --epochs", group="training", least=1)
     batch_size: int = flag(32, "sequences per batch", group="training", least=1)
-    accumulate: int = flag(1, "batches whose gradients are added up for one update: it is that of one batch of "
-                           "--batch_size times this many sequences", group="training", least=1)
+    accumulate: int = flag(1, "batches per update: their gradients are added up, so an update is that of a batch that "
+                           "many times as large", group="training", least=1)
     optimizer: str = flag("bertadam", "optimiser; adamw is PyTorch's, bertadam is adamw without bias correction",
-                          group="training", choices=OPTIMIZERS)
+                          group="training", choices=OPTIMIZERS, rare=True)
     lr: float = flag(5e-5, "peak learning rate", group="training", least=0)
-    epsilon: float = flag(1e-6, "epsilon of the optimiser", group="training", least=0)
-    weight_decay: float | None = flag(None, "decay of the weights (none on biases and LayerNorm); default 0.01, and 0 "
-                                      "for adam, whose decay is a term of the gradient and outweighs clipped "
-                                      "gradients", group="training", least=0)
+    epsilon: float = flag(1e-6, "epsilon of the optimiser", group="training", least=0, rare=True)
+    weight_decay: float | None = flag(None, "decay of the weights, none on biases and LayerNorm (default: 0.01; 0 for "
+                                      "adam, whose decay is part of the gradient)", group="training", least=0,
+                                      rare=True)
     warmup_ratio: float = flag(0.1, "share of the steps in which the learning rate rises", group="training", least=0,
-                               most=1, aliases=("--warmup",))
-    evaluate_every: int | None = flag(None, "evaluate, and keep a checkpoint, after this many steps each instead of "
-                                      "after every epoch; net.params has the best evaluation's weights",
-                                      group="training", least=1)
+                               most=1, aliases=("--warmup",), rare=True)
+    evaluate_every: int | None = flag(None, "steps between two evaluations, each with a checkpoint (default: one "
+                                      "epoch); net.params gets the best weights", group="training", least=1, rare=True)
     early_stop: int | None = flag(None, "stop after this many evaluations without a better metric", group="training",
                                   least=1)
-    round_to: int = flag(8, "round the length of a batch up to a multiple of this", group="training", least=1)
-    seed: int = flag(2, "seed of shuffling, dropout and new weights", group="training", least=0)
-    dtype: str = flag("float32", "float16 is mixed precision (AMP) and needs a GPU", group="training",
+    round_to: int = flag(8, "round the length of a batch up to a multiple of this", group="training", least=1,
+                         rare=True)
+    seed: int = flag(2, "seed of shuffling, dropout and new weights", group="training", least=0, rare=True)
+    dtype: str = flag("float32", "precision; float16 is mixed precision (AMP) and needs a GPU", group="training",
                       choices=("float32", "float16"))
-    log_interval: int = flag(50, "steps between lines in the log", group="output", least=1)
-    output_dir: str = flag("./output_dir", "where net.params, the bundle, the log and checkpoints go", group="output")
-    resume: bool = flag(False, "go on from the last checkpoint in --output_dir", group="output")
+    log_interval: int = flag(50, "steps between two lines of the log", group="output", least=1, rare=True)
+    output_dir: str = flag("./output_dir", "folder for net.params, the bundle, the log and checkpoints", group="output")
+    resume: bool = flag(False, "continue from the last checkpoint in --output_dir", group="output")
     deploy: bool = flag(False, "evaluate the exported model --model_prefix, as published", group="model", rare=True)
-    model_prefix: str | None = flag(None, "with --deploy: prefix of -symbol.json and -0000.params", group="model",
-                                    rare=True)
-    sentencepiece: str | None = flag(None, "known and refused: there are no SentencePiece vocabularies here",
-                                     group="model", rare=True)
-    custom_pass: str | None = flag(None, "with --only_calibration: library of graph passes, usually bertpass_lib.so",
+    model_prefix: str | None = flag(None, "prefix of the -symbol.json and -0000.params files for --deploy",
+                                    group="model", rare=True)
+    sentencepiece: str | None = flag(None, "published flag that is refused: SentencePiece vocabularies are not "
+                                     "supported here", group="model", rare=True)
+    custom_pass: str | None = flag(None, "library of graph passes for --only_calibration, usually bertpass_lib.so",
                                    group="low precision", aliases=("--custom_pass_lib",), rare=True)
-    passes: list[str] = flag([], "with --only_calibration: passes to apply, after the one that computes int8",
+    passes: list[str] = flag([], "passes for --only_calibration, applied after the one that computes int8",
                              group="low precision", aliases=("--custom_passes",), rare=True)
     gpu: int | None = gpu_flag()
-    gpus: list[int] = flag([], "train on several GPUs of this machine: their numbers; each takes rows of every batch",
-                           group="device")
-    workers: int = flag(1, "processes on this machine that share every batch and add up their gradients; more than 1 "
-                        "starts them", group="device", least=1)
-    comm_backend: str | None = flag(None, "train with other processes, started by tools/launch.py of MXNet (dist_sync) "
-                                    "or by horovodrun", group="device", choices=COMM_BACKENDS)
+    gpus: list[int] = flag([], "numbers of several GPUs of this machine; each trains with a part of every batch",
+                           group="device", rare=True)
+    workers: int = flag(1, "processes on this machine that train together; each takes a part of every batch",
+                        group="device", least=1)
+    comm_backend: str | None = flag(None, "train with processes that tools/launch.py of MXNet (dist_sync) or "
+                                    "horovodrun has started", group="device", choices=COMM_BACKENDS, rare=True)
     worker_timeout: float = flag(1800, "seconds to wait for another worker, also while the first one evaluates",
-                                 group="device", least=1)
+                                 group="device", least=1, rare=True)
 
     @property
     def devices(self) -> list[int | None]:
@@ -134,9 +133,9 @@ class FinetuneOptions(LowPrecisionOptions):
         self._check_published()
         if self.only_calibration and self.gpu is not None:
             raise UsageError("--only_calibration writes int8 for a CPU: leave --gpu out.")
-        if not self.only_calibration and (self.engine != "native" or self.max_metric_drop is not None):
-            raise UsageError("--engine and --max_metric_drop are about the model in int8: give --only_calibration with "
-                             "them.")
+        if not self.only_calibration and (self.int8_engine != "native" or self.max_metric_drop is not None):
+            raise UsageError("--int8_engine and --max_metric_drop are about the model in int8: give --only_calibration "
+                             "with them.")
         self.check_low_precision("int8" if self.only_calibration else "float32")
         check_output_folder("output_dir", self.output_dir)
         if self.resume:
@@ -154,8 +153,8 @@ class FinetuneOptions(LowPrecisionOptions):
         if (self.custom_pass or self.passes) and not self.only_calibration:
             raise UsageError("--custom_passes and --custom_pass_lib are for the model that --only_calibration writes: "
                              "give it, or give the passes to deploy.py.")
-        if self.passes and self.engine == "mxnet":
-            raise UsageError("--custom_passes: --engine mxnet has its own passes; leave them out, or --engine native.")
+        if self.passes and self.int8_engine == "mxnet":
+            raise UsageError("--custom_passes: --int8_engine mxnet has its own passes; leave one of the two flags out.")
         if self.custom_pass is not None and not Path(self.custom_pass).is_file():
             raise PassError(f"--custom_pass_lib {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")

@@ -34,23 +34,23 @@ DEBUG_QUESTIONS = 100  # as upstream
 class SquadOptions(FinetuneOptions):
     """Flags of finetune_squad.py."""
 
-    max_seq_length: int = flag(384, "longest window of question and context in tokens", group="data", least=16,
+    max_seq_length: int = flag(384, "longest window of question and context, in tokens", group="data", least=16,
                                most=8192)
-    doc_stride: int = flag(128, "tokens between the starts of two windows", group="data", least=1)
-    max_query_length: int = flag(64, "longest question in tokens", group="data", least=1)
+    doc_stride: int = flag(128, "tokens between the starts of two windows", group="data", least=1, rare=True)
+    max_query_length: int = flag(64, "longest question in tokens", group="data", least=1, rare=True)
     version_2: bool = flag(False, "SQuAD 2.0: questions may have no answer", group="data")
-    strict_answers: bool = flag(False, "refuse a file with an answer that does not stand where it says, instead of "
-                                "looking it up or leaving the question out with a count", group="data")
-    n_best_size: int = flag(20, "answers kept per question", group="data", least=1)
-    max_answer_length: int = flag(30, "longest answer in tokens", group="data", least=1)
-    null_score_diff_threshold: float = flag(0.0, "lead of the score of 'no answer' from which a question gets none",
-                                            group="data")
-    test_batch_size: int = flag(24, "sequences per batch in evaluation", group="training", least=1)
-    only_predict: bool = flag(False, "answer and score with --model_parameters, train nothing", group="training")
+    strict_answers: bool = flag(False, "refuse a file with an answer that is not at its stated place; otherwise it is "
+                                "searched for, or the question left out and counted", group="data", rare=True)
+    n_best_size: int = flag(20, "answers kept per question", group="data", least=1, rare=True)
+    max_answer_length: int = flag(30, "longest answer in tokens", group="data", least=1, rare=True)
+    null_score_diff_threshold: float = flag(0.0, "lead that the score of 'no answer' needs for a question to get none",
+                                            group="data", rare=True)
+    test_batch_size: int = flag(24, "rows per batch in evaluation", group="training", least=1, rare=True)
+    only_predict: bool = flag(False, "answer and score with --model_parameters and train nothing", group="training")
     debug: bool = flag(False, f"take the first {DEBUG_QUESTIONS} questions of each file alone, to see that all works",
-                       group="data")
-    max_eval_questions: int | None = flag(None, "score only the first questions after each epoch but the last; the "
-                                          "final figure is always of all", group="training", least=1)
+                       group="data", rare=True)
+    max_eval_questions: int | None = flag(None, "questions scored after each epoch but the last one; the final figure "
+                                          "is of all questions", group="training", least=1, rare=True)
 
     @property
     def trains(self) -> bool:

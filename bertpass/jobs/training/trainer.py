@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.base.files import write_json
-from bertpass.errors import BertpassError, ModelError
+from bertpass.errors import ModelError, TrainingError
 from bertpass.jobs.training.epochs import Epochs
 from bertpass.jobs.training.losses import loss_for, terms
 from bertpass.jobs.training.optimizer import BY_NAME, norm
@@ -28,10 +28,6 @@ from bertpass.model.nets import Network, get_parameters, set_parameters
 from bertpass.mx import mx
 from bertpass.progress import Bar, log
 from bertpass.text.tokens.batching import Batch
-
-
-class TrainingError(BertpassError):
-    """Training cannot go on, for example because the loss is no longer a number."""
 
 
 def learning_rate(step: int, total: int, peak: float, warmup_ratio: float) -> float:

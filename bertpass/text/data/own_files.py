@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,20 +28,38 @@ Fields = dict[str, Any]
 
 @dataclass(frozen=True)
 class _Wanted:
-    """Other names of known fields, the field that must be there, whether all columns are read."""
+    """Other names of known fields, the field that must be there, whether all columns are read, and the columns that a
+    person has chosen for fields."""
 
     names: Mapping[str, str] = field(default_factory=dict)
     needed: str | None = None
     all_columns: bool = False
+    chosen: Mapping[str, str] = field(default_factory=dict)
+    may_lack: Collection[str] = ()
 
     def known(self, name: str) -> str:
-        """The name of a column or field, by which it is looked for."""
+        """The name of a column or field, by which it is looked for; "" where another column was chosen for it."""
         lower = name.strip().lower()
-        return self.names.get(lower, lower if lower in KNOWN else name.strip())
+        for one, column in self.chosen.items():
+            if lower == column.strip().lower():
+                return one
+        found = self.names.get(lower, lower if lower in KNOWN else name.strip())
+        return "" if found in self.chosen else found
+
+    def check_chosen(self, where: str, fields: Collection[str], names: Iterable[str]) -> None:
+        """DataError where a column that was chosen is not there."""
+        for one, column in self.chosen.items():
+            if one not in fields and one not in self.may_lack:
+                raise DataError(no_column(where, column, names))
+
+
+def no_column(where: str, column: str, names: Iterable[str]) -> str:
+    """The sentence for a column or field that is not there; it names those that are."""
+    return f"{where}: there is no column '{column}'; there are: {', '.join(filter(None, names)) or 'none'}."
 
 
 def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None = None, *, all_columns: bool = False,
-         ) -> Iterator[tuple[str, Fields]]:
+         chosen: Mapping[str, str] | None = None, may_lack: Collection[str] = ()) -> Iterator[tuple[str, Fields]]:
     """Yield (where, fields by name) of each row.
 
     The first line of tsv and csv names the columns. tsv has no quoting; csv is quoted as Python's csv module and
@@ -57,6 +75,10 @@ def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None 
         The one field that must be there; by default text, as in data to train with.
     all_columns
         Whether columns without a meaning are read too, so that none of them may be there twice.
+    chosen
+        Field (text, text_pair, label) -> the column that it is read from, in any case.
+    may_lack
+        Those of ``chosen`` whose column may be missing.
 
     Raises
     ------
@@ -71,7 +93,7 @@ def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None 
     readers = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
     if ending not in readers:
         raise UsageError(f"{path}: the name has to end in .tsv, .csv or .jsonl (or one of these and .gz).")
-    return readers[ending](path, _Wanted(names or {}, needed, all_columns))
+    return readers[ending](path, _Wanted(names or {}, needed, all_columns, chosen or {}, may_lack))
 
 
 def count(columns: int) -> str:
@@ -115,7 +137,7 @@ def _delimiter(path: Path, wanted: _Wanted) -> str:
         names = [wanted.known(cell.strip().strip('"')) for cell in header.split(mark)]
         if mark in header and (wanted.needed or "text") in names:
             return mark
-    return ","
+    return max(_MARKS, key=header.count) if wanted.chosen else ","  # a column that is not there is told by its header
 
 
 def _csv_fault(path: Path, begin: int, number: int, error: str) -> str:
@@ -153,6 +175,8 @@ def _check_header(where: str, header: list[str], cells: list[str], wanted: _Want
     if any("\r" in cell for cell in cells):
         raise DataError(f"{where}: lines end in CR alone; {_FROM_CR}.")
     _refuse_twice(where, "column", header, wanted)
+    if wanted.chosen and not of_the_web(", ".join(cells).encode("utf-8")):
+        wanted.check_chosen(where, header, cells)
     if (wanted.needed or "text") in header:
         return
     line = ", ".join(cells)
@@ -192,7 +216,8 @@ def _jsonl(path: Path, wanted: _Wanted) -> Iterator[tuple[str, Fields]]:
         if not isinstance(fields, _Object):
             raise DataError(f"{where}: expected a JSON object with {wanted.needed or EXPECTED}.")
         _refuse_twice(where, "field", list(map(wanted.known, fields.names)), wanted)
-        found = {wanted.known(name): value for name, value in fields.items()}
+        found = {known: value for name, value in fields.items() if (known := wanted.known(name)) or not name}
+        wanted.check_chosen(where, found, fields)
         if wanted.needed is not None and wanted.needed not in found:
             raise DataError(f"{where}: there is no '{wanted.needed}'; found {', '.join(fields) or 'nothing'}.")
         yield where, found

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bertpass.errors import DataError
+from bertpass.errors import DataError, UsageError
 from bertpass.text.data import labels as label_cells
 from bertpass.text.data import own_files
 from bertpass.text.data.conll import read_conll
@@ -99,7 +99,8 @@ def _layout(columns: Columns) -> str:
 
 def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[str] | None = None,
              need_labels: bool = True, separator: str = label_cells.SEPARATOR, word_column: int | None = None,
-             tag_column: int | None = None) -> tuple[list[Example], tuple[str, ...]]:
+             tag_column: int | None = None, columns: Mapping[str, str] | None = None,
+             ) -> tuple[list[Example], tuple[str, ...]]:
     """Read own data: .tsv, .csv or .jsonl (each also with .gz) with fields text, label, and optionally text_pair, id.
 
     The first line of tsv and csv names the columns; other columns are left aside. tsv has no quoting; csv is quoted as
@@ -122,6 +123,9 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
         comes back for the training file when reading the others.
     need_labels
         False for files to predict: a missing or empty label is then no error.
+    columns
+        Field (text, text_pair, label) -> name of the column that it is read from, in any case. Such a column is named
+        in the place of the field's own name.
     word_column, tag_column
         Of a CoNLL file, see :func:`bertpass.text.data.conll.read_conll`.
 
@@ -139,10 +143,12 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     """
     path = Path(path)
     if kind == "tokens":
+        if columns:
+            raise UsageError(f"{path}: a CoNLL file has no names of columns; give --word_column and --tag_column.")
         sentences = read_conll(path, need_labels, word_column=word_column, tag_column=tag_column)
         return sentences, label_names(t for e in sentences for t in e.tags or ()) if labels is None else tuple(labels)
     task = own_task(path.name, kind, tuple(labels or ()), separator=separator)
-    rows = list(_own_rows(task, path, need_labels))
+    rows = list(_own_rows(task, path, need_labels, columns or {}))
     if not rows:
         raise DataError(f"{path} has no rows; expected {EXPECTED}.")
     if len({example.text_pair is None for _, example, _ in rows}) == 2:
@@ -185,11 +191,13 @@ def doubts(task: Task, rows: Sequence[Example]) -> list[str]:
     return found
 
 
-def _own_rows(task: Task, path: Path, need_labels: bool) -> Iterator[tuple[str, Example, Any]]:
+def _own_rows(task: Task, path: Path, need_labels: bool, columns: Mapping[str, str],
+              ) -> Iterator[tuple[str, Example, Any]]:
     """(where, example without its label, cell of the label or None) of each row."""
     names = own_files.RANKING if task.kind == "ranking" else None
     several = task.kind == "multilabel"
-    for at, (where, fields) in enumerate(own_files.rows(path, names, all_columns=several)):
+    rows = own_files.rows(path, names, all_columns=several, chosen=columns, may_lack=() if need_labels else ("label",))
+    for at, (where, fields) in enumerate(rows):
         if fields.get("text") is None:
             raise DataError(f"{where}: no text; expected {EXPECTED}.")
         cell = _several(fields, where, need_labels) if several else _plain(fields.get("label"), where)

@@ -30,7 +30,7 @@ def measure(session: Session) -> None:
                 Variant(OURS, "native", "float32", {"dtype": "float32"}, ours=True)]
     size = session.settings.bert_model.partition(":")[0]
     if ALIASES.get(size, size) not in NAMED or size == "minilm":
-        raise UsageError(f"--bert_model {size}: onnxruntime measures the first layers of a published size with random "
+        raise UsageError(f"--model {size}: onnxruntime measures the first layers of a published size with random "
                          "weights; leave the flag out.")
     for layers in QUICK if session.settings.quick else LAYERS:
         grid.measure(session, _grid(layers), f"{size}:{layers}", variants, [_shape(session.published)])

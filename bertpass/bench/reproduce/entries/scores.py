@@ -14,7 +14,7 @@ from bertpass.bench.reproduce.tables import Kept, Published, Row, Table, ratio
 from bertpass.errors import DataError
 
 COMMAND = "bertpass bench finetuning --data_dir DATA"
-INT8_COMMAND = "bertpass bench precision --model_parameters NET --data_dir DATA"
+INT8_COMMAND = "bertpass bench precision NET --data_dir DATA"
 
 
 def measure(session: Session) -> None:
