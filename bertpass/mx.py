@@ -52,7 +52,7 @@ def _installed(name: str) -> bool:
     return True
 
 
-def _preload_cuda() -> None:
+def preload_cuda() -> None:
     """Open the CUDA 11 libraries of the nvidia-*-cu11 packages globally, so that libmxnet.so resolves them."""
     spec = importlib.util.find_spec("nvidia")
     if spec is None or not spec.submodule_search_locations:
@@ -66,7 +66,7 @@ def _preload_cuda() -> None:
                     continue
 
 
-def _why_not(error: ImportError, builds: list[str]) -> str:
+def why_not(error: ImportError, builds: list[str]) -> str:
     """Why MXNet cannot be imported, and what to do, by the builds of it that are installed."""
     if not builds:
         return (f"MXNet cannot be imported ({error}); install it with: pip install 'mxnet==1.9.1' (or mxnet-cu102, "
@@ -89,13 +89,13 @@ def _import() -> tuple[Any, Any]:
     _restore_numpy_names()
     os.environ.setdefault("OMP_NUM_THREADS", str(machine.usable_cpus()))
     if any("-cu" in b for b in builds):
-        _preload_cuda()
+        preload_cuda()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import mxnet
     except ImportError as error:
-        raise MissingDependencyError(_why_not(error, builds)) from error
+        raise MissingDependencyError(why_not(error, builds)) from error
     except OSError as error:
         raise MissingDependencyError(
             f"MXNet is installed but its libraries do not load ({error}); for a GPU build install the matching extra: "

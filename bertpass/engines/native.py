@@ -73,7 +73,7 @@ class NativeEngine(Engine):
             model, choice = _packed(checkpoint, dtype, options)
         else:
             model, choice = _fresh(checkpoint, dtype or "float32", max_error, options)
-        self._model: _native.Model | None = model
+        self.model: _native.Model | None = model  # None once closed
         self._about = {"engine": self.name, "device": "cpu", "dtype": base_of(choice.dtype), "threads": threads,
                        "instruction_set": model.instruction_set}
         if kept := kept_by(choice.dtype):
@@ -122,7 +122,7 @@ class NativeEngine(Engine):
         return model, arrays, [np.empty(shape, np.float32) for shape in model.output_shapes(*arrays[0].shape)]
 
     def _open(self) -> _native.Model:
-        model = self._model
+        model = self.model
         if model is None:
             raise UsageError("this engine is closed; load the model again.")
         return model
@@ -138,7 +138,7 @@ class NativeEngine(Engine):
 
     def close(self) -> None:
         """Give the memory back; a forward in another thread ends first."""
-        self._model = None
+        self.model = None
 
 
 def chosen(checkpoint: Checkpoint, dtype: str | None, max_error: float | None = None, threads: int | None = None,

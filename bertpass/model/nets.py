@@ -103,7 +103,7 @@ class Network(mx.gluon.HybridBlock):
         if head.token_layer:
             return getattr(self, head.token_layer)(self.dropout(states) if self.dropout else states)
         if head.kind == "embedding":
-            return self._embed(F, states, valid_length)
+            return self.embed(F, states, valid_length)
         first = pooled if config.classifier.pooled else self._first(states)
         return self.classifier(self.pre_classifier(first) if hasattr(self, "pre_classifier") else first)
 
@@ -111,7 +111,7 @@ class Network(mx.gluon.HybridBlock):
         """The first token's state: (batch, length, units) -> (batch, units)."""
         return states.slice_axis(axis=1, begin=0, end=1).reshape(shape=(-1, self.config.units))
 
-    def _embed(self, F: Any, states: Any, valid_length: Any) -> Any:
+    def embed(self, F: Any, states: Any, valid_length: Any) -> Any:
         """Sentence vectors; in float32, where neither the sum over tokens nor the squared length overflows."""
         if self.head.pooling == "cls":
             vectors = F.cast(self._first(states), dtype="float32")

@@ -75,7 +75,7 @@ class Replica:
         async with self._starting:
             if self._state is not None:
                 return
-            state = State(self._placed(), self._sources, replica=f"{os.uname().nodename}-{os.getpid()}")
+            state = State(self.placed_options(), self._sources, replica=f"{os.uname().nodename}-{os.getpid()}")
             self._app = create_app(state)
             await state.start()
             assert state.pool is not None
@@ -85,7 +85,7 @@ class Replica:
                 await asyncio.sleep(0.02)
             self._state = state
 
-    def _placed(self) -> ServeOptions:
+    def placed_options(self) -> ServeOptions:
         """Go to cores that no other replica has, and let the engine processes be placed inside these; where there are
         none, or processors are shared by a quota, the options say how many threads a replica may keep busy."""
         topology = placement.here()

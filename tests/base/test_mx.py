@@ -51,11 +51,11 @@ def test_cuda_libraries_of_packages_are_loaded_globally(tmp_path):
         command += [str(built[n]) for n in needs] + [f"-Wl,-soname,{out.name}"]
         subprocess.run(command, input=source, text=True, check=True)
         built[package] = out
-    code = ("import ctypes, bertpass.mx\nbertpass.mx._preload_cuda()\n"
+    code = ("import ctypes, bertpass.mx\nbertpass.mx.preload_cuda()\n"
             "print(ctypes.CDLL(None).bertpass_test_b())")
     done = python(code, PYTHONPATH=str(tmp_path))
     assert done.stdout.strip() == "42", done.stderr
-    without = python(code.replace("bertpass.mx._preload_cuda()", "pass"), PYTHONPATH=str(tmp_path))
+    without = python(code.replace("bertpass.mx.preload_cuda()", "pass"), PYTHONPATH=str(tmp_path))
     assert without.returncode != 0 and "undefined symbol" in without.stderr
 
 

@@ -94,7 +94,7 @@ def test_the_picture_says_what_was_left_out(folder, monkeypatch):
     monkeypatch.setattr(cpu.Run, "least", lambda run, work: 1e9 if work[0].family == "4x30" else 0.0)
     found = cpu.compare(plan(RIGHT, shapes=("4x30", "2x8")), folder, budget=300.0)
     axis = Figure().subplots()
-    plot._panel(axis, found, "4x30")
+    plot.panel(axis, found, "4x30")
     assert "left out" in axis.texts[0].get_text() and not axis.axison  # words, no empty axes
 
 

@@ -19,10 +19,10 @@ EMULATED = ["amx_emulated"] if "avx2" in ISAS else []
 
 @pytest.mark.parametrize("isa", [*ISAS, *EMULATED])
 @pytest.mark.parametrize("case", [
-    kernels._linear(33, 70, 50, "none", "float32"), kernels._linear(33, 70, 50, "gelu", "float32"),
-    kernels._linear(33, 70, 50, "gelu_coarse", "bfloat16"), kernels._linear(33, 70, 50, "none", "int8"),
-    kernels._attention(37, 3, 20, "float32"), kernels._attention(37, 3, 20, "bfloat16"),
-    kernels._layer_norm(9, 77), kernels._softmax(45)], ids=lambda case: f"{case.kernel}-{case.dtype}")
+    kernels.linear(33, 70, 50, "none", "float32"), kernels.linear(33, 70, 50, "gelu", "float32"),
+    kernels.linear(33, 70, 50, "gelu_coarse", "bfloat16"), kernels.linear(33, 70, 50, "none", "int8"),
+    kernels.attention(37, 3, 20, "float32"), kernels.attention(37, 3, 20, "bfloat16"),
+    kernels.layer_norm(9, 77), kernels.softmax(45)], ids=lambda case: f"{case.kernel}-{case.dtype}")
 def test_every_kernel_against_its_reference(case, isa):
     make, reference = case.build()
     expected = reference()
@@ -34,7 +34,7 @@ def test_every_kernel_against_its_reference(case, isa):
 
 def test_what_a_wrong_kernel_looks_like(monkeypatch):
     monkeypatch.setattr(kernels, "PART", 1e-4)
-    case = kernels._layer_norm(4, 8)
+    case = kernels.layer_norm(4, 8)
     assert kernels.measure(case, "portable", 1).right
     make, reference = case.build()
     other = dataclasses.replace(case, build=lambda: (make, lambda: reference() + 1))

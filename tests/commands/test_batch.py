@@ -131,7 +131,7 @@ def test_texts_that_are_cut_are_counted(encoder, classifier, tmp_path, capsys):
                             metadata={"mine": "kept"}), path)
     work = ["--model", encoder, "--part_rows", 4]
     computer = job.Computer(job.Work(str(path), str(out), str(encoder), "text", None, (), "float32", 4))
-    assert job.begin(computer._work, computer.fingerprint(), computer.parts) == [0, 1, 2]
+    assert job.begin(computer.work, computer.fingerprint(), computer.parts) == [0, 1, 2]
     computer.compute(1)
     assert run(path, out, *work) == 0
     assert "4 of 12 texts have more than" in capsys.readouterr().err

@@ -202,7 +202,7 @@ def test_a_library_is_found_or_its_package_named(tmp_path):
 def test_variables(tmp_path, monkeypatch):
     for name in ("libjemalloc.so.2", "libiomp5.so"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(launch_settings, "_HUGE_PAGES", tmp_path / "thp")
+    monkeypatch.setattr(launch_settings, "HUGE_PAGES", tmp_path / "thp")
     (tmp_path / "thp").write_text("always [madvise] never\n")
     here = {"LD_LIBRARY_PATH": str(tmp_path), "LD_PRELOAD": "mine.so", "MALLOC_CONF": "narenas:1"}
     found = variables(Settings("jemalloc", huge_pages=True, iomp=True, wait="passive", bind_threads=True), here)
@@ -220,7 +220,7 @@ def test_variables(tmp_path, monkeypatch):
 
 
 def test_huge_pages_that_the_system_does_not_give(tmp_path, monkeypatch):
-    monkeypatch.setattr(launch_settings, "_HUGE_PAGES", tmp_path / "thp")
+    monkeypatch.setattr(launch_settings, "HUGE_PAGES", tmp_path / "thp")
     with pytest.raises(DeviceError, match="the system gives none"):
         variables(Settings(huge_pages=True), {})
     (tmp_path / "thp").write_text("[always] madvise never\n")
@@ -228,4 +228,4 @@ def test_huge_pages_that_the_system_does_not_give(tmp_path, monkeypatch):
     with pytest.raises(DeviceError, match=r"glibc 2\.31"):
         variables(Settings(huge_pages=True), {})
     with pytest.raises(UsageError, match="tcmalloc has no switch"):
-        launch_settings._huge_pages("tcmalloc")
+        launch_settings.huge_pages_of("tcmalloc")

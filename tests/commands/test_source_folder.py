@@ -72,6 +72,6 @@ def test_python_in_the_folder(clone):
 def test_why_mxnet_is_not_there(error, builds, words):
     from bertpass import mx
 
-    told = mx._why_not(error, builds)
+    told = mx.why_not(error, builds)
     assert all(word in told for word in words)
     assert ("install it with" in told) is (not builds)

@@ -262,6 +262,6 @@ def test_cublaslt_that_is_not_there(monkeypatch):
 
 def test_working_memory_is_that_of_the_tokens():
     library = cuda_library.library()
-    model = CudaEngine(tiny(units=768, hidden_size=3072, num_heads=12, num_layers=1), dtype="float16")._model
+    model = CudaEngine(tiny(units=768, hidden_size=3072, num_heads=12, num_layers=1), dtype="float16").model
     few, many = (library.workspace_bytes(model, 8, tokens) for tokens in (1024, 16 * 1024))
     assert 10_500 <= (many - few) / (15 * 1024) <= 10_900  # seven rows of units and what an input takes

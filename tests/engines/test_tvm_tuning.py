@@ -96,7 +96,7 @@ def test_every_schedule_computes_the_same():
     tvm = pytest.importorskip("tvm", reason="pip install '.[tvm]' to test this engine")
     network = Network(tvm_engine.start(1), reference.tiny("bert", "none", **SIZES), 1)
     for kernel, arguments in (("dense", ((128, 64), 2, "gelu", True)), ("attention", (1, 48, 2, 32))):
-        times, schedules = tvm_tuning._measured(tvm, network, kernel, arguments, 60.0)
+        times, schedules = tvm_tuning.measured(tvm, network, kernel, arguments, 60.0)
         assert schedules == tvm_tuning.space(network.kernels, kernel, arguments)  # none is left out as wrong
         assert all(0 < one < 1 for one in times)
 
@@ -110,7 +110,7 @@ def test_a_schedule_that_changes_results_is_left_out(monkeypatch):
         return real(shape, panels, "relu" if schedule.get("tile") == 2 else activation, skip, **schedule)
 
     monkeypatch.setattr(network.kernels, "dense", dense)
-    _, schedules = tvm_tuning._measured(tvm, network, "dense", ((16, 64), 2, "none", False), 60.0)
+    _, schedules = tvm_tuning.measured(tvm, network, "dense", ((16, 64), 2, "none", False), 60.0)
     assert {} in schedules and len(schedules) > 1 and {"tile": 2} not in schedules
 
 

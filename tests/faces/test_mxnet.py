@@ -185,13 +185,13 @@ def test_the_engine_refuses_the_form_of_the_other_device(monkeypatch, twin, tmp_
     with pytest.raises(DeviceError, match="put in for GPUs"):
         mxnet_engine.MXNetEngine(text, arrays, ["data0", "data1", "data2"])
     with pytest.raises(DeviceError, match="put in for CPUs"):
-        mxnet_engine._encoder_device([{}], 0)
+        mxnet_engine.encoder_device([{}], 0)
     monkeypatch.setenv("BERTPASS_CUBLASLT", str(twin))
     monkeypatch.setenv("BERTPASS_CUDA", str(tmp_path / "none.so"))
     with pytest.raises(MissingDependencyError, match="make cuda"):
-        mxnet_engine._encoder_device([{"form": "unpacked"}], 0)
+        mxnet_engine.encoder_device([{"form": "unpacked"}], 0)
     monkeypatch.setenv("BERTPASS_CUDA", str(twin))
-    assert mxnet_engine._encoder_device([{"form": "unpacked"}], 0) == {"cuda_engine": str(twin)}
+    assert mxnet_engine.encoder_device([{"form": "unpacked"}], 0) == {"cuda_engine": str(twin)}
 
 
 @pytest.mark.parametrize("sizes", [{"num_heads": 4}, {"hidden_size": 44}, {"units": 2112, "num_heads": 33}])

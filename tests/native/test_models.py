@@ -64,7 +64,7 @@ def test_every_output_is_written_and_padding_is_not_read(isa, dtype):
     for head in reference.HEADS:
         checkpoint = tiny(head=head)
         ids, types, lengths = batch(checkpoint.config, LENGTHS, RAGGED)
-        model = NativeEngine(checkpoint, dtype=dtype, threads=1, isa=isa)._model
+        model = NativeEngine(checkpoint, dtype=dtype, threads=1, isa=isa).model
         found = [np.full(s, np.nan, np.float32) for s in model.output_shapes(*ids.shape)]
         model.forward(ids, types, lengths, found)
         assert all(np.isfinite(f).all() for f in found), head
@@ -195,15 +195,15 @@ def test_shapes_that_do_not_fit():
             engine.forward(*bad)
     with pytest.raises(UsageError, match="longer than the model's 40 positions"):
         engine.forward(*batch(checkpoint.config, [3], 41))
-    shape = engine._model.output_shapes(2, 3)[0]
+    shape = engine.model.output_shapes(2, 3)[0]
     for outputs, error in (([], ValueError), ([np.zeros((2, 3, 35), np.float32)], ValueError),
                            ([np.zeros(shape)], TypeError)):
         with pytest.raises(error):
-            engine._model.forward(ids, types, lengths, outputs)
+            engine.model.forward(ids, types, lengths, outputs)
     frozen = np.zeros(shape, np.float32)
     frozen.flags.writeable = False
     with pytest.raises(ValueError, match="writeable"):
-        engine._model.forward(ids, types, lengths, [frozen])
+        engine.model.forward(ids, types, lengths, [frozen])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

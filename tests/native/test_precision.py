@@ -141,7 +141,7 @@ def test_float16_is_computed_and_said_once(isa, caplog):
 def test_states_are_those_of_the_encoder_whatever_the_head(head, dtype):
     inputs = batch(tiny().config, [17, 1, 30], 33)
     wanted = NativeEngine(tiny(), dtype=dtype, threads=1).forward(*inputs)[0]
-    assert np.array_equal(NativeEngine(tiny(head=head), dtype=dtype, threads=1)._model.states(*inputs), wanted)
+    assert np.array_equal(NativeEngine(tiny(head=head), dtype=dtype, threads=1).model.states(*inputs), wanted)
 
 
 def test_the_sentences_or_random_ids():

@@ -65,7 +65,7 @@ def test_every_output_is_written_and_nothing_past_it():
     for head in reference.HEADS:
         checkpoint = tiny(head=head)
         given = flat(checkpoint)
-        model = NativeEngine(checkpoint, threads=1)._model
+        model = NativeEngine(checkpoint, threads=1).model
         sizes = [(len(given[0]) if per_token else len(LENGTHS), width) for per_token, width in model.outputs]
         room = [np.full((size + 2, width), np.nan, np.float32) for size, width in sizes]
         model.rows(*given, [array[1:-1] for array in room])
@@ -106,7 +106,7 @@ def test_wrong_offsets(engine, case):
 @pytest.mark.parametrize("case", WRONG)
 def test_the_core_refuses_wrong_offsets_before_it_reads_an_id(case):
     """Ids that no table holds would be refused in other words."""
-    model = NativeEngine(tiny())._model
+    model = NativeEngine(tiny()).model
     with pytest.raises(UsageError, match=r"offsets"):
         model.rows(np.full(9, 10**9, np.int32), np.zeros(9, np.int32), np.array(WRONG[case][0], np.int64),
                    [np.empty((9, 36), np.float32)])

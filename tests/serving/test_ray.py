@@ -104,7 +104,7 @@ def test_where_a_replica_is(tmp_path, monkeypatch, quota, free, pinned):
     monkeypatch.setattr(on_ray.os, "sched_setaffinity", lambda _, cpus: gone_to.append(cpus))
     others = Claim(topology.cores, 7) if not free else None
     replica = on_ray.Replica(ServeOptions(models=["embedding"], engine="dummy", ray=True, replicas=4), [], 2)
-    options = replica._placed()
+    options = replica.placed_options()
     assert gone_to == ([(0, 1)] if pinned else []) and options.pin == pinned
     if not pinned:
         assert sum(len(place.cpus) for place in places(topology, options, 64)) == 2

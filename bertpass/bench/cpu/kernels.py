@@ -62,17 +62,17 @@ def cases(models: Sequence[str], dtypes: Sequence[str], tokens: Sequence[int] = 
         units, hidden = config.units, config.hidden_size
         for rows in tokens:
             for dtype in dtypes:
-                yield _linear(rows, 3 * units, units, "none", dtype)
-                yield _linear(rows, hidden, units, "none", dtype)
-                yield _linear(rows, hidden, units, "gelu" if dtype == "float32" else "gelu_coarse", dtype)
-                yield _linear(rows, units, hidden, "none", dtype)
-            yield _layer_norm(rows, units)
+                yield linear(rows, 3 * units, units, "none", dtype)
+                yield linear(rows, hidden, units, "none", dtype)
+                yield linear(rows, hidden, units, "gelu" if dtype == "float32" else "gelu_coarse", dtype)
+                yield linear(rows, units, hidden, "none", dtype)
+            yield layer_norm(rows, units)
         for length in lengths:
             for dtype in dtypes:
                 if dtype != "int8":  # its attention computes in bfloat16
-                    yield _attention(length, config.num_heads, units // config.num_heads, dtype)
+                    yield attention(length, config.num_heads, units // config.num_heads, dtype)
     for length in lengths:
-        yield _softmax(length)
+        yield softmax(length)
 
 
 def measure(case: Case, isa: str, threads: int) -> Found:
@@ -91,7 +91,7 @@ def _random(*shape: int) -> np.ndarray:
     return values
 
 
-def _linear(rows: int, columns: int, depth: int, activation: str, dtype: str) -> Case:
+def linear(rows: int, columns: int, depth: int, activation: str, dtype: str) -> Case:
     def build() -> Any:
         a, weight, bias = _random(rows, depth), _random(columns, depth) * np.float32(depth ** -0.5), _random(columns)
 
@@ -106,7 +106,7 @@ def _linear(rows: int, columns: int, depth: int, activation: str, dtype: str) ->
                 build, 2.0 * rows * columns * depth, 0)
 
 
-def _attention(length: int, heads: int, size: int, dtype: str) -> Case:
+def attention(length: int, heads: int, size: int, dtype: str) -> Case:
     def build() -> Any:
         qkv = _random(length, heads * 3 * size)
         qkv.reshape(length, heads, 3, size)[:, :, 0] *= size ** -0.5
@@ -123,7 +123,7 @@ def _attention(length: int, heads: int, size: int, dtype: str) -> Case:
     return Case("attention", f"{length} tokens, {heads} x {size}", dtype, build, 4.0 * length ** 2 * heads * size, 0)
 
 
-def _layer_norm(rows: int, columns: int) -> Case:
+def layer_norm(rows: int, columns: int) -> Case:
     def build() -> Any:
         x, gamma, beta = _random(rows, columns), _random(columns), _random(columns)
 
@@ -136,7 +136,7 @@ def _layer_norm(rows: int, columns: int) -> Case:
     return Case("layer norm", f"{rows} x {columns}", "float32", build, 0, 8.0 * rows * columns)
 
 
-def _softmax(length: int) -> Case:
+def softmax(length: int) -> Case:
     def build() -> Any:
         x = _random(64, length)
 

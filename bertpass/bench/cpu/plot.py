@@ -21,7 +21,7 @@ def draw(path: Path, models: Sequence[ModelResults], title: str) -> None:
         for axis in line[len(results.families):]:
             axis.set_visible(False)
         for axis, family in zip(line, results.families, strict=False):
-            _panel(axis, results, family)
+            panel(axis, results, family)
     used = {e.variant.precision for m in models for e in m.measured}
     handles = [plt.Rectangle((0, 0), 1, 1, facecolor=LIGHT_GREY, edgecolor="#333333", hatch=hatch, label=name)
                for name, hatch in HATCHES.items() if name in used]
@@ -29,7 +29,7 @@ def draw(path: Path, models: Sequence[ModelResults], title: str) -> None:
     save(plt, figure, path, title)
 
 
-def _panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no-untyped-def]
+def panel(axis, results: ModelResults, family: str) -> None:  # type: ignore[no-untyped-def]
     found = [(best[1], entry.variant) for entry in results.measured
              if (best := entry.best(results.workloads, family)) is not None]
     found.sort(key=lambda pair: pair[0].median, reverse=True)

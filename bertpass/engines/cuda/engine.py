@@ -64,11 +64,11 @@ class CudaEngine(PaddedEngine):
         given = {name: array for name, array in checkpoint.params.items() if name in wanted}
         parameters.check(given, wanted, checkpoint.source or "the checkpoint")
         self._library = library.library()
-        self._model: Any = self._library.load(config, _kind(checkpoint.head), given, dtype=dtype, device=device,
+        self.model: Any = self._library.load(config, _kind(checkpoint.head), given, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)
         self._graphs, self._lock = graphs, threading.Lock()
         self._free: list[library.Context] = []
-        about = self._library.describe(self._model)
+        about = self._library.describe(self.model)
         self._place = (dlpack.CPU, 0) if about["driver"] == "0.0" else (dlpack.CUDA, device)  # the first: of the twin
         self._about = {"engine": self.name, "device": about.pop("device"), "dtype": dtype, "exact_gelu": exact_gelu,
                        "measure": measure, "graphs": graphs, **about}
@@ -154,10 +154,10 @@ class CudaEngine(PaddedEngine):
         """Give the memory back, also the GPU's; forwards that run in other threads end first."""
         with self._lock:
             self._free.clear()
-            self._model = None
+            self.model = None
 
     def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        model = self._model
+        model = self.model
         if model is None:
             raise UsageError("this engine is closed; load the model again.")
         return self._library.output_shapes(model, *shape)
@@ -166,7 +166,7 @@ class CudaEngine(PaddedEngine):
         """A context for this many rows, from those that nobody uses, else a new one."""
         tokens = rows * length
         with self._lock:
-            model = self._model
+            model = self.model
             if model is None:
                 raise UsageError("this engine is closed; load the model again.")
             for context in self._free:
@@ -180,7 +180,7 @@ class CudaEngine(PaddedEngine):
 
     def _give(self, context: library.Context) -> None:
         with self._lock:
-            if self._model is not None:
+            if self.model is not None:
                 self._free.append(context)
 
 

@@ -83,7 +83,7 @@ class MXNetEngine(PaddedEngine):
         graph = _graph(symbol)
         encoders = [node["attrs"] for node in json.loads(symbol)["nodes"] if node["op"] == _core.ENCODER_OPERATOR]
         if encoders:
-            self._report.update(_encoder_device(encoders, gpu))
+            self._report.update(encoder_device(encoders, gpu))
         self.dtype = encoders[0].get("dtype", stored) if encoders else "int8" if quantized_nodes(symbol) else stored
         missing = sorted(set(graph.list_inputs()) - set(arrays) - set(self._inputs))
         if missing:
@@ -177,7 +177,7 @@ class MXNetEngine(PaddedEngine):
         }
 
 
-def _encoder_device(encoders: Sequence[Mapping[str, str]], gpu: int | None) -> dict[str, Any]:
+def encoder_device(encoders: Sequence[Mapping[str, str]], gpu: int | None) -> dict[str, Any]:
     """Check that what computes the operators of native_encoder is there, and tell what it is.
 
     Raises

@@ -73,7 +73,7 @@ class Computer:
 
     def __init__(self, work: Work, threads: int | None = None) -> None:
         self._arrow, self._parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
-        self._work = work
+        self.work = work
         self.model: Model = load(work.model, engine="native", dtype=work.dtype, threads=threads, **asdict(work.given))
         if self.model.head.kind not in _EMBEDDINGS and not self.model.head.has_classifier:
             raise UsageError(f"--model {work.model}: a model of kind '{self.model.head.kind}' makes neither embeddings "
@@ -93,19 +93,19 @@ class Computer:
     @property
     def parts(self) -> int:
         """Their number."""
-        return -(-self.rows // self._work.part_rows)
+        return -(-self.rows // self.work.part_rows)
 
     def fingerprint(self) -> str:
         """Of everything that the result depends on: the work, the input file, and what the model computes."""
-        about = os.stat(self._work.input)
+        about = os.stat(self.work.input)
         values = self._values([_PROBE], [_PROBE])  # other weights, precision or instructions show here
-        state = [{**asdict(self._work), "output": "", "overwrite": False}, about.st_size, about.st_mtime_ns,
+        state = [{**asdict(self.work), "output": "", "overwrite": False}, about.st_size, about.st_mtime_ns,
                  {name: each.to_pylist() for name, each in values.items()}]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
     def compute(self, number: int) -> int:
         """Write one part; returns its rows. DataError where the column holds something else than texts."""
-        work = self._work
+        work = self.work
         start = number * work.part_rows
         table = self._read(start, min(start + work.part_rows, self.rows))
         texts, pairs = self._texts(table, work.column), None
@@ -135,7 +135,7 @@ class Computer:
 
     @property
     def _columns(self) -> list[str]:
-        names = [*self._work.keep, self._work.column, *filter(None, [self._work.pair_column])]
+        names = [*self.work.keep, self.work.column, *filter(None, [self.work.pair_column])]
         return list(dict.fromkeys(names))
 
     def _read(self, start: int, stop: int) -> Any:
@@ -154,12 +154,12 @@ class Computer:
         found = table.column(column).to_pylist()
         wrong = next((each for each in found if each is not None and not isinstance(each, str)), None)
         if wrong is not None:
-            raise DataError(f"{self._work.input}: column {column} holds {type(wrong).__name__} and not texts.")
+            raise DataError(f"{self.work.input}: column {column} holds {type(wrong).__name__} and not texts.")
         return found
 
     def _values(self, texts: list[Any], pairs: list[Any] | None) -> dict[str, Any]:
         """New columns; null where a text is null or empty."""
-        pairs = None if self._work.pair_column is None else pairs
+        pairs = None if self.work.pair_column is None else pairs
         there = [n for n, text in enumerate(texts) if text and (pairs is None or pairs[n])]
         chosen = [texts[n] for n in there]
         places = np.zeros(len(texts), np.int64)

@@ -27,7 +27,7 @@ LIBRARIES = {
 ALLOCATORS = ("default", "tcmalloc", "jemalloc")
 WAITS = ("default", "active", "passive")
 
-_HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
+HUGE_PAGES = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _TUNABLE_SINCE = (2, 35)  # glibc.malloc.hugetlb
 
 
@@ -89,7 +89,7 @@ def variables(settings: Settings, environment: Mapping[str, str]) -> dict[str, s
         files = [str(library(name, folders(environment))) for name in preload]
         found["LD_PRELOAD"] = ":".join([*files, *filter(None, [environment.get("LD_PRELOAD")])])
     if settings.huge_pages:
-        name, value = _huge_pages(settings.allocator)
+        name, value = huge_pages_of(settings.allocator)
         separator = "," if name == "MALLOC_CONF" else ":"
         found[name] = separator.join([*filter(None, [environment.get(name)]), value])
     wished: dict[str, str] = {}
@@ -110,16 +110,16 @@ def for_instance(instance: Instance, common: Mapping[str, str]) -> dict[str, str
     return {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads, **common}
 
 
-def _huge_pages(allocator: str) -> tuple[str, str]:
+def huge_pages_of(allocator: str) -> tuple[str, str]:
     """Variable and value that ask an allocator for transparent huge pages."""
     if allocator == "tcmalloc":
         raise UsageError("--huge_pages: tcmalloc has no switch for them; take --allocator default or jemalloc.")
     try:
-        allowed = "[never]" not in _HUGE_PAGES.read_text()
+        allowed = "[never]" not in HUGE_PAGES.read_text()
     except OSError:
         allowed = False
     if not allowed:
-        raise DeviceError(f"--huge_pages: the system gives none; as root: echo madvise > {_HUGE_PAGES}.")
+        raise DeviceError(f"--huge_pages: the system gives none; as root: echo madvise > {HUGE_PAGES}.")
     if allocator == "jemalloc":
         return "MALLOC_CONF", "thp:always"
     name, version = platform.libc_ver()

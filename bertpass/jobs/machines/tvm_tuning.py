@@ -84,7 +84,7 @@ def tune(checkpoint: Checkpoint, shapes: Sequence[tuple[int, int]], minutes: flo
             words = records.written(arguments)
             bar.advance(0, f"{kernel} {words}")
             seconds = max(0.0, end - time.monotonic()) / (len(waiting) - place)
-            times, schedules = _measured(tvm, network, kernel, arguments, seconds)
+            times, schedules = measured(tvm, network, kernel, arguments, seconds)
             best = min(range(len(times)), key=times.__getitem__)
             if times[best] > times[0] * (1 - MARGIN):
                 best = 0
@@ -94,7 +94,7 @@ def tune(checkpoint: Checkpoint, shapes: Sequence[tuple[int, int]], minutes: flo
     return found
 
 
-def _measured(tvm: Any, network: Network, kernel: str, arguments: Sequence[Any], seconds: float,
+def measured(tvm: Any, network: Network, kernel: str, arguments: Sequence[Any], seconds: float,
               ) -> tuple[list[float], list[dict[str, int]]]:
     """Seconds of a call of each schedule, the least that was seen, and the schedules.
 

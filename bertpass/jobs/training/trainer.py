@@ -141,7 +141,7 @@ class Trainer:
                         log.info("no better in %d evaluations: stopped early", options.early_stop)
                         break
                     if not trained:
-                        self._train(number, epochs, bar)
+                        self.train(number, epochs, bar)
                         self._save(number, evaluated=False)  # what takes long is safe, whatever happens next
                     trained = False
                     self.stopping.check()
@@ -160,7 +160,7 @@ class Trainer:
             keep(self.best.metrics)
         return self.best
 
-    def _train(self, number: int, epochs: Epochs, bar: Bar) -> None:
+    def train(self, number: int, epochs: Epochs, bar: Bar) -> None:
         """Train on one stretch."""
         options, total = self.options, epochs.total
         mx.random.seed(options.seed + 1000 * number + 1_000_003 * self.workers.rank)
@@ -170,7 +170,7 @@ class Trainer:
             self.stopping.check()
             step = number * epochs.stride + index
             rate = learning_rate(step, total, options.lr, options.warmup_ratio)
-            value = self._step(group, rate, step)
+            value = self.step(group, rate, step)
             seen += sum(map(len, group))
             running = value if index == 0 else 0.95 * running + 0.05 * value
             speed = seen / (time.monotonic() - start)
@@ -183,7 +183,7 @@ class Trainer:
         self._seconds += time.monotonic() - start
         log.info("epoch %g: %s, %.0f s", epochs.after(number), note, time.monotonic() - start)
 
-    def _step(self, group: Sequence[Batch], rate: float, step: int) -> float:
+    def step(self, group: Sequence[Batch], rate: float, step: int) -> float:
         """One update from ``--accumulate`` batches, as from one batch of all their rows. Workers and devices part each
         of them; gradients are added up. Returns the mean loss of the rows of this worker."""
         options, workers = self.options, self.workers

@@ -112,7 +112,7 @@ class Pool:
                 start = time.monotonic()
                 if self.started:
                     self._on_restart()
-                await self._within(LOADING, instance, instance.start, look=False)
+                await self.within(LOADING, instance, instance.start, look=False)
                 log.info("instance %d is ready after %.1f s (process %s).", number, time.monotonic() - start,
                          instance.pid)
                 self._set_up(number, True)
@@ -155,7 +155,7 @@ class Pool:
                                                    lambda model: self._pace.batch(number, model, longest))
             except TimeoutError:
                 try:
-                    await self._within(self._most(0.0), instance, instance.probe)
+                    await self.within(self.most(0.0), instance, instance.probe)
                 except EngineFailure as error:  # it answers, but cannot compute any more
                     raise InstanceLost(f"instance {instance.place.number} fails: {error}") from error
                 continue
@@ -168,7 +168,7 @@ class Pool:
         computed = False
         self._pace.begin(number, model, tokens)
         try:
-            outputs = await self._within(self._most(self._pace.expected(number, model, tokens)), instance,
+            outputs = await self.within(self.most(self._pace.expected(number, model, tokens)), instance,
                                          lambda: instance.compute(model, rows))
             computed = True
         except EngineFailure as error:
@@ -186,13 +186,13 @@ class Pool:
         for item, output in zip(batch, outputs, strict=True):
             item.job.deliver(item.at, output)
 
-    def _most(self, expected: float | None) -> float:
+    def most(self, expected: float | None) -> float:
         """Seconds that a batch may take which is expected to take so many."""
         if self._timeout is not None:
             return self._timeout
         return FIRST if expected is None else max(LEAST, self._queue.timeout, ROOM * expected)
 
-    async def _within(self, seconds: float, instance: Instance, call: Callable[[], T], look: bool = True) -> T:
+    async def within(self, seconds: float, instance: Instance, call: Callable[[], T], look: bool = True) -> T:
         """The call in a thread. Its instance's process is ended where it takes longer, or does nothing for too long:
         then it is stopped, or waits for what never comes."""
         loop = asyncio.get_running_loop()

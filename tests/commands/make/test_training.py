@@ -58,13 +58,13 @@ def test_accumulated_steps_are_counted_as_updates(encoder, few, tmp_path, monkey
     """21 rows in batches of 4: 6 batches, in steps of 4 and 2 batches; the rate falls over the updates."""
     from bertpass.jobs.training.trainer import Trainer
 
-    seen, step = [], Trainer._step
+    seen, step = [], Trainer.step
 
     def count(self, group, rate, number):
         seen.append(([len(batch) for batch in group], rate, number))
         return step(self, group, rate, number)
 
-    monkeypatch.setattr(Trainer, "_step", count)
+    monkeypatch.setattr(Trainer, "step", count)
     argv = toy.classify(encoder, tmp_path, *few, "--batch_size", 4, "--accumulate", 4, "--epochs", 2,
                         "--warmup_ratio", 0)
     assert finetune.classifier(argv) == 0
@@ -85,14 +85,14 @@ def interrupt(monkeypatch, epoch):
     """Ctrl-C at the end of an epoch (from 0), before its first checkpoint."""
     from bertpass.jobs.training.trainer import Trainer
 
-    train = Trainer._train
+    train = Trainer.train
 
     def stop(self, number, *rest):
         train(self, number, *rest)
         if number == epoch:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_train", stop)
+    monkeypatch.setattr(Trainer, "train", stop)
 
 
 def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, monkeypatch, capsys):
@@ -127,13 +127,13 @@ def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch
         patch.setattr(starting, "inference", fail)
         with pytest.raises(RuntimeError, match="the evaluation failed"):
             finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2))
-    begun, train = [], Trainer._train
+    begun, train = [], Trainer.train
 
     def count(self, number, *rest):
         begun.append(number)
         train(self, number, *rest)
 
-    monkeypatch.setattr(Trainer, "_train", count)
+    monkeypatch.setattr(Trainer, "train", count)
     capsys.readouterr()
     assert finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2, "--resume")) == 0
     assert begun == [1] and "going on with the evaluation of epoch 1" in capsys.readouterr().err
@@ -226,7 +226,7 @@ def test_a_real_ctrl_c(encoder, few, tmp_path, monkeypatch):
         begun.append(number)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Trainer, "_train", epoch)
+    monkeypatch.setattr(Trainer, "train", epoch)
     assert finetune.classifier([*argv, "--resume"]) == 130
     assert begun == [state["stretch"] + 1]  # an epoch that was trained and not evaluated is evaluated first
 

@@ -108,7 +108,7 @@ def test_what_is_ended(steps, seconds, why, caplog):
         queue = TokenQueue(100, QUEUE)
         pool = Pool([process], queue, Pace([1]), None, 60, lambda *_: None, lambda: None)
         with pytest.raises(InstanceLost):
-            await pool._within(seconds, process, process.compute)
+            await pool.within(seconds, process, process.compute)
         assert process.killed_after >= min(seconds, 1.0) * (LOOKS - 1) / LOOKS and why in caplog.text
         assert process.killed_after < 40  # and not after the 50 s that an answer may take
     asyncio.run(job())
@@ -118,7 +118,7 @@ def test_how_long_a_batch_may_take():
     async def job():
         def most(timeout, expected, queue_timeout=10):
             return Pool([Process([])], TokenQueue(100, queue_timeout), Pace([1]), timeout, 60, lambda *_: None,
-                        lambda: None)._most(expected)
+                        lambda: None).most(expected)
         assert most(None, None) == FIRST  # nothing is known yet
         assert most(None, 0.5) == 10 and most(None, 0.5, 1) == 5 and most(None, 0.5, 100) == 100
         assert most(None, 20.0) == 100  # one long row of a large model

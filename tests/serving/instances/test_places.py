@@ -110,9 +110,9 @@ def test_requests_go_by_their_length(serve, monkeypatch):
         await until(lambda: client.state.pool.up == 2, "both instances")
         large = pids(client)[1]
 
-        def never():
+        def never(one):
             raise OSError("no process for now")
-        monkeypatch.setattr(client.state.pool._instances[1], "start", never)
+        monkeypatch.setattr(instance.Instance, "start", never)
         os.kill(large, signal.SIGKILL)
         await until(lambda: client.state.pool.up == 1, "the large one is away")
         seen.clear()
