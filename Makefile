@@ -56,11 +56,11 @@ cuda: ## build the CUDA engine, bertpass/libbertpass_cuda.so (needs nvcc: pip in
 demo: setup ## fine-tune, export, optimise and deploy MiniLM on real reviews (under 6 minutes on 2 cores)
 	@$(BIN)/bertpass demo
 
-demo-serve: setup $(VENV)/serve.stamp ## a question answered over HTTP (QA=BUNDLE: by your model; KEEP=1: the server stays)
+demo-serve: setup $(VENV)/serve.stamp ## questions answered over HTTP (QA=BUNDLE: by your model too; KEEP=1: the server stays)
 	@$(BIN)/bertpass demo-serve $(if $(QA),--qa $(QA)) $(if $(KEEP),--keep)
 
 test: setup $(VENV)/test.stamp ## all tests, in two processes (WORKERS=0: in one)
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --durations 30
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder --durations 30
 
 # clients of the server; what they require would change versions in .venv
 CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-text-embeddings-inference \

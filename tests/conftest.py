@@ -10,6 +10,12 @@ from bertpass import progress
 LOG = logging.getLogger("bertpass")
 
 
+def pytest_collection_modifyitems(items):
+    """Files with slow tests come first, so that no test process begins a long one when the others are done."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def untouched_process():
     """Commands set up logging and MXNet's environment: both are as before after each test, also what fixtures of a

@@ -138,7 +138,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
         "demo": Command("commands.here.demo:main", "commands.here.demo:DemoOptions",
                         "fine-tune, deploy and use MiniLM on real reviews"),
         "demo-serve": Command("commands.here.demo_serve:main", "commands.here.demo_serve:DemoServeOptions",
-                              "make a question-answering model, serve it, ask it over HTTP"),
+                              "serve MiniLM and the model of make demo, ask them over HTTP"),
     },
 }
 

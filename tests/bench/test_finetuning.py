@@ -94,6 +94,7 @@ def compared(encoder, data, tmp_path_factory):
     return argv, out
 
 
+@pytest.mark.slow
 def test_the_command_compares_and_goes_on(compared, capsys):
     argv, out = compared
     runs = json.loads((out / "finetuning.json").read_text())["runs"]

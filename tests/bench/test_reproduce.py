@@ -102,6 +102,7 @@ def test_the_list(capsys):
     assert "partly; not" in out and "GPU" in out and "--results FILE" in out
 
 
+@pytest.mark.slow
 def test_latency_budget_resume_redraw(native_only, long_folder, tmp_path, monkeypatch, capsys):
     flags = ["latency", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path]
     assert run(*flags) == 0
@@ -181,6 +182,7 @@ def test_operators(long_folder, tmp_path, monkeypatch):
         "Plain MXNet by operator", "native-float32 by stage", "native-int8 by stage"]
 
 
+@pytest.mark.slow
 def test_scaling(native_only, long_folder, tmp_path):
     if len(os.sched_getaffinity(0)) < 2:
         pytest.skip("one processor: give this process two to compare one instance with two")
@@ -197,6 +199,7 @@ def test_scaling(native_only, long_folder, tmp_path):
     assert run("scaling", "--quick", "--threads", 1, "--bert_model", long_folder, "--output", tmp_path / "one") == 7
 
 
+@pytest.mark.slow
 def test_gpu_passes(long_folder, tmp_path, monkeypatch, capsys):
     """The lines of a GPU on this CPU: passes and variables of each reach its process; FP16 itself needs the GPU."""
     pytest.importorskip("matplotlib", reason="pip install '.[bench]' for the pictures")

@@ -1,4 +1,4 @@
-"""Routing by length: the simulation against queueing theory, bounds, and real workers that behave as simulated."""
+"""Routing by length: arrivals, bounds, and real workers that take what they should."""
 
 import json
 
@@ -15,7 +15,6 @@ from bertpass.bench.instances.routing import (
     drawn_lengths,
     poisson,
     serve,
-    simulate,
 )
 from bertpass.bench.process import Worker
 from bertpass.bench.variants import Variant
@@ -26,30 +25,12 @@ from bertpass.model.checkpoint import load_checkpoint
 NATIVE = Variant("native-float32", "native", "float32", {"dtype": "float32"}, ours=True)
 
 
-def test_a_queue_by_hand():
-    """Two instances; lengths 1, 9, 1, 1 arrive in one moment; the second instance is half as fast."""
-    requests = Requests(np.array([0.0, 0.0, 0.0, 20.0]), np.array([1, 9, 1, 1]))
-    service = [lambda n: float(n), lambda n: 2.0 * n]
-    assert simulate(requests, service, anywhere(2)).tolist() == [1.0, 18.0, 2.0, 1.0]
-    assert simulate(requests, service, by_length([4, 16])).tolist() == [1.0, 18.0, 2.0, 1.0]
-    assert simulate(requests, service[:1], anywhere(1)).tolist() == [1.0, 10.0, 11.0, 1.0]
-
-
-def test_mean_wait_is_that_of_theory():
-    """M/D/1: mean wait = load x service / (2 (1 - load)) (Pollaczek 1930, Khinchine 1932)."""
-    load, count = 0.7, 200_000
-    requests = poisson(load, np.ones(count, int), seed=3)
-    waits = simulate(requests, [lambda n: 1.0], anywhere(1)) - 1.0
-    assert waits.mean() == pytest.approx(load / (2 * (1 - load)), rel=0.05)
-
-
-def test_two_servers_of_exponential_times():
-    """M/M/2 with load r each: mean time in the system = service / (1 - r^2) (Erlang 1917)."""
-    load, count = 0.6, 200_000
-    times = np.random.default_rng(5).exponential(1.0, count)
-    requests = Requests(poisson(2 * load, np.ones(count, int)).arrivals, np.arange(count))
-    latencies = simulate(requests, [lambda n: times[n]] * 2, anywhere(2))
-    assert latencies.mean() == pytest.approx(1 / (1 - load**2), rel=0.05)
+def test_arrivals_are_a_poisson_process():
+    """Gaps of mean and standard deviation 1 / rate, whatever came before."""
+    requests = poisson(4.0, np.ones(200_000, int), seed=3)
+    gaps = np.diff(requests.arrivals)
+    assert gaps.min() > 0 and gaps.mean() == pytest.approx(0.25, rel=0.01) == pytest.approx(gaps.std(), rel=0.02)
+    assert abs(np.corrcoef(gaps[1:], gaps[:-1])[0, 1]) < 0.01 and len(requests) == 200_000
 
 
 def test_bounds_of_routing():
@@ -132,8 +113,7 @@ def test_the_command(folder, tmp_path, capsys, monkeypatch):
     assert "by length: instance 0 (1 cores) up to" in out and "first free" in out
     found = json.loads((tmp_path / "routing.json").read_text())["routing"]
     assert [run["way"] for run in found["runs"]] == ["one instance", "first free", "by length"]
-    assert all(run[kind]["p95_ms"] >= run[kind]["p50_ms"] > 0 for run in found["runs"]
-               for kind in ("simulated", "measured"))
+    assert all(run["p95_ms"] >= run["p50_ms"] > 0 for run in found["runs"])
     cpus = [instance["cpus"] for instance in found["instances"]]
     assert not set(cpus[0]) & set(cpus[1]) and found["bounds"][-1] == 40  # the model's longest
 

@@ -10,6 +10,8 @@ from pathlib import Path
 import build_cuda
 import pytest
 
+from tests.helpers.built import built, sources
+
 KERNELS = [path for path in build_cuda.sources(twin=False) if path.suffix == ".cu"]
 PACKAGES = Path(sysconfig.get_paths()["purelib"]) / "nvidia" / "cu13"
 
@@ -24,22 +26,25 @@ def nvcc():
 
 
 @pytest.fixture(scope="session")
-def machine_code(nvcc, tmp_path_factory):
-    """Architecture -> a cubin of each kernel file, and what ptxas said; compiled on first use."""
-    made = {}
+def machine_code(nvcc):
+    """Architecture -> a cubin of each kernel file, and what ptxas said; compiled where the sources are others."""
+    version = build_cuda.run([str(nvcc[0]), "--version"])
 
     def of(architecture):
-        if architecture not in made:
-            folder = tmp_path_factory.mktemp(f"sm_{architecture}")
-            flags = [*build_cuda.FLAGS, "-O3", f"-arch=sm_{architecture}", "-Xptxas", "-v", "-cubin"]
-            made[architecture] = {
-                source.stem: (folder / f"{source.stem}.cubin",
-                              build_cuda.run([str(nvcc[0]), *flags, str(source), "-o",
-                                              str(folder / f"{source.stem}.cubin")])) for source in KERNELS}
-        return made[architecture]
+        flags = [*build_cuda.FLAGS, "-O3", f"-arch=sm_{architecture}", "-Xptxas", "-v", "-cubin"]
+
+        def compiled(folder):
+            for source in KERNELS:
+                said = build_cuda.run([str(nvcc[0]), *flags, str(source), "-o", str(folder / f"{source.stem}.cubin")])
+                (folder / f"{source.stem}.txt").write_text(said, encoding="utf-8")
+
+        folder = built(f"sm_{architecture}", sources(), [version, *flags], compiled)
+        return {source.stem: (folder / f"{source.stem}.cubin", (folder / f"{source.stem}.txt").read_text("utf-8"))
+                for source in KERNELS}
     return of
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", build_cuda.ARCHITECTURES)
 def test_every_kernel_compiles_and_spills_nothing(machine_code, architecture):
     for name, (cubin, said) in machine_code(architecture).items():

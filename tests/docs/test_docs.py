@@ -1,6 +1,7 @@
 """The documents: the page of flags is up to date, every command can be run as printed, links lead somewhere."""
 
 import dataclasses
+import json
 import re
 import shlex
 import subprocess
@@ -8,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import shorten_results
 
 from bertpass.commands import keys_page
 from bertpass.commands.flags_page import page
@@ -129,6 +131,16 @@ def test_the_readme_can_be_read_in_two_minutes():
     found = README.splitlines()
     assert len(found) <= 110
     assert not [line for line in found if len(line) > 120]
+
+
+def test_kept_results_can_be_read():
+    """Written by scripts/shorten_results.py: a line per figure, and no more than 600 of them."""
+    files = sorted((ROOT / "docs" / "results").rglob("*.json"))
+    assert len(files) > 20
+    for file in files:
+        written = file.read_text(encoding="utf-8")
+        assert written == shorten_results.text(json.loads(written)) + "\n", f"{file}: shorten it"
+        assert len(written.splitlines()) <= 600, file
 
 
 @pytest.mark.parametrize("name", ["README.md", "install.md", "python.md", "coming-from.md", "faq.md", "tasks.md",

@@ -17,6 +17,7 @@ from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.model.families import FAMILIES
 from bertpass.model.layouts import packed
 from tests.helpers import ROOT
+from tests.helpers.built import built, sources
 from tests.helpers.reference import HEADS, batch, tiny
 
 PACKAGE = ROOT / "bertpass"
@@ -212,32 +213,34 @@ def test_a_cpp_compiler_takes_the_header(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def sanitized(tmp_path_factory):
+def sanitized():
     """The library's sources and the child in one program, under the address and undefined-behaviour sanitizers.
 
     Compiled without the flags of the instruction sets, whose kernels are then not there: the portable ones are used.
     """
     import nlohmann_json
 
-    folder = tmp_path_factory.mktemp("sanitized")
     flags = ["-g1", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{PACKAGE / 'csrc'}",
              f"-I{PACKAGE / 'include'}", f"-I{nlohmann_json.get_include()}"]
-    sources = [*(source for part in ("kernels", "ops", "layer", "encoder", "model", "capi")
-                 for source in sorted((PACKAGE / "csrc" / part).glob("*.cc"))), Path(__file__).parent / "capi_child.c"]
+    child = Path(__file__).parent / "capi_child.c"
+    files = [*(source for part in ("kernels", "ops", "layer", "encoder", "model", "capi")
+               for source in sorted((PACKAGE / "csrc" / part).glob("*.cc"))), child]
 
-    def compiled(source):
-        out = folder / f"{source.parent.name}-{source.name}.o"
-        language = ["gcc", "-std=c99"] if source.suffix == ".c" else ["g++", "-std=c++17"]
-        done = subprocess.run([*language, *flags, "-c", str(source), "-o", str(out)], capture_output=True, text=True,
-                              check=False)
-        assert done.returncode == 0, done.stderr
-        return out
+    def made(folder):
+        def compiled(source):
+            out = folder / f"{source.parent.name}-{source.name}.o"
+            language = ["gcc", "-std=c99"] if source.suffix == ".c" else ["g++", "-std=c++17"]
+            done = subprocess.run([*language, *flags, "-c", str(source), "-o", str(out)], capture_output=True,
+                                  text=True, check=False)
+            assert done.returncode == 0, done.stderr
+            return out
 
-    with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
-        objects = list(pool.map(compiled, sources))
-    program = folder / "child"
-    subprocess.run(["g++", *flags, "-pthread", *map(str, objects), "-o", str(program)], check=True)
-    return program
+        with concurrent.futures.ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+            objects = list(pool.map(compiled, files))
+        subprocess.run(["g++", *flags, "-pthread", *map(str, objects), "-o", str(folder / "child")], check=True)
+
+    version = subprocess.run(["g++", "--version"], capture_output=True, text=True, check=True).stdout
+    return built("sanitized", [*sources(), child], [version, *flags], made) / "child"
 
 
 def damaged(data: bytes, source: np.random.Generator) -> bytes:

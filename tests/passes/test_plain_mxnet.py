@@ -76,6 +76,7 @@ def test_every_entry_at_once(tiny: list[Path], release: str | None) -> None:
     assert set(result.values()) == {0.0}, result
 
 
+@pytest.mark.slow
 def test_base_size(base: list[Path]) -> None:
     assert set(applied(base, None, *BLOCKS[:3]).values()) == {0.0}
 

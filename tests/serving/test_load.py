@@ -143,6 +143,7 @@ def test_recovery_is_the_first_window_in_which_all_is_well():
     assert summary.recovered(later[:3], 30.0) is None
 
 
+@pytest.mark.slow
 def test_the_study_of_two_servers(tmp_path, capsys):
     """Two servers of ours, one of them as somebody else's: what is written, and overload gives 200 and 429 only."""
     peer = (f"{sys.executable} -c 'from bertpass.commands.main import main; main()' serve embedding --engine dummy "

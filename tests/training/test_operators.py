@@ -160,6 +160,7 @@ np.savez(sys.argv[1], *here.attention(qkv, offsets, gradient, 3, 0.2), out, *gra
 """
 
 
+@pytest.mark.slow
 def test_instruction_sets_agree(tmp_path):
     """Also on what is dropped."""
     found = {}

@@ -1,4 +1,4 @@
-"""Ways to serve the same requests on the same cores: one instance, several, several by length; simulated and run."""
+"""Ways to serve the same requests on the same cores: one instance, several, several by length."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ class Study:
 
 
 def compare(study: Study, model: str) -> dict[str, Any]:
-    """Measure times by length, simulate each way at each load, and run it.
+    """Measure times by length, from which bounds and loads follow, and run each way at each load.
 
     Returns
     -------
-    what JSON holds: the instances with their times, bounds, and a list of runs with ``simulated`` and ``measured``
-    latencies (:func:`bertpass.bench.instances.routing.summary`)
+    what JSON holds: the instances with their times, bounds, and a list of runs with their latencies
+    (:func:`bertpass.bench.instances.routing.summary`)
 
     Raises
     ------
@@ -81,22 +81,20 @@ def compare(study: Study, model: str) -> dict[str, Any]:
                 bar.advance(0, "times by length")
                 routing.prepare(workers, needed, config)
             curves = [routing.curves(workers, grid) for workers in groups]
-            service = [[routing.interpolated(curve) for curve in group] for group in curves]
-            bounds = list(study.bounds) or routing.balanced(lengths, service[1])
+            service = [routing.interpolated(curve) for curve in curves[1]]
+            bounds = list(study.bounds) or routing.balanced(lengths, service)
             ways = [("one instance", 0, routing.anywhere(1)),
                     ("first free", 1, routing.anywhere(len(split))),
                     ("by length", 1, routing.by_length(bounds))]
-            most = routing.capacity(lengths, service[1])
+            most = routing.capacity(lengths, service)
             runs = []
             for load in study.loads:
                 requests = routing.poisson(load * most, lengths)
                 for name, group, policy in ways:
                     bar.advance(0, f"load {load:g}, {name}")
-                    simulated = routing.simulate(requests, service[group], policy)
-                    measured = routing.serve(groups[group], requests, policy)
+                    latencies = routing.serve(groups[group], requests, policy)
                     runs.append({"way": name, "load": load, "requests_per_second": round(load * most, 2),
-                                 "simulated": routing.summary(simulated, lengths),
-                                 "measured": routing.summary(measured, lengths)})
+                                 **routing.summary(latencies, lengths)})
                     bar.advance(1)
     except WorkerError as error:
         raise BertpassError(f"{study.variant.name}: {error}") from error

@@ -1,4 +1,4 @@
-"""Requests of different lengths on instances of different sizes: simulated from measured times, and really run.
+"""Requests of different lengths, sent to instances of different sizes.
 
 Requests arrive one by one, independently of whether earlier ones are done (open loop, Poisson), each a batch of one
 row. An instance computes one at a time. A policy says on which instances a length may run; requests wait in the order
@@ -67,22 +67,6 @@ def anywhere(instances: int) -> Policy:
     """Whichever instance is free."""
     everywhere = tuple(range(instances))
     return lambda length: everywhere
-
-
-def simulate(requests: Requests, service: Sequence[Callable[[int], float]], policy: Policy) -> np.ndarray:
-    """Seconds from arrival to answer of each request.
-
-    Parameters
-    ----------
-    service : for each instance the seconds that it computes on a length
-    """
-    free = np.zeros(len(service))
-    latencies = np.empty(len(requests))
-    for number, (arrival, length) in enumerate(zip(requests.arrivals, requests.lengths, strict=True)):
-        instance = min(policy(length), key=lambda n: free[n])
-        free[instance] = max(arrival, free[instance]) + service[instance](length)
-        latencies[number] = free[instance] - arrival
-    return latencies
 
 
 def balanced(lengths: np.ndarray, service: Sequence[Callable[[int], float]]) -> list[int]:

@@ -1,4 +1,4 @@
-"""A server that is started and asked as a person would: questions, and embeddings by the openai package."""
+"""A server that is started and asked as a person would: nearest sentences, and embeddings by the openai package."""
 
 from __future__ import annotations
 
@@ -7,24 +7,25 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from bertpass import extras
-from bertpass.base.variables import value
 from bertpass.bench.traffic.servers import Server, serve_command
 from bertpass.errors import ModelError, ServerError
 
-CONTEXT = ("The lighthouse at Norvik was designed by Greta Belmont. It was built in 1874 and is made of granite. "
-           "It rises 41 metres above the ground, and some 300 people visit it every day.")
-QUESTIONS = ("Who designed the lighthouse?", "When was the lighthouse built?", "How high is the lighthouse?")
+SENTENCES = ("The lighthouse at Norvik was designed by Greta Belmont.", "It was built in 1874 and is made of granite.",
+             "It rises 41 metres above the ground.", "Some 300 people visit it every day.")
+QUESTIONS = ("Who designed the lighthouse?", "In which year was it built?", "How many people visit it?")
+REVIEW = "a gripping, beautifully acted film"
 TEXTS = ("A man is eating food.", "Somebody eats.", "The train leaves at noon.")
-STEPS = 600
+REVIEWS = Path("demo_output/model/bundle")  # what `make demo` makes
 
 
-def run(output_dir: str, qa: str | None = None, training_steps: int = STEPS, keep: bool = False) -> None:
-    """Make a model that answers questions, or take ``qa``, serve it and ask it; with ``keep`` until Ctrl-C.
+def run(output_dir: str, qa: str | None = None, keep: bool = False) -> None:
+    """Serve MiniLM, the demo's model where it is there, and ``qa`` where it is given; ask them; with ``keep`` go on
+    until Ctrl-C.
 
     Raises
     ------
@@ -38,45 +39,38 @@ def run(output_dir: str, qa: str | None = None, training_steps: int = STEPS, kee
     for module in ("fastapi", "uvicorn", "prometheus_client"):
         extras.require(module, "serve")
     openai = extras.require("openai", "test")
-    folder = Path(output_dir)
-    print("1. a model that answers questions")
-    model = _model(folder, qa, training_steps)
-    print("2. bertpass serve")
-    with _serving(folder, model) as url:
-        _ask(url)
+    if qa is not None and not Path(qa).exists():
+        raise ModelError(f"--qa {qa}: there is no such model.")
+    models = {"embeddings": "minilm"}
+    if (REVIEWS / "bundle.json").is_file():
+        models["reviews"] = str(REVIEWS)
+    if qa is not None:
+        models["qa"] = qa
+    print("1. bertpass serve")
+    with _serving(Path(output_dir), [f"{name}={path}" for name, path in models.items()]) as url:
+        print("2. questions over HTTP: the sentence that is nearest to each")
+        _search(url)
+        print("3. embeddings with the openai package")
         _embed(openai.OpenAI(base_url=f"{url}/v1", api_key="none is needed"), url)
+        if "reviews" in models:
+            print("4. the model of make demo")
+            _show(url, "/predict", {"inputs": REVIEW, "model": "reviews"})
+        if "qa" in models:
+            print("5. your model")
+            _show(url, "/qa", {"question": QUESTIONS[0], "context": " ".join(SENTENCES), "model": "qa"})
         if keep:
-            print(f"5. the page for people: {url} (Ctrl-C ends the server)")
+            print(f"the page for people: {url} (Ctrl-C ends the server)")
             while True:
                 time.sleep(3600)
     print("the server has ended; `make demo-serve KEEP=1` leaves it running, with a page for people")
 
 
-def _model(folder: Path, qa: str | None, training_steps: int) -> str:
-    if qa is not None:
-        if not Path(qa).exists():
-            raise ModelError(f"--qa {qa}: there is no such model.")
-        print(f"   {qa}")
-        return qa
-    data = value("BERTPASS_DATA") or None
-    bundle = folder / ("squad" if data else "made") / "bundle"
-    if (bundle / "bundle.json").is_file():
-        print(f"   made before: {bundle}")
-        return str(bundle)
-    from bertpass.jobs.demo import answers
-
-    start = time.monotonic()
-    answers.train(bundle.parent, data, training_steps)
-    print(f"   {bundle}, after {time.monotonic() - start:.0f} s")
-    return str(bundle)
-
-
 @contextlib.contextmanager
-def _serving(folder: Path, qa: str) -> Iterator[str]:
-    """The address of a server with MiniLM's embeddings and the model for questions."""
-    server = Server("bertpass serve", serve_command(["embeddings=minilm", f"qa={qa}"]), "qa", folder / "server.log")
+def _serving(folder: Path, models: Sequence[str]) -> Iterator[str]:
+    """The address of a server with these models."""
+    server = Server("bertpass serve", serve_command(models), "embeddings", folder / "server.log")
     url = f"http://127.0.0.1:{server.port}"
-    print(f"   bertpass serve embeddings=minilm qa={qa} --port {server.port}")
+    print(f"   bertpass serve {' '.join(models)} --port {server.port}")
     with server:
         start = time.monotonic()
         while True:
@@ -98,17 +92,24 @@ def _get(url: str, body: Any = None) -> Any:
         return json.load(answer)
 
 
-def _ask(url: str) -> None:
-    body = {"question": QUESTIONS[0], "context": CONTEXT}
-    print(f"3. questions over HTTP\n   curl {url}/qa -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
-    print(f"   {json.dumps(_get(url + '/qa', body))}")
-    for question in QUESTIONS[1:]:
-        answer = _get(url + "/qa", {"question": question, "context": CONTEXT})
-        print(f"   {question} {answer['answer']} ({answer['score']:.2f})")
+def _show(url: str, path: str, body: Any) -> Any:
+    """Send a body, print it as a command and what came back."""
+    print(f"   curl {url}{path} -H 'Content-Type: application/json' -d '{json.dumps(body)}'")
+    answer = _get(url + path, body)
+    print(f"   {json.dumps(answer)}")
+    return answer
+
+
+def _search(url: str) -> None:
+    for question in QUESTIONS:
+        body = {"inputs": {"source_sentence": question, "sentences": SENTENCES}, "model": "embeddings"}
+        cosines = _show(url, "/similarity", body)
+        best = max(zip(cosines, SENTENCES, strict=True))
+        print(f"   {question} {best[1]} ({best[0]:.2f})")
 
 
 def _embed(client: Any, url: str) -> None:
-    print(f"4. embeddings with the openai package\n   openai.OpenAI(base_url='{url}/v1', api_key='none is needed')."
+    print(f"   openai.OpenAI(base_url='{url}/v1', api_key='none is needed')."
           f"embeddings.create(model='embeddings', input={list(TEXTS)})")
     made = client.embeddings.create(model="embeddings", input=list(TEXTS))
     first, *others = (item.embedding for item in made.data)

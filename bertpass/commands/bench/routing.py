@@ -44,8 +44,7 @@ class RoutingOptions:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the study; returns the exit code."""
     def job() -> None:
-        options = parse(RoutingOptions, argv, "Route requests by length to instances: simulated from measured times, "
-                        "and really run.")
+        options = parse(RoutingOptions, argv, "Route requests by length to instances of different sizes.")
         check_output_folder("output", options.output)
         from bertpass.bench import quiet, variants
         from bertpass.bench.cpu import report
@@ -76,13 +75,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def show(found: dict[str, Any]) -> None:
-    """Print latencies by load and way: simulated / measured."""
+    """Print latencies by load and way."""
     bounds = ", ".join(f"instance {n} ({len(i['cpus'])} cores) up to {b} tokens"
                        for n, (i, b) in enumerate(zip(found["instances"], found["bounds"], strict=True)))
     console = Console(width=None if Console().is_terminal else 132)
     console.print(f"{found['model']}, {found['engine']}: {found['requests']} requests of {found['mean_length']:g} "
                   f"tokens on average; by length: {bounds}", highlight=False)
-    table = Table(title="latency in ms, simulated / measured; short and long: the halves of the requests by length")
+    table = Table(title="latency in ms; short and long: the halves of the requests by length")
     for name in ("load", "a second", "way", "p50", "p95", "p99", "p95, short", "p95, long"):
         table.add_column(name, justify="left" if name == "way" else "right")
     last = None
@@ -90,8 +89,7 @@ def show(found: dict[str, Any]) -> None:
         if last not in (None, run["load"]):
             table.add_section()
         last = run["load"]
-        cells = [f"{_shown(run['simulated'][key])} / {_shown(run['measured'][key])}"
-                 for key in ("p50_ms", "p95_ms", "p99_ms", "short_p95_ms", "long_p95_ms")]
+        cells = [_shown(run[key]) for key in ("p50_ms", "p95_ms", "p99_ms", "short_p95_ms", "long_p95_ms")]
         table.add_row(f"{run['load']:g}", f"{run['requests_per_second']:.3g}", run["way"], *cells)
     console.print(table)
 

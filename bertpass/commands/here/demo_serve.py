@@ -1,4 +1,4 @@
-"""The command line of `make demo-serve`: from a clone to an answered question over HTTP."""
+"""The command line of `make demo-serve`: from a clone to answers over HTTP."""
 
 from __future__ import annotations
 
@@ -14,17 +14,16 @@ from bertpass.options import check_output_folder, flag, parse
 class DemoServeOptions:
     """Flags of bertpass demo-serve."""
 
-    output_dir: str = flag("demo_output/serve", "folder for the model and the server's log")
-    qa: str | None = flag(None, "a question-answering model of your own: a bundle or a Hugging Face folder (default: "
-                          "one that is made here, on $BERTPASS_DATA's SQuAD where that is set)")
-    training_steps: int = flag(demo.STEPS, "steps of 8 questions to make it", least=1)
+    output_dir: str = flag("demo_output/serve", "folder for the server's log")
+    qa: str | None = flag(None, "a question-answering model of your own to ask too: a bundle or a Hugging Face folder")
     keep: bool = flag(False, "leave the server running until Ctrl-C, for its page")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the demo; returns the exit code."""
     def job() -> None:
-        options = parse(DemoServeOptions, argv, "Make a question-answering model, serve it, ask it over HTTP.")
+        options = parse(DemoServeOptions, argv, "Serve MiniLM and, where it is there, the model of make demo; ask them "
+                        "over HTTP.")
         check_output_folder("output_dir", options.output_dir)
-        demo.run(options.output_dir, options.qa, options.training_steps, options.keep)
+        demo.run(options.output_dir, options.qa, options.keep)
     return guarded(job)

@@ -156,6 +156,7 @@ def done(place):
     return told
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("line", LINES)
 def test_a_published_line(done, line):
     code, out, err = done[line]

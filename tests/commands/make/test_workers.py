@@ -55,6 +55,7 @@ def test_two_devices_of_one_process(encoder, few, alone, tmp_path, monkeypatch):
     same_training(params_file.read(tmp_path / "checkpoint" / "net.params"), alone, encoder)
 
 
+@pytest.mark.slow
 def test_two_processes(encoder, few, alone, tmp_path, capfd):
     assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--workers", 2, "--worker_timeout", 60)) == 0
     told = capfd.readouterr()

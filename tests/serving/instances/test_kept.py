@@ -91,7 +91,8 @@ def test_what_becomes_of_the_files_changes_nothing(serve, folder, caplog, damage
         said = [message for message in caplog.messages if "since this server read them" in message]
         assert len(said) == 1 and f" are {told} " in said[0] and str(folder) in said[0]
     with caplog.at_level(logging.WARNING, logger="bertpass.serving"):
-        serve(job, str(folder), engine="native", dtype="float32", instances=1)
+        serve(job, str(folder), engine="native", dtype="float32", instances=1,
+              health_interval=0.2)
 
 
 def test_an_instance_that_cannot_load_takes_no_healthy_one_along(serve, folder, two_cores, monkeypatch, caplog):
@@ -118,7 +119,7 @@ def test_an_instance_that_cannot_load_takes_no_healthy_one_along(serve, folder, 
 
     monkeypatch.setattr(kept.Kept, "models", models)
     with caplog.at_level(logging.WARNING, logger="bertpass.serving"):
-        serve(job, str(folder), engine="native", instances=2)
+        serve(job, str(folder), engine="native", instances=2, health_interval=0.2)
 
 
 def test_a_model_that_never_could_be_loaded_ends_the_server(folder, monkeypatch):

@@ -106,7 +106,7 @@ def test_one_precision_for_all_instances_and_every_restart(serve, folder, two_co
         await served.until(lambda: client.state.pool.up == 2 and served.pids(client)[0] not in (first, None), "again")
         told = (await client.get("/info")).json()
         assert told["instances"][0]["engines"][0]["dtype"] == dtype
-    serve(job, str(folder), engine="native", instances=2)
+    serve(job, str(folder), engine="native", instances=2, health_interval=0.2)
 
 
 def test_a_packed_file_and_an_engine_that_refuses_it(folder, tmp_path):
