@@ -14,43 +14,22 @@ import numpy as np
 import pytest
 
 from bertpass import _native
-from bertpass.mx import load_library, mx
-from bertpass.passes.library import LIBRARY
+from bertpass.mx import mx
 from tests.helpers import ROOT
+from tests.helpers.training_operators import SEED, attention, load, sum_norm
 
 torch = pytest.importorskip("torch", reason="pip install '.[reference]' to compare with PyTorch")
-SEED = np.array([123456789, -987654321], np.int32)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def operators():
     """MXNet knows the operators."""
-    if not hasattr(mx.nd, "bertpass_train_attention"):
-        load_library(LIBRARY)
+    load()
 
 
 def near(found, wanted, most=1e-5):
     assert found.shape == wanted.shape
     assert np.abs(found - wanted).max() <= most * np.abs(wanted).max()
-
-
-def recorded(call, inputs, gradients):
-    """Outputs of a call on arrays, and the gradients of its inputs from those of its outputs."""
-    arrays = [mx.nd.array(value, dtype=value.dtype) for value in inputs]
-    for array in arrays:
-        array.attach_grad()
-    with mx.autograd.record():
-        outputs = call(*arrays)
-    outputs = outputs if isinstance(outputs, list) else [outputs]
-    mx.autograd.backward(outputs[:1], [mx.nd.array(gradients)])
-    return [o.asnumpy() for o in outputs], [a.grad.asnumpy() for a in arrays if a.dtype == np.float32]
-
-
-def attention(qkv, offsets, gradient, heads, dropout=0.0, seed=SEED, place=1):
-    def call(*inputs):
-        return mx.nd.bertpass_train_attention(*inputs, heads=heads, dropout=dropout, place=place)
-    outputs, gradients = recorded(call, [qkv, np.asarray(offsets, np.int32), seed], gradient)
-    return outputs[0], gradients[0]
 
 
 def torch_attention(qkv, offsets, gradient, heads, factors=None):
@@ -109,13 +88,6 @@ def test_attention_with_dropout():
     near(qkv_gradient, wanted_gradient)
 
 
-def sum_norm(arrays, gradient, epsilon=1e-5, dropout=0.0, seed=SEED, place=1):
-    def call(*inputs):
-        return mx.nd.bertpass_train_sum_norm(*inputs, epsilon=epsilon, dropout=dropout, place=place)
-    outputs, gradients = recorded(call, [*arrays, seed], gradient)
-    return outputs[0], gradients
-
-
 @pytest.mark.parametrize("rows, units, rate", [(1, 36, 0.0), (70, 36, 0.0), (70, 36, 0.4), (97, 64, 0.1), (5, 7, 0.5)])
 def test_sum_norm_and_its_gradient(rows, units, rate):
     """The gradient of x is zero where it was dropped; with these zeros everything is PyTorch's."""
@@ -149,8 +121,8 @@ def test_seed_and_place_decide_what_is_dropped():
 CHILD = """
 import sys
 import numpy as np
-from tests.training import test_operators as here
-here.load_library(here.LIBRARY)
+from tests.helpers import training_operators as here
+here.load()
 source = np.random.default_rng(3)
 offsets = np.array([0, 40, 75, 76])
 qkv, gradient = (source.standard_normal((80, n), np.float32) for n in (3 * 72, 72))
