@@ -1,21 +1,50 @@
-"""The native level: symbol graphs and passes without MXNet. Symbols are texts in MXNet's JSON.
+"""The native level: symbol graphs and passes without MXNet.
 
-Every function raises bertpass.errors.GraphError for a text that is no usable graph, and GraphError or PassError, both
-with one sentence, for what is said below.
+Every function raises bertpass.errors.GraphError or PassError, both with one sentence, for what is said below.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
 
-def passes() -> list[tuple[str, str, tuple[str, ...]]]:
-    """Name, line of documentation and default devices ("cpu", "gpu") of each pass, in the order in which they run."""
+class PassInfo:
+    """One row of the list of passes: everything that is special about a pass."""
 
-def published_passes() -> dict[str, str]:
-    """Names by which GluonNLP's scripts call passes, and the passes that do the same here.
+    @property
+    def name(self) -> str: ...
+    @property
+    def documentation(self) -> str:
+        """One line."""
+    @property
+    def devices(self) -> tuple[str, ...]:
+        """Devices ("cpu", "gpu") for which it runs by default."""
+    @property
+    def provided_by(self) -> str:
+        """Of whom the pass is: "core", this package, or "mxnet"."""
+    @property
+    def options(self) -> dict[str, str]:
+        """Names of the options that it takes, and for people their values."""
+    @property
+    def takes_encoder(self) -> bool:
+        """Whether an encoder is gone where it rewrites, and with it what other passes look for."""
+    @property
+    def needs_cuda_engine(self) -> bool:
+        """Whether on a GPU the CUDA engine computes what it puts in."""
+    @property
+    def reads_factors(self) -> bool:
+        """Whether it reads factors of calibration, parameters that no graph uses."""
 
-    MaskSoftmax stands for itself: it changes nothing.
+def passes() -> list[PassInfo]:
+    """All of them, in the order in which they run."""
+
+def select(
+    asked: Sequence[str], device: str, dtype: str, mxnet: bool, cuda_engine: bool
+) -> tuple[list[PassInfo], list[str]]:
+    """The passes that run, and sentences for the person who asked. See bertpass.passes.select.
+
+    ``asked`` is "auto", "none" or names; each word may hold several with commas. ``mxnet`` and ``cuda_engine`` say what
+    is installed.
     """
 
 ENCODER_OPERATOR: str
@@ -24,32 +53,42 @@ ENCODER_OPERATOR: str
 def default_threads() -> int:
     """Threads that the operator takes where nothing else is said: as bertpass.machine.threads() counts them."""
 
-def apply(
-    json: str, params: Mapping[str, NDArray[Any]], name: str, options: Mapping[str, str] = ...
-) -> tuple[str, dict[str, NDArray[Any]], list[str], int]:
-    """Run the pass ``name``. native_encoder takes the option ``dtype``: a precision plan, default float32.
+class Graph:
+    """A symbol's graph. It does not change: a pass gives another one."""
 
-    ``params`` are plain names (no ``arg:``) and arrays of any dtype. Gives the new symbol, verified; the arrays that
-    it needs beside ``params``; the arguments that it needs no more; and the number of places rewritten. PassError for
-    an unknown name or option.
-    """
+    def __init__(self, json: str) -> None:
+        """Read a symbol in MXNet's JSON, without dead nodes and ``__ext_*`` attributes.
 
-def verify(json: str, params: Mapping[str, Any] | None = None, before: str | None = None) -> None:
-    """Raise GraphError unless the graph holds together.
+        GraphError for a text that is no usable graph, or a graph that does not hold together: an input that is not
+        defined, a cycle, two arguments of one name.
+        """
 
-    Nodes in order, every input defined, no dead node, argument names unique, no ``__ext_*`` attribute; with ``params``
-    (anything with a shape) every parameter is there with a shape that its place allows; with ``before``, a symbol, the
-    heads have the names that they have there.
-    """
+    def json(self) -> str:
+        """The symbol in the order and the spelling of MXNet 1.x; written once."""
 
-def canonical(json: str) -> str:
-    """The same graph without dead nodes and ``__ext_*`` attributes, in the order and the spelling of MXNet 1.x."""
+    def arguments(self) -> list[str]:
+        """Names of the variables, inputs and parameters alike, in the order of the nodes."""
 
-def arguments(json: str) -> list[str]:
-    """Names of the variables, inputs and parameters alike, in the order of the nodes."""
+    def op_counts(self) -> dict[str, int]:
+        """How many nodes of each operator the graph has; variables are not counted."""
 
-def op_counts(json: str) -> dict[str, int]:
-    """How many nodes of each operator the graph has; variables are not counted."""
+    def verify(self, params: Mapping[str, Any] | None = None, before: Graph | None = None) -> None:
+        """Raise GraphError unless parameters and heads fit.
+
+        With ``params`` (anything with a shape) every parameter is there with a shape that its place allows; with
+        ``before`` the heads have the names that they have there.
+        """
+
+    def apply(
+        self, params: Mapping[str, NDArray[Any]], name: str, options: Mapping[str, str] = ...
+    ) -> tuple[Graph, dict[str, NDArray[Any]], list[str], int]:
+        """Run the pass ``name`` with options of :attr:`PassInfo.options`; ``dtype`` is float32 by default.
+
+        ``params`` are plain names (no ``arg:``) and arrays of any dtype. Gives the new graph, verified, which is this
+        one where nothing is rewritten; the arrays that it needs beside ``params``; the arguments that it needs no
+        more; and the number of places rewritten. PassError for an unknown name or option, for a pass of MXNet's, and
+        for a dtype other than float32 where there is no encoder to compute in it.
+        """
 
 def interleave(
     query: NDArray[Any], key: NDArray[Any], value: NDArray[Any], heads: int

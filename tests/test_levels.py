@@ -34,7 +34,7 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.text": "files example metrics tokens squad data",
     "bertpass.model": "families config sentence parameters record given files low_precision onnx layouts hub nets "
                       "export checkpoint __init__",
-    "bertpass.passes": "library check report select mkldnn quantize optimize __init__",
+    "bertpass.passes": "library check select report mkldnn quantize optimize __init__",
     "bertpass.engines": "rows base given results checking precision native model cuda tvm frameworks __init__",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu "

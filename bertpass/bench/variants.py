@@ -10,13 +10,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bertpass import _core
 from bertpass.bench import environments
 from bertpass.engines import native
 from bertpass.errors import UsageError, unknown
-
-#: the pass that puts our encoder into MXNet's graph
-ENCODER_PASS = "native_encoder"
 
 #: relative L2 error of the token states against the float32 reference above which an engine counts as wrong
 BOUNDS = {"float32": 1e-4, "bfloat16": 5e-2, "float16": 5e-2, "int8": 3e-1}
@@ -54,12 +50,10 @@ def known() -> list[Variant]:
     """All of them, ours first."""
     ours = [Variant(f"native-{dtype}", "native", dtype, {"dtype": dtype}, ours=True) for dtype in native.DTYPES
             if dtype != "auto"]
-    if any(name == ENCODER_PASS for name, _, _ in _core.passes()):
-        ours += [Variant(f"mxnet-encoder-{v.precision}", "mxnet", v.precision,
-                         {"passes": ENCODER_PASS, "dtype": v.precision}, ours=True)
-                 for v in list(ours) if v.precision in BOUNDS]
     return [
         *ours,
+        *(Variant(f"mxnet-encoder-{v.precision}", "mxnet", v.precision,
+                  {"passes": "native_encoder", "dtype": v.precision}, ours=True) for v in ours),
         Variant("openvino-float32", "openvino", "float32", {"dtype": "float32"}),
         Variant("openvino-bfloat16", "openvino", "bfloat16", {"dtype": "bfloat16"}),
         Variant("openvino-int8", "openvino", "int8", {"dtype": "int8"}, calibrated=True),

@@ -71,17 +71,17 @@ class Library:
             raise PassError(f"MXNet {mx.__version__} cannot run passes on files; leave library out, the result is the "
                             "same.")
 
-    def apply(self, text: str, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
-              ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
-        """As :func:`bertpass._core.apply`, through MXNet."""
+    def apply(self, graph: _core.Graph, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
+              ) -> tuple[_core.Graph, dict[str, np.ndarray], list[str], int]:
+        """As :meth:`bertpass._core.Graph.apply`, through MXNet, which takes and gives texts."""
         arrays = arrays_of(params)
         try:
-            symbol = symbol_of(text).optimize_for(name, arrays, {}, ctx=mx.cpu(), skip_infer=True,
-                                                    **options)
+            symbol = symbol_of(graph.json()).optimize_for(name, arrays, {}, ctx=mx.cpu(), skip_infer=True,
+                                                          **options)
         except mx.base.MXNetError as error:
             raise PassError(message(error)) from error
         ran = json.loads(self._last_report())["passes"]
         if [result["name"] for result in ran] != [name]:
             raise PassError(f"{self.path} has no pass '{name}'; build it again: python setup.py build_ext --inplace.")
         added = {new: arrays[new].asnumpy() for new in ran[0]["added"]}
-        return _core.canonical(symbol.tojson()), added, ran[0]["removed"], ran[0]["rewrites"]
+        return _core.Graph(symbol.tojson()), added, ran[0]["removed"], ran[0]["rewrites"]

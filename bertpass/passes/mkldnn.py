@@ -17,9 +17,9 @@ from bertpass.errors import DeviceError, PassError
 _PREFIX = "_sg_mkldnn_"
 
 
-def apply(text: str, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
-          ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
-    """As :func:`bertpass._core.apply`, for the pass ``mkldnn``, without options; rewrites counts the fused nodes.
+def apply(graph: _core.Graph, params: Mapping[str, np.ndarray], name: str, options: Mapping[str, str]
+          ) -> tuple[_core.Graph, dict[str, np.ndarray], list[str], int]:
+    """As :meth:`bertpass._core.Graph.apply`, for the pass ``mkldnn``, without options; rewrites counts fused nodes.
 
     Raises
     ------
@@ -32,14 +32,13 @@ def apply(text: str, params: Mapping[str, np.ndarray], name: str, options: Mappi
     if not mx.runtime.Features().is_enabled("MKLDNN"):
         raise DeviceError(f"the pass '{name}' needs an MXNet with oneDNN and this one ({mx.__version__}) has none; "
                           "leave the pass out.")
-    arguments = _core.arguments(text)
+    arguments = graph.arguments()
     arrays = arrays_of({key: value for key, value in params.items() if key in arguments})
     try:
-        fused = symbol_of(text).optimize_for("MKLDNN", arrays, {}, ctx=mx.cpu(), skip_infer=True).tojson()
+        fused = symbol_of(graph.json()).optimize_for("MKLDNN", arrays, {}, ctx=mx.cpu(), skip_infer=True)
     except mx.base.MXNetError as error:
         raise PassError(f"MXNet's backend MKLDNN failed: {message(error)}") from error
-    fused = _core.canonical(fused)
-    kept = _core.arguments(fused)
-    counts = _core.op_counts(fused)
-    return (fused, {}, [argument for argument in arguments if argument not in kept],
-            sum(count for op, count in counts.items() if op.startswith(_PREFIX)))
+    after = _core.Graph(fused.tojson())
+    kept = after.arguments()
+    return (after, {}, [argument for argument in arguments if argument not in kept],
+            sum(count for op, count in after.op_counts().items() if op.startswith(_PREFIX)))

@@ -5,27 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertpass import _core
+from bertpass._core import Graph
 from bertpass.base.files import replacing_files
-from bertpass.errors import ModelError, PassError
+from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.files import params_file
 from bertpass.passes import mkldnn
 from bertpass.passes.report import PassReport, PassResult
-from bertpass.passes.select import NATIVE_ENCODER, has_mxnet, select
+from bertpass.passes.select import Passes, has_mxnet, select
 
 if TYPE_CHECKING:
     from bertpass.passes.check import Checker
 
 Path_ = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray]
-Apply = Callable[[str, Mapping[str, np.ndarray], str, Mapping[str, str]], tuple[str, Arrays, list[str], int]]
+Apply = Callable[[Graph, Mapping[str, np.ndarray], str, Mapping[str, str]], tuple[Graph, Arrays, list[str], int]]
 
 _log = logging.getLogger(__name__)
 
@@ -43,23 +43,23 @@ def _plain(params: Mapping[str, np.ndarray]) -> tuple[Arrays, dict[str, str]]:
     return plain, prefixes
 
 
-def _checker(text: str, params: Arrays, check: bool | Mapping[str, np.ndarray]) -> Checker | None:
+def _checker(graph: Graph, params: Arrays, check: bool | Mapping[str, np.ndarray]) -> Checker | None:
     if not check and not has_mxnet():
         return None
     from bertpass.passes.check import Checker
 
-    return Checker(text, params, check if isinstance(check, Mapping) else None, compute=bool(check))
+    return Checker(graph.json(), params, check if isinstance(check, Mapping) else None, compute=bool(check))
 
 
 def _core_apply(library: Path_ | None) -> Apply:
     if library is None:
-        return _core.apply
+        return Graph.apply
     from bertpass.passes.library import Library
 
     return Library(library).apply
 
 
-def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | Iterable[str] = "auto",
+def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: Passes = "auto",
                    library: Path_ | None = None, device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False,
                    dtype: str = "float32") -> tuple[str, Arrays, PassReport]:
     """Run passes over a symbol and its parameters; both come back rewritten, with a report.
@@ -68,7 +68,7 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
     ----------
     symbol : MXNet's JSON of the graph
     params : arrays of any dtype by name, as in a .params file (``arg:`` and ``aux:`` in front are kept) or plain
-    passes : see :func:`~bertpass.passes.select`
+    passes : see :func:`~bertpass.passes.select`, or what it gave
     library : path of bertpass_lib.so to run this package's passes inside MXNet; the result is the same
     device : "cpu" or "gpu", the device that the model is to run on; it chooses what "auto" means
     check : True to run the graph before and after every pass in MXNet, on the CPU, on random token ids and ragged valid
@@ -85,50 +85,46 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: str | 
         An unknown pass, a library that is none, a symbol that is no graph, parameters that are missing or do not fit; a
         dtype other than float32 and no encoder that takes it.
     """
-    chosen = select(passes, device)
-    if dtype != "float32" and not any(info.name == NATIVE_ENCODER for info in chosen):
-        raise PassError(f"dtype {dtype}: only the pass {NATIVE_ENCODER} computes in it and it is not among the passes; "
-                        "add it or leave dtype at float32.")
-    text = _core.canonical(symbol)
+    chosen = select(passes, device, dtype)
+    graph = Graph(symbol)
     arrays, prefixes = _plain(params)
+    graph.verify(arrays)
     half = device == "gpu" and dtype == "float32" and any(array.dtype == np.float16 for array in arrays.values())
-    computed = "float16" if half else dtype  # by native_encoder
-    _core.verify(text, params=arrays)
+    asked = {"device": device, "dtype": "" if dtype == "float32" else dtype}
     default_prefix = "arg:" if any(prefixes.values()) else ""
     core_apply = _core_apply(library)
-    calibration = parameters.factors_of(arrays)  # for native_encoder, and for no graph
-    checker = _checker(text, arrays, check)
+    calibration = parameters.factors_of(arrays)
+    checker = _checker(graph, arrays, check)
+    error = 0.0 if checker and check else None
     results = []
     taken = False  # whether the encoder is gone, which is what most passes look for
     for info in chosen:
         apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
-        if info.name == NATIVE_ENCODER and calibration:
-            apply = _core.apply  # MXNet hands a library only the parameters that the graph uses
+        if info.reads_factors and calibration:
+            apply = Graph.apply  # MXNet hands a library only the parameters that the graph uses
+        options = {name: value for name, value in asked.items() if name in info.options}
         started = time.perf_counter()
-        options = {"dtype": computed, "device": device} if info.name == NATIVE_ENCODER else {}
-        after, added, removed, rewrites = apply(text, arrays, info.name, options)
+        after, added, removed, rewrites = apply(graph, arrays, info.name, options)
         seconds = time.perf_counter() - started
-        if info.name == NATIVE_ENCODER and dtype != "float32" and not rewrites:
-            raise PassError(f"dtype {dtype}: the pass {NATIVE_ENCODER} finds no encoder in this graph that it can "
-                            "take, so nothing would be computed in it; use float32.")
         for name in removed:
             arrays.pop(name, None)
         arrays.update(added)
-        # MXNet's own backend renames heads; their number and shapes are still compared below.
-        _core.verify(after, params=arrays, before=text if info.provided_by == "core" else None)
-        text = after
-        error = checker.compare(text, arrays, info.name) if checker else None
+        if after is not graph:
+            # MXNet's own backend renames heads; their number and shapes are still compared.
+            after.verify(arrays, before=graph if info.provided_by == "core" else None)
+            error = checker.compare(after.json(), arrays, info.name) if checker else None
         if not rewrites and not taken:
             _log.warning("pass %s: nothing rewritten, the graph has no such place", info.name)
-        taken = taken or (info.name == NATIVE_ENCODER and rewrites > 0)
+        graph, taken = after, taken or (info.takes_encoder and rewrites > 0)
         results.append(PassResult(info.name, rewrites, tuple(added), tuple(removed), seconds, error))
     for name in calibration:
         del arrays[name]
-    report = PassReport(device, None if library is None else str(library), results, computed)
-    return text, {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
+    report = PassReport(device, None if library is None else str(library), results,
+                        "float16" if half else dtype)
+    return graph.json(), {prefixes.get(name, default_prefix) + name: value for name, value in arrays.items()}, report
 
 
-def optimize(prefix_in: Path_, prefix_out: Path_, passes: str | Iterable[str] = "auto", library: Path_ | None = None,
+def optimize(prefix_in: Path_, prefix_out: Path_, passes: Passes = "auto", library: Path_ | None = None,
              device: str = "cpu", check: bool | Mapping[str, np.ndarray] = False, epoch: int = 0,
              dtype: str = "float32", replace: Mapping[str, np.ndarray] | None = None) -> PassReport:
     """Run passes over PREFIX-symbol.json and PREFIX-0000.params and write both under another prefix, or the same.

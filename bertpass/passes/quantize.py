@@ -107,11 +107,11 @@ def quantize(symbol: str, params: Mapping[str, np.ndarray], batches: Iterable[Ma
                 output.wait_to_read()
         quantized, arrays, _ = quantization.calib_graph(quantized, known, {}, ranges, calib_mode=kind,
                                                         quantized_dtype=dtype)
-        text = _core.canonical(quantized.get_backend_symbol(_BACKEND).tojson())
+        graph = _core.Graph(quantized.get_backend_symbol(_BACKEND).tojson())
     except mx.base.MXNetError as error:
         raise PassError(f"MXNet cannot quantise this graph: {message(error)}") from error
-    arguments = set(_core.arguments(text))
-    return text, {name: value.asnumpy() for name, value in arrays.items() if name in arguments}
+    arguments = set(graph.arguments())
+    return graph.json(), {name: value.asnumpy() for name, value in arrays.items() if name in arguments}
 
 
 def candidates(symbol: str, dtype: str = "auto") -> list[str]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from bertpass.passes.select import available
+
 
 @dataclass(frozen=True)
 class PassResult:
@@ -48,7 +50,8 @@ class PassReport:
     def __str__(self) -> str:
         if not self.passes:
             return f"no passes were run (device {self.device})"
-        taken = any(result.name == "native_encoder" and result.rewrites for result in self.passes)
+        takers = [info.name for info in available() if info.takes_encoder]
+        taken = any(result.name in takers and result.rewrites for result in self.passes)
         rows = [("pass", "rewrites", "arguments", "seconds", "max error", "")]
         for result in self.passes:
             error = "not measured" if result.max_error is None else f"{result.max_error:.3g}"

@@ -1,43 +1,28 @@
-"""Which passes there are and which of them run."""
+"""Which passes there are and which of them run. The list and the choice are those of ``bertpass/csrc/passes``."""
 
 from __future__ import annotations
 
 import importlib.util
 import logging
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 from bertpass import _core
+from bertpass._core import PassInfo
 from bertpass.base.paths import cuda_engine
-from bertpass.errors import PassError, unknown
+
+Passes = str | Iterable[str | PassInfo]  #: "auto", "none", names, or a choice that was made
 
 _log = logging.getLogger(__name__)
-
-DEVICES = ("cpu", "gpu")
-NATIVE_ENCODER = "native_encoder"
-
-
-@dataclass(frozen=True)
-class PassInfo:
-    """One pass: its name, a line of documentation, the devices it runs for by default, and who provides it.
-
-    ``provided_by`` is "core" for the passes of this package and "mxnet" for MXNet's own.
-    """
-
-    name: str
-    documentation: str
-    devices: tuple[str, ...]
-    provided_by: str
-
-
-MKLDNN = PassInfo("mkldnn", "MXNet's own subgraph backend: oneDNN operators with their neighbours fused; the saved "
-                  "files then run on CPUs only", ("cpu",), "mxnet")
 
 
 def available() -> list[PassInfo]:
     """Every pass, in the order in which they run."""
-    core = [PassInfo(name, documentation, devices, "core") for name, documentation, devices in _core.passes()]
-    return [*core, MKLDNN]
+    return _core.passes()
+
+
+def taking(option: str) -> list[str]:
+    """Names of the passes that take an option, "dtype" or "device"."""
+    return [info.name for info in available() if option in info.options]
 
 
 def has_mxnet() -> bool:
@@ -45,14 +30,7 @@ def has_mxnet() -> bool:
     return importlib.util.find_spec("mxnet") is not None
 
 
-def _pays(info: PassInfo, device: str) -> bool:
-    """Whether what computes the graphs of the pass is there."""
-    if info.name == NATIVE_ENCODER and device == "gpu":
-        return cuda_engine().is_file()
-    return info.provided_by == "core" or has_mxnet()
-
-
-def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[PassInfo]:
+def select(passes: Passes = "auto", device: str = "cpu", dtype: str = "float32") -> list[PassInfo]:
     """The passes to run.
 
     Parameters
@@ -63,28 +41,15 @@ def select(passes: str | Iterable[str] = "auto", device: str = "cpu") -> list[Pa
         the others what they have taken. The published names (AddBiasGelu, MHAInterleave, MaskSoftmax) are taken too;
         MaskSoftmax changes nothing, and the log says so.
     device : "cpu" or "gpu"
+    dtype : precision of the encoders that a pass puts in, see :func:`~bertpass.passes.optimize_graph`
 
     Raises
     ------
     PassError
-        A name or the device is unknown, or a name is given twice.
+        A name or the device is unknown, a name is given twice, or no chosen pass takes a dtype other than float32.
     """
-    if device not in DEVICES:
-        raise PassError(unknown("device", device, DEVICES))
-    known = {info.name: info for info in available()}
-    if passes == "auto":
-        return [info for info in known.values() if device in info.devices and _pays(info, device)]
-    if passes == "none":
-        return []
-    names = [name.strip() for name in passes.split(",")] if isinstance(passes, str) else list(passes)
-    published = _core.published_passes()
-    for name in names:
-        if name not in known and name not in published:
-            raise PassError(unknown("pass", name, [*known, *published]))
-    names = [published.get(name, name) for name in names]
-    for name in names:
-        if names.count(name) > 1:
-            raise PassError(f"the pass '{name}' is given twice; name each pass once.")
-        if name not in known:
-            _log.warning("%s changes nothing here: native_encoder computes the softmax over the valid tokens", name)
-    return sorted((known[name] for name in names if name in known), key=lambda info: info.provided_by == "mxnet")
+    asked = [passes] if isinstance(passes, str) else [one if isinstance(one, str) else one.name for one in passes]
+    chosen, notes = _core.select(asked, device, dtype, has_mxnet(), cuda_engine().is_file())
+    for note in notes:
+        _log.warning("%s", note)
+    return chosen

@@ -279,6 +279,9 @@ TABLE = [
         ("text.so cannot be loaded as an MXNet extension library",)),
     Bad("a foreign library", "deploy", lambda p: ("--custom_pass", _core.__file__), 5,
         ("cannot be loaded as an MXNet extension library",)),
+    *(Bad("no pass is named", "deploy", lambda p, words=words: ("--passes", *words), 5, ("give auto, none or names",))
+      for words in ((), (",",))),
+    Bad("auto and a name", "deploy", lambda p: ("--passes", "auto", "bias_gelu"), 5, ("'auto' stands alone",)),
     Bad("an unknown pass", "deploy", lambda p: ("--passes", "interleave_kqv"), 5,
         ("unknown pass 'interleave_kqv'", "Did you mean 'interleave_qkv'")),
     # models

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from bertpass import _core
 from bertpass.mx import mx, nlp
 
 VOCABULARY = 40
@@ -120,6 +121,13 @@ def run(symbol: str, params: dict[str, np.ndarray], inputs: dict[str, np.ndarray
     arrays = [mx.nd.array(known[name], dtype=known[name].dtype) for name in loaded.list_inputs()]
     outputs = mx.nd.CachedOp(loaded)(*arrays)
     return [output.asnumpy() for output in (outputs if isinstance(outputs, list) else [outputs])]
+
+
+def run_pass(symbol: str, params: dict[str, np.ndarray], name: str, options: dict[str, str] | None = None,
+             ) -> tuple[str, dict[str, np.ndarray], list[str], int]:
+    """The symbol after one pass, the arrays that are new, the arguments that are gone, and the places rewritten."""
+    after, added, removed, rewrites = _core.Graph(symbol).apply(params, name, options or {})
+    return after.json(), added, removed, rewrites
 
 
 def difference(left: list[np.ndarray], right: list[np.ndarray]) -> float:

@@ -15,7 +15,7 @@ import pytest
 from bertpass import _core, passes
 from bertpass.errors import BertpassError, DeviceError, GraphError, ModelError, PassError
 from bertpass.model.files import params_file
-from tests.helpers.pass_models import PARITY, Graph, Model, build, run
+from tests.helpers.pass_models import PARITY, Graph, Model, build, run, run_pass
 
 LIBRARY = Path(_core.__file__).with_name("bertpass_lib.so")
 
@@ -111,16 +111,16 @@ def test_check_on_given_inputs(tiny: Model) -> None:
 
 def test_check_finds_a_wrong_pass(tiny: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """With query and key exchanged in the bias alone, the fault of an early pass of this kind, check must see it."""
-    apply = _core.apply
+    apply = _core.Graph.apply
 
-    def wrong(text, params, name, options):
-        after, added, removed, rewrites = apply(text, params, name, options)
+    def wrong(graph, params, name, options):
+        after, added, removed, rewrites = apply(graph, params, name, options)
         bias = next(name for name in added if name.endswith("bias"))
         parts = added[bias].reshape(4, 3, 6)
         added[bias] = parts[:, [0, 2, 1]].reshape(-1).copy()
         return after, added, removed, rewrites
 
-    monkeypatch.setattr(_core, "apply", wrong)
+    monkeypatch.setattr(_core.Graph, "apply", wrong)
     _, _, report = passes.optimize_graph(tiny.symbol, tiny.params, passes="interleave_qkv", check=True)
     assert report.max_error is not None and report.max_error > 0.01
 
@@ -224,7 +224,7 @@ def test_bad_arguments(saved: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="given twice"):
         passes.optimize_graph(content(saved)[0], {"arg:a": np.ones(1), "aux:a": np.ones(1)})
     with pytest.raises(PassError, match="Did you mean 'bias_gelu'"):
-        _core.apply(content(saved)[0], {}, "bias_gleu")
+        run_pass(content(saved)[0], {}, "bias_gleu")
 
 
 @pytest.mark.parametrize(("what", "words"), [("text", "cannot be loaded"), ("module", "cannot be loaded")])
@@ -246,11 +246,16 @@ def test_wrong_options_of_the_library_are_errors(tiny: Model) -> None:
 
     load_library(LIBRARY)
     symbol = mx.sym.load_json(tiny.symbol)
-    for name, options, words in (("bertpass", {"device": "tpu"}, "give cpu or gpu"),
-                                 ("bertpass", {"passes": "bias_gleu"}, "Did you mean 'bias_gelu'"),
+    for name, options, words in (("bertpass", {"device": "tpu"}, "unknown device 'tpu'. Known: cpu, gpu"),
+                                 ("bertpass", {"passes": "bias_gleu"}, "unknown pass 'bias_gleu'. Known: native_enc"),
+                                 ("bertpass", {"passes": "remove_noops,mkldnn"}, "'mkldnn' is MXNet's own"),
+                                 ("bertpass", {"passes": "remove_noops,remove_noops"}, "given twice"),
+                                 ("bertpass", {"passes": "auto,remove_noops"}, "'auto' stands alone"),
+                                 ("bertpass", {"passes": "bias_gelu", "dtype": "int8"}, "not among the passes"),
+                                 ("bertpass", {"passes": "native_encoder", "dtype": "int8"}, "finds no encoder"),
                                  ("bertpass", {"level": 3}, "unknown option 'level'"),
                                  ("bias_gelu", {"level": 3}, "takes no option 'level'"),
-                                 ("native_encoder", {"device": "tpu"}, "give cpu or gpu"),
+                                 ("native_encoder", {"device": "tpu"}, "Known: cpu, gpu"),
                                  ("native_encoder", {"dtype": "float8"}, "give one of float32, bfloat16, int8")):
         with pytest.raises(mx.base.MXNetError, match=words):
             symbol.optimize_for(name, {}, {}, skip_infer=True, **options)
@@ -267,5 +272,5 @@ def test_the_library_runs_a_list_of_passes_at_once(tiny: Model) -> None:
     outputs = run(symbol.tojson(), {name: value.asnumpy() for name, value in arrays.items()}, tiny.inputs)
     before = run(tiny.symbol, tiny.params, tiny.inputs)
     assert max(np.abs(a - b).max() for a, b in zip(outputs, before, strict=True)) <= 3e-6
-    counts = _core.op_counts(symbol.tojson())
+    counts = _core.Graph(symbol.tojson()).op_counts()
     assert "stack" not in counts and counts["broadcast_like"] == 2 and counts["Dropout"]

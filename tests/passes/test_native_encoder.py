@@ -32,7 +32,7 @@ from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
 from bertpass.mx import load_library, mx
 from bertpass.passes.library import LIBRARY
-from tests.helpers.pass_models import PARITY, SHAPES, Model, build, run
+from tests.helpers.pass_models import PARITY, SHAPES, Model, build, run, run_pass
 
 FLOAT32, BFLOAT16, INT8 = 1e-5, 1e-2, 4.2e-2  # relative L2 error; the largest of int8 is 4.06e-2
 NAME = "native_encoder"
@@ -45,11 +45,11 @@ def library() -> None:
 
 def applied(model: Model, dtype: str = "float32", count: int = 1) -> Model:
     """The model after the pass; the layers' weights are gone and one parameter for each encoder is new."""
-    text, added, removed, rewrites = _core.apply(model.symbol, model.params, NAME, {"dtype": dtype})
-    assert rewrites == len(added) == count == _core.op_counts(text)[_core.ENCODER_OPERATOR]
+    text, added, removed, rewrites = run_pass(model.symbol, model.params, NAME, {"dtype": dtype})
+    assert rewrites == len(added) == count == _core.Graph(text).op_counts()[_core.ENCODER_OPERATOR]
     params = {name: value for name, value in {**model.params, **added}.items() if name not in removed}
-    _core.verify(text, params=params, before=_core.canonical(model.symbol))
-    assert sorted(set(_core.arguments(text))) == sorted({*params, *model.inputs})
+    _core.Graph(text).verify(params, before=_core.Graph(model.symbol))
+    assert sorted(set(_core.Graph(text).arguments())) == sorted({*params, *model.inputs})
     return Model(text, params, model.inputs)
 
 
@@ -74,8 +74,8 @@ def test_one_rewrite_for_the_whole_encoder(architecture: str) -> None:
     after = applied(model)
     node = next(n for n in json.loads(after.symbol)["nodes"] if n["op"] == _core.ENCODER_OPERATOR)
     assert node["attrs"]["layers"] == str(min(shape.layers, 4)) and node["attrs"]["heads"] == str(shape.heads)
-    assert not {"LayerNorm", "softmax", "Embedding", "Dropout"} & set(_core.op_counts(after.symbol))
-    assert _core.apply(after.symbol, after.params, NAME)[1:] == ({}, [], 0)
+    assert not {"LayerNorm", "softmax", "Embedding", "Dropout"} & set(_core.Graph(after.symbol).op_counts())
+    assert run_pass(after.symbol, after.params, NAME)[1:] == ({}, [], 0)
 
 
 @pytest.mark.parametrize("architecture", ["bert_base", "distilbert", "roberta", "minilm", "tiny"])
@@ -172,7 +172,7 @@ def test_heads(family: str, kind: str, pooling: str) -> None:
 
 def test_weights_that_are_joined_already() -> None:
     model = build(PARITY["tiny"])
-    text, added, removed, _ = _core.apply(model.symbol, model.params, "interleave_qkv")
+    text, added, removed, _ = run_pass(model.symbol, model.params, "interleave_qkv")
     params = {name: value for name, value in {**model.params, **added}.items() if name not in removed}
     joined = applied(Model(text, params, model.inputs))
     direct = applied(model)
@@ -214,7 +214,7 @@ def test_refusals() -> None:
     with pytest.raises(PassError, match="finds no encoder"):
         passes.optimize_graph(model.symbol, half, NAME, dtype="bfloat16")
     with pytest.raises(PassError, match="takes no option 'dtype'"):
-        _core.apply(model.symbol, model.params, "remove_noops", {"dtype": "bfloat16"})
+        run_pass(model.symbol, model.params, "remove_noops", {"dtype": "bfloat16"})
     after = applied(model)
     with pytest.raises(DeviceError):
         MXNetEngine(after.symbol, after.params, list(model.inputs), gpu=0)

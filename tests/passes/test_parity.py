@@ -23,7 +23,7 @@ import pytest
 
 from bertpass import _core, passes
 from bertpass.mx import mx
-from tests.helpers.pass_models import PARITY, SHAPES, Graph, Model, build, difference, run
+from tests.helpers.pass_models import PARITY, SHAPES, Graph, Model, build, difference, run, run_pass
 
 ARCHITECTURES = [name for name in SHAPES if name != "tiny"]
 TOLERANCE = {"remove_noops": 0.0, "interleave_qkv": 0.0, "bias_gelu": 3e-6, "mkldnn": 2e-5}
@@ -38,17 +38,17 @@ def applied(model: Model, name: str) -> tuple[str, dict[str, np.ndarray], int]:
 def test_counts_on_the_full_architecture(architecture: str) -> None:
     shape = SHAPES[architecture]
     model = build(shape, fill=False)
-    dropouts = _core.op_counts(model.symbol)["Dropout"]
-    text, added, removed, rewrites = _core.apply(model.symbol, model.params, "interleave_qkv")
+    dropouts = _core.Graph(model.symbol).op_counts()["Dropout"]
+    text, added, removed, rewrites = run_pass(model.symbol, model.params, "interleave_qkv")
     assert rewrites == shape.layers
     assert len(added) == 2 * shape.layers and len(removed) == 6 * shape.layers
-    counts = _core.op_counts(text)
+    counts = _core.Graph(text).op_counts()
     assert "stack" not in counts and "Concat" not in counts
-    assert _core.apply(text, {**model.params, **added}, "interleave_qkv")[3] == 0
-    text, _, _, rewrites = _core.apply(model.symbol, model.params, "bias_gelu")
-    assert rewrites == shape.layers == _core.op_counts(text)["broadcast_like"]
-    text, _, _, rewrites = _core.apply(model.symbol, model.params, "remove_noops")
-    assert rewrites == dropouts > shape.layers and "Dropout" not in _core.op_counts(text)
+    assert run_pass(text, {**model.params, **added}, "interleave_qkv")[3] == 0
+    text, _, _, rewrites = run_pass(model.symbol, model.params, "bias_gelu")
+    assert rewrites == shape.layers == _core.Graph(text).op_counts()["broadcast_like"]
+    text, _, _, rewrites = run_pass(model.symbol, model.params, "remove_noops")
+    assert rewrites == dropouts > shape.layers and "Dropout" not in _core.Graph(text).op_counts()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
@@ -114,7 +114,7 @@ def with_other_spellings(graph: Graph) -> None:
 def test_interleave_other_forms(edit) -> None:
     model = build(PARITY["tiny"]).edited(edit)
     before = run(model.symbol, model.params, model.inputs)
-    text, added, removed, rewrites = _core.apply(model.symbol, model.params, "interleave_qkv")
+    text, added, removed, rewrites = run_pass(model.symbol, model.params, "interleave_qkv")
     params = {name: value for name, value in {**model.params, **added}.items() if name not in removed}
     assert rewrites == 2
     assert difference(run(text, params, model.inputs), before) == 0.0
@@ -136,7 +136,7 @@ def test_interleave_any_dtype(dtype: str) -> None:
 def test_interleave_pass_keeps_the_dtype(dtype: str) -> None:
     model = build(PARITY["tiny"])
     params = {name: (value * 100).astype(dtype) for name, value in model.params.items()}
-    _, added, removed, rewrites = _core.apply(model.symbol, params, "interleave_qkv")
+    _, added, removed, rewrites = run_pass(model.symbol, params, "interleave_qkv")
     assert rewrites == 2 and {value.dtype for value in added.values()} == {np.dtype(dtype)}
     weight = next(value for name, value in added.items() if name.endswith("weight"))
     assert (weight == _core.interleave(*(params[name] for name in removed[:3]), heads=4)).all()

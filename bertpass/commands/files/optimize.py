@@ -35,8 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         check_new(f"{options.output}-symbol.json", options.overwrite)
         from bertpass import passes
 
-        names = options.passes[0] if options.passes in (["auto"], ["none"]) else options.passes
-        print(passes.optimize(options.input, options.output, passes=names, library=options.library,
-                              device=options.device, check=options.check,
+        print(passes.optimize(options.input, options.output, passes=",".join(options.passes),
+                              library=options.library, device=options.device, check=options.check,
                               dtype=",".join((options.dtype, *options.keep))))
     return guarded(job)

@@ -61,12 +61,6 @@ void Graph::compact() {
   for (Entry& head : heads) head.node = moved[head.node];
 }
 
-void Graph::strip_extension_attributes() {
-  for (Node& node : nodes)
-    for (auto it = node.attrs.begin(); it != node.attrs.end();)
-      it = is_extension_attribute(it->first) ? node.attrs.erase(it) : std::next(it);
-}
-
 std::vector<std::string> Graph::arguments() const {
   std::vector<std::string> names;
   for (const Node& node : nodes)

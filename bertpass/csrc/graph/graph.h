@@ -48,16 +48,11 @@ struct Graph {
   // Keep only what order() gives, in that order.
   void compact();
 
-  // Remove the attributes __ext_* that MXNet's shape inference leaves on nodes when it calls a pass.
-  void strip_extension_attributes();
-
   // Names of the variables among all nodes, in their order.
   std::vector<std::string> arguments() const;
 
   // `wanted`, or the first of `wanted`_1, `wanted`_2, ... that no node has.
   std::string unique_name(const std::string& wanted) const;
 };
-
-inline bool is_extension_attribute(const std::string& key) { return key.rfind("__ext_", 0) == 0; }
 
 }  // namespace bertpass

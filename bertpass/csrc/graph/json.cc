@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "graph/error.h"
+#include "graph/verify.h"
 
 namespace bertpass {
 namespace {
@@ -72,7 +73,7 @@ void read_attributes(const json& attributes, const std::string& where, Node& nod
   if (!attributes.is_object()) fail(where + "'s attributes are not an object");
   for (const auto& [key, value] : attributes.items()) {
     if (!value.is_string()) fail(where + "'s attribute '" + key + "' is not a text");
-    node.attrs[key] = value.get<std::string>();
+    if (key.rfind("__ext_", 0) != 0) node.attrs[key] = value.get<std::string>();
   }
 }
 
@@ -164,7 +165,8 @@ Graph parse_graph(const std::string& text) {
   else
     count_used_outputs(graph);
   check_outputs(graph);
-  graph.order();  // finds cycles
+  graph.compact();
+  verify_graph(graph);
   return graph;
 }
 

@@ -71,9 +71,6 @@ void verify_graph(const Graph& graph) {
     }
     if (node.is_variable() && !arguments.insert(node.name).second)
       throw GraphError("two arguments of the graph have the name '" + node.name + "'.");
-    for (const auto& [key, value] : node.attrs)
-      if (is_extension_attribute(key))
-        throw GraphError("node '" + node.name + "' still has the attribute '" + key + "'.");
   }
   for (const Entry& head : graph.heads) {
     check_entry(graph, head, graph.nodes.size(), "a head");

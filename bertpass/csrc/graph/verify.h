@@ -13,7 +13,7 @@ namespace bertpass {
 using ParameterShapes = std::map<std::string, Shape>;
 
 // Throws GraphError with the first fault found: an input that no earlier node defines, an output that its node does not
-// have, a node that no head needs, two variables of one name, a leftover __ext_* attribute, no head at all.
+// have, a node that no head needs, two variables of one name, no head at all.
 void verify_graph(const Graph& graph);
 
 // What a caller binds by: a pass may change everything but this. The name of each head and the output it takes.

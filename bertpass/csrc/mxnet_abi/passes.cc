@@ -1,6 +1,6 @@
-// The graph passes, each under its own name and its published one with its own options (see options_of), and all of a
-// device's defaults under the name "bertpass" with the options of select_passes. MXNet itself takes an unknown name for a
-// backend that is not there: it writes a line and returns the graph as it is, so none can be refused here.
+// The graph passes, each under its own name and its published one with its own options (see options_of), and those that the
+// option "passes" names (see select_passes) under the name "bertpass". MXNet itself takes an unknown name for a backend that
+// is not there: it writes a line and returns the graph as it is, so none can be refused here.
 #include "passes/pass.h"
 
 #include <cstdio>
@@ -91,7 +91,8 @@ std::string& last_report() {
 const std::vector<const char*>& registered() {
   static const std::vector<const char*> names = [] {
     std::vector<const char*> all;
-    for (const Pass* pass : all_passes()) all.push_back(pass->name);
+    for (const Pass* pass : all_passes())
+      if (pass->run) all.push_back(pass->name);
     for (const Published& published : published_passes()) all.push_back(published.name);
     all.push_back(kAllPasses);
     return all;
@@ -99,10 +100,16 @@ const std::vector<const char*>& registered() {
   return names;
 }
 
-Selection requested(const std::string& name, const std::map<std::string, std::string>& options) {
-  if (name == kAllPasses) return select_passes(options, faces::CudaLibrary::is_there());
-  const Pass& pass = find_pass(name);
-  return {{&pass}, options_of(pass, options)};
+// What a call asks for: one pass by its name, or with kAllPasses those of its option "passes".
+std::pair<Selection, PassOptions> requested(const std::string& name, GivenOptions given) {
+  const Installed installed{/*mxnet=*/false, faces::CudaLibrary::is_there()};  // none of MXNet's passes in one of ours
+  if (name != kAllPasses) {
+    const Selection one = select_passes({name}, {}, installed);
+    return {one, one.passes.empty() ? options_of(given) : options_of(*one.passes[0], given)};
+  }
+  const auto passes = given.extract("passes");
+  const PassOptions options = options_of(given);
+  return {select_passes({passes.empty() ? "auto" : passes.mapped()}, options, installed), options};
 }
 
 }  // namespace
@@ -128,9 +135,10 @@ BERTPASS_EXPORT int _passCallGraphPass(
     const std::int64_t* const* aux_shapes, const int* aux_dims, const int* aux_types, const std::size_t*,
     const char* const* aux_devices, const int*, Allocate allocate, const void* allocate_state) {
   last_report() = results_json({});
-  std::map<std::string, std::string> options;
-  for (int i = 0; i < num_options; ++i) options[option_keys[i]] = option_values[i];
-  const Selection selection = requested(pass_name, options);
+  GivenOptions given;
+  for (int i = 0; i < num_options; ++i) given[option_keys[i]] = option_values[i];
+  const auto [selection, options] = requested(pass_name, given);
+  for (const std::string& note : selection.notes) std::fprintf(stderr, "bertpass: %s.\n", note.c_str());
   wait_in_pass();
   HostParameters parameters(allocate, allocate_state);
   parameters.add({arg_names, num_args, arg_data, arg_shapes, arg_dims, arg_types, arg_devices});
@@ -138,14 +146,11 @@ BERTPASS_EXPORT int _passCallGraphPass(
   Graph graph = parse_graph(json);
   std::vector<PassResult> results;
   for (const Pass* pass : selection.passes) {
-    if (pass == &kMaskSoftmax) std::fprintf(stderr, "bertpass: the pass %s %s.\n", pass->name, pass->documentation);
-    results.push_back(run_pass(*pass, graph, parameters, selection.options));
-    if (num_args == 0 && pass != &kMaskSoftmax && results.back().rewrites == 0)
+    results.push_back(run_pass(*pass, graph, parameters, options));
+    if (num_args == 0 && results.back().rewrites == 0)
       std::fprintf(stderr, "bertpass: the pass %s found nothing to do, as no parameters came with the graph; give them: "
                    "symbol.optimize_for(name, args, aux).\n", pass->name);
   }
-  graph.strip_extension_attributes();
-  graph.compact();
   const std::string text = dump_graph(graph);
   *out_graph = static_cast<char*>(std::malloc(text.size() + 1));  // the host frees it by _opCallFree
   if (!*out_graph) throw std::bad_alloc();

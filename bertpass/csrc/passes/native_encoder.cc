@@ -159,6 +159,9 @@ const Pass kNativeEncoder = {
     "native_encoder",
     "swap a whole encoder for one operator that runs this package's CPU or CUDA engine; the files then need "
     "bertpass_lib.so",
-    /*on_cpu=*/true, /*on_gpu=*/true, run};
+    /*on_cpu=*/true, /*on_gpu=*/true, run,
+    {{"dtype", "on a CPU a precision plan of float32, bfloat16 and int8; on a GPU float32, float16 or bfloat16"},
+     {"device", "cpu or gpu"}},
+    /*takes_encoder=*/true, /*needs_cuda_engine=*/true, /*reads_factors=*/true};
 
 }  // namespace bertpass

@@ -1,5 +1,6 @@
+// The list of passes, and the choice among them: for Python, and for the pass "bertpass" of MXNet's library.
 #include <algorithm>
-#include <cctype>
+#include <set>
 #include <sstream>
 
 #include "graph/error.h"
@@ -8,94 +9,127 @@
 namespace bertpass {
 namespace {
 
-std::size_t edit_distance(const std::string& a, const std::string& b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      const bool same = std::tolower(static_cast<unsigned char>(a[i - 1])) ==
-                        std::tolower(static_cast<unsigned char>(b[j - 1]));
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (same ? 0 : 1)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
+const Pass kMkldnn = {"mkldnn", "MXNet's own subgraph backend: oneDNN operators with their neighbours fused; the saved "
+                      "files then run on CPUs only", /*on_cpu=*/true, /*on_gpu=*/false, nullptr};
+
+// All names, our own first.
+const std::vector<Published>& named() {
+  static const std::vector<Published> names = [] {
+    std::vector<Published> all;
+    for (const Pass* pass : all_passes()) all.push_back({pass->name, pass});
+    all.insert(all.end(), published_passes().begin(), published_passes().end());
+    return all;
+  }();
+  return names;
 }
 
-bool is_gpu(const std::string& device) {
-  if (device != "cpu" && device != "gpu") throw PassError("the option device is '" + device + "'; give cpu or gpu.");
-  return device == "gpu";
+const Published& find_name(const std::string& name) {
+  std::vector<std::string> known;
+  for (const Published& one : named()) {
+    if (name == one.name) return one;
+    known.push_back(one.name);
+  }
+  throw UnknownName("pass", name.substr(0, 100), known);
+}
+
+// The names in words of one or several, with commas and spaces between them.
+std::vector<std::string> split(const std::vector<std::string>& words) {
+  std::vector<std::string> names;
+  for (std::string word : words) {
+    std::replace(word.begin(), word.end(), ',', ' ');
+    std::istringstream list(word);
+    for (std::string name; list >> name;) names.push_back(name);
+  }
+  if (names.empty() && !words.empty()) throw PassError("no pass is named; give auto, none or names.");
+  return names;
+}
+
+bool by_default(const Pass& pass, bool gpu, const Installed& installed) {
+  if (gpu) return pass.on_gpu && (installed.cuda_engine || !pass.needs_cuda_engine);
+  return pass.on_cpu && (installed.mxnet || pass.run);
+}
+
+void check_dtype(const Selection& selection, const PassOptions& options) {
+  const auto takes = [](const Pass* pass) { return pass->takes("dtype"); };
+  if (!options.lowers() || std::any_of(selection.passes.begin(), selection.passes.end(), takes)) return;
+  std::vector<std::string> takers;
+  for (const Pass* pass : all_passes())
+    if (takes(pass)) takers.push_back(pass->name);
+  throw PassError("dtype " + options.dtype + ": only the pass " + joined(takers) + " computes in it and it is not among "
+                  "the passes; add it or leave dtype at float32.");
 }
 
 }  // namespace
 
+bool Pass::takes(const std::string& option) const {
+  return std::any_of(options.begin(), options.end(), [&](const PassOption& one) { return option == one.name; });
+}
+
 const std::vector<const Pass*>& all_passes() {
-  static const std::vector<const Pass*> passes = {&kNativeEncoder, &kRemoveNoops, &kInterleaveQkv, &kBiasGelu};
+  static const std::vector<const Pass*> passes = {&kNativeEncoder, &kRemoveNoops, &kInterleaveQkv, &kBiasGelu,
+                                                  &kMkldnn};
   return passes;
 }
 
 const std::vector<Published>& published_passes() {
+  // GluonNLP's MaskSoftmax computes the mask of the attention once for all layers, as a sum before a softmax without
+  // lengths, which oneDNN has an operator for. The results are those of the softmax with lengths.
   static const std::vector<Published> passes = {
-      {"AddBiasGelu", &kBiasGelu}, {"MHAInterleave", &kInterleaveQkv}, {"MaskSoftmax", &kMaskSoftmax}};
+      {"AddBiasGelu", &kBiasGelu},
+      {"MHAInterleave", &kInterleaveQkv},
+      {"MaskSoftmax", nullptr, "changes nothing here: the softmax is over the valid tokens anyway"}};
   return passes;
 }
 
 const Pass& find_pass(const std::string& name) {
-  std::vector<Published> all;
-  for (const Pass* pass : all_passes()) all.push_back({pass->name, pass});
-  all.insert(all.end(), published_passes().begin(), published_passes().end());
-  std::string known, nearest;
-  std::size_t least = name.size() / 2 + 1;  // further away than this is no hint
-  for (const auto& [other, pass] : all) {
-    if (name == other) return *pass;
-    known += (known.empty() ? "" : ", ") + std::string(other);
-    const std::size_t distance = name.size() > 100 ? least : edit_distance(name, other);
-    if (distance < least) {
-      least = distance;
-      nearest = other;
-    }
-  }
-  throw PassError("unknown pass '" + name.substr(0, 100) + "'." +
-                  (nearest.empty() ? "" : " Did you mean '" + nearest + "'?") + " Known: " + known + ".");
+  const Published& found = find_name(name);
+  if (!found.pass) throw PassError("the pass " + name + " " + found.note + ".");
+  return *found.pass;
 }
 
-PassOptions options_of(const Pass& pass, const std::map<std::string, std::string>& given) {
+PassOptions options_of(const GivenOptions& given) {
   PassOptions options;
   for (const auto& [key, value] : given) {
-    if (&pass == &kNativeEncoder && key == "dtype")
+    if (key == "dtype") {
       options.dtype = value;
-    else if (&pass == &kNativeEncoder && key == "device")
-      options.gpu = is_gpu(value);
-    else
-      throw PassError("the pass '" + std::string(pass.name) + "' takes no option '" + key + "'.");
+    } else if (key == "device") {
+      if (value != "cpu" && value != "gpu") throw UnknownName("device", value, {"cpu", "gpu"});
+      options.gpu = value == "gpu";
+    } else {
+      throw UnknownName("option", key, {"device", "passes", "dtype"});  // of the pass "bertpass"
+    }
   }
   return options;
 }
 
-Selection select_passes(const std::map<std::string, std::string>& given, bool cuda_engine) {
-  std::string names = "auto";
+PassOptions options_of(const Pass& pass, const GivenOptions& given) {
+  for (const auto& [key, value] : given)
+    if (!pass.takes(key)) throw PassError("the pass '" + std::string(pass.name) + "' takes no option '" + key + "'.");
+  return options_of(given);
+}
+
+Selection select_passes(const std::vector<std::string>& asked, const PassOptions& options, const Installed& installed) {
+  const std::vector<std::string> names = split(asked);
   Selection selection;
-  for (const auto& [key, value] : given) {
-    if (key == "device")
-      selection.options.gpu = is_gpu(value);
-    else if (key == "passes")
-      names = value;
-    else if (key == "dtype")
-      selection.options.dtype = value;
-    else
-      throw PassError("unknown option '" + key + "' for the passes. Known: device, passes, dtype.");
-  }
-  const bool gpu = selection.options.gpu;
-  if (names == "auto") {
+  if (names == std::vector<std::string>{"auto"}) {
     for (const Pass* pass : all_passes())
-      if (gpu ? pass->on_gpu && (pass != &kNativeEncoder || cuda_engine) : pass->on_cpu) selection.passes.push_back(pass);
-    return selection;
+      if (by_default(*pass, options.gpu, installed)) selection.passes.push_back(pass);
+  } else if (names != std::vector<std::string>{"none"}) {
+    std::set<std::string> given;
+    for (const std::string& name : names) {
+      if (name == "auto" || name == "none")
+        throw PassError("'" + name + "' stands alone: give it, or names of passes.");
+      const Published& found = find_name(name);
+      const std::string own = found.pass ? found.pass->name : found.name;
+      if (!given.insert(own).second) throw PassError("the pass '" + own + "' is given twice; name each pass once.");
+      if (found.pass)
+        selection.passes.push_back(found.pass);
+      else
+        selection.notes.push_back("the pass " + own + " " + found.note);
+    }
+    std::stable_partition(selection.passes.begin(), selection.passes.end(), [](const Pass* pass) { return pass->run; });
   }
-  std::istringstream list(names);
-  for (std::string name; std::getline(list, name, ',');) selection.passes.push_back(&find_pass(name));
+  check_dtype(selection, options);
   return selection;
 }
 

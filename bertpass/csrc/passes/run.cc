@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "graph/error.h"
 #include "graph/verify.h"
 #include "passes/pass.h"
 
@@ -19,14 +20,16 @@ std::vector<std::string> missing_from(const std::vector<std::string>& names, con
 }  // namespace
 
 PassResult run_pass(const Pass& pass, Graph& graph, Parameters& parameters, const PassOptions& options) {
-  graph.strip_extension_attributes();
-  graph.compact();
-  verify_graph(graph);
+  if (!pass.run)
+    throw PassError("the pass '" + std::string(pass.name) + "' is MXNet's own and runs in MXNet alone; leave it out.");
   const std::vector<std::string> arguments = graph.arguments();
   const std::vector<std::string> heads = head_names(graph);
   PassResult result;
   result.name = pass.name;
   result.rewrites = pass.run(graph, parameters, options);
+  if (result.rewrites == 0 && pass.takes("dtype") && options.lowers())
+    throw PassError("dtype " + options.dtype + ": the pass " + pass.name + " finds no encoder in this graph that it can "
+                    "take, so nothing would be computed in it; use float32.");
   graph.compact();
   verify_graph(graph);
   verify_heads(heads, graph);

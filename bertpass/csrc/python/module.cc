@@ -81,52 +81,64 @@ ParameterShapes shapes_of(const py::dict& arrays) {
   return shapes;
 }
 
-py::list passes() {
-  py::list list;
-  for (const Pass* pass : all_passes()) {
-    py::list devices;
-    if (pass->on_cpu) devices.append("cpu");
-    if (pass->on_gpu) devices.append("gpu");
-    list.append(py::make_tuple(pass->name, pass->documentation, py::tuple(devices)));
+py::tuple devices_of(const Pass& pass) {
+  py::list devices;
+  if (pass.on_cpu) devices.append("cpu");
+  if (pass.on_gpu) devices.append("gpu");
+  return devices;
+}
+
+py::dict options_by_name(const Pass& pass) {
+  py::dict options;
+  for (const PassOption& option : pass.options) options[option.name] = option.allowed;
+  return options;
+}
+
+py::tuple select(const std::vector<std::string>& asked, const std::string& device, const std::string& dtype, bool mxnet,
+                 bool cuda_engine) {
+  const Selection selection = select_passes(asked, options_of({{"device", device}, {"dtype", dtype}}), {mxnet, cuda_engine});
+  return py::make_tuple(py::cast(selection.passes, py::return_value_policy::reference), selection.notes);
+}
+
+// A graph that does not change: a pass gives another one.
+class Symbol {
+ public:
+  explicit Symbol(Graph graph) : graph_(std::move(graph)) {}
+
+  const std::string& json() const {
+    if (text_.empty()) text_ = dump_graph(graph_);
+    return text_;
   }
-  return list;
-}
 
-py::dict published_names() {
-  py::dict names;
-  for (const Published& published : published_passes()) names[published.name] = published.pass->name;
-  return names;
-}
+  std::vector<std::string> arguments() const { return graph_.arguments(); }
 
-py::tuple apply(const std::string& json, const py::dict& arrays, const std::string& name,
-                const std::map<std::string, std::string>& options) {
-  const Pass& pass = find_pass(name);
-  Graph graph = parse_graph(json);
-  NumpyParameters parameters(arrays);
-  const PassResult result = run_pass(pass, graph, parameters, options_of(pass, options));
-  return py::make_tuple(dump_graph(graph), parameters.added(), result.removed, result.rewrites);
-}
+  std::map<std::string, std::size_t> op_counts() const {
+    std::map<std::string, std::size_t> counts;
+    for (const Node& node : graph_.nodes)
+      if (!node.is_variable()) ++counts[node.op];
+    return counts;
+  }
 
-void verify(const std::string& json, const py::object& arrays, const py::object& before) {
-  const Graph graph = parse_graph(json);
-  verify_graph(graph);
-  if (!before.is_none()) verify_heads(head_names(parse_graph(py::cast<std::string>(before))), graph);
-  if (!arrays.is_none()) verify_parameters(graph, shapes_of(py::cast<py::dict>(arrays)));
-}
+  void verify(const py::object& arrays, const Symbol* before) const {
+    if (before) verify_heads(head_names(before->graph_), graph_);
+    if (!arrays.is_none()) verify_parameters(graph_, shapes_of(py::cast<py::dict>(arrays)));
+  }
 
-std::string canonical(const std::string& json) {
-  Graph graph = parse_graph(json);
-  graph.strip_extension_attributes();
-  graph.compact();
-  return dump_graph(graph);
-}
+  // `self` as Python holds it is also the result where nothing is rewritten.
+  static py::tuple apply(const py::object& self, const py::dict& arrays, const std::string& name,
+                         const GivenOptions& options) {
+    const Pass& pass = find_pass(name);
+    Graph graph = py::cast<const Symbol&>(self).graph_;
+    NumpyParameters parameters(arrays);
+    const PassResult result = run_pass(pass, graph, parameters, options_of(pass, options));
+    return py::make_tuple(result.rewrites ? py::cast(Symbol(std::move(graph))) : self, parameters.added(),
+                          result.removed, result.rewrites);
+  }
 
-std::map<std::string, std::size_t> op_counts(const std::string& json) {
-  std::map<std::string, std::size_t> counts;
-  for (const Node& node : parse_graph(json).nodes)
-    if (!node.is_variable()) ++counts[node.op];
-  return counts;
-}
+ private:
+  Graph graph_;
+  mutable std::string text_;  // of graph_, once it was asked for
+};
 
 py::array interleave_arrays(const py::array& query, const py::array& key, const py::array& value, std::int64_t heads) {
   const Shape shape = shape_of(query);
@@ -155,6 +167,10 @@ void raise(const char* type, const std::exception& error) {
 void translate(std::exception_ptr pointer) {
   try {
     if (pointer) std::rethrow_exception(pointer);
+  } catch (const UnknownName& error) {
+    const py::object errors = py::module_::import("bertpass.errors");
+    const py::str sentence = errors.attr("unknown")(error.kind, error.name, error.known);
+    PyErr_SetObject(errors.attr("PassError").ptr(), sentence.ptr());
   } catch (const GraphError& error) {
     raise("GraphError", error);
   } catch (const PassError& error) {
@@ -170,14 +186,25 @@ PYBIND11_MODULE(_core, module) {
   py::register_exception_translator(bp::translate);
   module.attr("ENCODER_OPERATOR") = bp::kEncoderOperator;
   module.def("default_threads", bp::native::default_threads);
-  module.def("passes", bp::passes);
-  module.def("published_passes", bp::published_names);
-  module.def("apply", bp::apply, py::arg("json"), py::arg("params"), py::arg("name"),
-             py::arg("options") = std::map<std::string, std::string>{});
-  module.def("verify", bp::verify, py::arg("json"), py::arg("params") = py::none(), py::arg("before") = py::none());
-  module.def("canonical", bp::canonical, py::arg("json"));
-  module.def("arguments", [](const std::string& json) { return bp::parse_graph(json).arguments(); }, py::arg("json"));
-  module.def("op_counts", bp::op_counts, py::arg("json"));
+  py::class_<bp::Pass, std::unique_ptr<bp::Pass, py::nodelete>>(module, "PassInfo")
+      .def_readonly("name", &bp::Pass::name)
+      .def_readonly("documentation", &bp::Pass::documentation)
+      .def_property_readonly("devices", bp::devices_of)
+      .def_property_readonly("provided_by", [](const bp::Pass& pass) { return pass.run ? "core" : "mxnet"; })
+      .def_property_readonly("options", bp::options_by_name)
+      .def_readonly("takes_encoder", &bp::Pass::takes_encoder)
+      .def_readonly("needs_cuda_engine", &bp::Pass::needs_cuda_engine)
+      .def_readonly("reads_factors", &bp::Pass::reads_factors);
+  module.def("passes", bp::all_passes, py::return_value_policy::reference);
+  module.def("select", bp::select, py::arg("asked"), py::arg("device"), py::arg("dtype"), py::arg("mxnet"),
+             py::arg("cuda_engine"));
+  py::class_<bp::Symbol>(module, "Graph")
+      .def(py::init([](const std::string& json) { return bp::Symbol(bp::parse_graph(json)); }), py::arg("json"))
+      .def("json", &bp::Symbol::json)
+      .def("arguments", &bp::Symbol::arguments)
+      .def("op_counts", &bp::Symbol::op_counts)
+      .def("verify", &bp::Symbol::verify, py::arg("params") = py::none(), py::arg("before") = py::none())
+      .def("apply", bp::Symbol::apply, py::arg("params"), py::arg("name"), py::arg("options") = bp::GivenOptions{});
   module.def("interleave", bp::interleave_arrays, py::arg("query"), py::arg("key"), py::arg("value"),
              py::arg("heads"));
 }

@@ -205,10 +205,10 @@ def encoder_device(encoders: Sequence[Mapping[str, str]], gpu: int | None) -> di
 
 def _graph(symbol: str) -> Any:
     """MXNet's symbol of a text; GraphError where it is none (checked first: MXNet itself ends at some of them)."""
-    _core.verify(symbol)
-    load_operator(symbol)
+    text = _core.Graph(symbol).json()
+    load_operator(text)
     try:
-        return mx.sym.load_json(symbol)
+        return mx.sym.load_json(text)
     except mx.base.MXNetError as error:
         raise GraphError(f"MXNet {mx.__version__} cannot read it: {message(error)}") from error
 

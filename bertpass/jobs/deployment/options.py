@@ -98,7 +98,6 @@ class DeployOptions(OwnColumnOptions, LowPrecisionOptions):
         if self.custom_pass is not None and not Path(self.custom_pass).is_file():
             raise PassError(f"--custom_pass {self.custom_pass}: no such file; build it with "
                             "python setup.py build_ext --inplace.")
-        self.pass_names()
         self.check_columns(self.eval_file)
         if self.only_infer and not (self.exported_model or self.task):
             raise UsageError("--only_infer needs --exported_model PREFIX, the files PREFIX-symbol.json and "
@@ -133,10 +132,3 @@ class DeployOptions(OwnColumnOptions, LowPrecisionOptions):
             check_output_folder("output_dir", self.output_dir)
         else:
             check_output_folder("exported_model", Path(self.exported_model).parent)
-
-    def pass_names(self) -> str | list[str]:
-        """What --passes asks for: "auto", "none" or names, which may stand apart or with commas."""
-        names = [name for part in self.passes for name in part.split(",") if name]
-        if not names:
-            raise UsageError("--passes: give auto, none or names.")
-        return names[0] if names in (["auto"], ["none"]) else names

@@ -19,8 +19,8 @@ from bertpass.jobs.low_precision.options import Lowering
 from bertpass.jobs.tasks.exported import find_pair
 from bertpass.jobs.tasks.predict import AnswerOptions
 from bertpass.model.low_precision.plan import base_of, products
-from bertpass.passes import select
-from bertpass.passes.select import NATIVE_ENCODER
+from bertpass.passes import PassInfo, select
+from bertpass.passes.select import taking
 from bertpass.progress import log
 from bertpass.text.data.tasks import Task, get_task
 
@@ -46,7 +46,7 @@ class Plan:
 
     found: Found
     prefix: Path
-    passes: tuple[str, ...]
+    passes: tuple[PassInfo, ...]
     library: str | None
     gpu: int | None
     dtype: str
@@ -74,8 +74,8 @@ def plan(options: DeployOptions) -> Plan:
     rows, task, source = row_settings(options), get_task(options.task) if options.task else None, None
     if task is not None and not options.single and not options.eval_file:
         source = work.read(rows, task, None)
-    passes = tuple(info.name for info in select(options.pass_names(), "cpu" if options.gpu is None else "gpu"))
-    if options.gpu is not None and NATIVE_ENCODER in passes:
+    passes = tuple(select(",".join(options.passes), "cpu" if options.gpu is None else "gpu"))
+    if options.gpu is not None and any(info.needs_cuda_engine for info in passes):
         cuda_library.library()  # refuses where it is not built
     from bertpass.engines.frameworks.mxnet_engine import check_device  # starts MXNet: only after what needs none
     from bertpass.passes.library import Library
@@ -137,8 +137,8 @@ def find_model(options: DeployOptions, task: Task | None, source: work.Source | 
     return found, prefix
 
 
-def encoder_dtype(options: DeployOptions, passes: Sequence[str]) -> str:
-    """What the pass native_encoder is to compute in for ``--dtype`` on a CPU.
+def encoder_dtype(options: DeployOptions, passes: Sequence[PassInfo]) -> str:
+    """What the encoder that a pass puts in is to compute in for ``--dtype`` on a CPU.
 
     float16 becomes bfloat16 where the processor multiplies in it, else float32, and a line of the log says so.
 
@@ -156,9 +156,9 @@ def encoder_dtype(options: DeployOptions, passes: Sequence[str]) -> str:
         raise DeviceError("float16: MXNet computes float16 on a GPU only; give --gpu ID, or --custom_pass "
                           "bertpass_lib.so, whose encoder computes it in bfloat16 or float32, or --dtype float32 on "
                           "this CPU.")
-    if NATIVE_ENCODER not in passes:
-        raise DeviceError(f"--dtype {dtype}: on a CPU only the pass {NATIVE_ENCODER} computes in it; add it to "
-                          "--passes, or give --gpu ID or --dtype float32.")
+    if not any("dtype" in info.options for info in passes):
+        raise DeviceError(f"--dtype {dtype}: on a CPU only the pass {', '.join(taking('dtype'))} computes in it; "
+                          "add it to --passes, or give --gpu ID or --dtype float32.")
     if dtype != "float16":
         return options.plan
     instructions = _native.selected()

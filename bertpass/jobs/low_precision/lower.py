@@ -31,6 +31,7 @@ from bertpass.model.low_precision.plan import HIGHER, plan_text
 from bertpass.model.record import Checkpoint
 from bertpass.passes import optimize, optimize_graph, quantize
 from bertpass.passes.optimize import write_pair
+from bertpass.passes.select import Passes
 from bertpass.progress import log
 from bertpass.text.tokens.batching import batches
 
@@ -64,7 +65,7 @@ class Lowered(abc.ABC):
         """The model in memory."""
 
     @abc.abstractmethod
-    def write(self, plain: str, prefix: Path, passes: str | Sequence[str] = "auto", library: str | None = None,
+    def write(self, plain: str, prefix: Path, passes: Passes = "auto", library: str | None = None,
               ) -> dict[str, Any]:
         """Write PREFIX-symbol.json and PREFIX-0000.params; gives the report for result files.
 
@@ -111,7 +112,7 @@ class _Native(Lowered):
             self.guarded = self._guard(judge, allowed)
         self._plan = self._plan_with(self.guarded.kept if self.guarded else ())
 
-    def write(self, plain: str, prefix: Path, passes: str | Sequence[str] = "auto", library: str | None = None,
+    def write(self, plain: str, prefix: Path, passes: Passes = "auto", library: str | None = None,
               ) -> dict[str, Any]:
         report = optimize(plain, str(prefix), passes=passes, library=library, dtype=self._plan,
                           replace=self._weights(self._plan).params if self._calibrated else None)
@@ -168,7 +169,7 @@ class _OneDNN(Lowered):
             self.guarded = self._guard(judge, allowed)
         self._made = self._quantized(self.guarded.kept if self.guarded else ())
 
-    def write(self, plain: str, prefix: Path, passes: str | Sequence[str] = "auto", library: str | None = None,
+    def write(self, plain: str, prefix: Path, passes: Passes = "auto", library: str | None = None,
               ) -> dict[str, Any]:
         text, arrays = self._made
         write_pair(prefix, text, {f"arg:{name}": array for name, array in arrays.items()})

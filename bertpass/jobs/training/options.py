@@ -10,7 +10,7 @@ from bertpass.jobs.low_precision.options import LowPrecisionOptions
 from bertpass.jobs.tasks.exported import find_pair
 from bertpass.model.files.folders import read_object
 from bertpass.options import check_output_folder, check_paths, flag, gpu_flag
-from bertpass.passes.select import NATIVE_ENCODER, select
+from bertpass.passes.select import select, taking
 
 CHECKPOINT, STATE = "checkpoint", "state.json"  # the folder in OUTPUT_DIR, and its file that tells about it
 FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle", "test_file", "no_test",
@@ -161,9 +161,10 @@ class FinetuneOptions(LowPrecisionOptions):
         select(self.pass_names())
 
     def pass_names(self) -> str | list[str]:
-        """Passes of the model that --only_calibration writes: "auto", or native_encoder and those that are named."""
+        """Passes of the model that --only_calibration writes: "auto", or the one for int8 and those that are named."""
         names = [name for part in self.passes for name in part.split(",") if name]
-        return [NATIVE_ENCODER, *(name for name in names if name != NATIVE_ENCODER)] if names else "auto"
+        first = taking("dtype")
+        return [*first, *(name for name in names if name not in first)] if names else "auto"
 
     def _check_resume(self) -> None:
         """Refuse to go on from a checkpoint that was made with other options."""

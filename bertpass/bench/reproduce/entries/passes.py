@@ -17,9 +17,10 @@ ALL, WITHOUT_ENCODER = "all passes", "all but native_encoder"
 
 def variants() -> list[Variant]:
     """Each pass for a CPU alone, those of plain MXNet's operators together, and all."""
-    names = [info.name for info in available() if "cpu" in info.devices]
+    infos = [info for info in available() if "cpu" in info.devices]
+    names = [info.name for info in infos]
     sets = {**{name: [name] for name in names},
-            WITHOUT_ENCODER: [name for name in names if name != "native_encoder"], ALL: names}
+            WITHOUT_ENCODER: [info.name for info in infos if not info.takes_encoder], ALL: names}
     return [plain(), *(Variant(title, "mxnet", "float32", {"passes": passes}, ours=True)
                        for title, passes in sets.items())]
 
