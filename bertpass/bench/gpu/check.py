@@ -198,12 +198,10 @@ def tests() -> dict[str, Any]:
 
 
 def output_of(options: GpuOptions, card: dict[str, str]) -> Path:
-    """The file of the result; makes its folder."""
+    """The file of the result."""
     name = re.sub(r"[^a-z0-9]+", "-", card["name"].lower()).strip("-")
     default = ROOT / RESULTS / f"gpu-{name}-{options.dtype}-{datetime.now(UTC):%Y%m%d-%H%M}.json"
-    path = Path(options.output) if options.output else default
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return path
+    return Path(options.output) if options.output else default
 
 
 def say(sentence: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bertpass import machine
-from bertpass.base.files import write_json
+from bertpass.base.files import write_json, write_text
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, DataError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found = finetuning_report.lines(results)
             title = f"Fine-tuning beside PyTorch, {machine.describe()['cpu']}, {machine.threads()} threads"
             finetuning_report.show(found, title)
-            (folder / "finetuning.md").write_text(finetuning_report.markdown(found), encoding="utf-8")
+            write_text(folder / "finetuning.md", finetuning_report.markdown(found))
             finetuning_report.draw(folder / "finetuning.png", found, title)
             log.info("wrote %s, finetuning.md and finetuning.png", file)
         if failures:

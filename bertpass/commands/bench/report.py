@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bertpass.base.files import write_text
 from bertpass.commands.run import guarded
 from bertpass.errors import MissingDependencyError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -69,8 +70,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             found += contents.costs(offers, listed)
         text = page.markdown(options.title, found, files) if output.suffix == ".md" else \
             page.html(options.title, found, files, listed)
-        output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text(text, encoding="utf-8")
+        write_text(output, text)
         print(f"wrote {output}")
         if pictures is not None:
             _write(pictures, page.pictures(found))

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from bertpass.base.files import write_text
 from bertpass.commands.run import guarded
 from bertpass.errors import UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -48,9 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         for line in found.alone:
             console.print(f"  {line}", markup=False, highlight=False)
         if options.output:
-            Path(options.output).parent.mkdir(parents=True, exist_ok=True)
-            Path(options.output).write_text(comparison.markdown(found, options.first, options.second),
-                                            encoding="utf-8")
+            write_text(options.output, comparison.markdown(found, options.first, options.second))
         worse = [] if options.fail_above is None else found.above(options.fail_above)
         if worse:
             worst = max(worse, key=lambda pair: pair.ratio)

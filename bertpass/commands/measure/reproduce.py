@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from bertpass import machine
-from bertpass.base.files import write_json
+from bertpass.base.files import write_json, write_text
 from bertpass.commands.run import guarded
 from bertpass.errors import BertpassError, DeviceError, UsageError
 from bertpass.options import check_output_folder, flag, parse
@@ -150,10 +150,10 @@ def _write(entry: Entry, folder: Path) -> None:
     tables = entry.tables(figures, content["measured"])
     write_json(folder / f"{entry.name}.json", {**content, "tables": [table.to_dict() for table in tables]})
     text = page.page(entry, published.source(everything, entry.name), content, tables)
-    (folder / f"{entry.name}.md").write_text(text, encoding="utf-8")
+    write_text(folder / f"{entry.name}.md", text)
     entry.draw(folder / f"{entry.name}.png", figures, content["measured"], page.subtitle(content))
     index = page.index([reproduce.entry(name) for name in reproduce.names()], folder)
-    (folder / "README.md").write_text(index, encoding="utf-8")
+    write_text(folder / "README.md", index)
     log.info("wrote %s.md, .json and .png in %s", entry.name, folder)
 
 

@@ -8,7 +8,10 @@ import sys
 import numpy as np
 import pytest
 
+from bertpass.base.paths import PACKAGE
 from bertpass.commands.make import deploy
+from bertpass.jobs.deployment.plan import Plan
+from bertpass.jobs.deployment.workload import RowSettings
 from bertpass.model.files import params_file
 from bertpass.model.layouts import huggingface
 from bertpass.model.layouts.bundle import Bundle
@@ -61,6 +64,14 @@ def test_compare_shows_ratio_and_difference(deployed, on_sst, sst, tmp_path, cap
     for words in ("BatchSize=16, NumberIterations=3", "Throughput=", "Average Latency=", "accuracy", "ratio",
                   "largest difference"):
         assert words in out
+
+
+def test_only_the_plan_sees_the_flags():
+    """Below :mod:`bertpass.jobs.deployment.plan` the work takes what the plan chose, which nobody can change."""
+    rooms = [file for file in (PACKAGE / "jobs").rglob("*.py") if "DeployOptions" in file.read_text(encoding="utf-8")]
+    assert {f"{file.parent.name}/{file.stem}" for file in rooms} == {
+        "deployment/options", "deployment/plan", "deployment/deploy"}
+    assert Plan.__dataclass_params__.frozen and RowSettings.__dataclass_params__.frozen
 
 
 def test_the_library_and_the_core_write_the_same_files(deployed, on_sst, sst, tmp_path):
