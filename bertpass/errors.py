@@ -1,4 +1,4 @@
-"""Every error that bertpass raises on purpose: one type per cause, one exit code per type.
+"""Every error that ends a command of bertpass on purpose: one type per cause, one exit code per type.
 
 A person meets these as one sentence on standard error; a program meets them as exceptions. The exit codes are part of
 the command-line contract (see docs/flags.md) and the HTTP codes are those a server answers with for the same cause.

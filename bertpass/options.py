@@ -86,7 +86,9 @@ def scalar(annotation: Any) -> Any:
 def spelled(field: dataclasses.Field) -> tuple[list[str], str, str]:
     """A flag for a page: its spellings, its default as text, its help with the allowed values."""
     default, meta = _default(field), field.metadata
-    shown = " ".join(map(str, default)) if isinstance(default, list) else "off" if default is False else default
+    shown = " ".join(map(str, default)) if isinstance(default, list) else default
+    if isinstance(default, bool):
+        shown = "on" if default else "off"
     choices = f" ({', '.join(meta['choices'])})" if meta["choices"] else ""
     names = [field.name.upper()] if meta["positional"] else ["--" + field.name, *_aliases(field)]
     return names, "needed" if is_needed(field) else "" if shown is None else str(shown), meta["help"] + choices

@@ -80,7 +80,8 @@ class ServeOptions(Given):
                                         "(default: the model's length times the share of all cores that this instance "
                                         "and all smaller ones have)", group="instances", metavar="N,...", rare=True)
     pin: bool = flag(True, "keep instances on cores of their own; never done where a cgroup quota is a share of more "
-                     "processors, or where other servers have the cores", group="instances", rare=True)
+                     "processors, or where other servers have the cores; --no_pin turns it off", group="instances",
+                     rare=True)
     compute_timeout: float | None = flag(None, "seconds per batch after which an instance is replaced (default: "
                                          "--queue_timeout, at least 5, and at least 5 times the expected time; 60 for "
                                          "the first batch). An instance that does nothing at all is replaced after 0.2 "
@@ -130,12 +131,12 @@ class ServeOptions(Given):
         if self.otlp_endpoint is not None and not self.otlp_endpoint.startswith(("http://", "https://")):
             raise UsageError(f"--otlp_endpoint {self.otlp_endpoint}: must begin with http:// or https://.")
         if self.sizes and (self.instances, self.cores_per_instance) != (None, None):
-            raise UsageError("--instance_cores says all about instances; leave out --instances and "
-                             "--cores_per_instance.")
+            raise UsageError("--instance_cores sets the number and the size of all instances: leave --instances and "
+                             "--cores_per_instance out.")
         if self.lengths and (len(self.lengths) != len(self.sizes) - 1 or self.lengths != sorted(self.lengths)
                              or self.sizes != sorted(self.sizes)):
-            raise UsageError(f"--instance_lengths {self.instance_lengths}: give rising lengths, one for each of "
-                             "--instance_cores, which must rise too, but the last.")
+            raise UsageError(f"--instance_lengths {self.instance_lengths}: give rising lengths, one fewer than the "
+                             "numbers of --instance_cores, which must rise too.")
         if not self.ray and (self.ray_address or self.replicas > 1 or self.max_replicas):
             raise UsageError("--ray_address, --replicas and --max_replicas are for --ray; on one machine --instances "
                              "gives more processes.")

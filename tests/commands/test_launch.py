@@ -174,7 +174,7 @@ def test_grandchildren_that_hold_the_output_are_not_waited_for():
     (["--sizes", "1,x", "--", "true"], "--sizes 1,x: write positive whole numbers"),
     (["--sizes", "1", "--lengths", "8", "9", "--", "true"], "--lengths 8 9: give 1 rising lengths"),
     (["--", "no-such-command"], "no-such-command: no such command"),
-    (["--sysfs", "/", "--", "true"], "--sysfs: another machine can only be planned for"),
+    (["--sysfs", "/", "--", "true"], "--sysfs plans for another machine and runs nothing there"),
     (["--sysfs", "/", "--dry_run", "--", "true"], "name a copy of /sys"),
     (["--allocator", "mimalloc", "--", "true"], "--allocator mimalloc: not one of default, tcmalloc, jemalloc"),
     (["--allocator", "tcmalloc", "--huge_pages", "--dry_run", "--", "true"], "tcmalloc"),

@@ -53,7 +53,7 @@ class ServingOptions:
         if self.warmup >= self.seconds:
             raise UsageError(f"--warmup {self.warmup:g}: must be shorter than --seconds {self.seconds:g}.")
         if not self.serve or not all(load > 0 for load in self.loads):
-            raise UsageError("--serve and --loads: give a server of ours at least, and shares above 0.")
+            raise UsageError("--serve and --loads: give at least one server of ours, and shares above 0.")
         for each in self.peer:
             if not all(part.strip() for part in each.partition(":")) or "{port}" not in each:
                 raise UsageError(f"--peer {each}: write 'NAME: COMMAND --port {{port}}'.")

@@ -52,7 +52,7 @@ class ReproduceOptions:
 
     def __post_init__(self) -> None:
         if self.resume and self.redraw:
-            raise UsageError("--redraw measures nothing, so there is nothing for --resume to go on with: give one of "
+            raise UsageError("--redraw measures nothing, and --resume measures what is missing: give one of "
                              "them.")
 
     def instances(self) -> list[Instance]:

@@ -64,7 +64,7 @@ class LaunchOptions:
 
     def __post_init__(self) -> None:
         if self.sysfs is not None and not self.dry_run:
-            raise UsageError("--sysfs: another machine can only be planned for; add --dry_run.")
+            raise UsageError("--sysfs plans for another machine and runs nothing there: add --dry_run.")
         if self.sysfs is not None and not (Path(self.sysfs) / "devices/system/cpu/online").is_file():
             raise UsageError(f"--sysfs {self.sysfs}: it has no devices/system/cpu/online; name a copy of /sys.")
 

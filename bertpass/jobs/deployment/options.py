@@ -103,7 +103,7 @@ class DeployOptions(OwnColumnOptions, LowPrecisionOptions):
             raise UsageError("--only_infer needs --exported_model PREFIX, the files PREFIX-symbol.json and "
                              "PREFIX-0000.params of an earlier run, or --task for those in --output_dir.")
         if self.only_infer and self.compare:
-            raise UsageError("--compare exports the model without passes beside the other: leave --only_infer out.")
+            raise UsageError("--compare exports the model once more, without passes: leave --only_infer out.")
         if self.question is not None and self.context is None:
             raise UsageError("--question needs --context: the text that holds the answer.")
         if self.context is not None and self.question is None:

@@ -48,9 +48,9 @@ class ClassifierOptions(OwnColumnOptions, FinetuneOptions):
     def check(self) -> None:
         super().check()
         if self.train_file and not self.dev_file:
-            raise UsageError("--train_file needs --dev_file beside it: the metric is computed there.")
+            raise UsageError("--train_file needs --dev_file as well: the metric is computed on it.")
         if self.dev_file and not self.train_file and not self.only_inference:
-            raise UsageError("--dev_file needs --train_file beside it, or --only_inference to train nothing.")
+            raise UsageError("--dev_file needs --train_file as well, or --only_inference to train nothing.")
         if not self.dev_file and not self.task_name:
             raise UsageError("say what to train: --task_name SST (with --data_dir), or --train_file and --dev_file.")
         if (self.only_inference or self.only_calibration) and self.backend:

@@ -128,7 +128,7 @@ class FinetuneOptions(LowPrecisionOptions):
         if len(set(self.gpus)) < len(self.gpus) or min(self.gpus, default=0) < 0:
             raise UsageError(f"--gpus {' '.join(map(str, self.gpus))}: give each GPU's number once.")
         if self.comm_backend == "horovod" and (self.workers > 1 or len(self.gpus) > 1):
-            raise UsageError("--comm_backend horovod: one process a device, all of them started by horovodrun; leave "
+            raise UsageError("--comm_backend horovod: horovodrun starts all processes, one per device; leave "
                              "--workers and --gpus out.")
         self._check_published()
         if self.only_calibration and self.gpu is not None:
