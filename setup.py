@@ -177,7 +177,7 @@ def sources(*folders):
     return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
 
 
-ENCODER = sources("kernels", "ops", "layer", "encoder")
+ENCODER = sources("kernels", "schema", "ops", "layer", "encoder")
 # What a forward on a GPU needs; the rest of that folder is built by scripts for the framework that is installed.
 FACES = [f"bertpass/csrc/faces/{name}.cc" for name in ("cuda_library", "device_model")]
 
@@ -194,8 +194,9 @@ def version_script(folder):
 setup(
     install_requires=install_requires(),
     ext_modules=[
-        Extension("bertpass._core", [*sources("graph", "passes", "ops", "layer"), "bertpass/csrc/encoder/packed.cc",
-                                     "bertpass/csrc/python/module.cc"], extra_link_args=["-s", *THREADS]),
+        Extension("bertpass._core", [*sources("graph", "passes", "schema", "ops", "layer"),
+                                     *(f"bertpass/csrc/{name}.cc" for name in ("encoder/packed", "python/module"))],
+                  extra_link_args=["-s", *THREADS]),
         Extension("bertpass._native", [*ENCODER, *sources("model"),
                                        *(f"bertpass/csrc/python/{name}.cc" for name in ("native", "lab", "peak"))],
                   extra_link_args=["-s", *THREADS]),

@@ -19,6 +19,15 @@ def caches() -> tuple[int, int]:
 def selected(isa: str = "") -> str:
     """The name of the instruction set that would run."""
 
+def parameters(encoder: Mapping[str, Any], head: Mapping[str, Any]) -> list[tuple[str, list[int]]]:
+    """Name and shape of every parameter of a network in their order, from the dicts of bertpass.model.config.
+
+    ModelError for a field that is missing, not known or out of range.
+    """
+
+def head(encoder: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[bool, str, list[tuple[str, int, str]], bool]:
+    """What a head is made of: the fields of bertpass.model.heads.Layout, layers as (name, outputs, activation)."""
+
 class Model:
     """A model with its weights packed. Safe to call from several threads; the interpreter's lock is released."""
 

@@ -39,7 +39,18 @@ def sources(twin: bool) -> list[Path]:
     folders = [*FOLDERS, "twin"] if twin else FOLDERS
     found = [path for folder in folders for path in sorted((SOURCES / "cuda" / folder).iterdir())]
     files = [path for path in found if path.suffix in (".cu", ".cc")]
-    return sorted(files, key=lambda path: path.suffix != ".cu") + [SOURCES / "encoder" / "inputs.cc"]
+    shared = [SOURCES / "encoder" / "inputs.cc", *sorted((SOURCES / "schema").glob("*.cc"))]  # with the CPU engine
+    return sorted(files, key=lambda path: path.suffix != ".cu") + shared
+
+
+def json_flag() -> str:
+    """The compiler's flag for the headers that read JSON; BuildError where they are not installed."""
+    try:
+        import nlohmann_json
+    except ImportError as error:
+        raise BuildError("this needs the package nlohmann-json; install it with: pip install nlohmann-json==3.12.0."
+                         ) from error
+    return f"-isystem{nlohmann_json.get_include()}"
 
 
 def find_nvcc() -> Path:
@@ -94,29 +105,24 @@ def compile_gpu(source: Path, out: Path, architectures: Sequence[str], nvcc: Pat
     if source.suffix == ".cu":
         return run([str(nvcc), *FLAGS, "-O3", "-Xcompiler", ",".join(HOST_FLAGS), *code_flags(architectures), *more,
                     "-c", str(source), "-o", str(out)])
-    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{toolkit / 'include'}", "-c", str(source), "-o",
-                str(out)])
+    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{toolkit / 'include'}", json_flag(), "-c",
+                str(source), "-o", str(out)])
 
 
 def compile_twin(source: Path, out: Path) -> str:
     """One object file of the twin."""
-    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, "-Wno-unknown-pragmas", "-DBERTPASS_CUDA_TWIN", "-x", "c++",
-                "-c", str(source), "-o", str(out)])
+    return run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, "-Wno-unknown-pragmas", "-DBERTPASS_CUDA_TWIN", json_flag(),
+                "-x", "c++", "-c", str(source), "-o", str(out)])
 
 
 def compile_device_model(folder: Path) -> list[Path]:
     """Object files of a model on a GPU as the operators of other frameworks hold it (csrc/faces)."""
-    try:
-        import nlohmann_json
-    except ImportError as error:
-        raise BuildError("this needs the package nlohmann-json; install it with: pip install nlohmann-json==3.12.0."
-                         ) from error
     sources = [*sorted((SOURCES / "faces").glob("*.cc")),
                *(SOURCES / "capi" / f"{name}.cc" for name in ("mapped_file", "safetensors"))]
     objects = [folder / f"{source.stem}.o" for source in sources]
     for source, out in zip(sources, objects, strict=True):
-        sys.stderr.write(run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, f"-isystem{nlohmann_json.get_include()}", "-c",
-                              str(source), "-o", str(out)]))
+        sys.stderr.write(run([*compiler(), *FLAGS, "-O2", *HOST_FLAGS, json_flag(), "-c", str(source), "-o",
+                              str(out)]))
     return objects
 
 

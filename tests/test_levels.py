@@ -32,8 +32,8 @@ STARTS_MXNET = ("mxnet", "gluonnlp")
 # it is not named.
 ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.text": "files example metrics tokens squad data",
-    "bertpass.model": "families config sentence parameters record given files low_precision onnx layouts hub nets "
-                      "export checkpoint __init__",
+    "bertpass.model": "families config sentence heads parameters record given files low_precision onnx layouts hub "
+                      "nets export checkpoint __init__",
     "bertpass.passes": "library check select report mkldnn quantize optimize __init__",
     "bertpass.engines": "rows base given results checking precision native model cuda tvm frameworks __init__",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
@@ -194,9 +194,9 @@ def test_imports_go_down(name):
 
 # Of the CPU engine, lowest first, and of the graph passes, which swap encoders for it; a file includes its own folder
 # and those before it in the first of these lists that names it.
-NATIVE = [["kernels", "ops", "layer", "encoder", "model", "capi"],
-          ["kernels", "ops", "training", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
-# Of the CUDA engine, in csrc/cuda; of the CPU engine it includes the checks of inputs and the names of a configuration.
+NATIVE = [["kernels", "schema", "ops", "layer", "encoder", "model", "capi"],
+          ["kernels", "schema", "ops", "training", "layer", "encoder", "graph", "passes", "mxnet_abi"]]
+# Of the CUDA engine, in csrc/cuda; of the CPU engine it includes the checks of inputs.
 CUDA = ["twin", "device", "kernels", "gemm", "layer", "encoder", "capi"]
 
 
@@ -213,8 +213,7 @@ def test_includes_go_down(folder):
 
 @pytest.mark.parametrize("folder", CUDA)
 def test_cuda_includes_go_down(folder):
-    allowed = {f"cuda/{name}" for name in CUDA[:CUDA.index(folder) + 1]} | {"encoder/inputs.h", "model/config.h",
-                                                                            "model/names.h"}
+    allowed = {f"cuda/{name}" for name in CUDA[:CUDA.index(folder) + 1]} | {"encoder/inputs.h", "schema"}
     if folder == "twin":  # stands in for what lies below the kernels, cuBLASLt among it
         allowed |= {"cuda/device", "cuda/gemm"}
     files = list((PACKAGE / "csrc" / "cuda" / folder).iterdir())

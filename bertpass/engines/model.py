@@ -182,7 +182,7 @@ class Model:
         """
         if not self.head.has_classifier:
             raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); "
-                             + (f"use {self._use()}." if self.head.token_layer else
+                             + (f"use {self._use()}." if self.head.has_token_logits else
                                 "fine-tune one with bertpass finetune classifier."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")

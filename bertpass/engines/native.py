@@ -165,12 +165,8 @@ def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options:
 
 def _maker(checkpoint: Checkpoint, options: dict[str, Any]) -> Callable[[str], _native.Model]:
     """What gives a model of the checkpoint in a precision; ModelError where weights are missing or misshapen."""
-    config = parameters.network_config(checkpoint.config, checkpoint.head)
-    wanted = parameters.shapes(config, checkpoint.head)
-    given = {name: array for name, array in checkpoint.params.items() if name in wanted}
-    parameters.check(given, wanted, checkpoint.source or "the checkpoint")
-    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats({**given, **parameters.factors_of(
-        checkpoint.params)})
+    config, arrays = checkpoint.network()
+    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(arrays | parameters.factors_of(checkpoint.params))
     return lambda dtype: _native.Model(*arguments, dtype=dtype, **options)
 
 

@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* The version of this header; it grows when a function changes. */
-#define BERTPASS_CUDA_ABI 1
+#define BERTPASS_CUDA_ABI 2
 
 #define BERTPASS_CUDA_MAX_OUTPUTS 2
 #define BERTPASS_CUDA_MAX_AXES 3
@@ -47,14 +47,8 @@ typedef struct {
 } bertpass_cuda_tensor;
 
 typedef struct {
-  int32_t layers, units, hidden, heads, max_length, vocabulary, token_types;
-  float epsilon;
-  const char* family;     /* "bert", "camembert", "distilbert", "roberta", "xlm-roberta" */
-  const char* activation; /* "gelu" (by erf), "gelu_tanh", "relu" */
-  const char* head;       /* "none", "pooled", "classification", "qa", "tokens", "embedding" */
-  int32_t labels;         /* of classification and tokens */
-  const char* pooling;    /* of embedding: "mean", "cls" */
-  int32_t normalize;      /* of embedding */
+  const char* model;      /* JSON, {"config": ..., "head": ...}, the two as bertpass/model/config.py writes them; the
+                             description in a file of "bertpass pack --unpacked" is one */
   const char* dtype;      /* "float32", "float16", "bfloat16" */
   int32_t device;
   int32_t exact_gelu;     /* GELU by erf in 16 bits too, one kernel more a layer; without it its tanh form, within 5e-4 */

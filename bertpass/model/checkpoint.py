@@ -10,9 +10,10 @@ from pathlib import Path
 
 from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
 from bertpass.model import parameters
-from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, EncoderConfig, HeadConfig
 from bertpass.model.files.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
 from bertpass.model.given import FOR_PARAMS, Given, assumed, is_params, said
+from bertpass.model.heads import needs_pooler
 from bertpass.model.hub.names import meant
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence

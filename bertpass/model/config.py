@@ -12,11 +12,10 @@ from bertpass.errors import ModelError, unknown
 from bertpass.model.families import FAMILIES, Classifier, Family
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
-# What the heads of a kind are made of is said here and nowhere else: logits from the first token (the pooler where the
-# family has one), or a layer of this name on the state of every token. The other kinds have no parameters.
+# Kinds of heads with logits: of each row, or of every token. What each is made of says bertpass.model.heads.
 CLASSIFIERS = ("classification", "regression", "multilabel", "ranking")
-TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
-HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_LAYERS, "embedding")
+TOKEN_KINDS = ("qa", "tokens")
+HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_KINDS, "embedding")
 _ONE_OUTPUT = ("regression", "ranking")  # unless they say otherwise
 POOLINGS = ("mean", "cls")
 OUTPUT_ACTIVATIONS = ("", "identity", "sigmoid", "softmax")
@@ -234,14 +233,14 @@ class HeadConfig:
         return self.activation or _OWN_ACTIVATIONS[self.kind]
 
     @property
-    def token_layer(self) -> str | None:
-        """Name of the layer that gives every token its logits, None where there is none."""
-        return TOKEN_LAYERS.get(self.kind)
+    def has_token_logits(self) -> bool:
+        """Whether the head gives every token its logits."""
+        return self.kind in TOKEN_KINDS
 
     @property
     def per_token(self) -> bool:
         """Whether the first output has a row for every token."""
-        return self.kind in ("none", "pooled", *TOKEN_LAYERS)
+        return self.kind in ("none", "pooled", *TOKEN_KINDS)
 
     @property
     def outputs(self) -> int:
@@ -261,11 +260,6 @@ class HeadConfig:
 def placeholders(count: int) -> list[str]:
     """Names of outputs that have none, as transformers gives them: LABEL_0 and so on."""
     return [f"LABEL_{at}" for at in range(count)]
-
-
-def needs_pooler(config: EncoderConfig, head: HeadConfig) -> bool:
-    """Whether ``head`` computes from the encoder's pooler (BERT's classifier does, the others have their own)."""
-    return head.kind == "pooled" or (head.has_classifier and config.classifier.pooled)
 
 
 def _check_count(name: str, value: Any, least: int) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import ModelError
-from bertpass.model import parameters
+from bertpass.model import heads, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.files import params_file
 from bertpass.mx import mx, nlp
@@ -36,7 +36,7 @@ class Network(mx.gluon.HybridBlock):
 
     def __init__(self, config: EncoderConfig, head: HeadConfig, prefix: str):
         super().__init__(prefix=prefix)
-        self.config, self.head = config, head
+        self.config, self.head, self.layout = config, head, heads.layout(config, head)
         self._number_type = "float32"
         with self.name_scope():
             encoder = nlp.model.BERTEncoder(
@@ -52,28 +52,27 @@ class Network(mx.gluon.HybridBlock):
             self._add_head()
 
     def _add_head(self) -> None:
-        config, head = self.config, self.head
-        if head.token_layer:
-            setattr(self, head.token_layer, nn.Dense(head.outputs, flatten=False, in_units=config.units))
+        config, head, tokens = self.config, self.head, self.layout.takes == "tokens"
         # The published recipes have a dropout before tags, and none before the logits of answers.
         self.dropout = nn.Dropout(config.dropout) if head.kind == "tokens" and config.dropout else None
-        if not head.has_classifier:
-            return
-        wanted = config.classifier
-        layers = {wanted.last: nn.Dense(head.num_labels, in_units=config.units)}
-        if not wanted.pooled:
-            layers = {wanted.first: nn.Dense(config.units, activation=wanted.activation, in_units=config.units),
-                      **layers}
-        self.classifier = nn.HybridSequential()
-        # The names count a dropout before each layer, as GluonNLP's do, whether or not there is one.
-        for name, layer in layers.items():
-            place = name.removeprefix("classifier.")
-            if place == name:
-                setattr(self, name, layer)
-                continue
-            if config.dropout:
-                self.classifier.register_child(nn.Dropout(config.dropout), str(int(place) - 1))
-            self.classifier.register_child(layer, place)
+        names = ["dropout"] if self.dropout else []
+        depth = config.units
+        for layer in heads.own_layers(config, head):
+            dense = nn.Dense(layer.outputs, flatten=not tokens, in_units=depth,
+                             activation=None if layer.activation == "none" else layer.activation)
+            name, _, number = layer.name.partition(".")
+            if not number:
+                setattr(self, name, dense)
+            else:
+                if not hasattr(self, name):
+                    setattr(self, name, nn.HybridSequential())
+                # The names count a dropout before each layer, as GluonNLP's do, whether or not there is one.
+                if config.dropout:
+                    getattr(self, name).register_child(nn.Dropout(config.dropout), str(int(number) - 1))
+                getattr(self, name).register_child(dense, number)
+            names.append(name)
+            depth = layer.outputs
+        self.head_blocks = tuple(dict.fromkeys(names))
 
     def cast(self, dtype: Any) -> None:
         """Cast the weights to ``dtype`` and have valid lengths cast to it too."""
@@ -89,36 +88,37 @@ class Network(mx.gluon.HybridBlock):
 
     def hybrid_forward(self, F: Any, ids: Any, *rest: Any) -> Any:
         """See the class; ``F`` is mx.nd or mx.sym."""
-        config, head = self.config, self.head
+        config, layout = self.config, self.layout
         valid_length = F.cast(rest[-1], dtype=self._number_type)
         token_types = rest[0] if config.takes_token_types else F.zeros_like(ids)
         if not config.token_type_vocab_size:
             token_types = []
         outputs = getattr(self, config.root)(ids, token_types, valid_length)
         states, pooled = outputs if config.use_pooler else (outputs, None)
-        if head.kind == "none":
+        if not layout.takes:
             return states
-        if head.kind == "pooled":
-            return states, pooled
-        if head.token_layer:
-            return getattr(self, head.token_layer)(self.dropout(states) if self.dropout else states)
-        if head.kind == "embedding":
-            return self.embed(F, states, valid_length)
-        first = pooled if config.classifier.pooled else self._first(states)
-        return self.classifier(self.pre_classifier(first) if hasattr(self, "pre_classifier") else first)
-
-    def _first(self, states: Any) -> Any:
-        """The first token's state: (batch, length, units) -> (batch, units)."""
-        return states.slice_axis(axis=1, begin=0, end=1).reshape(shape=(-1, self.config.units))
-
-    def embed(self, F: Any, states: Any, valid_length: Any) -> Any:
-        """Sentence vectors; in float32, where neither the sum over tokens nor the squared length overflows."""
-        if self.head.pooling == "cls":
-            vectors = F.cast(self._first(states), dtype="float32")
+        if config.use_pooler:
+            x = pooled
         else:
+            x = states if layout.takes == "tokens" else self.vectors(F, states, valid_length)
+        for name in self.head_blocks:
+            x = getattr(self, name)(x)
+        return (states, x) if layout.states else x
+
+    def vectors(self, F: Any, states: Any, valid_length: Any) -> Any:
+        """(batch, length, units) -> (batch, units); as an output in float32, where neither the sum over tokens nor the
+        squared length overflows."""
+        layout = self.layout
+        if layout.takes == "mean":
             lengths = F.maximum(F.cast(valid_length, dtype="float32"), 1).reshape(shape=(-1, 1))
             vectors = F.broadcast_div(F.cast(states, dtype="float32").sum(axis=1), lengths)
-        return F.L2Normalization(vectors, eps=_NORM_EPS) if self.head.normalize else vectors
+        else:
+            vectors = states.slice_axis(axis=1, begin=0, end=1).reshape(shape=(-1, self.config.units))
+            vectors = vectors if layout.layers else F.cast(vectors, dtype="float32")
+        if layout.normalize:
+            vectors = F.L2Normalization(vectors, eps=_NORM_EPS)
+        reads_other = layout.layers and layout.takes == "mean"
+        return F.cast(vectors, dtype=self._number_type) if reads_other else vectors
 
 
 def build(config: EncoderConfig, head: HeadConfig, prefix: str | None = None) -> Network:

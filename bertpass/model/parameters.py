@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bertpass.errors import ModelError
-from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model import heads
+from bertpass.model.config import EncoderConfig, HeadConfig
 
 Shape = tuple[int, ...]
 
@@ -49,26 +50,13 @@ def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
 
 
 def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
-    """Name and shape of each parameter of the head.
-
-    BERT's classifier is one layer on the pooler, RoBERTa's two layers in GluonNLP's RoBERTaClassifier, DistilBERT's two
-    layers as in transformers' DistilBertForSequenceClassification; the numbers count the dropouts before the layers.
-    Answers and tags are one layer on every token's state.
-    """
-    last = last_layer(config, head)
-    if last is None:
-        return {}
-    logits = _dense(last, head.outputs, config.units)
-    if config.classifier.pooled or not head.has_classifier:
-        return logits
-    return {**_dense(config.classifier.first, config.units, config.units), **logits}
-
-
-def last_layer(config: EncoderConfig, head: HeadConfig) -> str | None:
-    """Name of the layer whose outputs are the logits, None for a head without logits."""
-    if head.has_classifier:
-        return config.classifier.last
-    return head.token_layer
+    """Name and shape of each parameter of the head, its pooler's apart: that is the encoder's."""
+    shapes: dict[str, Shape] = {}
+    depth = config.units
+    for layer in heads.own_layers(config, head):
+        shapes.update(_dense(layer.name, layer.outputs, depth))
+        depth = layer.outputs
+    return shapes
 
 
 #: ending of the arrays that calibration adds for the native engine's int8 and no network has
@@ -88,7 +76,7 @@ def network_config(config: EncoderConfig, head: HeadConfig) -> EncoderConfig:
     ModelError
         The head computes from a pooler and the encoder has none.
     """
-    pooler = needs_pooler(config, head)
+    pooler = heads.needs_pooler(config, head)
     if pooler and not config.use_pooler:
         raise ModelError(f"a {head.kind} head needs a pooler and this encoder has none; "
                          "bertpass.model.checkpoint.adapt adds a fresh one.")

@@ -65,6 +65,21 @@ class Checkpoint:
         wanted = {**parameters.encoder_shapes(self.config), **parameters.head_shapes(self.config, self.head)}
         parameters.check(self.params, wanted, self.source or "the checkpoint")
 
+    def network(self) -> tuple[EncoderConfig, dict[str, np.ndarray]]:
+        """What is run of it: the network's configuration, and its arrays in the order of
+        :func:`bertpass.model.parameters.shapes`.
+
+        Raises
+        ------
+        ModelError
+            Parameters are missing or misshapen, or the head needs a pooler that is not there.
+        """
+        config = parameters.network_config(self.config, self.head)
+        wanted = parameters.shapes(config, self.head)
+        arrays = {name: self.params[name] for name in wanted if name in self.params}
+        parameters.check(arrays, wanted, self.source or "the checkpoint")
+        return config, arrays
+
 
 @dataclass
 class PackedCheckpoint(Checkpoint):

@@ -16,7 +16,11 @@
 
 namespace {
 
-constexpr int kLayers = 12, kUnits = 768, kHidden = 3072, kHeads = 12, kPositions = 512, kVocabulary = 30522, kTypes = 2;
+constexpr int kLayers = 12, kUnits = 768, kHidden = 3072, kPositions = 512, kVocabulary = 30522, kTypes = 2;
+constexpr char kModel[] = R"({
+  "config": {"family": "bert", "num_layers": 12, "units": 768, "hidden_size": 3072, "num_heads": 12, "max_length": 512,
+             "vocab_size": 30522, "token_type_vocab_size": 2, "layer_norm_eps": 1e-12, "activation": "gelu"},
+  "head": {"kind": "none", "num_labels": 0, "pooling": "mean", "normalize": false}})";
 constexpr int kForwards = 50;
 
 void need(bertpass_cuda_status status) {
@@ -82,9 +86,7 @@ int main(int count, char** words) {
     return 2;
   }
   bertpass_cuda_config config{};
-  config.layers = kLayers, config.units = kUnits, config.hidden = kHidden, config.heads = kHeads;
-  config.max_length = kPositions, config.vocabulary = kVocabulary, config.token_types = kTypes, config.epsilon = 1e-12f;
-  config.family = "bert", config.activation = "gelu", config.head = "none", config.pooling = "mean";
+  config.model = kModel;
   config.dtype = "float16", config.measure = 1;
   bertpass_cuda_model* model = nullptr;
   {

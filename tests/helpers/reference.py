@@ -9,8 +9,9 @@ import numpy as np
 from scipy.special import erf
 
 from bertpass.model import parameters
-from bertpass.model.config import EncoderConfig, HeadConfig, needs_pooler
+from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
+from bertpass.model.heads import needs_pooler
 from bertpass.model.record import Checkpoint
 
 #: families without those that are the network of another one by another name

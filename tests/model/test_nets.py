@@ -112,7 +112,7 @@ def test_mean_of_large_half_precision_states_does_not_overflow():
     net = tiny_net("bert", "embedding")
     states = mx.nd.full((2, 512, 24), 1000, dtype="float16")
     lengths = mx.nd.array([512, 512], dtype="float16")
-    vectors = net.embed(mx.nd, states, lengths).asnumpy()
+    vectors = net.vectors(mx.nd, states, lengths).asnumpy()
     assert vectors.dtype == np.float32 and np.abs(vectors - 24 ** -0.5).max() < 1e-6
 
 

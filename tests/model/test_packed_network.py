@@ -8,7 +8,7 @@ import pytest
 
 from bertpass.model import nets
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.config import TOKEN_LAYERS, HeadConfig
+from bertpass.model.config import TOKEN_KINDS, HeadConfig
 from bertpass.mx import mx
 from bertpass.text.tokens.batching import Batch
 from tests.helpers.tiny_models import TINY, ragged_batch, torch_model
@@ -62,7 +62,7 @@ def our_loss(packed_net, batch, kind):
     from bertpass.jobs.training.packed_network import packed
 
     with mx.autograd.record():
-        loss = LOSSES[kind](packed_net(*packed(batch, kind in TOKEN_LAYERS, mx.cpu(), SEED)), batch).sum()
+        loss = LOSSES[kind](packed_net(*packed(batch, kind in TOKEN_KINDS, mx.cpu(), SEED)), batch).sum()
     loss.backward()
     return loss.asscalar()
 

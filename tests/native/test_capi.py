@@ -223,7 +223,7 @@ def sanitized():
     flags = ["-g1", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all", f"-I{PACKAGE / 'csrc'}",
              f"-I{PACKAGE / 'include'}", f"-I{nlohmann_json.get_include()}"]
     child = Path(__file__).parent / "capi_child.c"
-    files = [*(source for part in ("kernels", "ops", "layer", "encoder", "model", "capi")
+    files = [*(source for part in ("kernels", "schema", "ops", "layer", "encoder", "model", "capi")
                for source in sorted((PACKAGE / "csrc" / part).glob("*.cc"))), child]
 
     def made(folder):

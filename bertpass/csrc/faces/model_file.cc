@@ -2,15 +2,12 @@
 
 #include <map>
 #include <mutex>
-#include <nlohmann/json.hpp>
 
 #include "capi/mapped_file.h"
 #include "capi/safetensors.h"
 
 namespace bertpass::faces {
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr char kFormat[] = "bertpass unpacked model", kVersion[] = "1";  // of bertpass/model/layouts/packed.py
 
@@ -24,27 +21,9 @@ std::shared_ptr<DeviceModel> load(const DeviceOptions& options) {
   };
   if (says("format") != kFormat || says("format_version") != kVersion)
     throw std::invalid_argument("it is no model for a GPU; write one with bertpass pack --unpacked");
-  const Json model = Json::parse(says("model"));
-  const Json &encoder = model.at("config"), &head = model.at("head");
-  const auto number = [](const Json& object, const char* name) { return object.at(name).get<std::int32_t>(); };
-  const auto word = [](const Json& object, const char* name) { return object.at(name).get<std::string>(); };
-  const std::string family = word(encoder, "family"), activation = word(encoder, "activation"),
-                    kind = word(head, "kind"), pooling = word(head, "pooling");
+  const std::string description = says("model");
   bertpass_cuda_config config{};
-  config.layers = number(encoder, "num_layers");
-  config.units = number(encoder, "units");
-  config.hidden = number(encoder, "hidden_size");
-  config.heads = number(encoder, "num_heads");
-  config.max_length = number(encoder, "max_length");
-  config.vocabulary = number(encoder, "vocab_size");
-  config.token_types = number(encoder, "token_type_vocab_size");
-  config.epsilon = encoder.at("layer_norm_eps").get<float>();
-  config.family = family.c_str();
-  config.activation = activation.c_str();
-  config.head = kind.c_str();
-  config.labels = number(head, "num_labels");
-  config.pooling = pooling.c_str();
-  config.normalize = head.at("normalize").get<bool>();
+  config.model = description.c_str();
   config.dtype = options.dtype.c_str();
   config.device = options.device;
   std::vector<bertpass_cuda_tensor> tensors;
@@ -68,8 +47,6 @@ std::shared_ptr<DeviceModel> load_and_tell(const DeviceOptions& options) {
     throw FaceError(BERTPASS_CUDA_BAD_MODEL, error.what());
   } catch (const std::invalid_argument& error) {
     throw bad(error.what());
-  } catch (const Json::exception&) {
-    throw bad("its description of the model is damaged; write it again with bertpass pack --unpacked");
   }
 }
 

@@ -4,6 +4,8 @@
 #include <cmath>
 #include <vector>
 
+#include "schema/interleave.h"
+
 namespace bertpass::native {
 namespace {
 
@@ -23,17 +25,13 @@ struct Parts {
 void pack_attention(Type type, const Widths& widths, const LayerWeights& weights, void* out) {
   const Index units = widths.units, size = widths.head_size();
   std::vector<float> joined(3 * units * units), biases(3 * units);
-  const float* matrices[] = {weights.query, weights.key, weights.value};
-  const float* vectors[] = {weights.query_bias, weights.key_bias, weights.value_bias};
-  for (Index part = 0; part < 3; ++part) {
-    const float factor = part == 0 ? 1 / std::sqrt(static_cast<float>(size)) : 1;
-    const auto scaled = [factor](float x) { return x * factor; };
-    for (Index head = 0; head < widths.heads; ++head) {
-      const Index row = (head * 3 + part) * size;
-      const float* from = matrices[part] + head * size * units;
-      std::transform(from, from + size * units, joined.begin() + row * units, scaled);
-      std::transform(vectors[part] + head * size, vectors[part] + (head + 1) * size, biases.begin() + row, scaled);
-    }
+  interleave({weights.query, weights.key, weights.value}, widths.heads, size * units * sizeof(float), joined.data());
+  interleave({weights.query_bias, weights.key_bias, weights.value_bias}, widths.heads, size * sizeof(float),
+             biases.data());
+  const float factor = 1 / std::sqrt(static_cast<float>(size));
+  for (Index head = 0; head < widths.heads; ++head) {
+    std::for_each_n(joined.begin() + 3 * head * size * units, size * units, [&](float& x) { x *= factor; });
+    std::for_each_n(biases.begin() + 3 * head * size, size, [&](float& x) { x *= factor; });
   }
   Linear::pack(type, joined.data(), biases.data(), 3 * units, units, out, weights.factors);
 }

@@ -5,20 +5,9 @@
 #include "ops/attention.h"
 #include "ops/linear.h"
 #include "ops/norm.h"
+#include "schema/parameters.h"
 
 namespace bertpass::native {
-
-// The weights of one layer as frameworks keep them: float32, matrices (out, in) row after row.
-struct LayerWeights {
-  const float *query, *query_bias, *key, *key_bias, *value, *value_bias;  // (units, units), (units)
-  const float *proj, *proj_bias, *attention_gamma, *attention_beta;       // (units, units), (units)
-  const float *up, *up_bias;                                              // (hidden, units), (hidden)
-  const float *down, *down_bias, *output_gamma, *output_beta;             // (units, hidden), (units)
-  const float* factors;  // of int8: those of qkv, proj, up (units each) and down (hidden), or null; see Linear::pack
-};
-
-// How the factors of int8 are named among a model's parameters: after the layer's last normalisation.
-inline constexpr const char* kFactors = ".int8_factors";
 
 // A view of packed weights.
 class Layer {

@@ -1,98 +1,72 @@
 #include "model/head.h"
 
 #include <algorithm>
-#include <cstring>
 
 namespace bertpass::native {
 
 Head::Head(const Weights& weights, const Kernels& kernels, const ModelConfig& config)
-    : kernels_(&kernels),
-      kind_(config.head),
-      pooling_(config.pooling),
-      normalize_(config.normalize),
-      units_(config.units),
-      labels_(config.head == HeadKind::qa ? 2 : config.labels) {
-  const auto read = [&](const std::string& name, Index columns, Memory& memory) {
-    return read_linear(weights, name, columns, units_, memory);
-  };
-  const bool classifies = kind_ == HeadKind::classifier;
-  if (kind_ == HeadKind::qa) last_layer_ = read("span_classifier", labels_, last_memory_);
-  if (kind_ == HeadKind::tokens) last_layer_ = read("tag_classifier", labels_, last_memory_);
-  if (kind_ == HeadKind::pooled || classifies) {
-    const char* pooler = config.family == Family::roberta ? "roberta.pooler" : "bert.pooler";
-    const char* first = config.family == Family::roberta ? "classifier.1" : "pre_classifier";
-    first_layer_ = read(kind_ == HeadKind::pooled || config.family == Family::bert ? pooler : first, units_,
-                        first_memory_);
-    if (classifies && config.family == Family::distilbert) first_activation_ = Activation::relu;
+    : kernels_(&kernels), units_(config.units), layout_(head_layout(config)) {
+  Index widest = units_;
+  for (const DenseLayer& layer : layout_.layers) {
+    layers_.push_back(read_linear(weights, layer, memory_.emplace_back()));
+    widest = std::max(widest, layer.outputs);
   }
-  if (classifies)
-    last_layer_ = read(config.family == Family::roberta ? "classifier.3" : "classifier.1", labels_, last_memory_);
-}
-
-std::vector<Head::Output> Head::outputs() const {
-  switch (kind_) {
-    case HeadKind::states: return {{true, units_}};
-    case HeadKind::pooled: return {{true, units_}, {false, units_}};
-    case HeadKind::classifier: return {{false, labels_}};
-    case HeadKind::qa:
-    case HeadKind::tokens: return {{true, labels_}};
-    case HeadKind::embedding: return {{false, units_}};
-  }
-  return {};
+  stride_ = stride_of(widest, sizeof(float));
+  if (layout_.takes != Takes::tokens) return;
+  Memory zero(units_ * 4), between(between_bytes(1));
+  std::fill_n(zero.as<float>(), units_, 0.0f);
+  past_.resize(layout_.layers.back().outputs);
+  through(Team(1), {zero.as<float>(), units_, Type::float32, nullptr}, 1, past_.data(), between.as<float>());
 }
 
 void Head::forward(const Team& team, const Rows& states, const Ragged& ragged, float* const* outputs,
                    Memory& scratch) const {
-  switch (kind_) {
-    case HeadKind::states: return unpack(team, states, ragged, units_, outputs[0]);
-    case HeadKind::pooled:
-      unpack(team, states, ragged, units_, outputs[0]);
-      return write_first(team, states, ragged, outputs[1], scratch);
-    case HeadKind::classifier: return write_first(team, states, ragged, outputs[0], scratch);
-    case HeadKind::qa:
-    case HeadKind::tokens: return write_tokens(team, states, ragged, outputs[0], scratch);
-    case HeadKind::embedding: return write_vectors(team, states, ragged, outputs[0]);
+  if (layout_.states) unpack(team, states, ragged, units_, *outputs++);
+  if (layout_.takes == Takes::tokens) return write_tokens(team, states, ragged, *outputs, scratch);
+  if (layout_.takes != Takes::nothing) write_vectors(team, states, ragged, *outputs, scratch);
+}
+
+void Head::through(const Team& team, const Rows& rows, Index count, float* out, float* between) const {
+  Rows from = rows;
+  for (std::size_t i = 0; i < layers_.size(); ++i) {
+    const DenseLayer& layer = layout_.layers[i];
+    const bool last = i + 1 == layers_.size();
+    const Rows to = last ? Rows{out, layer.outputs, Type::float32, nullptr}
+                         : Rows{between + static_cast<Index>(i % 2) * count * stride_, stride_, Type::float32, nullptr};
+    layers_[i].apply(*kernels_, team, from, count, layer.activation, {}, to);
+    from = to;
   }
 }
 
 void Head::write_tokens(const Team& team, const Rows& states, const Ragged& ragged, float* out,
                         Memory& scratch) const {
-  const auto compute = [&](float* to) {
-    last_layer_.apply(*kernels_, team, states, ragged.tokens(), Activation::none, {},
-                      {to, labels_, Type::float32, nullptr});
-  };
-  if (!ragged.padded()) return compute(out);
-  scratch.grow(ragged.tokens() * labels_ * 4);
-  const float *logits = scratch.as<float>(), *bias = last_layer_.bias();
-  compute(scratch.as<float>());
-  for (Index s = 0; s < ragged.sequences(); ++s) {
-    float* to = out + ragged.place(s) * labels_;
-    to = std::copy(logits + ragged.start(s) * labels_, logits + ragged.start(s + 1) * labels_, to);
-    for (Index t = ragged.length(s); t < ragged.room(s); ++t) to = std::copy(bias, bias + labels_, to);
+  const Index tokens = ragged.tokens(), width = static_cast<Index>(past_.size());
+  const Index results = ragged.padded() ? tokens * width : 0;
+  scratch.grow(results * 4 + between_bytes(tokens));
+  float *const between = scratch.as<float>(), *const found = between + between_bytes(tokens) / 4;
+  through(team, states, tokens, ragged.padded() ? found : out, between);
+  for (Index s = 0; s < ragged.sequences() && ragged.padded(); ++s) {
+    float* to = out + ragged.place(s) * width;
+    to = std::copy(found + ragged.start(s) * width, found + ragged.start(s + 1) * width, to);
+    for (Index t = ragged.length(s); t < ragged.room(s); ++t) to = std::copy(past_.begin(), past_.end(), to);
   }
 }
 
-void Head::write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const {
-  const double work = static_cast<double>(ragged.tokens() * units_);
-  team.loop(ragged.sequences(), work, [&](Index s, int) {
-    const Index rows = pooling_ == Pooling::mean ? ragged.length(s) : 1;
-    kernels_->mean(states.floats(ragged.start(s)), states.stride, rows, units_, out + s * units_);
-    if (normalize_) kernels_->normalize(out + s * units_, units_);
+void Head::write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out,
+                         Memory& scratch) const {
+  const Index count = ragged.sequences();
+  Rows vectors{out, units_, Type::float32, nullptr};
+  if (!layers_.empty()) {
+    scratch.grow(count * stride_ * 4 + between_bytes(count));
+    vectors = {scratch.as<float>(), stride_, Type::float32, nullptr};
+  }
+  const bool mean = layout_.takes == Takes::mean;
+  team.loop(count, static_cast<double>((mean ? ragged.tokens() : count) * units_), [&](Index s, int) {
+    const Index rows = mean ? ragged.length(s) : 1;
+    kernels_->mean(states.floats(ragged.start(s)), states.stride, rows, units_, vectors.floats(s));
+    if (layout_.normalize) kernels_->normalize(vectors.floats(s), units_);
   });
-}
-
-void Head::write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out,
-                       Memory& scratch) const {
-  const Index rows = ragged.sequences(), stride = stride_of(units_, sizeof(float));
-  scratch.grow(2 * rows * stride * 4);
-  const Rows first{scratch.as<float>(), stride, Type::float32, nullptr};
-  const Rows between{scratch.as<float>() + rows * stride, stride, Type::float32, nullptr};
-  for (Index s = 0; s < rows; ++s)
-    std::memcpy(first.floats(s), states.floats(ragged.start(s)), units_ * sizeof(float));
-  if (kind_ == HeadKind::pooled)
-    return first_layer_.apply(*kernels_, team, first, rows, first_activation_, {}, {out, units_, Type::float32, nullptr});
-  first_layer_.apply(*kernels_, team, first, rows, first_activation_, {}, between);
-  last_layer_.apply(*kernels_, team, between, rows, Activation::none, {}, {out, labels_, Type::float32, nullptr});
+  if (!layers_.empty()) through(team, vectors, count, out, scratch.as<float>() + count * stride_);
 }
 
 }  // namespace bertpass::native

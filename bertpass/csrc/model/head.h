@@ -11,35 +11,30 @@ class Head {
  public:
   Head(const Weights& weights, const Kernels& kernels, const ModelConfig& config);
 
-  struct Output {
-    bool per_token;  // else per sequence
-    Index width;
-  };
-  // In the order of bertpass/model/config.py.
-  std::vector<Output> outputs() const;
+  const std::vector<Output>& outputs() const { return layout_.outputs; }
 
   // states: (tokens, units) float32. Every element of the outputs is written. Of padded ones past a sequence's end
-  // token states are zero, and logits of tokens are what they are for zero states, as the exported graph has them: the
-  // bias.
+  // token states are zero, and results of tokens are what they are for zero states, as the exported graph has them: of
+  // one layer the bias.
   // scratch is the caller's and only grows.
   void forward(const Team& team, const Rows& states, const Ragged& ragged, float* const* outputs,
                Memory& scratch) const;
 
  private:
-  // Logits of every token: answers, tags.
+  // All layers on `count` rows; out: (count, width of the last layer). between: of between_bytes(count).
+  void through(const Team& team, const Rows& rows, Index count, float* out, float* between) const;
+  Index between_bytes(Index count) const { return layers_.size() < 2 ? 0 : 2 * count * stride_ * 4; }
+  // Results of every token: answers, tags.
   void write_tokens(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
-  void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out) const;
-  void write_first(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
+  // Results of every sequence.
+  void write_vectors(const Team& team, const Rows& states, const Ragged& ragged, float* out, Memory& scratch) const;
 
   const Kernels* kernels_;
-  HeadKind kind_;
-  Pooling pooling_;
-  bool normalize_;
-  Index units_, labels_;
-  Memory first_memory_, last_memory_;
-  Linear first_layer_;  // of the pooler, or of a classifier of two layers
-  Activation first_activation_ = Activation::tanh;
-  Linear last_layer_;
+  Index units_, stride_;  // the stride of rows of the widest layer
+  HeadLayout layout_;
+  std::vector<Memory> memory_;  // of the layers
+  std::vector<Linear> layers_;
+  std::vector<float> past_;  // results of a zero state
 };
 
 }  // namespace bertpass::native

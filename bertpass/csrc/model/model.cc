@@ -12,7 +12,7 @@ Model::Model(const ModelConfig& config, const Weights& weights, const std::strin
 
 template <class Given, class Use>
 void Model::run(Given given, Stages* stages, const Use& use) const {
-  if (config_.family != Family::bert) given.types = nullptr;
+  if (!takes_types(config_)) given.types = nullptr;
   check(given, {config_.vocabulary, config_.token_types, config_.max_length});
   const Pool<Arena>::Lease lease(arenas_);
   Arena& arena = *lease;
@@ -40,16 +40,6 @@ void Model::states(const std::int32_t* ids, const std::int32_t* types, const std
                    Index length, float* out) const {
   run(Inputs{ids, types, lengths, sequences, length}, nullptr,
       [&](Arena& arena) { unpack(team_, arena.work.stream, arena.ragged, config_.units, out); });
-}
-
-std::vector<std::vector<Index>> Model::output_shapes(Index sequences, Index length) const {
-  std::vector<std::vector<Index>> shapes;
-  for (const Head::Output& output : outputs()) {
-    shapes.push_back({sequences});
-    if (output.per_token) shapes.back().push_back(length);
-    shapes.back().push_back(output.width);
-  }
-  return shapes;
 }
 
 }  // namespace bertpass::native

@@ -34,9 +34,11 @@ class Model {
   void states(const std::int32_t* ids, const std::int32_t* types, const std::int32_t* lengths, Index sequences,
               Index length, float* out) const;
 
-  std::vector<Head::Output> outputs() const { return head_.outputs(); }
+  const std::vector<Output>& outputs() const { return head_.outputs(); }
   // Of a padded batch.
-  std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const;
+  std::vector<std::vector<Index>> output_shapes(Index sequences, Index length) const {
+    return native::output_shapes(outputs(), sequences, length);
+  }
 
   const char* instruction_set() const { return kernels_.name; }
   int threads() const { return team_.threads(); }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "encoder/encoder.h"
-#include "model/config.h"
+#include "schema/heads.h"
 
 namespace bertpass::native {
 
@@ -40,8 +40,8 @@ class Weights {
   Packed packed_;
 };
 
-// NAME.weight (columns, depth) and NAME.bias (columns) in float32, packed into `memory`.
-Linear read_linear(const Weights& weights, const std::string& name, Index columns, Index depth, Memory& memory);
+// A dense layer of a head, packed in float32 into `memory`.
+Linear read_linear(const Weights& weights, const DenseLayer& layer, Memory& memory);
 
 // What its layers need, views of the weights; plan as in layer/types.h. Throws WeightError, PlanError.
 struct LayersSource {

@@ -64,18 +64,9 @@ std::unique_ptr<faces::DeviceModel> load(const Call& call, const EncoderOperator
     tensors.push_back({tensor.name.c_str(), at, tensor.size});
     at += tensor.size;
   }
+  const std::string description = native::write_config(op.config());
   bertpass_cuda_config config{};
-  config.layers = static_cast<std::int32_t>(op.layers);
-  config.units = static_cast<std::int32_t>(op.units);
-  config.hidden = static_cast<std::int32_t>(op.hidden);
-  config.heads = static_cast<std::int32_t>(op.heads);
-  config.max_length = static_cast<std::int32_t>(op.positions);
-  config.vocabulary = static_cast<std::int32_t>(op.vocabulary);
-  config.token_types = static_cast<std::int32_t>(op.token_types);
-  config.epsilon = static_cast<float>(*parse_real(op.epsilon));
-  config.family = "bert";  // the names of encoder_tensors()
-  config.activation = op.activation.c_str();
-  config.head = "none";
+  config.model = description.c_str();
   config.dtype = op.dtype.c_str();
   config.device = call.device;
   return std::make_unique<faces::DeviceModel>(config, tensors, /*graphs=*/true);

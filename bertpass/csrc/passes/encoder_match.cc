@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <cstring>
 
 #include "graph/shapes.h"
 #include "passes/half.h"
 #include "passes/join.h"
+#include "schema/interleave.h"
 
 namespace bertpass {
 namespace {
@@ -290,12 +290,13 @@ class Matcher {
     if (!joined) return std::nullopt;
     std::size_t size = shape.size() == 2 ? static_cast<std::size_t>(shape[1]) : 1;
     size *= static_cast<std::size_t>(shape[0] / 3 / heads);  // of one head's part
+    std::array<void*, 3> apart{};
     for (std::size_t i = 0; i < 3; ++i) {
       std::vector<float>& part = found_.converted.emplace_back(size * static_cast<std::size_t>(heads));
-      for (std::size_t head = 0; head < static_cast<std::size_t>(heads); ++head)
-        std::memcpy(part.data() + head * size, joined + (head * 3 + i) * size, size * sizeof(float));
+      apart[i] = part.data();
       found[i] = part.data();
     }
+    native::deinterleave(joined, static_cast<std::size_t>(heads), size * sizeof(float), apart);
     return found;
   }
 

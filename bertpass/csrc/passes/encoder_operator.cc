@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "graph/error.h"
+#include "schema/names.h"
 
 namespace bertpass {
 namespace {
@@ -107,6 +108,20 @@ std::map<std::string, std::string> EncoderOperator::attributes() const {
           {"heads", std::to_string(heads)},
           {"activation", activation},
           {"dtype", dtype}};
+}
+
+native::ModelConfig EncoderOperator::config() const {
+  native::ModelConfig config;
+  config.layers = layers;
+  config.units = units;
+  config.hidden = hidden;
+  config.heads = heads;
+  config.max_length = positions;
+  config.vocabulary = vocabulary;
+  config.token_types = token_types;
+  config.epsilon = static_cast<float>(*parse_real(epsilon));
+  config.activation = native::choose(activation, native::kActivations);
+  return config;
 }
 
 std::vector<Shape> EncoderOperator::parameter_shapes() const {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "graph/attributes.h"
+#include "schema/config.h"
 
 namespace bertpass {
 
@@ -37,6 +38,9 @@ struct EncoderOperator {
   static EncoderOperator read(const std::map<std::string, std::string>& attributes);
 
   std::map<std::string, std::string> attributes() const;
+
+  // Of the unpacked form: the network that the weights are of.
+  native::ModelConfig config() const;
 
   // Inputs before the parameters: ids, types, valid length.
   int data_inputs() const { return token_types ? 3 : 2; }

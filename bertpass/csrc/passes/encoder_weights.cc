@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "graph/error.h"
+#include "schema/parameters.h"
 
 namespace bertpass {
 namespace {
@@ -43,36 +44,18 @@ Header header_of(const float* weights) {
 // In the order of encoder_tensors().
 std::vector<const float*> pointers(const EncoderMatch& match) {
   std::vector<const float*> found = match.tables;
-  for (const native::LayerWeights& w : match.weights)
-    found.insert(found.end(), {w.query, w.query_bias, w.key, w.key_bias, w.value, w.value_bias, w.proj, w.proj_bias,
-                               w.attention_gamma, w.attention_beta, w.up, w.up_bias, w.down, w.down_bias,
-                               w.output_gamma, w.output_beta});
+  for (const native::LayerWeights& weights : match.weights)
+    for (const auto& row : native::layer_table()) found.push_back(weights.*row.place);
   return found;
 }
 
 }  // namespace
 
 std::vector<EncoderTensor> encoder_tensors(const EncoderOperator& op) {
-  const std::int64_t units = op.units, hidden = op.hidden;
-  std::vector<EncoderTensor> all = {{"bert.word_embed.0.weight", op.vocabulary * units},
-                                    {"bert.encoder.position_weight", op.positions * units}};
-  if (op.token_types) all.push_back({"bert.token_type_embed.0.weight", op.token_types * units});
-  const auto norm = [&](const std::string& name) {
-    all.insert(all.end(), {{name + ".gamma", units}, {name + ".beta", units}});
-  };
-  const auto dense = [&](const std::string& name, std::int64_t rows, std::int64_t columns) {
-    all.insert(all.end(), {{name + ".weight", rows * columns}, {name + ".bias", rows}});
-  };
-  norm("bert.encoder.layer_norm");
-  for (std::int64_t layer = 0; layer < op.layers; ++layer) {
-    const std::string cell = "bert.encoder.transformer_cells." + std::to_string(layer);
-    for (const char* part : {"query", "key", "value"}) dense(cell + ".attention_cell.proj_" + part, units, units);
-    dense(cell + ".proj", units, units);
-    norm(cell + ".layer_norm");
-    dense(cell + ".ffn.ffn_1", hidden, units);
-    dense(cell + ".ffn.ffn_2", units, hidden);
-    norm(cell + ".ffn.layer_norm");
-  }
+  std::vector<EncoderTensor> all;
+  for (const native::Parameter& parameter : native::parameters(op.config()))
+    all.push_back({parameter.name, native::size_of(parameter.shape)});
+  if (op.token_types) std::swap(all[1], all[2]);  // words, positions, types: the order of the operator's inputs
   return all;
 }
 

@@ -10,9 +10,9 @@
 #include <array>
 #include <string>
 
-#include "passes/interleave.h"
 #include "passes/join.h"
 #include "passes/pass.h"
+#include "schema/interleave.h"
 
 namespace bertpass {
 namespace {
@@ -37,7 +37,8 @@ void replace(Graph& graph, Parameters& parameters, std::size_t fc, std::size_t s
   // The pointers to the tensors do not outlive allocate(); the memory that they point to does.
   const Tensor like = *join.parts[0];
   const std::array<const void*, 3> data = {join.parts[0]->data, join.parts[1]->data, join.parts[2]->data};
-  interleave(data, static_cast<std::size_t>(join.heads), head_bytes, parameters.allocate(name, join.result, like));
+  native::interleave(data, static_cast<std::size_t>(join.heads), head_bytes,
+                     parameters.allocate(name, join.result, like));
   Node variable;
   variable.op = kVariable;
   variable.name = name;

@@ -85,7 +85,7 @@ Work linear_work(const Floats& a, const Floats& weight, const Floats& bias, cons
   Linear::pack(type, weight.data(), bias.data(), columns, depth, packed->as<char>());
   const auto input = std::make_shared<Typed>(kernels, type, a);
   Floats out({rows, columns});
-  return {out, [=, how = activation_of(activation), to = target(out),
+  return {out, [=, how = choose(activation, kFunctions), to = target(out),
                 layer = Linear(type, columns, depth, packed->as<char>())] {
             layer.apply(kernels, Team(threads), input->rows, rows, how, residual ? rows_of(*residual) : Rows{}, to);
             static_cast<void>(packed);

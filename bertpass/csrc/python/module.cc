@@ -8,8 +8,8 @@
 #include "graph/verify.h"
 #include "ops/processors.h"
 #include "passes/encoder_operator.h"
-#include "passes/interleave.h"
 #include "passes/pass.h"
+#include "schema/interleave.h"
 
 namespace py = pybind11;
 
@@ -153,7 +153,7 @@ py::array interleave_arrays(const py::array& query, const py::array& key, const 
   Shape joined = shape;
   joined[0] *= 3;
   py::array out(query.dtype(), joined);
-  interleave({parts[0].data(), parts[1].data(), parts[2].data()}, static_cast<std::size_t>(heads),
+  native::interleave({parts[0].data(), parts[1].data(), parts[2].data()}, static_cast<std::size_t>(heads),
              static_cast<std::size_t>(query.nbytes() / heads), out.mutable_data());
   return out;
 }

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "kernels/select.h"
-#include "model/names.h"
+#include "schema/names.h"
 
 namespace bertpass::native {
 

@@ -24,25 +24,12 @@ using Bytes = py::array_t<std::uint8_t, py::array::c_style>;
 using Integers = py::array_t<std::int32_t, py::array::c_style>;
 using Offsets = py::array_t<std::int64_t, py::array::c_style>;
 
+// From the dicts of bertpass/model/config.py.
 ModelConfig config_of(const py::dict& encoder, const py::dict& head) {
-  const auto text = [](const py::dict& fields, const char* name) { return py::cast<std::string>(fields[name]); };
-  const auto number = [](const py::dict& fields, const char* name) { return py::cast<Index>(fields[name]); };
-  ModelConfig config;
-  config.family = family_of(text(encoder, "family"));
-  config.layers = number(encoder, "num_layers");
-  config.units = number(encoder, "units");
-  config.hidden = number(encoder, "hidden_size");
-  config.heads = number(encoder, "num_heads");
-  config.max_length = number(encoder, "max_length");
-  config.vocabulary = number(encoder, "vocab_size");
-  config.token_types = number(encoder, "token_type_vocab_size");
-  config.epsilon = py::cast<float>(encoder["layer_norm_eps"]);
-  config.activation = activation_of(text(encoder, "activation"));
-  config.head = head_of(text(head, "kind"));
-  config.labels = number(head, "num_labels");
-  config.pooling = pooling_of(text(head, "pooling"));
-  config.normalize = py::cast<bool>(head["normalize"]);
-  return config;
+  py::dict all;
+  all["config"] = encoder;
+  all["head"] = head;
+  return read_config(py::cast<std::string>(py::module_::import("json").attr("dumps")(all)));
 }
 
 // Keeps an array for as long as the native side wants it; the last to let go may be any thread.
@@ -135,8 +122,27 @@ void forward(const Model& model, const Integers& ids, const Integers& types, con
 
 std::vector<std::pair<bool, Index>> outputs_of(const Model& model) {
   std::vector<std::pair<bool, Index>> found;
-  for (const Head::Output& output : model.outputs()) found.emplace_back(output.per_token, output.width);
+  for (const Output& output : model.outputs()) found.emplace_back(output.per_token, output.width);
   return found;
+}
+
+// Names, shapes and order of a network's parameters.
+std::vector<std::pair<std::string, Shape>> parameters_of(const py::dict& encoder, const py::dict& head) {
+  std::vector<std::pair<std::string, Shape>> found;
+  for (const Parameter& parameter : parameters(config_of(encoder, head)))
+    found.emplace_back(parameter.name, parameter.shape);
+  return found;
+}
+
+// What a head is made of: whether the states are an output, what the layers take, (name, outputs, activation) of each
+// layer, whether vectors get length 1.
+py::tuple layout_of(const py::dict& encoder, const py::dict& head) {
+  const HeadLayout layout = head_layout(config_of(encoder, head));
+  constexpr const char* kTakes[] = {"", "tokens", "first", "mean"};
+  py::list layers;
+  for (const DenseLayer& layer : layout.layers)
+    layers.append(py::make_tuple(layer.name, layer.outputs, name_of(layer.activation, kFunctions)));
+  return py::make_tuple(layout.states, kTakes[static_cast<int>(layout.takes)], layers, layout.normalize);
 }
 
 void rows(const Model& model, const Integers& ids, const Integers& types, const Offsets& offsets,
@@ -146,7 +152,7 @@ void rows(const Model& model, const Integers& ids, const Integers& types, const 
     throw InputError("ids and token_types must be (tokens,) and offsets (rows + 1,), of at least one row.");
   const Index count = offsets.shape(0) - 1, tokens = ids.shape(0);
   std::vector<std::vector<Index>> shapes;
-  for (const Head::Output& output : model.outputs())
+  for (const Output& output : model.outputs())
     shapes.push_back({output.per_token ? tokens : count, output.width});
   const std::vector<float*> pointers = pointers_of(outputs, shapes);
   const std::int32_t *id = ids.data(), *type = types.data();
@@ -223,6 +229,8 @@ void translate(std::exception_ptr pointer) {
     raise("ModelError", error);
   } catch (const PackedError& error) {
     raise("ModelError", error);
+  } catch (const ConfigError& error) {
+    raise("ModelError", error);
   } catch (const PlanError& error) {
     raise("UsageError", error);
   } catch (const InputError& error) {
@@ -245,6 +253,8 @@ PYBIND11_MODULE(_native, module) {
   module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1);
   module.def("plan", bp::plan, py::arg("text"), py::arg("layers"));
+  module.def("parameters", bp::parameters_of, py::arg("encoder"), py::arg("head"));
+  module.def("head", bp::layout_of, py::arg("encoder"), py::arg("head"));
   bp::add_laboratory(module);
   module.def("bert_adam", bp::bert_adam, py::arg("tensors"), py::kw_only(), py::arg("rate"), py::arg("first"),
              py::arg("second"), py::arg("epsilon"), py::arg("gradient_scale") = 1.0f, py::arg("threads") = 1,

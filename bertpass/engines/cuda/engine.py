@@ -11,8 +11,6 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype
 from bertpass.engines.cuda import dlpack, library
 from bertpass.errors import UsageError
-from bertpass.model import parameters
-from bertpass.model.config import HeadConfig
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
@@ -59,12 +57,9 @@ class CudaEngine(PaddedEngine):
         check_dtype(self.name, dtype, DTYPES)
         if isinstance(device, bool) or not isinstance(device, int) or device < 0:
             raise UsageError(f"device must be the number of a GPU, from 0 on, not {device!r}.")
-        config = parameters.network_config(checkpoint.config, checkpoint.head)
-        wanted = parameters.shapes(config, checkpoint.head)
-        given = {name: array for name, array in checkpoint.params.items() if name in wanted}
-        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+        config, arrays = checkpoint.network()
         self._library = library.library()
-        self.model: Any = self._library.load(config, _kind(checkpoint.head), given, dtype=dtype, device=device,
+        self.model: Any = self._library.load(config, checkpoint.head, arrays, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)
         self._graphs, self._lock = graphs, threading.Lock()
         self._free: list[library.Context] = []
@@ -182,11 +177,6 @@ class CudaEngine(PaddedEngine):
         with self._lock:
             if self.model is not None:
                 self._free.append(context)
-
-
-def _kind(head: HeadConfig) -> HeadConfig:
-    """The head with the name that the C interface has for its kind: all classifiers are computed alike."""
-    return HeadConfig("classification", head.num_labels) if head.has_classifier else head
 
 
 from_checkpoint = CudaEngine

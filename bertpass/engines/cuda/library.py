@@ -7,11 +7,12 @@ Environment: ``BERTPASS_CUDA`` names another library, ``BERTPASS_CUBLASLT`` libc
 from __future__ import annotations
 
 import ctypes
+import json
 import os
 import sysconfig
 import threading
 from collections.abc import Mapping, Sequence
-from ctypes import POINTER, byref, c_char, c_char_p, c_float, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, byref, c_char, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from bertpass.base.variables import value
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
 
-ABI = 1
+ABI = 2
 BUILD = "make cuda (or python scripts/build_cuda.py; pip install '.[cuda]' brings the compiler)"
 _ERRORS: dict[int, type[BertpassError]] = {1: ModelError, 2: UsageError, 5: DeviceError}
 
@@ -32,11 +33,8 @@ class _Tensor(ctypes.Structure):
 
 
 class _Config(ctypes.Structure):
-    _fields_ = (("layers", c_int32), ("units", c_int32), ("hidden", c_int32), ("heads", c_int32),
-                ("max_length", c_int32), ("vocabulary", c_int32), ("token_types", c_int32), ("epsilon", c_float),
-                ("family", c_char_p), ("activation", c_char_p), ("head", c_char_p), ("labels", c_int32),
-                ("pooling", c_char_p), ("normalize", c_int32), ("dtype", c_char_p), ("device", c_int32),
-                ("exact_gelu", c_int32), ("measure", c_int32), ("measurements", c_char_p), ("cublaslt", c_char_p))
+    _fields_ = (("model", c_char_p), ("dtype", c_char_p), ("device", c_int32), ("exact_gelu", c_int32),
+                ("measure", c_int32), ("measurements", c_char_p), ("cublaslt", c_char_p))
 
 
 class _Info(ctypes.Structure):
@@ -119,11 +117,9 @@ class Library:
         if measure:
             _make_folder(file)
         path = cublaslt()
-        given = _Config(
-            config.num_layers, config.units, config.hidden_size, config.num_heads, config.max_length, config.vocab_size,
-            config.token_type_vocab_size, config.layer_norm_eps, config.family.encode(), config.activation.encode(),
-            head.kind.encode(), head.num_labels, head.pooling.encode(), int(head.normalize), dtype.encode(), device,
-            int(exact_gelu), int(measure), os.fsencode(file), os.fsencode(path) if path else None)
+        model = json.dumps({"config": config.to_dict(), "head": head.to_dict()})
+        given = _Config(model.encode(), dtype.encode(), device, int(exact_gelu), int(measure), os.fsencode(file),
+                        os.fsencode(path) if path else None)
         handle = c_void_p()
         self.call("load", byref(given), tensors, c_int32(len(floats)), byref(handle))
         return Model(self, handle)

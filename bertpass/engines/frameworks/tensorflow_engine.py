@@ -11,8 +11,8 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import parameters
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model import heads
+from bertpass.model.config import EncoderConfig
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32",)
@@ -89,10 +89,7 @@ def _tensorflow(threads: int) -> Any:
 
 def _compiled(tf: Any, checkpoint: Checkpoint, xla: bool) -> Callable[..., Any]:
     """A function (ids, token types, valid length) -> outputs; ModelError where parameters are missing or misshapen."""
-    config = parameters.network_config(checkpoint.config, checkpoint.head)
-    wanted = parameters.shapes(config, checkpoint.head)
-    given = {name: array for name, array in checkpoint.params.items() if name in wanted}
-    parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+    config, given = checkpoint.network()
     values = {name: np.ascontiguousarray(array.T if name.endswith(".weight") and "_embed." not in name else array,
                                          np.float32) for name, array in given.items()}
     for layer in range(config.num_layers):
@@ -101,7 +98,8 @@ def _compiled(tf: Any, checkpoint: Checkpoint, xla: bool) -> Callable[..., Any]:
             parts = [values.pop(f"{cell}.proj_{part}.{kind}") for part in ("query", "key", "value")]
             values[f"{cell}.qkv.{kind}"] = np.concatenate(parts, axis=-1)
     # XLA compiles constants into each shape's program, so there weights are tensors
-    network = _Network(tf, config, checkpoint.head, {n: tf.constant(a) for n, a in values.items()} if xla else values)
+    layout = heads.layout(config, checkpoint.head)
+    network = _Network(tf, config, layout, {n: tf.constant(a) for n, a in values.items()} if xla else values)
     signature = [tf.TensorSpec(shape, tf.int32) for shape in ([None, None], [None, None], [None])]
     return tf.function(network.outputs, input_signature=signature, jit_compile=xla)
 
@@ -109,28 +107,28 @@ def _compiled(tf: Any, checkpoint: Checkpoint, xla: bool) -> Callable[..., Any]:
 class _Network:
     """The network in TensorFlow's operators; ``values`` are its parameters, weights as (depth, columns)."""
 
-    def __init__(self, tf: Any, config: EncoderConfig, head: HeadConfig, values: Mapping[str, Any]) -> None:
-        self._tf, self._config, self._head, self._values = tf, config, head, values
+    def __init__(self, tf: Any, config: EncoderConfig, layout: heads.Layout, values: Mapping[str, Any]) -> None:
+        self._tf, self._config, self._layout, self._values = tf, config, layout, values
 
     def outputs(self, ids: Any, types: Any, lengths: Any) -> list[Any]:
-        tf, head, root = self._tf, self._head, self._config.root
+        tf, layout = self._tf, self._layout
         shape = tf.shape(ids)
         inside = tf.sequence_mask(lengths, shape[1], tf.float32)
         states = self._encoded(ids, types, inside, shape) * inside[:, :, None]
-        if head.kind == "none":
-            return [states]
-        if head.token_layer:
-            flat = tf.reshape(states, (-1, self._config.units))
-            return [tf.reshape(self._dense(flat, head.token_layer), (shape[0], shape[1], head.outputs))]
-        first = states[:, 0]
-        if head.kind == "embedding":
-            x = first if head.pooling == "cls" else tf.reduce_sum(states, 1) / tf.cast(lengths, tf.float32)[:, None]
-            return [tf.math.l2_normalize(x, axis=-1, epsilon=1e-24) if head.normalize else x]
-        if head.kind == "pooled":
-            return [states, tf.tanh(self._dense(first, f"{root}.pooler"))]
-        layers = self._config.classifier
-        activation = {"tanh": tf.tanh, "relu": tf.nn.relu}[layers.activation]
-        return [self._dense(activation(self._dense(first, layers.first)), layers.last)]
+        outputs = [states] if layout.states else []
+        if not layout.takes:
+            return outputs
+        if layout.takes == "mean":
+            x = tf.reduce_sum(states, 1) / tf.cast(lengths, tf.float32)[:, None]
+        else:
+            x = states[:, 0] if layout.takes == "first" else tf.reshape(states, (-1, self._config.units))
+        if layout.normalize:
+            x = tf.math.l2_normalize(x, axis=-1, epsilon=1e-24)
+        for layer in layout.layers:
+            x = self._activated(self._dense(x, layer.name), layer.activation)
+        if layout.takes == "tokens":
+            x = tf.reshape(x, (shape[0], shape[1], layout.layers[-1].outputs))
+        return [*outputs, x]
 
     def _encoded(self, ids: Any, types: Any, inside: Any, shape: Any) -> Any:
         """Embeddings and all layers: token states (batch, sequence, units), padding not yet zeroed."""
@@ -142,13 +140,11 @@ class _Network:
         x += tf.gather(self._values[f"{root}.encoder.position_weight"], tf.range(shape[1]))
         x = self._norm(tf.reshape(x, (-1, config.units)), f"{root}.encoder.layer_norm")
         mask = (1.0 - inside)[:, None, None, :] * MASKED
-        activation = {"gelu": tf.nn.gelu, "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True),
-                      "relu": tf.nn.relu}[config.activation]
         for layer in range(config.num_layers):
             cell = f"{root}.encoder.transformer_cells.{layer}"
             attended = self._attention(self._dense(x, f"{cell}.attention_cell.qkv"), mask, shape)
             x = self._norm(self._dense(attended, f"{cell}.proj") + x, f"{cell}.layer_norm")
-            inner = activation(self._dense(x, f"{cell}.ffn.ffn_1"))
+            inner = self._activated(self._dense(x, f"{cell}.ffn.ffn_1"), config.activation)
             x = self._norm(self._dense(inner, f"{cell}.ffn.ffn_2") + x, f"{cell}.ffn.layer_norm")
         return tf.reshape(x, (shape[0], shape[1], config.units))
 
@@ -163,6 +159,11 @@ class _Network:
 
     def _dense(self, x: Any, name: str) -> Any:
         return self._tf.nn.bias_add(self._tf.matmul(x, self._values[f"{name}.weight"]), self._values[f"{name}.bias"])
+
+    def _activated(self, x: Any, function: str) -> Any:
+        tf = self._tf
+        return {"none": lambda x: x, "tanh": tf.tanh, "relu": tf.nn.relu, "gelu": tf.nn.gelu,
+                "gelu_tanh": lambda x: tf.nn.gelu(x, approximate=True)}[function](x)
 
     def _norm(self, x: Any, name: str) -> Any:
         mean, variance = self._tf.nn.moments(x, axes=[-1], keepdims=True)

@@ -15,7 +15,7 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import parameters
+from bertpass.model import heads
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -126,14 +126,11 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
 
     ModelError where parameters are missing or misshapen.
     """
-    head = checkpoint.head
-    config = parameters.network_config(checkpoint.config, head)
-    wanted = parameters.shapes(config, head)
-    values = {name: array for name, array in checkpoint.params.items() if name in wanted}
-    parameters.check(values, wanted, checkpoint.source or "the checkpoint")
+    config, values = checkpoint.network()
+    layout = heads.layout(config, checkpoint.head)
     f = torch.nn.functional
-    activation = {"gelu": f.gelu, "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"), "relu": f.relu}[
-        config.activation]
+    functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
+                 "gelu_tanh": lambda x: f.gelu(x, approximate="tanh")}
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
     for cell in cells:
         for kind in ("weight", "bias"):
@@ -175,24 +172,22 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
                 q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
                 mixed = f.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(x.shape)
                 x = self.norm(self.dense(mixed, f"{cell}.proj") + x, f"{cell}.layer_norm")
-                inner = activation(self.dense(x, f"{cell}.ffn.ffn_1"))
+                inner = functions[config.activation](self.dense(x, f"{cell}.ffn.ffn_1"))
                 x = self.norm(self.dense(inner, f"{cell}.ffn.ffn_2") + x, f"{cell}.ffn.layer_norm")
             return x
 
         def head(self, states: Any, lengths: Any) -> list[Any]:
-            if head.kind == "none":
-                return [states]
-            if head.token_layer:
-                return [self.dense(states, head.token_layer)]
-            first = states[:, 0]
-            if head.kind == "embedding":
-                x = first.float() if head.pooling == "cls" else states.float().sum(1) / lengths[:, None]
-                return [f.normalize(x, eps=1e-12) if head.normalize else x]
-            if head.kind == "pooled":
-                return [states, torch.tanh(self.dense(first, f"{config.root}.pooler"))]
-            layers = config.classifier
-            hidden = {"tanh": torch.tanh, "relu": f.relu}[layers.activation](self.dense(first, layers.first))
-            return [self.dense(hidden, layers.last)]
+            outputs = [states] if layout.states else []
+            if not layout.takes:
+                return outputs
+            x = states if layout.takes == "tokens" else states[:, 0]
+            if layout.takes == "mean":
+                x = states.float().sum(1) / lengths[:, None]
+            if layout.normalize:
+                x = f.normalize(x.float(), eps=1e-12)
+            for layer in layout.layers:
+                x = functions[layer.activation](self.dense(x, layer.name))
+            return [*outputs, x]
 
     return Network().eval()
 

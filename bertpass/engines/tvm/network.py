@@ -11,7 +11,7 @@ from bertpass import machine
 from bertpass.engines.tvm import records
 from bertpass.engines.tvm.kernels import Kernels
 from bertpass.errors import UsageError
-from bertpass.model import parameters
+from bertpass.model import heads
 from bertpass.model.config import EncoderConfig
 from bertpass.model.record import Checkpoint
 
@@ -23,11 +23,8 @@ class Network:
     """
 
     def __init__(self, tvm: Any, checkpoint: Checkpoint, threads: int) -> None:
-        self.config = parameters.network_config(checkpoint.config, checkpoint.head)
-        self.head = checkpoint.head
-        wanted = parameters.shapes(self.config, self.head)
-        given = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
-        parameters.check(given, wanted, checkpoint.source or "the checkpoint")
+        self.config, given = checkpoint.network()
+        self.layout = heads.layout(self.config, checkpoint.head)
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)
         _check(self.config, self.kernels)
@@ -94,26 +91,27 @@ class _Program:
         self.functions: dict[tuple[str, tuple[Any, ...]], Any] = {}
 
     def outputs(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> list[Any]:
-        config, head, root = self._network.config, self._network.head, self._network.config.root
+        config, layout = self._network.config, self._network.layout
         states = self._encoder(ids, types, lengths, batch, length)
-        if head.kind == "none":
-            return [states]
-        if head.token_layer:
-            flat = self._builder.emit(self._relax.op.reshape(states, (batch * length, config.units)))
-            logits = self._logits(flat, head.token_layer, batch * length, head.outputs)
-            return [self._builder.emit(self._relax.op.reshape(logits, (batch, length, head.outputs)))]
-        if head.kind == "embedding" and head.pooling == "mean":
-            vectors = self._call("mean", (batch, length, config.units), [states, lengths], (batch, config.units))
+        outputs = [states] if layout.states else []
+        if not layout.takes:
+            return outputs
+        rows, depth = batch, config.units
+        if layout.takes == "mean":
+            x = self._call("mean", (batch, length, depth), [states, lengths], (batch, depth))
+        elif layout.takes == "first":
+            x = self._call("first", (batch, length, depth), [states], (batch, depth))
         else:
-            vectors = self._call("first", (batch, length, config.units), [states], (batch, config.units))
-        if head.kind == "embedding":
-            return [self._call("unit_length", (batch, config.units), [vectors], (batch, config.units))
-                    if head.normalize else vectors]
-        if head.kind == "pooled":
-            return [states, self._dense(vectors, f"{root}.pooler", (batch, config.units), "tanh")]
-        layers = config.classifier
-        hidden = self._dense(vectors, layers.first, (batch, config.units), layers.activation)
-        return [self._logits(hidden, layers.last, batch, head.outputs)]
+            rows = batch * length
+            x = self._builder.emit(self._relax.op.reshape(states, (rows, depth)))
+        if layout.normalize:
+            x = self._call("unit_length", (rows, depth), [x], (rows, depth))
+        for layer in layout.layers:
+            x = self._layer(x, layer, (rows, depth))
+            depth = layer.outputs
+        if layout.takes == "tokens":
+            x = self._builder.emit(self._relax.op.reshape(x, (batch, length, depth)))
+        return [*outputs, x]
 
     def _encoder(self, ids: Any, types: Any, lengths: Any, batch: int, length: int) -> Any:
         config, root = self._network.config, self._network.config.root
@@ -143,10 +141,13 @@ class _Program:
                           [x, self._weights[f"{name}.weight"], self._weights[f"{name}.bias"],
                            *([] if skip is None else [skip])], (rows, panels * columns))
 
-    def _logits(self, x: Any, name: str, rows: int, width: int) -> Any:
-        wide = self._dense(x, name, (rows, self._network.config.units))
-        columns = self._network.shapes[f"{name}.bias"][0]
-        return self._call("cut", (rows, columns, width), [wide], (rows, width))
+    def _layer(self, x: Any, layer: heads.Dense, shape: tuple[int, int]) -> Any:
+        """A layer of the head, which may be of any width."""
+        wide = self._dense(x, layer.name, shape, layer.activation)
+        columns = self._network.shapes[f"{layer.name}.bias"][0]
+        if columns == layer.outputs:
+            return wide
+        return self._call("cut", (shape[0], columns, layer.outputs), [wide], (shape[0], layer.outputs))
 
     def _norm(self, x: Any, name: str, rows: int) -> Any:
         config = self._network.config

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from bertpass.model import parameters
+from bertpass.model import heads
 from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import ALIASES, NAMED
 from bertpass.model.record import Checkpoint
@@ -35,9 +35,10 @@ def in_order(found: Checkpoint, labels: Sequence[str]) -> Checkpoint:
     classifier whose labels are unknown, or other ones, is taken as it is.
     """
     theirs, ours = [label.casefold() for label in found.labels or ()], [label.casefold() for label in labels]
-    last = parameters.last_layer(found.config, found.head)
-    if last is None or theirs == ours or sorted(theirs) != sorted(ours):
+    layers = heads.own_layers(found.config, found.head)
+    if not layers or theirs == ours or sorted(theirs) != sorted(ours):
         return found
+    last = layers[-1].name
     order = [theirs.index(label) for label in ours]
     moved = {f"{last}.{kind}": found.params[f"{last}.{kind}"][order] for kind in ("weight", "bias")}
     note = f"the classifier's labels {', '.join(found.labels or ())} were put in the order {', '.join(labels)}."

@@ -38,12 +38,12 @@ class PackedNetwork(mx.gluon.HybridBlock):
         if not hasattr(mx.sym, "bertpass_train_attention"):
             load_library(LIBRARY)
         self.config, self.head = net.config, net.head
-        if not (self.head.token_layer or self.head.has_classifier):
+        if not (self.head.has_token_logits or self.head.has_classifier):
             raise ModelError(f"a head of kind '{self.head.kind}' is not trained.")
         self.body = getattr(net, net.config.root)
-        for name in (self.head.token_layer, "dropout", "pre_classifier", "classifier"):
-            if name and getattr(net, name, None) is not None:
-                setattr(self, name, getattr(net, name))
+        self.head_blocks = net.head_blocks
+        for name in self.head_blocks:
+            setattr(self, name, getattr(net, name))
         self._places = 0
         self.hybridize(static_alloc=True)
 
@@ -60,13 +60,13 @@ class PackedNetwork(mx.gluon.HybridBlock):
         states = self._sum_norm(F, encoder.layer_norm, states, F.zeros_like(states), seed)
         for cell in encoder.transformer_cells._children.values():
             states = self._layer(F, cell, states, offsets, seed)
-        if self.head.token_layer:
-            states = self.dropout(states) if hasattr(self, "dropout") else states
-            return F.take(getattr(self, self.head.token_layer)(states), gather)
-        first = F.take(states, gather)
-        if config.classifier.pooled:
-            return self.classifier(body.pooler(first))
-        return self.classifier(self.pre_classifier(first) if hasattr(self, "pre_classifier") else first)
+        tokens = self.head.has_token_logits
+        x = states if tokens else F.take(states, gather)
+        if config.use_pooler:
+            x = body.pooler(x)
+        for name in self.head_blocks:
+            x = getattr(self, name)(x)
+        return F.take(x, gather) if tokens else x
 
     def _layer(self, F: Any, cell: Any, states: Any, offsets: Any, seed: Any) -> Any:
         config, attention = self.config, cell.attention_cell

@@ -222,7 +222,7 @@ class Trainer:
             step, turn = when
             seed = np.random.SeedSequence([self.options.seed, step, turn * parts + part]).generate_state(2)
             seed = seed.view(np.int32)
-            outputs = self.packed(*packed(mine, bool(self.net.head.token_layer), context, seed))
+            outputs = self.packed(*packed(mine, self.net.head.has_token_logits, context, seed))
         return self.loss(outputs, mine).sum() * share
 
     def _check(self, loss: float, length: float, step: int) -> None:

@@ -132,11 +132,8 @@ class Bundle:
         ModelError
             The graph and the parameters do not belong together, there is no tokenizer, or ``path`` is something else.
         """
-        config = parameters.network_config(checkpoint.config, checkpoint.head)
-        shapes = parameters.shapes(config, checkpoint.head)
-        arrays = {name: checkpoint.params[name] for name in shapes if name in checkpoint.params}
-        parameters.check(arrays, shapes, "the bundle's parameters")
-        _check_graph(json.loads(symbol), config.input_names, shapes, Path(SYMBOL_FILE))
+        config, arrays = checkpoint.network()
+        _check_graph(json.loads(symbol), config.input_names, arrays, Path(SYMBOL_FILE))
         if checkpoint.tokenizer is None:
             raise ModelError("a bundle needs a tokenizer and this checkpoint has none; give its vocabulary.")
         content = {

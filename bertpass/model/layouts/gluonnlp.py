@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model import parameters
-from bertpass.model.config import ALIASES, TOKEN_LAYERS, EncoderConfig, HeadConfig
+from bertpass.model import heads
+from bertpass.model.config import ALIASES, EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
 from bertpass.model.files import params_file
 from bertpass.model.record import Checkpoint
@@ -92,7 +92,7 @@ def write(path: PathLike, checkpoint: Checkpoint) -> None:
     count), BERTModel, RoBERTaModel and DistilBERTModel without decoder and classifier.
     """
     checkpoint.check()
-    with_head = parameters.last_layer(checkpoint.config, checkpoint.head) is not None
+    with_head = bool(heads.own_layers(checkpoint.config, checkpoint.head))
     root = "" if with_head else f"{checkpoint.config.root}."
     params_file.write(path, {name.removeprefix(root): array for name, array in checkpoint.params.items()})
 
@@ -202,7 +202,7 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
             ours[name] = array
         elif inside.startswith(_PRETRAINING):
             dropped += 1
-        elif not prefix and inside.startswith(tuple(TOKEN_LAYERS.values())):
+        elif not prefix and inside.startswith(tuple(heads.TOKEN_LAYERS.values())):
             ours[name] = array
         else:
             ours[root + inside] = array
@@ -217,11 +217,10 @@ def _our_names(arrays: Mapping[str, np.ndarray], prefix: str, family: str, notes
 
 def _head(arrays: Mapping[str, np.ndarray], config: EncoderConfig, classifier: str | None, job: str | None,
           path: PathLike) -> HeadConfig:
-    for kind in TOKEN_LAYERS:
-        last = parameters.last_layer(config, HeadConfig(kind, num_labels=0 if kind == "qa" else 1))
+    for kind, last in heads.TOKEN_LAYERS.items():
         if f"{last}.weight" in arrays:
             return HeadConfig(kind, num_labels=0 if kind == "qa" else len(arrays[f"{last}.weight"]))
-    last = parameters.last_layer(config, HeadConfig("regression"))
+    last = heads.layout(config, HeadConfig("regression")).layers[-1].name
     if f"{last}.weight" not in arrays:
         return HeadConfig("none")
     outputs = len(arrays[f"{last}.weight"])

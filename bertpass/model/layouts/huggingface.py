@@ -23,6 +23,7 @@ from bertpass.model.config import EncoderConfig
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
+from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts import huggingface_heads as heads
 from bertpass.model.layouts import sentence_transformers
 from bertpass.model.record import Checkpoint
@@ -215,7 +216,7 @@ def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
 def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
     with_head = head.kind in heads.SUFFIXES
-    has_pooler = not with_head or (head.has_classifier and config.classifier.pooled)
+    has_pooler = not with_head or needs_pooler(config, head)
     prefix = f"{config.about.prefix}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
     for name, array in checkpoint.params.items():

@@ -7,6 +7,7 @@ from typing import Any
 
 from bertpass.errors import ModelError
 from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig, placeholders
+from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 
 TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
@@ -44,7 +45,8 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     layers = [f"{layer}.weight" for layer in config.classifier.tensors.values()]
     if "qa_outputs.weight" in shapes:
         return HeadConfig("qa")
-    whole = all(layer in shapes for layer in layers) and (config.use_pooler or not config.classifier.pooled)
+    has_pooler = config.use_pooler or not needs_pooler(config, HeadConfig("regression"))
+    whole = has_pooler and all(layer in shapes for layer in layers)
     if whole and (not architecture or architecture.endswith(_SEQUENCE)):
         return _classifier(content, shapes[layers[-1]][0], layout)
     if "classifier.weight" in shapes and (not architecture or architecture.endswith(_TOKENS)):

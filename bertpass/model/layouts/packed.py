@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 
@@ -36,6 +36,7 @@ UNPACKED_VERSION = "1"
 SUFFIX = ".safetensors"
 LAYERS, TOKENIZER = "layers", "tokenizer.json"
 _CELLS = ".transformer_cells."
+T = TypeVar("T")
 
 
 def write(path: str | os.PathLike[str], checkpoint: Checkpoint, dtype: str, threads: int = 1) -> None:
@@ -66,11 +67,11 @@ def _contents(checkpoint: Checkpoint, dtype: str, threads: int) -> tuple[dict[st
     else:
         from bertpass import _native  # here, because reading needs no code of the engine
 
-        config, wanted, arrays = _network(checkpoint)
+        config, arrays = checkpoint.network()
         floats = {name: np.require(array, np.float32, ["C", "ALIGNED"])
                   for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
         layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
-        tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(wanted)}}
+        tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(arrays)}}
     tensors |= checkpoint.sentence.arrays()
     description = _description(config, checkpoint) | {"dtype": dtype}
     if checkpoint.tokenizer is not None:
@@ -85,19 +86,10 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
 
     ModelError where the weights do not fit the network, or the file cannot be written.
     """
-    config, _, arrays = _network(checkpoint)
+    config, arrays = checkpoint.network()
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
     metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
     safetensors_file.write(path, floats, metadata)
-
-
-def _network(checkpoint: Checkpoint) -> tuple[EncoderConfig, dict[str, parameters.Shape], dict[str, np.ndarray]]:
-    """What is run of a checkpoint: configuration, shapes by name, and its arrays, which have these shapes."""
-    config = parameters.network_config(checkpoint.config, checkpoint.head)
-    wanted = parameters.shapes(config, checkpoint.head)
-    arrays = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
-    parameters.check(arrays, wanted, checkpoint.source or "the checkpoint")
-    return config, wanted, arrays
 
 
 def _description(config: EncoderConfig, checkpoint: Checkpoint) -> dict[str, Any]:
@@ -157,6 +149,6 @@ def _checkpoint(model: Mapping[str, Any], tensors: dict[str, np.ndarray], path: 
                             carried=dict(model.get("carried") or {}))
 
 
-def _outside(shapes: Mapping[str, parameters.Shape]) -> dict[str, parameters.Shape]:
-    """The parameters that are not part of a layer."""
-    return {name: shape for name, shape in shapes.items() if _CELLS not in name}
+def _outside(named: Mapping[str, T]) -> dict[str, T]:
+    """What belongs to the parameters that are not part of a layer."""
+    return {name: value for name, value in named.items() if _CELLS not in name}

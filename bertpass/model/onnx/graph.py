@@ -19,7 +19,7 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.extras import require
-from bertpass.model import parameters
+from bertpass.model import heads
 from bertpass.model.onnx import fused as onnx_fused
 from bertpass.model.onnx.writer import Writer
 from bertpass.model.record import Checkpoint
@@ -50,10 +50,7 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
         The package onnx is not installed.
     """
     onnx = require("onnx", "onnx")
-    config = parameters.network_config(checkpoint.config, checkpoint.head)
-    wanted = parameters.shapes(config, checkpoint.head)
-    params = {name: checkpoint.params[name] for name in wanted if name in checkpoint.params}
-    parameters.check(params, wanted, checkpoint.source or "the checkpoint")
+    config, params = checkpoint.network()
     if sum(array.size * 4 for array in params.values()) > MOST_BYTES:
         raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
                          "take a smaller one.")
@@ -106,29 +103,25 @@ def write(path: str | os.PathLike[str], model: Any) -> Path:
 
 def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[Any]]:
     """Embeddings, layers and head; the outputs' names with their shapes."""
-    config, head = w.config, checkpoint.head
+    config, layout = w.config, heads.layout(w.config, checkpoint.head)
     length = w.add("Shape", "input_ids", start=1, end=2)
     place = w.cast(w.add("Range", w.constant(0, np.int64), w.add("Squeeze", length), w.constant(1, np.int64)), "INT32")
     inside = w.cast(w.add("Less", place, w.add("Unsqueeze", "valid_length", w.constant([1]))), "INT32")
     x = onnx_fused.encoder(w) if fused else _encoder(w, length, inside)
     kept = w.cast(w.add("Unsqueeze", inside, w.constant([2])), "FLOAT")  # token states past the valid length are zero
-    with_states = head.kind in ("none", "pooled")
-    states = w.add("Mul", x, kept, output="token_states" if with_states else None)
-
-    tokens: list[Any] = ["batch", "sequence"]
-    if head.kind == "none":
-        return {"token_states": [*tokens, config.units]}
-    if head.kind == "pooled":
-        w.add("Tanh", w.dense(_first(w, states), f"{config.root}.pooler"), output="pooled")
-        return {"token_states": [*tokens, config.units], "pooled": ["batch", config.units]}
-    if head.token_layer:
-        w.dense(states, head.token_layer, output="logits")
-        return {"logits": [*tokens, head.outputs]}
-    if head.kind == "embedding":
-        _embed(w, states, mean=head.pooling == "mean", normalize=head.normalize)
-        return {"embeddings": ["batch", config.units]}
-    _classify(w, _first(w, states))
-    return {"logits": ["batch", head.num_labels]}
+    states = w.add("Mul", x, kept, output="token_states" if layout.states else None)
+    found: dict[str, list[Any]] = {"token_states": ["batch", "sequence", config.units]} if layout.states else {}
+    if not layout.takes:
+        return found
+    x, name = states, layout.outputs[-1]
+    if layout.takes != "tokens":
+        x = _vectors(w, states, layout, None if layout.layers else name)
+    for layer in layout.layers:
+        last, plain = name if layer is layout.layers[-1] else None, layer.activation == "none"
+        x = w.dense(x, layer.name, output=last if plain else None)
+        x = x if plain else w.activation(x, layer.activation, last)
+    width = layout.layers[-1].outputs if layout.layers else config.units
+    return found | {name: ["batch", *(["sequence"] if layout.takes == "tokens" else []), width]}
 
 
 def _encoder(w: Writer, length: str, inside: str) -> str:
@@ -141,7 +134,7 @@ def _encoder(w: Writer, length: str, inside: str) -> str:
         cell = f"{config.root}.encoder.transformer_cells.{layer}"
         attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")
         x = w.norm(w.add("Add", attended, x), f"{cell}.layer_norm")
-        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"))
+        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"), config.activation)
         x = w.norm(w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x), f"{cell}.ffn.layer_norm")
     return x
 
@@ -170,24 +163,15 @@ def _attention(w: Writer, x: str, cell: str, mask: str) -> str:
     return w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
 
 
-def _first(w: Writer, states: str, output: str | None = None) -> str:
-    """The first token's state: (batch, sequence, units) -> (batch, units)."""
-    return w.add("Gather", states, w.constant(0, np.int64), axis=1, output=output)
-
-
-def _embed(w: Writer, states: str, *, mean: bool, normalize: bool) -> None:
-    name = None if normalize else "embeddings"
-    if mean:
+def _vectors(w: Writer, states: str, layout: heads.Layout, output: str | None) -> str:
+    """The first token's state or the mean over the tokens: (batch, sequence, units) -> (batch, units)."""
+    name = None if layout.normalize else output
+    if layout.takes == "mean":
         lengths = w.cast(w.add("Unsqueeze", "valid_length", w.constant([1])), "FLOAT")
         vectors = w.add("Div", w.add("ReduceSum", states, w.constant([1]), keepdims=0), lengths, output=name)
     else:
-        vectors = _first(w, states, name)
-    if normalize:
-        squared = w.add("ReduceSum", w.add("Mul", vectors, vectors), w.constant([1]), keepdims=1)
-        w.add("Div", vectors, w.add("Sqrt", w.add("Add", squared, w.constant(_NORM_EPS))), output="embeddings")
-
-
-def _classify(w: Writer, first: str) -> None:
-    layers = w.config.classifier
-    hidden = w.add({"tanh": "Tanh", "relu": "Relu"}[layers.activation], w.dense(first, layers.first))
-    w.dense(hidden, layers.last, output="logits")
+        vectors = w.add("Gather", states, w.constant(0, np.int64), axis=1, output=name)
+    if not layout.normalize:
+        return vectors
+    squared = w.add("ReduceSum", w.add("Mul", vectors, vectors), w.constant([1]), keepdims=1)
+    return w.add("Div", vectors, w.add("Sqrt", w.add("Add", squared, w.constant(_NORM_EPS))), output=output)

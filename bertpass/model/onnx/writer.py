@@ -62,13 +62,13 @@ class Writer:
         return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
                         epsilon=self.config.layer_norm_eps)
 
-    def activation(self, x: str) -> str:
+    def activation(self, x: str, function: str, output: str | None = None) -> str:
         number = self.constant
-        if self.config.activation == "relu":
-            return self.add("Relu", x)
-        if self.config.activation == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
+        if function in ("relu", "tanh"):
+            return self.add(function.capitalize(), x, output=output)
+        if function == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
             inner = self.add("Erf", self.add("Div", x, number(float(np.sqrt(2.0)))))
         else:  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
             cubed = self.add("Mul", self.add("Pow", x, number(3.0)), number(0.044715))
             inner = self.add("Tanh", self.add("Mul", self.add("Add", x, cubed), number(float(np.sqrt(2 / np.pi)))))
-        return self.add("Mul", self.add("Mul", x, self.add("Add", inner, number(1.0))), number(0.5))
+        return self.add("Mul", self.add("Mul", x, self.add("Add", inner, number(1.0))), number(0.5), output=output)

@@ -24,28 +24,6 @@ struct bertpass_cuda_context {
 
 namespace {
 
-native::ModelConfig config_of(const bertpass_cuda_config& given) {
-  for (const std::int32_t count : {given.layers, given.units, given.hidden, given.heads, given.max_length, given.vocabulary})
-    if (count < 1) throw std::invalid_argument("layers, units, hidden, heads, max_length and vocabulary are at least 1.");
-  if (given.token_types < 0 || given.labels < 0) throw std::invalid_argument("token_types and labels are at least 0.");
-  native::ModelConfig config;
-  config.family = native::family_of(text(given.family));
-  config.layers = given.layers;
-  config.units = given.units;
-  config.hidden = given.hidden;
-  config.heads = given.heads;
-  config.max_length = given.max_length;
-  config.vocabulary = given.vocabulary;
-  config.token_types = given.token_types;
-  config.epsilon = given.epsilon;
-  config.activation = native::activation_of(text(given.activation));
-  config.head = native::head_of(text(given.head));
-  config.labels = given.labels;
-  config.pooling = native::pooling_of(given.pooling ? given.pooling : "mean");
-  config.normalize = given.normalize != 0;
-  return config;
-}
-
 void need(std::int32_t rows, std::int32_t tokens) {
   if (rows < 1 || tokens < 1) throw native::InputError("a batch has at least one row and one token.");
 }
@@ -73,7 +51,7 @@ bertpass_cuda_status bertpass_cuda_load(const bertpass_cuda_config* config, cons
     for (std::int32_t i = 0; i < count; ++i) weights[text(tensors[i].name)] = {tensors[i].data, tensors[i].size};
     const cuda::ModelOptions options{cuda::dtype_of(config->dtype), config->device, config->exact_gelu != 0,
                                      config->measure != 0, text(config->measurements), text(config->cublaslt)};
-    *model = new bertpass_cuda_model{cuda::Model(config_of(*config), options, weights)};
+    *model = new bertpass_cuda_model{cuda::Model(native::read_config(text(config->model)), options, weights)};
   });
 }
 

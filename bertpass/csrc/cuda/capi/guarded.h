@@ -11,8 +11,7 @@
 
 #include "cuda/device/runtime.h"
 #include "encoder/inputs.h"
-#include "model/config.h"
-#include "model/names.h"
+#include "schema/names.h"
 #include "cuda/kernels/kernels.h"
 
 namespace bertpass::cuda {
@@ -48,8 +47,9 @@ bertpass_cuda_status guarded(std::initializer_list<const void*> given, const Wor
 inline std::string text(const char* given) { return given ? given : ""; }
 
 inline Dtype dtype_of(const char* name) {
-  return native::choose<Dtype>(text(name), {{"float32", Dtype::float32}, {"float16", Dtype::float16},
-                                            {"bfloat16", Dtype::bfloat16}});
+  static constexpr native::Named<Dtype> kDtypes[] = {
+      {"float32", Dtype::float32}, {"float16", Dtype::float16}, {"bfloat16", Dtype::bfloat16}};
+  return native::choose(text(name), kDtypes);
 }
 
 }  // namespace bertpass::cuda

@@ -119,7 +119,7 @@ BP_LAB bertpass_cuda_lab_activate(const char* dtype, const char* activation, con
     const Bucket bucket = lab.rows(rows);
     void* const both = lab.room(bytes_of(type, bucket.rows * columns));
     check(cudaMemcpyAsync(both, x, bytes_of(type, rows * columns), cudaMemcpyHostToDevice, lab.stream()), "copying");
-    activate(type, native::activation_of(text(activation)), bucket.batch, both, columns, bucket.rows, lab.stream());
+    activate(type, native::choose(text(activation), native::kFunctions), bucket.batch, both, columns, bucket.rows, lab.stream());
     lab.fetch(out, both, bytes_of(type, rows * columns));
   });
 }
@@ -190,7 +190,7 @@ BP_LAB bertpass_cuda_lab_pool(const char* dtype, const void* states, const std::
     const void* const from = lab.give(states, bytes_of(type, sum(lengths, sequences) * units));
     const std::size_t bytes = sizeof(float) * sequences * units;
     void* const to = lab.room(bytes);
-    pool(type, bucket.offsets, from, sequences, units, native::pooling_of(text(pooling)), normalize != 0,
+    pool(type, bucket.offsets, from, sequences, units, native::choose(text(pooling), native::kPoolings), normalize != 0,
          static_cast<float*>(to), lab.stream());
     lab.fetch(out, to, bytes);
   });
@@ -220,8 +220,8 @@ BP_LAB bertpass_cuda_lab_dense(const float* x, const float* weight, const float*
     const std::size_t bytes = sizeof(float) * rows * columns;
     void* const to = lab.room(bytes);
     dense(lab.floats(x, static_cast<std::size_t>(rows) * depth),
-          lab.floats(weight, static_cast<std::size_t>(columns) * depth), lab.floats(bias, columns), rows, depth, columns, native::activation_of(text(activation)), static_cast<float*>(to),
-          lab.stream());
+          lab.floats(weight, static_cast<std::size_t>(columns) * depth), lab.floats(bias, columns), rows, depth, columns,
+          native::choose(text(activation), native::kFunctions), static_cast<float*>(to), lab.stream());
     lab.fetch(out, to, bytes);
   });
 }

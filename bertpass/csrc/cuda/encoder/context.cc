@@ -94,7 +94,7 @@ void Context::check_inputs(const Inputs& inputs) const {
                              " does not fit into a context for " + std::to_string(limits_.sequences) + " rows and " +
                              std::to_string(limits_.tokens) + " tokens.");
   const ModelConfig& config = model_.config();
-  const int least = config.head == HeadKind::states ? 0 : 1;  // a head needs a row's first token
+  const int least = config.head == native::HeadKind::states ? 0 : 1;  // a head needs a row's first token
   if (!inputs.on_device)
     return native::check({inputs.ids, inputs.types, inputs.lengths, inputs.sequences, inputs.length},
                          {config.vocabulary, config.token_types, config.max_length, least});
@@ -159,7 +159,7 @@ void Context::encode(const Bucket& bucket, cudaStream_t stream) {
 
 void Context::forward(const Inputs& given, float* const* outputs, cudaStream_t stream) {
   Inputs inputs = given;
-  if (model_.config().family != native::Family::bert) inputs.types = nullptr;
+  if (!native::takes_types(model_.config())) inputs.types = nullptr;
   check_inputs(inputs);
   const OnDevice current(model_.options().device);
   if (started_) check(cudaStreamWaitEvent(stream, done_.get(), 0), "cudaStreamWaitEvent");

@@ -3,8 +3,12 @@
 namespace bertpass::cuda {
 namespace {
 
+using native::DenseLayer;
+using native::Takes;
+
 // What the kernels take; the text says what to do instead.
-void refuse_unless_computable(const ModelConfig& config, const ModelOptions& options, const DeviceInfo& device) {
+void refuse_unless_computable(const ModelConfig& config, const HeadLayout& head, const ModelOptions& options,
+                              const DeviceInfo& device) {
   const std::string instead = "; use engine='native' or engine='torch' for this model.";
   const native::Index size = config.units / config.heads;
   if (config.units % config.heads || !attends(static_cast<int>(size)))
@@ -12,6 +16,12 @@ void refuse_unless_computable(const ModelConfig& config, const ModelOptions& opt
   if (config.units > kMostUnits || config.hidden % 8)
     throw CudaError("the CUDA engine takes units up to " + std::to_string(kMostUnits) +
                     " and a hidden size that 8 divides, not " + std::to_string(config.units) + " and " + std::to_string(config.hidden) + instead);
+  for (const DenseLayer& layer : head.layers) {
+    const bool last = &layer == &head.layers.back(), plain = layer.activation == Activation::none;
+    const bool known = plain || layer.activation == Activation::tanh || layer.activation == Activation::relu;
+    if (head.takes == Takes::tokens ? !last || !plain : !known || (!last && layer.outputs > config.units))
+      throw CudaError("the CUDA engine cannot compute the layer '" + layer.name + "' of this head" + instead);
+  }
   const std::string capability = std::to_string(device.major) + "." + std::to_string(device.minor);
   if (device.major * 10 + device.minor < 75)
     throw CudaError(device.name + " has compute capability " + capability + " and the CUDA engine needs 7.5.");
@@ -46,9 +56,10 @@ DeviceInfo device_info(int device) {
 Model::Model(const ModelConfig& config, const ModelOptions& options, const HostTensors& tensors)
     : config_(config),
       options_(options),
+      head_(native::head_layout(config)),
       device_(device_info(options.device)),
       widths_{static_cast<int>(config.units), static_cast<int>(config.hidden), static_cast<int>(config.heads)} {
-  refuse_unless_computable(config, options, device_);
+  refuse_unless_computable(config, head_, options, device_);
   const OnDevice current(options.device);
   const char* path = options.cublaslt.empty() ? nullptr : options.cublaslt.c_str();
   std::shared_ptr<Algorithms> algorithms;
@@ -69,45 +80,26 @@ void Model::encode(const Bucket& bucket, const Activations& memory, cudaStream_t
   for (const Layer& layer : layers_) layer.forward(*gemm_, bucket, memory, stream);
 }
 
-std::vector<std::vector<std::int64_t>> Model::output_shapes(std::int64_t sequences, std::int64_t length) const {
-  const std::int64_t units = config_.units, labels = weights_->head.labels;
-  switch (config_.head) {
-    case HeadKind::states: return {{sequences, length, units}};
-    case HeadKind::pooled: return {{sequences, length, units}, {sequences, units}};
-    case HeadKind::classifier: return {{sequences, labels}};
-    case HeadKind::qa:
-    case HeadKind::tokens: return {{sequences, length, labels}};
-    case HeadKind::embedding: return {{sequences, units}};
-  }
-  return {};
-}
-
 void Model::head(const Bucket& bucket, const void* states, int sequences, int length, float* const* outputs,
                  float* between, cudaStream_t stream) const {
-  const HeadWeights& w = weights_->head;
   const Dtype dtype = options_.dtype;
   const int units = widths_.units;
-  float* const second = between + static_cast<std::int64_t>(sequences) * units;
-  const auto first_tokens = [&] {
-    pool(dtype, bucket.offsets, states, sequences, units, Pooling::first, false, between, stream);
+  const std::vector<HeadWeights>& weights = weights_->head;
+  if (head_.states) unpack(dtype, bucket.offsets, states, sequences, length, units, *outputs++, stream);
+  if (head_.takes == Takes::nothing) return;
+  if (head_.takes == Takes::tokens)
+    return token_logits(dtype, bucket.offsets, states, weights[0].weight, weights[0].bias, sequences, length, units,
+                        static_cast<int>(head_.layers[0].outputs), *outputs, stream);
+  // Each layer reads one half of `between` and writes the other one, the last writes the output.
+  const auto to = [&](std::size_t layer) {
+    return layer == weights.size() ? *outputs : between + static_cast<std::int64_t>(layer % 2) * sequences * units;
   };
-  switch (config_.head) {
-    case HeadKind::states: return unpack(dtype, bucket.offsets, states, sequences, length, units, outputs[0], stream);
-    case HeadKind::pooled:
-      unpack(dtype, bucket.offsets, states, sequences, length, units, outputs[0], stream);
-      first_tokens();
-      return dense(between, w.first, w.first_bias, sequences, units, units, w.activation, outputs[1], stream);
-    case HeadKind::classifier:
-      first_tokens();
-      dense(between, w.first, w.first_bias, sequences, units, units, w.activation, second, stream);
-      return dense(second, w.last, w.last_bias, sequences, units, w.labels, Activation::none, outputs[0], stream);
-    case HeadKind::qa:
-    case HeadKind::tokens:
-      return token_logits(dtype, bucket.offsets, states, w.last, w.last_bias, sequences, length, units, w.labels,
-                          outputs[0], stream);
-    case HeadKind::embedding:
-      return pool(dtype, bucket.offsets, states, sequences, units, config_.pooling, config_.normalize, outputs[0],
-                  stream);
+  pool(dtype, bucket.offsets, states, sequences, units, head_.takes == Takes::mean ? Pooling::mean : Pooling::first,
+       head_.normalize, to(0), stream);
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const DenseLayer& layer = head_.layers[i];
+    dense(to(i), weights[i].weight, weights[i].bias, sequences, static_cast<int>(layer.inputs),
+          static_cast<int>(layer.outputs), layer.activation, to(i + 1), stream);
   }
 }
 

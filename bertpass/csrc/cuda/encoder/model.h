@@ -51,7 +51,9 @@ class Model {
   void encode(const Bucket& bucket, const Activations& memory, cudaStream_t stream) const;
 
   // Shapes of the outputs for a batch padded to `length`.
-  std::vector<std::vector<std::int64_t>> output_shapes(std::int64_t sequences, std::int64_t length) const;
+  std::vector<std::vector<std::int64_t>> output_shapes(std::int64_t sequences, std::int64_t length) const {
+    return native::output_shapes(head_.outputs, sequences, length);
+  }
 
   // outputs: device memory of output_shapes(), float32, every element is written. between: (2, sequences, units) float32.
   void head(const Bucket& bucket, const void* states, int sequences, int length, float* const* outputs, float* between,
@@ -60,6 +62,7 @@ class Model {
  private:
   ModelConfig config_;
   ModelOptions options_;
+  HeadLayout head_;
   DeviceInfo device_;
   Widths widths_;
   std::unique_ptr<Weights> weights_;

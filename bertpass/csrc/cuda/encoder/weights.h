@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "cuda/layer/layer.h"
-#include "model/config.h"
+#include "schema/heads.h"
+#include "schema/parameters.h"
 
 namespace bertpass::cuda {
 
-using native::HeadKind;
+using native::HeadLayout;
 using native::ModelConfig;
 using native::WeightError;
 
@@ -22,12 +23,9 @@ struct HostTensor {
 };
 using HostTensors = std::map<std::string, HostTensor>;  // by the names of bertpass/model/parameters.py
 
-// One or two dense layers of a head, float32; null where the head has none.
+// A dense layer of a head, float32.
 struct HeadWeights {
-  const float *first = nullptr, *first_bias = nullptr;  // (units, units): the pooler, or a classifier's first layer
-  const float *last = nullptr, *last_bias = nullptr;    // (labels, units)
-  Activation activation = Activation::tanh;             // between them
-  int labels = 0;
+  const float *weight, *bias;  // (outputs, inputs), (outputs)
 };
 
 // Made by the thread whose current device it is for; waits for its copies. Throws WeightError where a tensor is missing
@@ -39,14 +37,15 @@ class Weights {
   Tables tables;
   Norm embedding_norm;
   std::vector<LayerWeights> layers;
-  HeadWeights head;
+  std::vector<HeadWeights> head;  // of each of the head's layers
   std::size_t bytes() const { return bytes_; }
 
  private:
-  const HostTensor& get(const HostTensors& tensors, const std::string& name, std::int64_t size) const;
   const void* upload(Dtype dtype, const float* values, std::int64_t count);
-  LayerWeights layer(const HostTensors& tensors, const std::string& cell, const ModelConfig& config, Dtype dtype);
-  void read_head(const HostTensors& tensors, const ModelConfig& config);
+  const float* upload(const float* values, std::int64_t count) {
+    return static_cast<const float*>(upload(Dtype::float32, values, count));
+  }
+  LayerWeights layer(const native::LayerWeights& from, const ModelConfig& config, Dtype dtype);
 
   std::vector<DeviceMemory> memory_;
   std::size_t bytes_ = 0;

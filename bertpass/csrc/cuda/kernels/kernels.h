@@ -9,7 +9,7 @@
 #include <cstdint>
 
 #include "cuda/device/runtime.h"
-#include "model/config.h"
+#include "schema/config.h"
 
 namespace bertpass::cuda {
 

@@ -1,0 +1,59 @@
+#include "schema/heads.h"
+
+#include "schema/parameters.h"
+
+namespace bertpass::native {
+namespace {
+
+// A classifier's two layers, and the activation function between them.
+struct Classifier {
+  const char* first;
+  Activation activation;
+  const char* last;
+};
+Classifier classifier_of(Family family) {
+  switch (family) {
+    case Family::bert: return {"bert.pooler", Activation::tanh, "classifier.1"};
+    case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
+    case Family::roberta: return {"classifier.1", Activation::tanh, "classifier.3"};
+  }
+  return {};
+}
+
+}  // namespace
+
+HeadLayout head_layout(const ModelConfig& config) {
+  const Index units = config.units;
+  const auto inner = [&](const std::string& name, Activation activation) {
+    return DenseLayer{name, units, units, activation};
+  };
+  const auto logits = [&](const char* name, Index labels) { return DenseLayer{name, labels, units, Activation::none}; };
+  const Classifier classifier = classifier_of(config.family);
+  HeadLayout head;
+  switch (config.head) {
+    case HeadKind::states: head = {true, Takes::nothing, {}}; break;
+    case HeadKind::pooled: head = {true, Takes::first, {inner(root_of(config) + ".pooler", Activation::tanh)}}; break;
+    case HeadKind::classifier:
+      head = {false, Takes::first,
+              {inner(classifier.first, classifier.activation), logits(classifier.last, config.labels)}};
+      break;
+    case HeadKind::qa: head = {false, Takes::tokens, {logits("span_classifier", 2)}}; break;
+    case HeadKind::tokens: head = {false, Takes::tokens, {logits("tag_classifier", config.labels)}}; break;
+    case HeadKind::embedding:
+      head = {false, config.pooling == Pooling::mean ? Takes::mean : Takes::first, {}, config.normalize};
+      break;
+  }
+  if (head.states) head.outputs.push_back({true, units});
+  if (head.takes != Takes::nothing)
+    head.outputs.push_back({head.takes == Takes::tokens, head.layers.empty() ? units : head.layers.back().outputs});
+  return head;
+}
+
+std::vector<std::vector<Index>> output_shapes(const std::vector<Output>& outputs, Index sequences, Index length) {
+  std::vector<std::vector<Index>> shapes;
+  for (const Output& output : outputs)
+    shapes.push_back(output.per_token ? Shape{sequences, length, output.width} : Shape{sequences, output.width});
+  return shapes;
+}
+
+}  // namespace bertpass::native

@@ -1,0 +1,74 @@
+#include "schema/parameters.h"
+
+#include "schema/heads.h"
+
+namespace bertpass::native {
+namespace {
+
+Shape vector(const ModelConfig& c) { return {c.units}; }
+Shape square(const ModelConfig& c) { return {c.units, c.units}; }
+
+}  // namespace
+
+const Table<EmbeddingWeights>& embedding_table() {
+  using W = EmbeddingWeights;
+  static const Table<W> table = {
+      {".word_embed.0.weight", &W::words, [](const ModelConfig& c) -> Shape { return {c.vocabulary, c.units}; }},
+      {".token_type_embed.0.weight", &W::types, [](const ModelConfig& c) -> Shape { return {c.token_types, c.units}; },
+       [](const ModelConfig& c, Index) { return c.token_types > 0; }},
+      {".encoder.position_weight", &W::positions, [](const ModelConfig& c) -> Shape { return {c.max_length, c.units}; }},
+      {".encoder.layer_norm.gamma", &W::gamma, vector},
+      {".encoder.layer_norm.beta", &W::beta, vector},
+  };
+  return table;
+}
+
+const Table<LayerWeights>& layer_table() {
+  using W = LayerWeights;
+  static const Table<W> table = {
+      {".attention_cell.proj_query.weight", &W::query, square},
+      {".attention_cell.proj_query.bias", &W::query_bias, vector},
+      {".attention_cell.proj_key.weight", &W::key, square},
+      {".attention_cell.proj_key.bias", &W::key_bias, vector},
+      {".attention_cell.proj_value.weight", &W::value, square},
+      {".attention_cell.proj_value.bias", &W::value_bias, vector},
+      {".proj.weight", &W::proj, square},
+      {".proj.bias", &W::proj_bias, vector},
+      {".layer_norm.gamma", &W::attention_gamma, vector},
+      {".layer_norm.beta", &W::attention_beta, vector},
+      {".ffn.ffn_1.weight", &W::up, [](const ModelConfig& c) -> Shape { return {c.hidden, c.units}; }},
+      {".ffn.ffn_1.bias", &W::up_bias, [](const ModelConfig& c) -> Shape { return {c.hidden}; }},
+      {".ffn.ffn_2.weight", &W::down, [](const ModelConfig& c) -> Shape { return {c.units, c.hidden}; }},
+      {".ffn.ffn_2.bias", &W::down_bias, vector},
+      {".ffn.layer_norm.gamma", &W::output_gamma, vector},
+      {".ffn.layer_norm.beta", &W::output_beta, vector},
+  };
+  return table;
+}
+
+std::string root_of(const ModelConfig& config) { return config.family == Family::roberta ? "roberta" : "bert"; }
+
+std::string cell_of(const ModelConfig& config, Index layer) {
+  return root_of(config) + ".encoder.transformer_cells." + std::to_string(layer);
+}
+
+std::vector<Parameter> parameters(const ModelConfig& config) {
+  std::vector<Parameter> found;
+  const auto add = [&](const auto&, const std::string& name, const Shape& shape) { found.push_back({name, shape}); };
+  each(embedding_table(), root_of(config), config, 0, add);
+  for (Index layer = 0; layer < config.layers; ++layer)
+    each(layer_table(), cell_of(config, layer), config, layer, add);
+  for (const DenseLayer& layer : head_layout(config).layers) {
+    found.push_back({layer.name + ".weight", {layer.outputs, layer.inputs}});
+    found.push_back({layer.name + ".bias", {layer.outputs}});
+  }
+  return found;
+}
+
+Index size_of(const Shape& shape) {
+  Index size = 1;
+  for (const Index n : shape) size *= n;
+  return size;
+}
+
+}  // namespace bertpass::native
