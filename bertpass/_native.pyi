@@ -117,6 +117,12 @@ def pack(
 def plan(text: str, layers: int) -> list[dict[str, str]]:
     """What a precision plan says of each layer: product -> "float32", "bfloat16" or "int8"; UsageError if it cannot."""
 
+def distance_bias(table: NDArray[np.float32], length: int) -> NDArray[np.float32]:
+    """What attention adds to its scores: (heads, 2 length - 1), the distance from query to key rising, 0 in the middle.
+
+    ``table`` is (32, heads): a row per range of distances, those to keys after the query in its second half.
+    """
+
 def bert_adam(
     tensors: Sequence[tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], float]],
     *,

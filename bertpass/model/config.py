@@ -172,8 +172,9 @@ class EncoderConfig:
         else:
             others.update(attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute")
         if about.pad_id is not None:
-            fields.update(max_position_embeddings=self.max_length + about.padding_rows,
-                          type_vocab_size=max(1, self.token_type_vocab_size), pad_token_id=about.pad_id)
+            fields.update(max_position_embeddings=self.max_length + about.padding_rows, pad_token_id=about.pad_id)
+        if about.most_token_types == 1:  # a row of zeros where there is none
+            fields.update(type_vocab_size=1)
         return {**others, **carried, **fields, "model_type": self.family}
 
 
@@ -287,7 +288,10 @@ NAMED: dict[str, EncoderConfig] = {
     "roberta_12_768_12": EncoderConfig(**_ROBERTA),  # type: ignore[arg-type]
     "roberta_24_1024_16": EncoderConfig(**_ROBERTA, **_LARGE),  # type: ignore[arg-type]
     "minilm": EncoderConfig(num_layers=6, units=384, hidden_size=1536),
+    "mpnet": EncoderConfig(family="mpnet", vocab_size=30527, token_type_vocab_size=0, layer_norm_eps=1e-5,
+                           use_pooler=False),
 }
+PACKAGED = ("minilm", "mpnet")  # those whose weights come from Python packages
 ALIASES = {"distilbert": "distilbert_6_768_12"}
 
 

@@ -52,6 +52,7 @@ class Family:
     pad_id : id of padding, after which positions are counted: that many rows and one more of the table of positions
         belong to no text; None where positions begin with 0
     layer_norm_eps : as the published models have it
+    distance_buckets : rows of the one table from which every layer's attention takes a bias by distance, 0 for none
     fields : further keys of a config.json that is written here
     """
 
@@ -67,6 +68,7 @@ class Family:
     most_token_types: int | None = 0
     pad_id: int | None = None
     layer_norm_eps: float = 1e-12
+    distance_buckets: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -107,11 +109,22 @@ _ROBERTA = dataclasses.replace(
     takes_token_types=False, most_token_types=1, pad_id=1, layer_norm_eps=1e-5,
     fields={"bos_token_id": 0, "eos_token_id": 2})
 
+_MPNET = dataclasses.replace(
+    _ROBERTA, classes="MPNet", prefix="mpnet", root="bert",
+    keys={ours: theirs for ours, theirs in _ROBERTA.keys.items() if ours != "token_type_vocab_size"},
+    cell={"attention_cell.proj_query": "attention.attn.q", "attention_cell.proj_key": "attention.attn.k",
+          "attention_cell.proj_value": "attention.attn.v", "proj": "attention.attn.o",
+          "layer_norm": "attention.LayerNorm", "ffn.ffn_1": "intermediate.dense", "ffn.ffn_2": "output.dense",
+          "ffn.layer_norm": "output.LayerNorm"},
+    most_token_types=0, distance_buckets=32,
+    fields={**_ROBERTA.fields, "relative_attention_num_buckets": 32})
+
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
     "bert": _BERT,
     "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
     "distilbert": _DISTILBERT,
+    "mpnet": _MPNET,
     "roberta": _ROBERTA,
     "xlm-roberta": dataclasses.replace(_ROBERTA, classes="XLMRoberta"),
 }

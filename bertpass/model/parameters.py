@@ -34,6 +34,8 @@ def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
     if config.token_type_vocab_size:
         shapes[f"{root}.token_type_embed.0.weight"] = (config.token_type_vocab_size, units)
     shapes[f"{root}.encoder.position_weight"] = (config.max_length, units)
+    if config.about.distance_buckets:
+        shapes[f"{root}.{DISTANCES}"] = (config.about.distance_buckets, config.num_heads)
     shapes.update(_norm(f"{root}.encoder.layer_norm", units))
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
@@ -61,6 +63,28 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
 
 #: ending of the arrays that calibration adds for the native engine's int8 and no network has
 FACTORS = ".int8_factors"
+
+
+#: a row per range of distances, what attention adds to its scores
+DISTANCES = "encoder.relative_attention_bias.weight"
+
+
+def distance_bias(config: EncoderConfig, params: Mapping[str, np.ndarray]) -> np.ndarray | None:
+    """What attention adds to its scores by the distance from query to key: (heads, 2 max_length - 1), float32, with
+    distance 0 in the middle; None for a family that adds nothing."""
+    if not config.about.distance_buckets:
+        return None
+    from bertpass import _native  # here, because the rest needs no native code
+
+    return _native.distance_bias(np.ascontiguousarray(params[f"{config.root}.{DISTANCES}"], np.float32),
+                                 config.max_length)
+
+
+def refuse_distance_bias(config: EncoderConfig, what: str) -> None:
+    """Raise a ModelError where the encoder has a bias by distance, which ``what`` cannot compute."""
+    if config.about.distance_buckets:
+        raise ModelError(f"{what} has no bias of attention by distance, which encoders of the family {config.family} "
+                         "have; use engine 'native', 'onnxruntime', 'openvino' or 'torch'.")
 
 
 def factors_of(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -42,7 +42,10 @@ def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> C
     config = EncoderConfig(**{**config.to_dict(), "use_pooler": needs_pooler(config, kind)})
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
     scale = 1.5 / np.sqrt(config.units)
-    return Checkpoint(config, kind, parameters.random(wanted, seed, scale=scale, random_bias=True), source="tiny")
+    arrays = parameters.random(wanted, seed, scale=scale, random_bias=True)
+    if config.about.distance_buckets:
+        arrays[f"{config.root}.{parameters.DISTANCES}"] *= np.float32(0.8 / scale)  # as wide as scores are
+    return Checkpoint(config, kind, arrays, source="tiny")
 
 
 def batch(config: EncoderConfig, lengths, length=None, seed=0):
@@ -165,6 +168,14 @@ def precision(dtype: str, isa: str) -> Precision:
             "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse, attention)}[dtype]
 
 
+def distance_bias(table, length):
+    """(heads, length, length) of a table (32, heads): Raffel et al., arXiv:1910.10683, section 2.1, both directions."""
+    distance = np.arange(length)[None] - np.arange(length)[:, None]
+    far = np.abs(distance)
+    bucket = np.where(far < 8, far, 8 + np.floor(8 * np.log2(np.maximum(far, 8) / 8) / 4)).clip(max=15)
+    return table[(bucket + 16 * (distance > 0)).astype(int)].transpose(2, 0, 1)
+
+
 def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable = EXACT):
     """(tokens, units) of one sequence; ``low`` is a precision, or gives that of each part ("LAYER.PRODUCT")."""
     of = low if callable(low) else lambda part: low
@@ -183,13 +194,14 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable =
         used = types if config.takes_token_types else np.zeros_like(types)
         x = x + params[f"{root}.token_type_embed.0.weight"][used]
     x = norm(x, f"{root}.encoder.layer_norm")
+    added = distance_bias(params[f"{root}.{parameters.DISTANCES}"], len(ids)) if config.about.distance_buckets else 0
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         scales = {"query": np.sqrt(heads / config.units), "key": 1.0, "value": 1.0}
         qkv, proj, up, down = (of(f"{layer}.{name}") for name in ("qkv", "proj", "up", "down"))
         q, k, v = (qkv.attention(dense(x, f"{cell}.attention_cell.proj_{part}", qkv, s)).astype(np.float64)
                    .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
-        mixed = (softmax(q @ k.transpose(0, 2, 1), qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
+        mixed = (softmax(q @ k.transpose(0, 2, 1) + added, qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
         x = norm(x + dense(proj.between(mixed), f"{cell}.proj", proj), f"{cell}.layer_norm")
         activation = down.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
         inner = activation(dense(x, f"{cell}.ffn.ffn_1", up))
@@ -222,7 +234,7 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
         elif config.family == "bert":
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
-        elif config.root == "roberta":
+        elif config.family != "distilbert":  # RoBERTa, its kin and MPNet
             rows.append([dense(dense(states[0], "classifier.1", "tanh"), "classifier.3")])
         else:
             rows.append([dense(dense(states[0], "pre_classifier", "relu"), "classifier.1")])

@@ -18,14 +18,16 @@ TINY = {"bert": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads
                     "vocab_size": VOCAB, "max_position_embeddings": POSITIONS + 2, "type_vocab_size": 1,
                     "layer_norm_eps": 1e-5}}
 TINY |= {"xlm-roberta": TINY["roberta"], "camembert": TINY["roberta"]}
+TINY["mpnet"] = {name: value for name, value in TINY["roberta"].items() if name != "type_vocab_size"}
+ON_MXNET = [family for family in TINY if family != "mpnet"]
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
-           "camembert": "Camembert"}
-PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1}
+           "camembert": "Camembert", "mpnet": "MPNet"}
+PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1}
 
 
 def token_types(family):
     """Rows of a family's table of token types, as many as it may have."""
-    return {"bert": 2, "distilbert": 0}.get(family, 1)
+    return {"bert": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
 
 
 def torch_model(family, suffix, seed=0, **fields):

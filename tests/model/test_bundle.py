@@ -11,14 +11,13 @@ import pytest
 from bertpass.errors import ModelError, UsageError
 from bertpass.model import nets
 from bertpass.model.export import export_bundle, network
-from bertpass.model.families import FAMILIES
 from bertpass.model.files import folders, params_file
 from bertpass.model.layouts.bundle import Bundle
-from tests.helpers.tiny_models import ragged_batch, run, same_arrays
+from tests.helpers.tiny_models import ON_MXNET, ragged_batch, run, same_arrays
 
 
 @pytest.mark.parametrize("kind", ["classification", "tokens", "ranking", "qa", "embedding", "none"])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ON_MXNET)
 def test_there_and_back(tmp_path, tiny, family, kind):
     checkpoint = dataclasses.replace(tiny(family, kind), max_length=16, pairs=kind == "ranking")
     bundle = export_bundle(checkpoint, tmp_path / "b", task="SST", metrics={"accuracy": 0.9})

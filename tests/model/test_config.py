@@ -10,7 +10,7 @@ from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, nam
 
 MILLIONS = {  # of parameters, as published by their authors (without heads of pretraining)
     "bert_12_768_12": 109.5, "bert_24_1024_16": 335.1, "distilbert_6_768_12": 66.4, "roberta_12_768_12": 124.1,
-    "roberta_24_1024_16": 354.3, "minilm": 22.7,
+    "roberta_24_1024_16": 354.3, "minilm": 22.7, "mpnet": 108.9,
 }
 
 
@@ -51,8 +51,8 @@ def test_transformers_reads_our_config(tmp_path):
         assert theirs.model_type == config.family, name
         assert (theirs.hidden_size, theirs.num_hidden_layers, theirs.num_attention_heads) == (
             config.units, config.num_layers, config.num_heads)
-        assert theirs.max_position_embeddings == config.max_length + (2 if config.family == "roberta" else 0)
-        assert theirs.pad_token_id == (1 if config.family == "roberta" else 0)
+        assert theirs.max_position_embeddings == config.max_length + config.about.padding_rows
+        assert theirs.pad_token_id == (config.about.pad_id or 0)
 
 
 @pytest.mark.parametrize("fields, words", [

@@ -11,7 +11,7 @@ from bertpass.model.checkpoint import load_checkpoint
 from bertpass.model.config import TOKEN_KINDS, HeadConfig
 from bertpass.mx import mx
 from bertpass.text.tokens.batching import Batch
-from tests.helpers.tiny_models import TINY, ragged_batch, torch_model
+from tests.helpers.tiny_models import ON_MXNET, ragged_batch, torch_model
 
 SEED = np.array([1, 2], np.int32)
 
@@ -68,7 +68,7 @@ def our_loss(packed_net, batch, kind):
 
 
 @pytest.mark.parametrize("kind", ["classification", "regression", "qa"])
-@pytest.mark.parametrize("family", list(TINY))
+@pytest.mark.parametrize("family", ON_MXNET)
 def test_losses_and_gradients_are_transformers(tmp_path, family, kind):
     import torch
 

@@ -1,5 +1,7 @@
 #include "model/weights.h"
 
+#include "encoder/distances.h"
+
 namespace bertpass::native {
 namespace {
 
@@ -83,6 +85,11 @@ OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::s
   encoder.tables.positions = tables.positions;
   encoder.tables.types = tables.types;
   encoder.embedding_norm = {tables.gamma, tables.beta, config.units, config.epsilon};
+  if (tables.distances) {
+    const auto bias = std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length);
+    encoder.bias = bias->view;
+    made.kept.push_back(bias);
+  }
   if (weights.packed().data) {
     made.kept.push_back(weights.packed().owner);
     encoder.layers = view(weights.packed(), config);

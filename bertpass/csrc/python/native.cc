@@ -7,6 +7,7 @@
 #include <optional>
 #include <tuple>
 
+#include "encoder/distances.h"
 #include "kernels/bf16.h"
 #include "kernels/caches.h"
 #include "kernels/select.h"
@@ -83,6 +84,17 @@ std::vector<std::map<std::string, std::string>> plan(const std::string& text, In
     for (const Product& product : kProducts) named.back()[product.name] = name_of(layer.*product.type);
   }
   return named;
+}
+
+Floats distance_bias(const Floats& table, Index length) {
+  if (table.ndim() != 2 || table.shape(0) != kDistanceBuckets || length < 1)
+    throw py::value_error("table must be (" + std::to_string(kDistanceBuckets) + ", heads) and length at least 1");
+  const Index heads = table.shape(1), distances = 2 * length - 1;
+  const OwnedDistanceBias bias(table.data(), heads, length);
+  Floats out({heads, distances});
+  for (Index head = 0; head < heads; ++head)
+    std::copy_n(bias.values.data() + head * bias.view.stride, distances, out.mutable_data(head));
+  return out;
 }
 
 void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
@@ -253,6 +265,7 @@ PYBIND11_MODULE(_native, module) {
   module.def("pack", bp::pack, py::arg("encoder"), py::arg("head"), py::arg("params"), py::kw_only(),
              py::arg("dtype") = "float32", py::arg("threads") = 1);
   module.def("plan", bp::plan, py::arg("text"), py::arg("layers"));
+  module.def("distance_bias", bp::distance_bias, py::arg("table"), py::arg("length"));
   module.def("parameters", bp::parameters_of, py::arg("encoder"), py::arg("head"));
   module.def("head", bp::layout_of, py::arg("encoder"), py::arg("head"));
   bp::add_laboratory(module);

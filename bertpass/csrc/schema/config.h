@@ -8,7 +8,7 @@
 
 namespace bertpass::native {
 
-enum class Family { bert, distilbert, roberta };
+enum class Family { bert, distilbert, mpnet, roberta };
 enum class HeadKind { states, pooled, classifier, qa, tokens, embedding };
 enum class Pooling { mean, first };
 

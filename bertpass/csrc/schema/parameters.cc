@@ -17,6 +17,9 @@ const Table<EmbeddingWeights>& embedding_table() {
       {".token_type_embed.0.weight", &W::types, [](const ModelConfig& c) -> Shape { return {c.token_types, c.units}; },
        [](const ModelConfig& c, Index) { return c.token_types > 0; }},
       {".encoder.position_weight", &W::positions, [](const ModelConfig& c) -> Shape { return {c.max_length, c.units}; }},
+      {".encoder.relative_attention_bias.weight", &W::distances,
+       [](const ModelConfig& c) -> Shape { return {kDistanceBuckets, c.heads}; },
+       [](const ModelConfig& c, Index) { return c.family == Family::mpnet; }},
       {".encoder.layer_norm.gamma", &W::gamma, vector},
       {".encoder.layer_norm.beta", &W::beta, vector},
   };

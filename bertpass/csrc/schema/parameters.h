@@ -14,8 +14,12 @@ using Shape = std::vector<Index>;
 // The embeddings as frameworks keep them, float32 in borrowed memory; null where the model has none.
 struct EmbeddingWeights {
   const float *words, *types, *positions;  // (vocabulary, units), (token types, units), (positions, units)
+  const float* distances;                  // (kDistanceBuckets, heads), what attention adds to scores
   const float *gamma, *beta;               // (units)
 };
+
+// Rows of a table of biases by distance. transformers' MPNet has so many whatever its configuration says.
+inline constexpr Index kDistanceBuckets = 32;
 
 // The weights of one layer as frameworks keep them: float32, matrices (out, in) row after row.
 struct LayerWeights {

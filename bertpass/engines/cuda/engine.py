@@ -11,6 +11,7 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype
 from bertpass.engines.cuda import dlpack, library
 from bertpass.errors import UsageError
+from bertpass.model import parameters
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
@@ -58,6 +59,7 @@ class CudaEngine(PaddedEngine):
         if isinstance(device, bool) or not isinstance(device, int) or device < 0:
             raise UsageError(f"device must be the number of a GPU, from 0 on, not {device!r}.")
         config, arrays = checkpoint.network()
+        parameters.refuse_distance_bias(config, "the CUDA engine")
         self._library = library.library()
         self.model: Any = self._library.load(config, checkpoint.head, arrays, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)

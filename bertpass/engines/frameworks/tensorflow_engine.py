@@ -11,7 +11,7 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import heads
+from bertpass.model import heads, parameters
 from bertpass.model.config import EncoderConfig
 from bertpass.model.record import Checkpoint
 
@@ -90,6 +90,7 @@ def _tensorflow(threads: int) -> Any:
 def _compiled(tf: Any, checkpoint: Checkpoint, xla: bool) -> Callable[..., Any]:
     """A function (ids, token types, valid length) -> outputs; ModelError where parameters are missing or misshapen."""
     config, given = checkpoint.network()
+    parameters.refuse_distance_bias(config, "the tensorflow engine")
     values = {name: np.ascontiguousarray(array.T if name.endswith(".weight") and "_embed." not in name else array,
                                          np.float32) for name, array in given.items()}
     for layer in range(config.num_layers):

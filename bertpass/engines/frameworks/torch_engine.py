@@ -15,7 +15,7 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import heads
+from bertpass.model import heads, parameters
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -131,6 +131,7 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
     f = torch.nn.functional
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
                  "gelu_tanh": lambda x: f.gelu(x, approximate="tanh")}
+    bias = parameters.distance_bias(config, values)
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
     for cell in cells:
         for kind in ("weight", "bias"):
@@ -142,6 +143,8 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
             super().__init__()
             for name, value in values.items():
                 self.register_buffer(name.replace(".", "__"), torch.tensor(value).to(dtype))
+            if bias is not None:
+                self.register_buffer("bias", torch.tensor(bias).to(dtype))
 
         def of(self, name: str) -> Any:
             return getattr(self, name.replace(".", "__"))
@@ -167,6 +170,10 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
                 x = x + (f.embedding(types, table) if config.takes_token_types else table)
             x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
             x = self.norm(x, f"{config.root}.encoder.layer_norm")
+            if bias is not None:
+                place = torch.arange(ids.shape[1], device=ids.device)
+                added = self.bias[:, bias.shape[1] // 2 + place - place[:, None]]
+                mask = added[None] if mask is None else torch.where(mask, added, float("-inf"))
             for cell in cells:
                 qkv = self.dense(x, f"{cell}.attention_cell.qkv")
                 q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)

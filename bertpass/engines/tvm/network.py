@@ -11,7 +11,7 @@ from bertpass import machine
 from bertpass.engines.tvm import records
 from bertpass.engines.tvm.kernels import Kernels
 from bertpass.errors import UsageError
-from bertpass.model import heads
+from bertpass.model import heads, parameters
 from bertpass.model.config import EncoderConfig
 from bertpass.model.record import Checkpoint
 
@@ -24,6 +24,7 @@ class Network:
 
     def __init__(self, tvm: Any, checkpoint: Checkpoint, threads: int) -> None:
         self.config, given = checkpoint.network()
+        parameters.refuse_distance_bias(self.config, "the tvm engine")
         self.layout = heads.layout(self.config, checkpoint.head)
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)

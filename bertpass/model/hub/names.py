@@ -19,7 +19,7 @@ HUB_IDS = (
     "deepset/bert-base-cased-squad2", "deepset/roberta-base-squad2", "dslim/bert-base-NER",
 )
 #: what has a name of its own here
-OURS = {"all-minilm-l6-v2": "minilm"}
+OURS = {"all-minilm-l6-v2": "minilm", "all-mpnet-base-v2": "mpnet"}
 
 
 def meant(name: str) -> str:

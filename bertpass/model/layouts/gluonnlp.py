@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model import heads
+from bertpass.model import heads, parameters
 from bertpass.model.config import ALIASES, EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
 from bertpass.model.files import params_file
@@ -91,6 +91,7 @@ def write(path: PathLike, checkpoint: Checkpoint) -> None:
     GluonNLP's own blocks load it: BERTClassifier and RoBERTaClassifier (built with a dropout above 0, which their names
     count), BERTModel, RoBERTaModel and DistilBERTModel without decoder and classifier.
     """
+    parameters.refuse_distance_bias(checkpoint.config, "a .params file of GluonNLP")
     checkpoint.check()
     with_head = bool(heads.own_layers(checkpoint.config, checkpoint.head))
     root = "" if with_head else f"{checkpoint.config.root}."

@@ -42,6 +42,7 @@ _OUTSIDE_CELLS = {
     "word_embed.0.weight": "embeddings.word_embeddings.weight",
     "token_type_embed.0.weight": "embeddings.token_type_embeddings.weight",
     "encoder.position_weight": "embeddings.position_embeddings.weight",
+    "encoder.relative_attention_bias.weight": "encoder.relative_attention_bias.weight",
     "encoder.layer_norm.gamma": "embeddings.LayerNorm.weight",
     "encoder.layer_norm.beta": "embeddings.LayerNorm.bias",
     "pooler.weight": "pooler.dense.weight",
@@ -228,8 +229,9 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         positions = prefix + _OUTSIDE_CELLS["encoder.position_weight"]
         pad = checkpoint.extras.get(PAD_ROWS, np.zeros((rows, config.units)))
         arrays[positions] = np.concatenate([pad.astype(arrays[positions].dtype), arrays[positions]])
-        arrays.setdefault(prefix + _OUTSIDE_CELLS["token_type_embed.0.weight"],
-                          np.zeros((1, config.units), arrays[positions].dtype))
+    if config.about.most_token_types == 1:
+        row = np.zeros((1, config.units), arrays[prefix + _OUTSIDE_CELLS["encoder.position_weight"]].dtype)
+        arrays.setdefault(prefix + _OUTSIDE_CELLS["token_type_embed.0.weight"], row)
     return arrays
 
 

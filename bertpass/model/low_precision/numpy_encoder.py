@@ -8,6 +8,7 @@ import numpy as np
 
 from bertpass.model.config import EncoderConfig
 from bertpass.model.low_precision.plan import PRODUCTS
+from bertpass.model.parameters import distance_bias
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
 #: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,) -> (tokens, columns)
@@ -55,12 +56,13 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
                      np.concatenate([floats[f"{name}.bias"] for name in names]))
 
     x = np.concatenate([_embedded(config, floats, ids, types) for ids, types in rows])
+    bias = distance_bias(config, floats)
     ends = np.cumsum([len(ids) for ids, _ in rows])
     x = norm(x, f"{root}.encoder.layer_norm")
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         qkv = product(f"{layer}.qkv", x).reshape(len(x), 3, heads, size)
-        mixed = [_attention(part).reshape(-1, units) for part in np.split(qkv, ends[:-1])]
+        mixed = [_attention(part, bias).reshape(-1, units) for part in np.split(qkv, ends[:-1])]
         x = norm(x + product(f"{layer}.proj", np.concatenate(mixed)), f"{cell}.layer_norm")
         inner = _activation(config.activation, product(f"{layer}.up", x))
         x = norm(x + product(f"{layer}.down", inner), f"{cell}.ffn.layer_norm")
@@ -76,10 +78,13 @@ def _embedded(config: EncoderConfig, params: Mapping[str, np.ndarray], ids: np.n
     return x + params[f"{root}.token_type_embed.0.weight"][types if config.takes_token_types else np.zeros_like(types)]
 
 
-def _attention(qkv: np.ndarray) -> np.ndarray:
-    """(tokens, 3, heads, size) of one sequence -> (tokens, heads, size)."""
+def _attention(qkv: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
+    """(tokens, 3, heads, size) of one sequence -> (tokens, heads, size); bias as of :func:`distance_bias`."""
     q, k, v = qkv.transpose(1, 2, 0, 3)
     scores = q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(q.shape[-1]))
+    if bias is not None:
+        place = np.arange(len(qkv))
+        scores += bias[:, bias.shape[1] // 2 + place - place[:, None]]
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return (weights / weights.sum(-1, keepdims=True) @ v).transpose(1, 0, 2)
 

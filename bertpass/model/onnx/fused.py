@@ -14,13 +14,16 @@ DOMAIN = "com.microsoft"
 VERSION = 1
 
 
-def encoder(w: Writer) -> str:
-    """Embeddings and all layers; the output's name: token states (batch, sequence, units), padding not yet zeroed."""
+def encoder(w: Writer, bias: str) -> str:
+    """Embeddings and all layers; the output's name: token states (batch, sequence, units), padding not yet zeroed.
+
+    ``bias`` is what attention adds to its scores, (1, heads, sequence, sequence), or empty.
+    """
     config = w.config
     x = _embedded(w)
     for layer in range(config.num_layers):
         cell = f"{config.root}.encoder.transformer_cells.{layer}"
-        x = _skip(w, _attention(w, x, f"{cell}.attention_cell"), x, f"{cell}.proj", f"{cell}.layer_norm")
+        x = _skip(w, _attention(w, x, f"{cell}.attention_cell", bias), x, f"{cell}.proj", f"{cell}.layer_norm")
         x = _skip(w, _inner(w, x, f"{cell}.ffn.ffn_1"), x, f"{cell}.ffn.ffn_2", f"{cell}.ffn.layer_norm")
     return x
 
@@ -39,13 +42,13 @@ def _embedded(w: Writer) -> str:
                  w.weight(f"{norm}.beta"), unread=1, domain=DOMAIN, epsilon=config.layer_norm_eps)
 
 
-def _attention(w: Writer, x: str, cell: str) -> str:
+def _attention(w: Writer, x: str, cell: str, added: str) -> str:
     """(batch, sequence, units), not yet projected."""
     parts = [f"{cell}.proj_{part}" for part in ("query", "key", "value")]
     weight = np.concatenate([w.params[f"{part}.weight"] for part in parts]).T
     bias = np.concatenate([w.params[f"{part}.bias"] for part in parts])
     return w.add("Attention", x, w.store(f"{cell}.qkv.weight", weight), w.store(f"{cell}.qkv.bias", bias),
-                 "valid_length", domain=DOMAIN, num_heads=w.config.num_heads)
+                 "valid_length", *(["", added] if added else []), domain=DOMAIN, num_heads=w.config.num_heads)
 
 
 def _inner(w: Writer, x: str, name: str) -> str:

@@ -19,7 +19,7 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.extras import require
-from bertpass.model import heads
+from bertpass.model import heads, parameters
 from bertpass.model.onnx import fused as onnx_fused
 from bertpass.model.onnx.writer import Writer
 from bertpass.model.record import Checkpoint
@@ -107,7 +107,8 @@ def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[A
     length = w.add("Shape", "input_ids", start=1, end=2)
     place = w.cast(w.add("Range", w.constant(0, np.int64), w.add("Squeeze", length), w.constant(1, np.int64)), "INT32")
     inside = w.cast(w.add("Less", place, w.add("Unsqueeze", "valid_length", w.constant([1]))), "INT32")
-    x = onnx_fused.encoder(w) if fused else _encoder(w, length, inside)
+    bias = _distance_bias(w, place)
+    x = onnx_fused.encoder(w, bias) if fused else _encoder(w, length, inside, bias)
     kept = w.cast(w.add("Unsqueeze", inside, w.constant([2])), "FLOAT")  # token states past the valid length are zero
     states = w.add("Mul", x, kept, output="token_states" if layout.states else None)
     found: dict[str, list[Any]] = {"token_states": ["batch", "sequence", config.units]} if layout.states else {}
@@ -124,11 +125,23 @@ def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[A
     return found | {name: ["batch", *(["sequence"] if layout.takes == "tokens" else []), width]}
 
 
-def _encoder(w: Writer, length: str, inside: str) -> str:
+def _distance_bias(w: Writer, place: str) -> str:
+    """What every layer's scores get: (1, heads, sequence, sequence), or nothing; ``place`` counts the sequence."""
+    bias = parameters.distance_bias(w.config, w.params)
+    if bias is None:
+        return ""
+    keys = w.add("Add", w.add("Unsqueeze", place, w.constant([0])), w.constant(bias.shape[1] // 2, np.int32))
+    distances = w.add("Sub", keys, w.add("Unsqueeze", place, w.constant([1])))
+    return w.add("Gather", w.store("distance_bias", bias[None]), distances, axis=2)
+
+
+def _encoder(w: Writer, length: str, inside: str, bias: str) -> str:
     """Embeddings and all layers in standard operators; ``inside`` is 1 for tokens that are not padding."""
     config = w.config
     spread = w.cast(w.add("Unsqueeze", w.add("Unsqueeze", inside, w.constant([1])), w.constant([2])), "FLOAT")
     mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
+    if bias:
+        mask = w.add("Add", mask, bias)
     x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
     for layer in range(config.num_layers):
         cell = f"{config.root}.encoder.transformer_cells.{layer}"

@@ -219,7 +219,8 @@ class Tokenizer:
         checked = [check_text(text, f"text {at + 1}") for at, text in enumerate(texts)]
         found = [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
                  for e in self._backend.encode_batch(checked, add_special_tokens=False)]
-        if self.family != "wordpiece":  # RoBERTa and its kin count their positions without padding tokens
+        if self.family != "wordpiece" or self.config.get("tokenizer_class") in tokenizer_files.MPNET_CLASSES:
+            # RoBERTa and its kin count their positions without padding tokens
             for at, one in enumerate(found):
                 if (one.ids == self.pad_id).any():
                     raise DataError(f"text {at + 1} holds {self.special['pad']!r}, which is this model's padding and "

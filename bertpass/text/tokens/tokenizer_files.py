@@ -26,16 +26,19 @@ CONFIG, MAP, ADDED = "tokenizer_config.json", "special_tokens_map.json", "added_
 BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "MobileBertTokenizer", "ConvBertTokenizer",
                 "SqueezeBertTokenizer", "LxmertTokenizer", "RetriBertTokenizer", "LayoutLMTokenizer",
                 "DPRQuestionEncoderTokenizer", "DPRContextEncoderTokenizer", "DPRReaderTokenizer")
+#: WordPiece as BERT's, in RoBERTa's rows and with its names of tokens
+MPNET_CLASSES = ("MPNetTokenizer",)
 ROBERTA_CLASSES = ("RobertaTokenizer", "LongformerTokenizer")
 #: of which tokenizer.json says everything, but for the names of tokens
 SENTENCEPIECE_CLASSES = ("XLMRobertaTokenizer", "CamembertTokenizer", "HerbertTokenizer")
 GENERIC_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 _WITHOUT_TYPES = (  # their models take no token types
-    "DistilBertTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", *ROBERTA_CLASSES)
-_MASK_TAKES_SPACE = ("XLMRobertaTokenizer", "CamembertTokenizer", *ROBERTA_CLASSES)  # the one before it
+    "DistilBertTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", *MPNET_CLASSES, *ROBERTA_CLASSES)
+_MASK_TAKES_SPACE = (  # the one before it
+    "XLMRobertaTokenizer", "CamembertTokenizer", *MPNET_CLASSES, *ROBERTA_CLASSES)
 _MORE_SPECIAL = {"CamembertTokenizer": ("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")}  # where no file lists others
 _OF_MODELS = {"distilbert": "DistilBertTokenizer", "roberta": "RobertaTokenizer", "camembert": "CamembertTokenizer",
-              "xlm-roberta": "XLMRobertaTokenizer"}  # where no file names a class
+              "mpnet": "MPNetTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}  # where no file names a class
 #: kinds of models, by the library's names, and the class of a folder that names none
 KINDS = {"WordPiece": "BertTokenizer", "BPE": "RobertaTokenizer", "Unigram": "XLMRobertaTokenizer",
          "WordLevel": "PreTrainedTokenizer"}
@@ -81,14 +84,14 @@ def read(folder: Path) -> Found:
         _apply(backend, config, kind, notes)
     elif (folder / "vocab.txt").is_file():
         kind = kind or "BertTokenizer"
-        backend = _from_vocab_txt(folder / "vocab.txt", config, notes)
+        backend = _from_vocab_txt(folder / "vocab.txt", config, kind, notes)
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         kind = kind or "RobertaTokenizer"
         backend = _from_merges(folder, config)
     else:
         raise ModelError(f"{folder} holds no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
                          "merges.txt.")
-    special = _named(config, defaults(backend))
+    special = _named(config, vocabulary.MPNET_SPECIAL if kind in MPNET_CLASSES else defaults(backend))
     _add_tokens(backend, folder, config, special, kind, notes)
     config["tokenizer_class"] = "PreTrainedTokenizerFast" if kind in GENERIC_CLASSES else kind
     if kind in _WITHOUT_TYPES:
@@ -224,7 +227,7 @@ def _class_of(folder: Path, config: Mapping[str, Any]) -> str | None:
         if name is None:
             continue
         short = str(name).removesuffix("Fast")
-        if short not in (*BERT_CLASSES, *ROBERTA_CLASSES, *SENTENCEPIECE_CLASSES, *GENERIC_CLASSES):
+        if short not in (*BERT_CLASSES, *MPNET_CLASSES, *ROBERTA_CLASSES, *SENTENCEPIECE_CLASSES, *GENERIC_CLASSES):
             raise ModelError(f"{folder / file} says tokenizer_class {name}; only {', '.join(_short())} can be "
                              "computed.")
         return short
@@ -232,7 +235,7 @@ def _class_of(folder: Path, config: Mapping[str, Any]) -> str | None:
 
 
 def _short() -> tuple[str, ...]:
-    return ("BertTokenizer", "DistilBertTokenizer", "RobertaTokenizer", *SENTENCEPIECE_CLASSES,
+    return ("BertTokenizer", "DistilBertTokenizer", *MPNET_CLASSES, "RobertaTokenizer", *SENTENCEPIECE_CLASSES,
             "PreTrainedTokenizerFast")
 
 
@@ -243,9 +246,11 @@ def _first(own: Any) -> Any:
 def _apply(backend: tokenizers.Tokenizer, config: Mapping[str, Any], kind: str, notes: list[str]) -> None:
     """Settings of the class over those of tokenizer.json, as transformers puts them."""
     state = _state(backend.normalizer)
-    if kind in BERT_CLASSES and state.get("type") == "BertNormalizer":
+    if kind in (*BERT_CLASSES, *MPNET_CLASSES) and state.get("type") == "BertNormalizer":
         wanted = dict(state)
         for key, inner in _NORMALISER.items():
+            if kind in MPNET_CLASSES and key == "tokenize_chinese_chars":
+                continue  # which this class leaves as tokenizer.json has it
             wanted[inner] = config[key] if key in config else _CLASS_DEFAULTS.get(key, state[inner])
             if key not in config and (wanted[inner] != state[inner] or (key == "do_lower_case" and not state[inner])):
                 notes.append(f"{CONFIG} says no {key} and tokenizer.json {json.dumps(state[inner])}; "
@@ -275,16 +280,19 @@ def _state(part: Any) -> dict[str, Any]:
 # -- vocabularies without tokenizer.json ------------------------------------------------------------------------------
 
 
-def _from_vocab_txt(path: Path, config: Mapping[str, Any], notes: list[str]) -> tokenizers.Tokenizer:
+def _from_vocab_txt(path: Path, config: Mapping[str, Any], kind: str, notes: list[str]) -> tokenizers.Tokenizer:
     tokens = vocabulary.read_vocab_txt(path)
     lower = config.get("do_lower_case")
     if lower is None:
         lower = vocabulary.looks_uncased(tokens)
         notes.append(f"no {CONFIG} says do_lower_case; the vocabulary has {'no' if lower else 'some'} upper-case "
                      f"letters, so texts are {'put into lower case' if lower else 'left as they are'}.")
-    names = _named(config, vocabulary.BERT_SPECIAL)
-    return wordpiece(tokens, names, lower=bool(lower), strip_accents=config.get("strip_accents"),
-                     chinese=bool(config.get("tokenize_chinese_chars", True)))
+    names = _named(config, vocabulary.MPNET_SPECIAL if kind in MPNET_CLASSES else vocabulary.BERT_SPECIAL)
+    backend = wordpiece(tokens, names, lower=bool(lower), strip_accents=config.get("strip_accents"),
+                        chinese=bool(config.get("tokenize_chinese_chars", True)))
+    if kind in MPNET_CLASSES:
+        _roberta_rows(backend, names, prefix=False, trim_offsets=False)
+    return backend
 
 
 def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenizer:
@@ -300,13 +308,16 @@ def _from_merges(folder: Path, config: Mapping[str, Any]) -> tokenizers.Tokenize
     prefix = bool(config.get("add_prefix_space", False))
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=prefix)
     backend.decoder = decoders.ByteLevel()
+    _roberta_rows(backend, names, prefix, trim_offsets=bool(config.get("trim_offsets", True)))
+    return backend
+
+
+def _roberta_rows(backend: tokenizers.Tokenizer, names: Mapping[str, str], prefix: bool, trim_offsets: bool) -> None:
     known = backend.get_vocab()
     sep, cls = names["sep"], names["cls"]
     if sep in known and cls in known:
         backend.post_processor = processors.RobertaProcessing(
-            sep=(sep, known[sep]), cls=(cls, known[cls]), trim_offsets=bool(config.get("trim_offsets", True)),
-            add_prefix_space=prefix)
-    return backend
+            sep=(sep, known[sep]), cls=(cls, known[cls]), trim_offsets=trim_offsets, add_prefix_space=prefix)
 
 
 # -- tokens beside the vocabulary -------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from bertpass.text.files import read_json, read_lines
 SPECIAL = ("pad", "unk", "cls", "sep", "mask")
 BERT_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_SPECIAL = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
+MPNET_SPECIAL = {**ROBERTA_SPECIAL, "unk": "[UNK]"}
 
 _GLUONNLP_NAMES = {"pad": "padding_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 

@@ -10,7 +10,7 @@ from bertpass.bench.reproduce.session import Entry, Session
 from bertpass.bench.reproduce.tables import NEEDS_GPU, Kept, Published, Row, Table, ratio
 from bertpass.bench.variants import REFERENCE, Variant
 from bertpass.errors import UsageError
-from bertpass.model.config import ALIASES, NAMED
+from bertpass.model.config import ALIASES, NAMED, PACKAGED
 
 FUSED, UNFUSED, OURS = "onnxruntime fused", "onnxruntime unfused", "native-float32"
 LAYERS, QUICK = (3, 12), (2,)
@@ -29,7 +29,7 @@ def measure(session: Session) -> None:
                 Variant(FUSED, "onnxruntime", "float32", {"dtype": "float32"}),
                 Variant(OURS, "native", "float32", {"dtype": "float32"}, ours=True)]
     size = session.settings.bert_model.partition(":")[0]
-    if ALIASES.get(size, size) not in NAMED or size == "minilm":
+    if ALIASES.get(size, size) not in NAMED or size in PACKAGED:
         raise UsageError(f"--model {size}: onnxruntime measures the first layers of a published size with random "
                          "weights; leave the flag out.")
     for layers in QUICK if session.settings.quick else LAYERS:

@@ -10,6 +10,9 @@ using native::Takes;
 void refuse_unless_computable(const ModelConfig& config, const HeadLayout& head, const ModelOptions& options,
                               const DeviceInfo& device) {
   const std::string instead = "; use engine='native' or engine='torch' for this model.";
+  if (config.family == native::Family::mpnet)
+    throw CudaError("the CUDA engine adds no bias by distance to attention, as models of the family mpnet need" +
+                    instead);
   const native::Index size = config.units / config.heads;
   if (config.units % config.heads || !attends(static_cast<int>(size)))
     throw CudaError("the CUDA engine has heads of 32, 64, 96 and 128, not of " + std::to_string(size) + instead);

@@ -1,0 +1,25 @@
+// The bias of attention by distance, as a table of few rows says it.
+#pragma once
+
+#include <vector>
+
+#include "ops/attention.h"
+
+namespace bertpass::native {
+
+// The row of a table of kDistanceBuckets rows that belongs to a distance, that of the key less that of the query. Half
+// of the rows are for keys after the query. Distances below 8 have a row each, those up to 128 a row for each factor of
+// the square root of two, larger ones the last: Raffel et al., arXiv:1910.10683, section 2.1, in whole numbers.
+Index bucket_of_distance(Index distance);
+
+// A bias for each head and distance, made once.
+struct OwnedDistanceBias {
+  std::vector<float> values;
+  DistanceBias view;
+
+  OwnedDistanceBias(const OwnedDistanceBias&) = delete;  // the view is of its own memory
+  // table: (kDistanceBuckets, heads). length: the longest sequence.
+  OwnedDistanceBias(const float* table, Index heads, Index length);
+};
+
+}  // namespace bertpass::native
