@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bertpass.engines.tvm import engine as tvm_engine
-from bertpass.errors import UsageError
+from bertpass.errors import MissingDependencyError, UsageError
 from bertpass.model.config import ACTIVATIONS
 from tests.helpers import reference
 
@@ -79,3 +79,14 @@ def test_widths_that_the_kernels_do_not_take():
     for fields in ({"units": 36, "num_heads": 3}, {"hidden_size": 50}, {"num_heads": 16}):  # 8 or 16 lanes
         with pytest.raises(UsageError, match="is a multiple of"):
             make(**fields)
+
+
+def test_the_compiler_of_a_file_may_have_arguments(tmp_path, monkeypatch):
+    """CXX is as everywhere: "ccache g++", here env; one that is not there is named."""
+    checkpoint = reference.tiny("bert", "none", **SIZES)
+    monkeypatch.setenv("CXX", "env g++ -O1")
+    (path,) = tvm_engine.save(tmp_path / "model.so", checkpoint, 1, 9)
+    assert path.read_bytes()[:4] == b"\x7fELF"
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    with pytest.raises(MissingDependencyError, match="no-such-compiler"):
+        tvm_engine.save(tmp_path / "other.so", checkpoint, 1, 9)

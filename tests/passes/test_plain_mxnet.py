@@ -91,15 +91,20 @@ def test_parameters_that_are_being_written(tiny: list[Path], release: str | None
     assert result["pending:native_encoder"] < (1e-3 if release == "1.7.0.post2" else 1e-5)
 
 
-def test_the_lines_of_the_recipe(tiny: list[Path]) -> None:
-    """docs/recipe.md's program for plain MXNet, as it stands but for the paths, in a process without bertpass."""
-    page = (Path(__file__).resolve().parents[2] / "docs" / "recipe.md").read_text(encoding="utf-8")
-    program = re.search(r"```python\n(.*?)```", page, re.S)[1]
+@pytest.mark.parametrize(("page", "block", "result"), [("recipe.md", 0, "block(ids, token_types, valid_length)"),
+                                                       ("models.md", 1, "logits")])
+def test_programs_of_the_manual(tiny: list[Path], page: str, block: int, result: str) -> None:
+    """A page's program for plain MXNet, as it stands but for the paths, in a process without bertpass."""
+    text = (Path(__file__).resolve().parents[2] / "docs" / page).read_text(encoding="utf-8")
+    program = re.findall(r"```python\n(.*?)```", text, re.S)[block]
     program = program.replace("/path/to/bertpass_lib.so", str(LIBRARY)).replace("SST-", f"{tiny[0]}-")
+    program = program.replace("output_dir/SST/bundle/model-", f"{tiny[0]}-")
     program = program.replace("data0", "ids").replace("data1", "types").replace("data2", "valid")
-    inputs = f"ids, token_types, valid_length = (mx.nd.array(a) for a in numpy.load('{tiny[1]}').values())\n"
-    program = program.replace("import mxnet as mx\n", "import mxnet as mx\n" + inputs)
-    program += "print(block(ids, token_types, valid_length)[0].shape)\n"
+    inputs = "".join(f"{name} = mx.nd.array(numpy.load('{tiny[1]}')['{key}'])\n"
+                     for name, key in (("ids", "ids"), ("token_ids", "ids"), ("token_types", "types"),
+                                       ("valid_length", "valid")))
+    program = re.sub(r"^(import mxnet as mx\b.*\n)", rf"\1{inputs}", program, flags=re.M)
+    program = f"import numpy\nnumpy.bool = bool\n{program}\nprint({result}[0].shape)\n"
     environment = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], env=environment, capture_output=True,
                           text=True, check=False, timeout=200)

@@ -7,8 +7,10 @@ minute for one forward, so nothing here is left to it but small things.
 from __future__ import annotations
 
 import os
+import shlex
+import subprocess
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import numpy as np
 from bertpass import machine
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.engines.tvm.network import Network
+from bertpass.errors import MissingDependencyError
 from bertpass.extras import require
 from bertpass.model.record import Checkpoint
 
@@ -85,15 +88,29 @@ def save(path: Path, checkpoint: Checkpoint, batch: int, length: int) -> list[Pa
     Raises
     ------
     MissingDependencyError
-        apache-tvm is not installed.
+        apache-tvm or a C++ compiler is not installed.
     UsageError
         The network has widths that the kernels do not take.
     """
     threads = machine.threads()
     tvm = start(threads)
     network = Network(tvm, checkpoint, threads)
-    tvm.compile(network.whole(batch, length), network.target).export_library(str(path))
+    tvm.compile(network.whole(batch, length), network.target).export_library(str(path), fcompile=_linked)
     return [path]
+
+
+def _linked(output: str, objects: Sequence[str], options: Sequence[str] | None = None) -> None:
+    """Object files as a shared library, by the compiler of CXX, which may have arguments ("ccache g++"); TVM's own
+    linking would take all of it for the name of a program."""
+    compiler = os.environ.get("CXX", "").strip() or "g++"
+    try:
+        done = subprocess.run([*shlex.split(compiler), "-shared", "-fPIC", "-o", output, *objects, *(options or ())],
+                              capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise MissingDependencyError(f"the compiler '{compiler}' cannot be run ({error.strerror}): a .so file needs "
+                                     "one; install g++, or name another in CXX.") from error
+    if done.returncode:
+        raise MissingDependencyError(f"'{compiler}' cannot link a .so file: {done.stderr.strip()[-300:]}")
 
 
 def start(threads: int) -> Any:
