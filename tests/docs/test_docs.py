@@ -239,7 +239,7 @@ def test_readme_commands_run(line, trained, monkeypatch, capsys):
 
 @minilm
 @pytest.mark.parametrize(("name", "at", "words"), [
-    ("README.md", 0, "(2, 384)"), ("README.md", 1, "Prediction(label="), ("docs/python.md", 0, "(2, 384) float32"),
+    ("README.md", 0, "(2, 384)"), ("README.md", 0, "Prediction(label="), ("docs/python.md", 0, "(2, 384) float32"),
     ("docs/coming-from.md", 0, "0.69")])
 def test_programs_run_as_printed(name, at, words, trained):
     code = blocks((ROOT / name).read_text(encoding="utf-8"), "python")[at]
