@@ -8,10 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load"]
+__all__ = ["CrossEncoder", "SentenceEncoder", "__version__", "load", "quantize_embeddings"]
+
+#: names at the package's face that are imported on first use -> their module
+_FACE = {"SentenceEncoder": "bertpass.engines.encoders", "CrossEncoder": "bertpass.engines.encoders",
+         "quantize_embeddings": "bertpass.engines.vectors"}
 
 if TYPE_CHECKING:
+    from bertpass.engines.encoders import CrossEncoder, SentenceEncoder
     from bertpass.engines.model import Model
+    from bertpass.engines.vectors import quantize_embeddings
 
 
 def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype: str | None = None,
@@ -78,7 +84,11 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype:
 
 
 def __getattr__(name: str) -> Any:
-    """The compiled modules on first use; a sentence where they are not there."""
+    """The compiled modules, and what else is at the face, on first use; a sentence where they are not there."""
+    if name in _FACE:
+        import importlib
+
+        return getattr(importlib.import_module(_FACE[name]), name)
     if name not in ("_core", "_native"):
         raise AttributeError(f"module 'bertpass' has no attribute '{name}'")
     import importlib

@@ -61,6 +61,7 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, kind: 
     made = module.from_checkpoint(checkpoint, **options)
     model = Model(made, checkpoint.config, checkpoint.head, checkpoint.tokenizer, checkpoint.labels or (),
                   checkpoint.max_length, checkpoint.sentence, checkpoint.notes)
+    model.carried = checkpoint.carried
     place = os.fspath(path_or_name)
     model.source = place
     model._loading = functools.partial(load, os.path.abspath(place) if os.path.exists(place) else place, engine,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, overload
 
 import numpy as np
@@ -33,6 +33,7 @@ class Model:
     sentence : what is done around the network to make a vector of a text, its prompts among it
     notes : sentences on what was assumed, left out or changed when the model was opened
     source : the path or name that it was loaded from, empty where it was made in memory
+    carried : file name -> fields of the settings of the model's folder, empty where it has none
 
     It is a context manager, which closes the engine, and can be pickled and copied: the copy is loaded again from
     ``source``.
@@ -44,6 +45,7 @@ class Model:
         self.engine, self.config, self.head = engine, config, head
         self.sentence, self.notes = sentence or Sentence(), list(notes)
         self.source, self._loading = "", None  # type: str, Callable[[], Model] | None
+        self.carried: Mapping[str, Mapping[str, Any]] = {}
         self._tokenizer = tokenizer
         self.labels = list(labels)
         self.max_length = min(max_length or config.max_length, config.max_length)
@@ -226,8 +228,11 @@ class Model:
         many = given.texts(texts)
         plain = [text if isinstance(text, str) else " ".join(text) for text in many]
         spans = [tagging.split_words(text) if isinstance(text, str) else tagging.word_spans(text) for text in many]
-        words = [[text[start:end] for start, end in places] for text, places in zip(plain, spans, strict=True)]
-        rows = tagging.tag_rows(words, self.tokenizer, self.max_length)
+        if self.tokenizer.family != "wordpiece" and all(isinstance(text, str) for text in many):
+            rows = tagging.text_rows(plain, spans, self.tokenizer, self.max_length)
+        else:
+            words = [[text[start:end] for start, end in places] for text, places in zip(plain, spans, strict=True)]
+            rows = tagging.tag_rows(words, self.tokenizer, self.max_length)
         outputs = self.run(rows, batch_size)
         own: list[list[int]] = [[] for _ in many]
         for at, row in enumerate(rows):

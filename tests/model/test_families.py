@@ -1,6 +1,7 @@
 """Every family that is another one by another name, in every engine, against transformers; its folders, both ways."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -132,3 +133,59 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
     (tmp_path / "config.json").write_text(json.dumps({**config, "pad_token_id": 0}))
     with pytest.raises(ModelError, match=f"pad_token_id 0; a checkpoint of type {family} must have 1 there"):
         read_folder(tmp_path)
+
+
+# -- the table of docs/models.md --------------------------------------------------------------------------------------
+
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
+TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "roberta": "RoBERTa", "camembert": "CamemBERT",
+              "xlm-roberta": "XLM-R"}
+HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
+         "ForQuestionAnswering": "answers"}
+TITLES = ["`model_type`", "tokenizer", "heads", "largest error, native", "largest error, ONNX"]
+
+
+def table():
+    """The rows of the page, by model_type."""
+    lines = PAGE.read_text(encoding="utf-8").splitlines()
+    begin = lines.index(f"| {' | '.join(TITLES)} |")
+    found = {}
+    for line in lines[begin + 2:]:
+        if not line.startswith("|"):
+            return found
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        found[cells[0].strip("`")] = dict(zip(TITLES[1:], cells[1:], strict=True))
+    return found
+
+
+def test_the_page_has_every_family():
+    assert list(table()) == list(FAMILIES)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_says_what_is_tested(tmp_path, family):
+    """A family's row: its tokenizer's ids are transformers', its heads load, and no error is larger than it says."""
+    from tests.helpers.small_tokenizers import TEXTS, save
+
+    for package in ("onnx", "onnxruntime"):
+        pytest.importorskip(package, reason="pip install '.[onnxruntime]' to test the ONNX graph")
+    errors = {"native": 0.0, "onnxruntime": 0.0}
+    batch, done = without_types(family), []
+    for suffix, fields in SUFFIXES.items():
+        tokenizer = save(tmp_path / suffix, TOKENIZERS[family])
+        theirs = torch_model(family, suffix, vocab_size=max(tokenizer.get_vocab().values()) + 1, **fields)
+        theirs.save_pretrained(tmp_path / suffix)
+        wanted = outputs(theirs, family, suffix, batch)
+        for engine in errors:
+            with bertpass.load(tmp_path / suffix, engine, dtype="float32", threads=1) as model:
+                errors[engine] = max(errors[engine], largest(model.forward(*batch)[0], wanted, batch[2]))
+                for text in TEXTS.values():
+                    cut = tokenizer(text, truncation=True, max_length=model.max_length)["input_ids"]
+                    assert model.tokenizer.encode([text], max_length=model.max_length)[0].ids.tolist() == cut
+        done.append(HEADS[suffix])
+    row = table()[family]
+    kind = {"BERT": "WordPiece", "RoBERTa": "byte-level BPE"}.get(TOKENIZERS[family], "Unigram")
+    assert (row["tokenizer"], row["heads"]) == (kind, ", ".join(done))
+    said = [float(row[f"largest error, {engine}"]) for engine in ("native", "ONNX")]
+    assert max(said) <= TOLERANCE
+    assert all(error <= most for error, most in zip(errors.values(), said, strict=True)), errors

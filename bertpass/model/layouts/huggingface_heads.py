@@ -65,7 +65,7 @@ def _classifier(content: Mapping[str, Any], outputs: int, layout: Layout) -> Hea
     crosses = layout.is_cross_encoder or _OLD_FIELD in content or isinstance(own, dict)
     scores = ""
     if crosses:
-        path = layout.settings.get("activation_fn") or (own or {}).get("activation_fn") or content.get(_OLD_FIELD)
+        path = said_activation(content, layout.settings)
         crosses = layout.is_cross_encoder or path is not None or said != "regression"
     if crosses:
         scores = activation(path) if path is not None else "sigmoid" if outputs == 1 else "identity"
@@ -77,6 +77,14 @@ def _classifier(content: Mapping[str, Any], outputs: int, layout: Layout) -> Hea
     else:
         kind = "multilabel" if said == _PROBLEMS["multilabel"] else "classification"
     return HeadConfig(kind, num_labels=outputs, activation=scores)
+
+
+def said_activation(content: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    """What config.json and config_sentence_transformers.json say is the activation of a cross-encoder's outputs, as the
+    library writes it; None where they do not say it."""
+    own = content.get(_FIELD)
+    inside = own.get("activation_fn") if isinstance(own, dict) else None
+    return settings.get("activation_fn") or inside or content.get(_OLD_FIELD)
 
 
 def labels(content: Mapping[str, Any], head: HeadConfig, notes: list[str]) -> list[str] | None:

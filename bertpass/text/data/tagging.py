@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -124,8 +125,8 @@ class TaggedRow(Encoding):
 def tag_rows(sentences: Sequence[Sequence[str]], tokenizer: Tokenizer, max_length: int) -> list[TaggedRow]:
     """Sentences as rows of at most ``max_length`` tokens; one that is longer goes on in further rows, cut at words.
 
-    Each word is split for itself, in RoBERTa's vocabulary as after a space; one that alone is longer than a row loses
-    its last tokens.
+    Each word is split for itself, as after a space where the vocabulary has marks for spaces; one that alone is longer
+    than a row loses its last tokens.
 
     Raises
     ------
@@ -134,30 +135,76 @@ def tag_rows(sentences: Sequence[Sequence[str]], tokenizer: Tokenizer, max_lengt
     DataError
         A word is not a string or holds a lone surrogate.
     """
-    room = max_length - tokenizer.special_count(pair=False)
-    if room < 1:
-        raise UsageError(f"max_length is {max_length}, which leaves no room between the special tokens.")
-    space = " " if tokenizer.family == "bpe" else ""
+    room = _room(tokenizer, max_length)
+    space = "" if tokenizer.family == "wordpiece" else " "
     split = iter(tokenizer.pieces([space + word for words in sentences for word in words]))
     rows: list[TaggedRow] = []
     for number, words in enumerate(sentences):
-        begun: list[tuple[int, np.ndarray]] = []
-        used = 0
-        for at in range(len(words)):
-            ids = next(split).ids[:room]
-            if used + len(ids) > room:
-                rows.append(_row(number, begun, tokenizer))
-                begun, used = [], 0
-            if len(ids):
-                begun.append((at, ids))
-                used += len(ids)
-        rows.append(_row(number, begun, tokenizer))
+        rows += _filled(number, [((at,), next(split).ids) for at in range(len(words))], room, tokenizer)
     return rows
 
 
-def _row(sentence: int, words: list[tuple[int, np.ndarray]], tokenizer: Tokenizer) -> TaggedRow:
-    lengths = np.array([len(ids) for _, ids in words], np.int32)
-    ids = np.concatenate([ids for _, ids in words]) if words else np.empty(0, np.int32)
+def text_rows(texts: Sequence[str], words: Sequence[Sequence[tuple[int, int]]], tokenizer: Tokenizer, max_length: int,
+              ) -> list[TaggedRow]:
+    """Texts with their words, (start, end) in characters, as rows whose tokens are those of the whole text.
+
+    They are the tokens that transformers' pipeline has, where a vocabulary has other ones after a space than inside a
+    text. A word's first token may be that of the word before it as well, as in "S." of one token.
+
+    Raises
+    ------
+    UsageError, DataError
+        As in :func:`tag_rows`.
+    """
+    room = _room(tokenizer, max_length)
+    rows: list[TaggedRow] = []
+    for number, (pieces, places) in enumerate(zip(tokenizer.pieces(texts), words, strict=True)):
+        starts, ends = pieces.offsets[:, 0], np.maximum.accumulate(pieces.offsets[:, 1])
+        firsts = np.searchsorted(ends, np.array([start for start, _ in places], np.int64), side="right").tolist()
+        # A mark for a space that is a token of its own begins the word after it.
+        firsts = [first - (first > 0 and not texts[number][starts[first - 1]:ends[first - 1]].strip())
+                  for first in firsts]
+        known = [(first, at) for at, first in enumerate(firsts)
+                 if first < len(ends) and starts[first] < places[at][1]]
+        begins: dict[int, list[int]] = {0: []}  # where a row may be cut -> the words that begin there
+        for first, at in known:
+            begins.setdefault(first, []).append(at)
+        parts = [(tuple(begins[begin]), pieces.ids[begin:end])
+                 for begin, end in pairwise([*sorted(begins), len(ends)])]
+        rows += _filled(number, parts, room, tokenizer)
+    return rows
+
+
+def _room(tokenizer: Tokenizer, max_length: int) -> int:
+    """Tokens that a row has between the special ones; UsageError where there are none."""
+    room = max_length - tokenizer.special_count(pair=False)
+    if room < 1:
+        raise UsageError(f"max_length is {max_length}, which leaves no room between the special tokens.")
+    return room
+
+
+def _filled(sentence: int, parts: Sequence[tuple[tuple[int, ...], np.ndarray]], room: int, tokenizer: Tokenizer,
+            ) -> list[TaggedRow]:
+    """Rows of parts (numbers of the words that the first token stands for, ids), each whole where it fits."""
+    rows: list[TaggedRow] = []
+    begun: list[tuple[tuple[int, ...], np.ndarray]] = []
+    used = 0
+    for words, whole in parts:
+        ids = whole[:room]
+        if used + len(ids) > room:
+            rows.append(_row(sentence, begun, tokenizer))
+            begun, used = [], 0
+        if len(ids):
+            begun.append((words, ids))
+            used += len(ids)
+    return [*rows, _row(sentence, begun, tokenizer)]
+
+
+def _row(sentence: int, parts: list[tuple[tuple[int, ...], np.ndarray]], tokenizer: Tokenizer) -> TaggedRow:
+    lengths = [len(ids) for _, ids in parts]
+    ids = np.concatenate([ids for _, ids in parts]) if parts else np.empty(0, np.int32)
     row = tokenizer.row(Pieces(ids, np.zeros((len(ids), 2), np.int32)))
+    begins = 1 + np.cumsum(lengths, dtype=np.int32) - np.array(lengths, np.int32)
+    words = [(at, begin) for (numbers, _), begin in zip(parts, begins, strict=True) for at in numbers]
     return TaggedRow(row.ids, row.token_types, row.offsets, row.sequence_ids, sentence,
-                     np.array([at for at, _ in words], np.int32), (1 + np.cumsum(lengths) - lengths).astype(np.int32))
+                     np.array([at for at, _ in words], np.int32), np.array([begin for _, begin in words], np.int32))
