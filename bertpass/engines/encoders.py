@@ -66,7 +66,7 @@ class _Encoder:
         if on_gpu and name != "cuda":
             raise UsageError(f"device {self.device!r} is for engine='cuda', not for {name!r}.")
         options = {"device": int(self.device.partition(":")[2] or 0)} if on_gpu else {}
-        self._loading = {"engine": name, "dtype": dtype, "threads": threads, **options}
+        self._loading: dict[str, Any] = {"engine": name, "dtype": dtype, "threads": threads, **options}
         self.model: Model = engines.load(model_name_or_path, **self._loading)
         self.prompts: dict[str, str] = {**self.model.sentence.prompts, **(prompts or {})}
         self.default_prompt_name = default_prompt_name or self.model.sentence.default_prompt
