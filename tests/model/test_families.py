@@ -138,7 +138,7 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
 # -- the table of docs/models.md --------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "roberta": "RoBERTa", "camembert": "CamemBERT",
+TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "mpnet": "BERT", "roberta": "RoBERTa", "camembert": "CamemBERT",
               "xlm-roberta": "XLM-R"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}
