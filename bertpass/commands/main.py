@@ -12,7 +12,7 @@ from bertpass.commands.table import HELP, SECTIONS, VERSION, Command, Group, fin
 
 USAGE = """usage: bertpass COMMAND [words] [flags]
 
-Run BERT, DistilBERT, RoBERTa and XLM-R models on CPUs from the shell, Python, HTTP or C, without PyTorch.
+Run BERT-type encoders (BERT, DistilBERT, RoBERTa, XLM-R, MPNet) on CPUs, without PyTorch: shell, Python, HTTP, C.
 """
 EXAMPLES = """
 examples:
