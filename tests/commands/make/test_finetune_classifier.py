@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bertpass.commands.make import finetune
+from bertpass.commands.make import deploy, finetune
 from bertpass.model.files import params_file
 from bertpass.model.layouts.bundle import Bundle
 from tests.helpers import toy
@@ -43,6 +43,26 @@ def test_learns_own_data(ending, encoder, data, tmp_path, capsys):
     assert lines[0] == ["index", "prediction"] and [line[0] for line in lines[1:]] == list("012345")
     expected = [("no", "yes")[feeling] for _, feeling in toy.rows(6, 5)]
     assert sum(found == wanted for (_, found), wanted in zip(lines[1:], expected, strict=True)) >= 5
+
+
+def test_columns_with_other_names(encoder, tmp_path):
+    """The same rows under the usual names and under others give the same weights and, deployed, the same metrics."""
+    usual, named = tmp_path / "usual", tmp_path / "named"
+    flags = ["--text_column", "Review", "--label-column", "stars"]
+    words = [toy.few_rows(usual, 12), [*toy.few_rows(named, 12), *flags]]
+    for file in named.iterdir():
+        file.write_text(file.read_text().replace("text\tlabel", "review\tstars", 1))
+    for folder, more in zip((usual, named), words, strict=True):
+        assert finetune.classifier(toy.classify(encoder, folder / "out", *more, "--epochs", 1)) == 0
+    weights = [params_file.read(folder / "out" / "net.params") for folder in (usual, named)]
+    assert all(np.array_equal(weights[0][name], weights[1][name]) for name in weights[0])
+    metrics = []
+    for folder, more in ((usual, []), (named, flags)):
+        argv = toy.deploy("--model_parameters", folder / "out" / "net.params", "--eval_file", folder / "dev.tsv", *more,
+                          "--output_dir", folder / "deployed")
+        assert deploy.main(argv) == 0
+        metrics.append(json.loads(next((folder / "deployed").rglob("result.json")).read_text())["metrics"])
+    assert metrics[0] == metrics[1] != {}
 
 
 def test_learns_pairs(encoder, data, tmp_path):
