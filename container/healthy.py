@@ -7,8 +7,9 @@ import socket
 import sys
 
 from bertpass import settings
+from bertpass.base.variables import SERVE
 from bertpass.errors import BertpassError
-from bertpass.serving.options import PREFIX, ServeOptions
+from bertpass.serving.options import ServeOptions
 
 SECONDS = 4
 
@@ -27,7 +28,7 @@ def connection(said):
 
 
 try:
-    said = settings.from_environment(ServeOptions, PREFIX, os.environ)
+    said = settings.from_environment(ServeOptions, SERVE, os.environ)
     said = {**(settings.from_file(ServeOptions, said["config"], "serve") if said.get("config") else {}), **said}
 except BertpassError as error:
     sys.exit(str(error))

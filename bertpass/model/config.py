@@ -137,7 +137,7 @@ class EncoderConfig:
         act = str(config.get(about.activation_key, "gelu"))
         if act not in _HF_ACTIVATIONS:
             raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
-        fields: dict[str, Any] = {} if about.most_token_types else {"token_type_vocab_size": 0}
+        fields: dict[str, Any] = {"token_type_vocab_size": 0} if about.most_token_types == 0 else {}
         fields |= {ours: config[theirs] for ours, theirs in about.keys.items() if theirs in config}
         lacking = [about.keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
                                                  "vocab_size") if name not in fields]

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bertpass._core import Graph
+from bertpass import _core
 from bertpass.base.files import replacing_files
 from bertpass.errors import ModelError
 from bertpass.model import parameters
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 Path_ = str | os.PathLike[str]
 Arrays = dict[str, np.ndarray]
-Apply = Callable[[Graph, Mapping[str, np.ndarray], str, Mapping[str, str]], tuple[Graph, Arrays, list[str], int]]
+Apply = Callable[[_core.Graph, Mapping[str, np.ndarray], str, Mapping[str, str]],
+                 tuple[_core.Graph, Arrays, list[str], int]]
 
 _log = logging.getLogger(__name__)
 
@@ -43,7 +44,7 @@ def _plain(params: Mapping[str, np.ndarray]) -> tuple[Arrays, dict[str, str]]:
     return plain, prefixes
 
 
-def _checker(graph: Graph, params: Arrays, check: bool | Mapping[str, np.ndarray]) -> Checker | None:
+def _checker(graph: _core.Graph, params: Arrays, check: bool | Mapping[str, np.ndarray]) -> Checker | None:
     if not check and not has_mxnet():
         return None
     from bertpass.passes.check import Checker
@@ -53,7 +54,7 @@ def _checker(graph: Graph, params: Arrays, check: bool | Mapping[str, np.ndarray
 
 def _core_apply(library: Path_ | None) -> Apply:
     if library is None:
-        return Graph.apply
+        return _core.Graph.apply
     from bertpass.passes.library import Library
 
     return Library(library).apply
@@ -86,7 +87,7 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: Passes
         dtype other than float32 and no encoder that takes it.
     """
     chosen = select(passes, device, dtype)
-    graph = Graph(symbol)
+    graph = _core.Graph(symbol)
     arrays, prefixes = _plain(params)
     graph.verify(arrays)
     half = device == "gpu" and dtype == "float32" and any(array.dtype == np.float16 for array in arrays.values())
@@ -101,7 +102,7 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: Passes
     for info in chosen:
         apply: Apply = core_apply if info.provided_by == "core" else mkldnn.apply
         if info.reads_factors and calibration:
-            apply = Graph.apply  # MXNet hands a library only the parameters that the graph uses
+            apply = _core.Graph.apply  # MXNet hands a library only the parameters that the graph uses
         options = {name: value for name, value in asked.items() if name in info.options}
         started = time.perf_counter()
         after, added, removed, rewrites = apply(graph, arrays, info.name, options)

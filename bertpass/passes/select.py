@@ -7,9 +7,9 @@ import logging
 from collections.abc import Iterable
 
 from bertpass import _core
-from bertpass._core import PassInfo
 from bertpass.base.paths import cuda_engine
 
+PassInfo = _core.PassInfo
 Passes = str | Iterable[str | PassInfo]  #: "auto", "none", names, or a choice that was made
 
 _log = logging.getLogger(__name__)

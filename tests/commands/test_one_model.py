@@ -30,11 +30,12 @@ def run(capsys, *words):
 
 
 def test_embed_gives_what_python_gives(model, capsys):
-    code, out, _ = run(capsys, "embed", model, *TEXTS, "--dtype", "float32")
+    texts = [text for text in TEXTS if text]  # an empty one is refused as an argument
+    code, out, _ = run(capsys, "embed", model, *texts, "--dtype", "float32")
     assert code == 0
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [row["text"] for row in rows] == TEXTS
-    wanted = bertpass.load(model, "native", dtype="float32").encode(TEXTS)
+    assert [row["text"] for row in rows] == texts
+    wanted = bertpass.load(model, "native", dtype="float32").encode(texts)
     assert np.array_equal(np.array([row["embedding"] for row in rows], np.float32), wanted)
 
 

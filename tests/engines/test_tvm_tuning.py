@@ -135,7 +135,7 @@ def test_the_command_and_what_it_changes(own, tmp_path, capsys):
     ([], 2, "is needed"),
     (["minilm", "--shapes", "64"], 2, "write batch x sequence length"),
     (["minilm", "--shapes", "1x600"], 2, "600 tokens are more than the 512 positions of minilm"),
-    (["minilm", "--tuning_minutes", "0"], 2, "--tuning_minutes"),
+    (["minilm", "--minutes", "0"], 2, "--minutes"),
     (["minilm", "--records", "{tmp}"], 4, "records of TVM kernels"),
     (["bert_12_768_12:x"], 2, "write a number of layers"),
 ])

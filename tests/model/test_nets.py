@@ -179,5 +179,6 @@ def test_misuse_is_a_sentence(tmp_path):
     with pytest.raises(ModelError, match="no value for 'bert"):
         nets.get_parameters(net)
     nets.initialize(net, 0)
+    (tmp_path / "no").touch()
     with pytest.raises(ModelError, match="cannot write"):
         nets.export(net, tmp_path / "no" / "folder")

@@ -163,7 +163,7 @@ def test_writing_is_all_or_nothing(tmp_path):
         params_file.write(path, {"x": np.zeros(3, "float32"), "y": np.zeros(2, "complex64")})
     assert path.read_bytes() == before and len(list(tmp_path.iterdir())) == 1
     with pytest.raises(ModelError, match="cannot write"):
-        params_file.write(tmp_path / "no" / "folder.params", {})
+        params_file.write(path / "no_folder.params", {})
 
 
 def test_big_endian_arrays_are_written_in_file_order(tmp_path):

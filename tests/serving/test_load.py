@@ -99,7 +99,7 @@ def test_own_bodies_and_texts(url, tmp_path):
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [
-    (("localhost:1",), 2, "http://HOST:PORT"), (("http://127.0.0.1:9",), 8, "bertpass serve minilm"),
+    (("localhost:1",), 2, "http://HOST:PORT"), (("http://127.0.0.1:9",), 11, "bertpass serve minilm"),
     (("http://x", "--warmup", "10"), 2, "shorter than --seconds"), (("http://x", "--rate", "0"), 2, "at least"),
     (("http://x", "--texts", "/nowhere"), 3, "no file at /nowhere"),
     (("http://x", "--route", "/embedd"), 2, "Did you mean '/embed'"),
@@ -112,7 +112,7 @@ def test_wrong_command_lines_end_in_a_sentence(capsys, words, code, sentence):
 
 def test_a_wrong_body_is_told_before_the_load(url, tmp_path, capsys):
     (tmp_path / "bodies").write_text('{"input": "a"}\n')
-    assert run(url, "--bodies", tmp_path / "bodies") == 8
+    assert run(url, "--bodies", tmp_path / "bodies") == 11
     assert "answers 422" in capsys.readouterr().err
 
 

@@ -293,7 +293,7 @@ def test_white_space_around_a_key_is_no_part_of_it(serve, key):
 
 def test_white_space_around_variables():
     from bertpass import settings
-    from bertpass.serving.options import PREFIX
+    from bertpass.base.variables import SERVE as PREFIX
 
     found = settings.from_environment(ServeOptions, PREFIX, {
         PREFIX + "API_KEY": "abc\n", PREFIX + "PORT": " 8081\n", PREFIX + "AUTO_TRUNCATE": "true ",
