@@ -38,7 +38,8 @@ def test_tasks_without_a_public_address():
 
 
 def test_routes_without_a_key():
-    (names,) = re.findall(r"the routes without it are (.+?) and the files of the web page", text("serving.md"))
+    (names,) = re.findall(r"the routes that work without the key are (.+?) and the files of the web page",
+                          text("serving.md"))
     assert set(re.findall(r"`([^`]+)`", names)) == gate.PUBLIC - page.FILES.keys()
 
 
