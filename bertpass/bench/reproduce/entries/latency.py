@@ -51,9 +51,9 @@ def tables(published: Published, kept: Kept) -> list[Table]:
     columns = {"length": "sequence length", "batch": "batch", "published": "published", "plain": "plain MXNet here, ms",
                **{name: f"{name} here, ms" for name in names},
                **{f"{name} ratio": f"plain / {name}" for name in names}, "conditions": "conditions"}
-    half = next(v.precision for v in deployed() if v.name == "passes float16")
-    grid_table = Table("Latency", columns, rows, f"{published['note']} The flag float16 computes in {half} on this "
-                       "processor. Every row of a batch is full; token states are the output, so no head is in it.")
+    grid_table = Table("Latency", columns, rows, f"{published['note']} The flag float16 computes in bfloat16 where the "
+                       "processor multiplies in it, else in float32. Every row of a batch is full; token states are "
+                       "the output, so no head is in it.")
     return [_statements(published, fastest), grid_table]
 
 
