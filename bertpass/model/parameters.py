@@ -80,6 +80,22 @@ def distance_bias(config: EncoderConfig, params: Mapping[str, np.ndarray]) -> np
                                  config.max_length)
 
 
+def distance_rows(config: EncoderConfig) -> np.ndarray | None:
+    """Which row of the table of :data:`DISTANCES` each distance from query to key takes: (2 max_length - 1,), int64,
+    with distance 0 in the middle; None for a family that adds nothing."""
+    count = config.about.distance_buckets
+    if not count:
+        return None
+    rows = np.repeat(np.arange(count, dtype=np.float32)[:, None], config.num_heads, axis=1)
+    found = distance_bias(config, {f"{config.root}.{DISTANCES}": rows})
+    return None if found is None else found[0].astype(np.int64)
+
+
+def on_mxnet(config: EncoderConfig) -> bool:
+    """Whether :mod:`bertpass.model.nets` computes the encoder; others are trained through PyTorch and have no graph."""
+    return not config.about.distance_buckets
+
+
 def refuse_distance_bias(config: EncoderConfig, what: str) -> None:
     """Raise a ModelError where the encoder has a bias by distance, which ``what`` cannot compute."""
     if config.about.distance_buckets:

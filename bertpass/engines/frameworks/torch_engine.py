@@ -121,8 +121,11 @@ def _traced(torch: Any, network: Any, padded: bool) -> Any:
         return torch.jit.trace(Fixed().eval(), (ids, 0 * ids, torch.tensor([3, 2])), check_trace=False)
 
 
-def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
+def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = False) -> Any:
     """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators.
+
+    ``trainable``: the arrays are its parameters, called by :func:`trained_name`, query, key and value apart. In
+    training mode dropout is where :class:`bertpass.model.nets.Network` has it, at the rate of the configuration.
 
     ModelError where parameters are missing or misshapen.
     """
@@ -131,23 +134,30 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
     f = torch.nn.functional
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
                  "gelu_tanh": lambda x: f.gelu(x, approximate="tanh")}
-    bias = parameters.distance_bias(config, values)
+    distances = parameters.distance_rows(config)
+    dropped = [layer.name for layer in heads.own_layers(config, checkpoint.head)
+               if "." in layer.name or checkpoint.head.kind == "tokens"]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
-    for cell in cells:
+    parts = ("query", "key", "value")
+    for cell in cells if not trainable else ():
         for kind in ("weight", "bias"):
-            parts = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in ("query", "key", "value")]
-            values[f"{cell}.attention_cell.qkv.{kind}"] = np.concatenate(parts)
+            three = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in parts]
+            values[f"{cell}.attention_cell.qkv.{kind}"] = np.concatenate(three)
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
             for name, value in values.items():
-                self.register_buffer(name.replace(".", "__"), torch.tensor(value).to(dtype))
-            if bias is not None:
-                self.register_buffer("bias", torch.tensor(bias).to(dtype))
+                tensor = torch.tensor(value).to(dtype)
+                if trainable:
+                    self.register_parameter(trained_name(name), torch.nn.Parameter(tensor))
+                else:
+                    self.register_buffer(trained_name(name), tensor)
+            if distances is not None:
+                self.register_buffer("distances", torch.tensor(distances), persistent=False)
 
         def of(self, name: str) -> Any:
-            return getattr(self, name.replace(".", "__"))
+            return getattr(self, trained_name(name))
 
         def dense(self, x: Any, name: str) -> Any:
             return f.linear(x, self.of(f"{name}.weight"), self.of(f"{name}.bias"))
@@ -155,6 +165,15 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
         def norm(self, x: Any, name: str) -> Any:
             return f.layer_norm(x, (config.units,), self.of(f"{name}.gamma"), self.of(f"{name}.beta"),
                                 config.layer_norm_eps)
+
+        def drop(self, x: Any) -> Any:
+            return f.dropout(x, config.dropout) if self.training else x
+
+        def qkv(self, x: Any, name: str) -> Any:
+            if not trainable:
+                return self.dense(x, f"{name}.qkv")
+            return f.linear(x, *(torch.cat([self.of(f"{name}.proj_{part}.{kind}") for part in parts])
+                                 for kind in ("weight", "bias")))
 
         def forward(self, ids: Any, types: Any, lengths: Any, padded: bool) -> list[Any]:
             inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
@@ -169,18 +188,20 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
                 table = self.of(f"{config.root}.token_type_embed.0.weight")
                 x = x + (f.embedding(types, table) if config.takes_token_types else table)
             x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
-            x = self.norm(x, f"{config.root}.encoder.layer_norm")
-            if bias is not None:
+            x = self.norm(self.drop(x), f"{config.root}.encoder.layer_norm")
+            if distances is not None:
                 place = torch.arange(ids.shape[1], device=ids.device)
-                added = self.bias[:, bias.shape[1] // 2 + place - place[:, None]]
+                bias = f.embedding(self.distances, self.of(f"{config.root}.{parameters.DISTANCES}")).T
+                added = bias[:, len(distances) // 2 + place - place[:, None]]
                 mask = added[None] if mask is None else torch.where(mask, added, float("-inf"))
+            share = config.dropout if self.training else 0.0
             for cell in cells:
-                qkv = self.dense(x, f"{cell}.attention_cell.qkv")
+                qkv = self.qkv(x, f"{cell}.attention_cell")
                 q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
-                mixed = f.scaled_dot_product_attention(q, k, v, mask).transpose(1, 2).reshape(x.shape)
-                x = self.norm(self.dense(mixed, f"{cell}.proj") + x, f"{cell}.layer_norm")
+                mixed = f.scaled_dot_product_attention(q, k, v, mask, share).transpose(1, 2).reshape(x.shape)
+                x = self.norm(self.drop(self.dense(mixed, f"{cell}.proj")) + x, f"{cell}.layer_norm")
                 inner = functions[config.activation](self.dense(x, f"{cell}.ffn.ffn_1"))
-                x = self.norm(self.dense(inner, f"{cell}.ffn.ffn_2") + x, f"{cell}.ffn.layer_norm")
+                x = self.norm(self.drop(self.dense(inner, f"{cell}.ffn.ffn_2")) + x, f"{cell}.ffn.layer_norm")
             return x
 
         def head(self, states: Any, lengths: Any) -> list[Any]:
@@ -193,10 +214,15 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any) -> Any:
             if layout.normalize:
                 x = f.normalize(x.float(), eps=1e-12)
             for layer in layout.layers:
-                x = functions[layer.activation](self.dense(x, layer.name))
+                x = functions[layer.activation](self.dense(self.drop(x) if layer.name in dropped else x, layer.name))
             return [*outputs, x]
 
     return Network().eval()
+
+
+def trained_name(name: str) -> str:
+    """A parameter's name as a module of PyTorch can have it."""
+    return name.replace(".", "__")
 
 
 from_checkpoint = TorchEngine
