@@ -34,8 +34,9 @@ class EncoderConfig:
     ``units`` is the width of the residual stream, ``hidden_size`` that of the feed-forward layer, ``max_length`` the
     number of positions that text can use (RoBERTa's two rows for padding are not counted). ``activation`` is "gelu"
     (by erf), "gelu_tanh" (its tanh approximation) or "relu". A ``token_type_vocab_size`` of 0 means no token types.
-    RoBERTa and its kin take no token types as input; with 1 there the single row is added to every token. ``family``
-    is a name of :data:`bertpass.model.families.FAMILIES`.
+    RoBERTa and its kin take no token types as input; with 1 there the single row is added to every token.
+    ``embedding_size`` is the width of the embeddings where a projection makes ``units`` of it, 0 where they have that
+    width without one. ``family`` is a name of :data:`bertpass.model.families.FAMILIES`.
 
     Raises
     ------
@@ -55,6 +56,7 @@ class EncoderConfig:
     activation: str = "gelu"
     dropout: float = 0.1
     use_pooler: bool = True
+    embedding_size: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in FAMILIES:
@@ -63,7 +65,11 @@ class EncoderConfig:
             raise ModelError(unknown("activation", str(self.activation), ACTIVATIONS))
         for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length", "vocab_size"):
             _check_count(name, getattr(self, name), 1)
-        _check_count("token_type_vocab_size", self.token_type_vocab_size, 0)
+        for name in ("token_type_vocab_size", "embedding_size"):
+            _check_count(name, getattr(self, name), 0)
+        if self.embedding_size and not self.about.projection:
+            raise ModelError(f"embedding_size is {self.embedding_size}, but an encoder of the family {self.family} has "
+                             "embeddings of the width of its layers.")
         if self.units % self.num_heads:
             raise ModelError(f"units ({self.units}) must be a multiple of num_heads ({self.num_heads}).")
         most = self.about.most_token_types
@@ -93,13 +99,18 @@ class EncoderConfig:
         return self.about.classifier
 
     @property
+    def embedding_width(self) -> int:
+        """Width of the embedding tables."""
+        return self.embedding_size or self.units
+
+    @property
     def takes_token_types(self) -> bool:
         """Whether the network's inputs are (ids, token types, valid length) rather than (ids, valid length)."""
         return self.about.takes_token_types
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the exported graph's inputs: ids, token types (BERT only), valid length."""
+        """Names of the exported graph's inputs: ids, token types (of BERT and ELECTRA), valid length."""
         return ("data0", "data1", "data2") if self.takes_token_types else ("data0", "data1")
 
     def to_dict(self) -> dict[str, Any]:
@@ -140,9 +151,14 @@ class EncoderConfig:
         fields: dict[str, Any] = {"token_type_vocab_size": 0} if about.most_token_types == 0 else {}
         fields |= {ours: config[theirs] for ours, theirs in about.keys.items() if theirs in config}
         lacking = [about.keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
-                                                 "vocab_size") if name not in fields]
+                                                 "vocab_size", "embedding_size")
+                   if name in about.keys and name not in fields]
         if lacking:
             raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
+        width = fields.pop("embedding_size", config.get("embedding_size", fields["units"]))
+        _check_count("embedding_size", width, 1)
+        if width != fields["units"]:
+            fields["embedding_size"] = width
         if about.pad_id is not None:
             pad = config.get("pad_token_id", about.pad_id)
             if pad != about.pad_id:
@@ -163,6 +179,8 @@ class EncoderConfig:
         about = self.about
         act = about.activation_key
         fields = {theirs: getattr(self, ours) for ours, theirs in about.keys.items()}
+        if about.projection:
+            fields[about.keys["embedding_size"]] = self.embedding_width
         same = _HF_ACTIVATIONS.get(str(carried.get(act))) == self.activation
         fields[act] = carried[act] if same else _HF_ACTIVATION_OF[self.activation]
         others: dict[str, Any] = {"pad_token_id": 0, **about.fields}

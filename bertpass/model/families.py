@@ -19,7 +19,7 @@ class Classifier:
     Attributes
     ----------
     first, last : names of their parameters; where ``pooled``, the first one is the encoder's pooler
-    activation : "tanh" or "relu"
+    activation : "tanh", "relu" or "gelu"
     tensors : name of a layer -> name in a Hugging Face folder, the pooler not among them
     """
 
@@ -52,6 +52,8 @@ class Family:
     pad_id : id of padding, after which positions are counted: that many rows and one more of the table of positions
         belong to no text; None where positions begin with 0
     layer_norm_eps : as the published models have it
+    projection : where a folder has the layer from the embeddings to the width of the layers; empty for a family whose
+        embeddings have that width
     distance_buckets : rows of the one table from which every layer's attention takes a bias by distance, 0 for none
     fields : further keys of a config.json that is written here
     """
@@ -68,6 +70,7 @@ class Family:
     most_token_types: int | None = 0
     pad_id: int | None = None
     layer_norm_eps: float = 1e-12
+    projection: str = ""
     distance_buckets: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -119,11 +122,17 @@ _MPNET = dataclasses.replace(
     most_token_types=0, distance_buckets=32,
     fields={**_ROBERTA.fields, "relative_attention_num_buckets": 32})
 
+_ELECTRA = dataclasses.replace(
+    _BERT, classes="Electra", prefix="electra",
+    classifier=dataclasses.replace(_ROBERTA.classifier, activation="gelu"),
+    keys={**_BERT.keys, "embedding_size": "embedding_size"}, projection="embeddings_project")
+
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
     "bert": _BERT,
     "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
     "distilbert": _DISTILBERT,
+    "electra": _ELECTRA,
     "mpnet": _MPNET,
     "roberta": _ROBERTA,
     "xlm-roberta": dataclasses.replace(_ROBERTA, classes="XLMRoberta"),

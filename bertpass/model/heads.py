@@ -15,7 +15,7 @@ TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
 
 @dataclass(frozen=True)
 class Dense:
-    """NAME.weight (outputs, inputs) and NAME.bias (outputs,), then ``activation``: "tanh", "relu" or "none"."""
+    """NAME.weight (outputs, inputs) and NAME.bias (outputs,), then ``activation``: "tanh", "relu", "gelu" or "none"."""
 
     name: str
     outputs: int

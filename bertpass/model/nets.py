@@ -35,7 +35,7 @@ class Network(mx.gluon.HybridBlock):
     """
 
     def __init__(self, config: EncoderConfig, head: HeadConfig, prefix: str):
-        parameters.refuse_distance_bias(config, "a network of MXNet, which fine-tuning and deploy run,")
+        parameters.refuse_more_than_bert(config, "a network of MXNet, which fine-tuning and deploy run,")
         super().__init__(prefix=prefix)
         self.config, self.head, self.layout = config, head, heads.layout(config, head)
         self._number_type = "float32"
@@ -60,7 +60,7 @@ class Network(mx.gluon.HybridBlock):
         depth = config.units
         for layer in heads.own_layers(config, head):
             dense = nn.Dense(layer.outputs, flatten=not tokens, in_units=depth,
-                             activation=None if layer.activation == "none" else layer.activation)
+                             activation=layer.activation if layer.activation in ("tanh", "relu") else None)
             name, _, number = layer.name.partition(".")
             if not number:
                 setattr(self, name, dense)
@@ -71,6 +71,8 @@ class Network(mx.gluon.HybridBlock):
                 if config.dropout:
                     getattr(self, name).register_child(nn.Dropout(config.dropout), str(int(number) - 1))
                 getattr(self, name).register_child(dense, number)
+                if layer.activation == "gelu":
+                    getattr(self, name).register_child(nn.GELU(), f"{number}.gelu")
             names.append(name)
             depth = layer.outputs
         self.head_blocks = tuple(dict.fromkeys(names))

@@ -29,14 +29,16 @@ def _norm(name: str, units: int) -> dict[str, Shape]:
 
 def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
     """Name and shape of each parameter of the encoder with its embeddings and, if it has one, its pooler."""
-    units, root = config.units, config.root
-    shapes: dict[str, Shape] = {f"{root}.word_embed.0.weight": (config.vocab_size, units)}
+    units, narrow, root = config.units, config.embedding_width, config.root
+    shapes: dict[str, Shape] = {f"{root}.word_embed.0.weight": (config.vocab_size, narrow)}
     if config.token_type_vocab_size:
-        shapes[f"{root}.token_type_embed.0.weight"] = (config.token_type_vocab_size, units)
-    shapes[f"{root}.encoder.position_weight"] = (config.max_length, units)
+        shapes[f"{root}.token_type_embed.0.weight"] = (config.token_type_vocab_size, narrow)
+    shapes[f"{root}.encoder.position_weight"] = (config.max_length, narrow)
     if config.about.distance_buckets:
         shapes[f"{root}.{DISTANCES}"] = (config.about.distance_buckets, config.num_heads)
-    shapes.update(_norm(f"{root}.encoder.layer_norm", units))
+    shapes.update(_norm(f"{root}.encoder.layer_norm", narrow))
+    if config.embedding_size:
+        shapes.update(_dense(f"{root}.{PROJECTION}", units, narrow))
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         for part in ("query", "key", "value"):
@@ -65,6 +67,9 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
 FACTORS = ".int8_factors"
 
 
+#: from the embeddings to the width of the layers
+PROJECTION = "embedding_projection"
+
 #: a row per range of distances, what attention adds to its scores
 DISTANCES = "encoder.relative_attention_bias.weight"
 
@@ -91,16 +96,26 @@ def distance_rows(config: EncoderConfig) -> np.ndarray | None:
     return None if found is None else found[0].astype(np.int64)
 
 
+def more_than_bert(config: EncoderConfig) -> str:
+    """The part of the encoder that BERT's has not, as a clause; empty where there is none."""
+    if config.about.distance_buckets:
+        return f"bias of attention by distance, which encoders of the family {config.family} have"
+    if config.embedding_size:
+        return (f"embeddings of another width than the layers, which this encoder has ({config.embedding_size} and "
+                f"{config.units})")
+    return ""
+
+
 def on_mxnet(config: EncoderConfig) -> bool:
     """Whether :mod:`bertpass.model.nets` computes the encoder; others are trained through PyTorch and have no graph."""
-    return not config.about.distance_buckets
+    return not more_than_bert(config)
 
 
-def refuse_distance_bias(config: EncoderConfig, what: str) -> None:
-    """Raise a ModelError where the encoder has a bias by distance, which ``what`` cannot compute."""
-    if config.about.distance_buckets:
-        raise ModelError(f"{what} has no bias of attention by distance, which encoders of the family {config.family} "
-                         "have; use engine 'native', 'onnxruntime', 'openvino' or 'torch'.")
+def refuse_more_than_bert(config: EncoderConfig, what: str) -> None:
+    """Raise a ModelError where the encoder has a part that BERT's has not, and that ``what`` cannot compute."""
+    part = more_than_bert(config)
+    if part:
+        raise ModelError(f"{what} has no {part}; use engine 'native', 'onnxruntime', 'openvino' or 'torch'.")
 
 
 def factors_of(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

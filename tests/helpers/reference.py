@@ -38,7 +38,7 @@ def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> C
     config = EncoderConfig(**{
         **SIZES, "family": family, "layer_norm_eps": FAMILIES[family].layer_norm_eps,
         "token_type_vocab_size": 2 if FAMILIES[family].takes_token_types else FAMILIES[family].most_token_types,
-        **fields})
+        "embedding_size": 20 if FAMILIES[family].projection else 0, **fields})
     config = EncoderConfig(**{**config.to_dict(), "use_pooler": needs_pooler(config, kind)})
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
     scale = 1.5 / np.sqrt(config.units)
@@ -194,6 +194,8 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable =
         used = types if config.takes_token_types else np.zeros_like(types)
         x = x + params[f"{root}.token_type_embed.0.weight"][used]
     x = norm(x, f"{root}.encoder.layer_norm")
+    if config.embedding_size:
+        x = dense(x, f"{root}.{parameters.PROJECTION}", EXACT)
     added = distance_bias(params[f"{root}.{parameters.DISTANCES}"], len(ids)) if config.about.distance_buckets else 0
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
@@ -234,6 +236,8 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
         elif config.family == "bert":
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
+        elif config.family == "electra":
+            rows.append([dense(dense(states[0], "classifier.1", "gelu"), "classifier.3")])
         elif config.family != "distilbert":  # RoBERTa, its kin and MPNet
             rows.append([dense(dense(states[0], "classifier.1", "tanh"), "classifier.3")])
         else:

@@ -6,6 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bertpass.model.families import FAMILIES
+
 VOCAB = 60
 POSITIONS = 24
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
@@ -19,15 +21,16 @@ TINY = {"bert": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads
                     "layer_norm_eps": 1e-5}}
 TINY |= {"xlm-roberta": TINY["roberta"], "camembert": TINY["roberta"]}
 TINY["mpnet"] = {name: value for name, value in TINY["roberta"].items() if name != "type_vocab_size"}
+TINY["electra"] = {**TINY["bert"], "embedding_size": 24}
 ON_MXNET = [family for family in TINY if family != "mpnet"]
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
-           "camembert": "Camembert", "mpnet": "MPNet"}
-PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1}
+           "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra"}
+PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1, "electra": 0}
 
 
 def token_types(family):
     """Rows of a family's table of token types, as many as it may have."""
-    return {"bert": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
+    return {"bert": 2, "electra": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
 
 
 def torch_model(family, suffix, seed=0, **fields):
@@ -62,7 +65,7 @@ def torch_outputs(model, family, ids, types, lengths):
 
     mask = (np.arange(ids.shape[1]) < lengths[:, None]).astype("int64")
     inputs = {"input_ids": torch.tensor(ids).long(), "attention_mask": torch.tensor(mask)}
-    if family == "bert":
+    if FAMILIES[family].takes_token_types:
         inputs["token_type_ids"] = torch.tensor(types).long()
     with torch.no_grad():
         return [output.numpy() for output in model(**inputs, return_dict=True).to_tuple()]

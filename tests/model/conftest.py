@@ -23,7 +23,7 @@ def tiny(vocab_folder):
 
     def make(family="bert", kind="classification", seed=3, **fields):
         pooler = family == "bert" and kind not in ("qa", "tokens")
-        types = 2 if family == "bert" else 0
+        types = 2 if FAMILIES[family].takes_token_types else 0
         config = EncoderConfig(**{
             "family": family, "num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 4, "max_length": POSITIONS,
             "vocab_size": VOCAB, "token_type_vocab_size": types, "use_pooler": pooler,

@@ -1,4 +1,5 @@
-"""Every family that is another one by another name, in every engine, against transformers; its folders, both ways."""
+"""Families that are another one by another name or with another head, in every engine, against transformers; their
+folders, both ways; the table of docs/models.md."""
 
 import json
 from pathlib import Path
@@ -58,7 +59,7 @@ def test_every_family_has_a_tiny_model():
 
 
 @pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("family", KIN)
+@pytest.mark.parametrize("family", [*KIN, "electra"])
 def test_every_engine(tmp_path, family, engine):
     """From the folder that transformers writes: token states, and the logits of every head."""
     for package in ENGINES[engine]:
@@ -74,7 +75,7 @@ def test_every_engine(tmp_path, family, engine):
         assert largest(found, outputs(theirs, family, suffix, batch), batch[2]) <= TOLERANCE, suffix
 
 
-@pytest.mark.parametrize("family", KIN)
+@pytest.mark.parametrize("family", [*KIN, "electra"])
 def test_written_in_every_layout(tmp_path, family):
     """A folder that transformers opens as the same class, a bundle and a packed file: the same tensors and bits."""
     import transformers
@@ -138,8 +139,8 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
 # -- the table of docs/models.md --------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "mpnet": "BERT", "roberta": "RoBERTa", "camembert": "CamemBERT",
-              "xlm-roberta": "XLM-R"}
+TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "electra": "BERT", "mpnet": "BERT", "roberta": "RoBERTa",
+              "camembert": "CamemBERT", "xlm-roberta": "XLM-R"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}
 TITLES = ["`model_type`", "tokenizer", "heads", "largest error, native", "largest error, ONNX"]

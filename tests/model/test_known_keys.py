@@ -103,7 +103,7 @@ def compare_written(folder, name):
 REFUSED_VALUES = {
     "position_embedding_type": "relative_key", "is_decoder": True, "add_cross_attention": True,
     "is_encoder_decoder": True, "cross_attention_hidden_size": 8, "pruned_heads": {"0": [1]},
-    "quantization_config": {"quant_method": "bitsandbytes"}, "compression_config": {"x": 1}, "embedding_size": 12,
+    "quantization_config": {"quant_method": "bitsandbytes"}, "compression_config": {"x": 1},
     "factor_hidden_size": 3, "auto_map": {"AutoModel": "modeling.Model"}, "relative_attention_num_buckets": 64,
 }
 

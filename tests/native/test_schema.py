@@ -1,5 +1,6 @@
 """The table of a model's parts in C++ (csrc/schema) and the one in Python are the same; the reader of descriptions."""
 
+import dataclasses
 import itertools
 
 import pytest
@@ -13,6 +14,8 @@ from bertpass.model.families import FAMILIES
 CONFIGS = [EncoderConfig(family, num_layers=2, units=24, hidden_size=40, num_heads=3, max_length=17, vocab_size=29,
                          token_type_vocab_size=types) for family, about in FAMILIES.items()
            for types in {0, 2 if about.most_token_types is None else about.most_token_types}]
+CONFIGS += [dataclasses.replace(config, embedding_size=width) for config in CONFIGS if config.about.projection
+            for width in (10, 24)]
 
 
 def every_head():
@@ -23,8 +26,8 @@ def every_head():
             yield HeadConfig(kind, num_labels=labels, pooling=pooling, normalize=normalize)
 
 
-CASES = [pytest.param(config, head, id=f"{config.family}-{config.token_type_vocab_size}-{head.kind}-{head.pooling}-"
-                      f"{head.normalize}") for config in CONFIGS for head in every_head()]
+CASES = [pytest.param(config, head, id=f"{config.family}-{config.token_type_vocab_size}-{config.embedding_size}-"
+                      f"{head.kind}-{head.pooling}-{head.normalize}") for config in CONFIGS for head in every_head()]
 
 
 @pytest.mark.parametrize(("config", "head"), CASES)

@@ -33,12 +33,14 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   const Index longest = ragged.longest();
   const Index group = std::min(tokens, many ? kGroupTokens + longest : std::max(kGroupTokens, longest));
   const Widths& widths = layers.shape().widths;
-  work.shape(kernels, widths, layers.shape().types, tokens, group, longest, team.threads(), many);
+  const Index narrow = projection ? stride_of(tables.units, sizeof(float)) : 0;  // of rows that are not projected yet
+  work.shape(kernels, widths, layers.shape().types, tokens, group, longest, team.threads(), many,
+             kTokens * narrow * static_cast<Index>(sizeof(float)));
   // Sequences first to last - 1 through all layers.
   const auto through = [&](const Team& some, Index first, Index last, const Activations& own) {
     const Index start = ragged.start(first), rows = ragged.start(last) - start;
     const Rows low = own.lowered(layers.layers().front().reads(), 0);
-    some.loop((rows + kTokens - 1) / kTokens, 32.0 * static_cast<double>(rows * widths.units), [&](Index block, int) {
+    some.loop((rows + kTokens - 1) / kTokens, 32.0 * static_cast<double>(rows * widths.units), [&](Index block, int thread) {
       const Index begin = start + block * kTokens, count = std::min(kTokens, start + rows - begin);
       Index at[kTokens], position[kTokens];  // of each token in the caller's arrays, and in its sequence
       for (Index i = 0, s = ragged.sequence(begin); i < count; ++i) {
@@ -47,12 +49,16 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
         at[i] = ragged.place(s) + position[i];
         if (i < 2) tables.fetch(ids[at[i]]);
       }
+      const Rows unprojected{own.scratch + thread * own.scratch_of_a_thread, narrow, Type::float32, nullptr};
       for (Index i = 0; i < count; ++i) {
         if (i + 2 < count) tables.fetch(ids[at[i + 2]]);
         const Index row = begin + i;
-        tables.sum(kernels, ids[at[i]], position[i], types ? types[at[i]] : 0, own.stream.floats(row));
-        embedding_norm.apply(kernels, own.stream, row, own.stream, low);
+        const Rows to = projection ? unprojected : own.stream;
+        const Index place = projection ? i : row;
+        tables.sum(kernels, ids[at[i]], position[i], types ? types[at[i]] : 0, to.floats(place));
+        embedding_norm.apply(kernels, to, place, to, projection ? Rows{} : low);
       }
+      if (projection) project(kernels, unprojected, count, own.stream.from(begin), low.from(begin));
     });
     own.lap(Stage::embedding);
     for (const Layer& layer : layers.layers()) {
@@ -69,6 +75,14 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
     const Index first = ragged.part_start(part, parts);
     through(alone, first, ragged.part_start(part + 1, parts), work.of(thread, ragged.start(first)));
   });
+}
+
+void Encoder::project(const Kernels& kernels, const Rows& rows, Index count, const Rows& out, const Rows& low) const {
+  projection->apply(kernels, Team(1), rows, count, Activation::none, {}, out);
+  if (low.data && low.type == Type::bfloat16)  // the same values, rounded
+    projection->apply(kernels, Team(1), rows, count, Activation::none, {}, low);
+  else if (low.data)
+    quantize(kernels, Team(1), out, count, layers.shape().widths.units, low);
 }
 
 void unpack(const Team& team, const Rows& states, const Ragged& ragged, Index units, float* out) {

@@ -15,10 +15,10 @@ void widen(Area& area, Index columns, Type type) {
 }  // namespace
 
 void Workspace::shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
-                      Index rows, Index longest, int threads, bool apart) {
+                      Index rows, Index longest, int threads, bool apart, Index least_scratch) {
   group = rows;
   low = qkv = mixed = hidden = hidden_low = head = {};
-  scratch_of_a_thread = 0;
+  scratch_of_a_thread = round_up(least_scratch, kLine);
   for (const LayerTypes& layer : types) {
     const Type products = attention_type(kernels, layer.qkv);
     widen(qkv, 3 * widths.units, products);

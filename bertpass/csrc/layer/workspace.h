@@ -57,7 +57,7 @@ struct Activations {
   Area hidden;  // (group, hidden): within the feed-forward network; in the place of qkv, which is done by then
   Area hidden_low;  // the same in bytes
   Area head;    // (group, 3 head size) for each thread: q, k and v of one head
-  char* scratch = nullptr;  // of attention
+  char* scratch = nullptr;  // of attention, and of embeddings before it
   Index scratch_of_a_thread = 0;
 
   Index group = 0;  // rows of what lives within a layer
@@ -86,8 +86,9 @@ struct Activations {
 struct Workspace : Activations {
   // Give every matrix its place: the residual stream for `tokens` rows, what lives within a layer for `group` rows, in
   // sequences of at most `longest`; apart: for each thread, unless all tokens need less. types: of all layers.
+  // least_scratch: bytes that a thread needs of scratch for anything else.
   void shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
-             Index group, Index longest, int threads, bool apart);
+             Index group, Index longest, int threads, bool apart, Index least_scratch = 0);
 
  private:
   Memory memory_;

@@ -80,11 +80,17 @@ OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::s
   Encoder& encoder = made.encoder;
   const EmbeddingWeights tables = embedding_weights(
       config, [&](const std::string& name, const Shape& shape) { return keep(weights, name, shape, made.kept); });
-  encoder.tables.units = config.units;
+  encoder.tables.units = embedding_width(config);
   encoder.tables.words = tables.words;
   encoder.tables.positions = tables.positions;
   encoder.tables.types = tables.types;
-  encoder.embedding_norm = {tables.gamma, tables.beta, config.units, config.epsilon};
+  encoder.embedding_norm = {tables.gamma, tables.beta, embedding_width(config), config.epsilon};
+  if (tables.projection) {
+    const auto memory = std::make_shared<Memory>();
+    encoder.projection = read_linear(
+        weights, {root_of(config) + ".embedding_projection", config.units, config.embedding, Activation::none}, *memory);
+    made.kept.push_back(memory);
+  }
   if (tables.distances) {
     const auto bias = std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length);
     encoder.bias = bias->view;

@@ -39,6 +39,9 @@ class Fields {
     return value.get<Index>();
   }
 
+  // 0 where there is none, as in files of earlier versions.
+  Index count_or_none(const char* name) { return object_.contains(name) ? count(name, 0) : 0; }
+
   float number(const char* name, double least, double most) {
     const Json& value = next(name);
     if (!value.is_number()) wrong(name);
@@ -96,6 +99,7 @@ ModelConfig read_config(const std::string& text) {
   config.max_length = encoder.count("max_length", 1);
   config.vocabulary = encoder.count("vocab_size", 1, kMostTokens);
   config.token_types = encoder.count("token_type_vocab_size", 0);
+  config.embedding = encoder.count_or_none("embedding_size");
   config.epsilon = encoder.number("layer_norm_eps", 0, 1);
   config.activation = encoder.one_of("activation", kActivations);
   encoder.leave({"dropout", "use_pooler"});
@@ -119,6 +123,7 @@ std::string write_config(const ModelConfig& config) {
                         {"max_length", config.max_length},
                         {"vocab_size", config.vocabulary},
                         {"token_type_vocab_size", config.token_types},
+                        {"embedding_size", config.embedding},
                         {"layer_norm_eps", config.epsilon},
                         {"activation", name_of(config.activation, kActivations)}};
   const Json head = {{"kind", name_of(config.head, kHeadKinds)},

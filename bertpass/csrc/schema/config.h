@@ -8,13 +8,14 @@
 
 namespace bertpass::native {
 
-enum class Family { bert, distilbert, mpnet, roberta };
+enum class Family { bert, distilbert, electra, mpnet, roberta };
 enum class HeadKind { states, pooled, classifier, qa, tokens, embedding };
 enum class Pooling { mean, first };
 
 struct ModelConfig {
   Family family = Family::bert;
   Index layers = 0, units = 0, hidden = 0, heads = 0, max_length = 0, vocabulary = 0, token_types = 0;
+  Index embedding = 0;  // width of the embeddings, which a projection makes `units`; 0: they have that width, without one
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;
   HeadKind head = HeadKind::states;
@@ -24,7 +25,10 @@ struct ModelConfig {
 };
 
 // Whether the inputs have token types; a family without them adds its one row to every token, where it has one.
-inline bool takes_types(const ModelConfig& c) { return c.family == Family::bert; }
+inline bool takes_types(const ModelConfig& c) { return c.family == Family::bert || c.family == Family::electra; }
+
+// Width of the embedding tables.
+inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embedding : c.units; }
 
 // A description of a model that cannot be used; the text is a clause without its full stop.
 struct ConfigError : std::invalid_argument {

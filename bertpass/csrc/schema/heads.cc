@@ -15,6 +15,7 @@ Classifier classifier_of(Family family) {
   switch (family) {
     case Family::bert: return {"bert.pooler", Activation::tanh, "classifier.1"};
     case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
+    case Family::electra: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::mpnet:
     case Family::roberta: return {"classifier.1", Activation::tanh, "classifier.3"};
   }

@@ -6,22 +6,28 @@ namespace bertpass::native {
 namespace {
 
 Shape vector(const ModelConfig& c) { return {c.units}; }
+Shape narrow(const ModelConfig& c) { return {embedding_width(c)}; }
 Shape square(const ModelConfig& c) { return {c.units, c.units}; }
+
+bool projects(const ModelConfig& c, Index) { return c.embedding > 0; }
 
 }  // namespace
 
 const Table<EmbeddingWeights>& embedding_table() {
   using W = EmbeddingWeights;
   static const Table<W> table = {
-      {".word_embed.0.weight", &W::words, [](const ModelConfig& c) -> Shape { return {c.vocabulary, c.units}; }},
-      {".token_type_embed.0.weight", &W::types, [](const ModelConfig& c) -> Shape { return {c.token_types, c.units}; },
+      {".word_embed.0.weight", &W::words, [](const ModelConfig& c) -> Shape { return {c.vocabulary, embedding_width(c)}; }},
+      {".token_type_embed.0.weight", &W::types, [](const ModelConfig& c) -> Shape { return {c.token_types, embedding_width(c)}; },
        [](const ModelConfig& c, Index) { return c.token_types > 0; }},
-      {".encoder.position_weight", &W::positions, [](const ModelConfig& c) -> Shape { return {c.max_length, c.units}; }},
+      {".encoder.position_weight", &W::positions, [](const ModelConfig& c) -> Shape { return {c.max_length, embedding_width(c)}; }},
       {".encoder.relative_attention_bias.weight", &W::distances,
        [](const ModelConfig& c) -> Shape { return {kDistanceBuckets, c.heads}; },
        [](const ModelConfig& c, Index) { return c.family == Family::mpnet; }},
-      {".encoder.layer_norm.gamma", &W::gamma, vector},
-      {".encoder.layer_norm.beta", &W::beta, vector},
+      {".encoder.layer_norm.gamma", &W::gamma, narrow},
+      {".encoder.layer_norm.beta", &W::beta, narrow},
+      {".embedding_projection.weight", &W::projection,
+       [](const ModelConfig& c) -> Shape { return {c.units, c.embedding}; }, projects},
+      {".embedding_projection.bias", &W::projection_bias, vector, projects},
   };
   return table;
 }

@@ -13,9 +13,10 @@ using Shape = std::vector<Index>;
 
 // The embeddings as frameworks keep them, float32 in borrowed memory; null where the model has none.
 struct EmbeddingWeights {
-  const float *words, *types, *positions;  // (vocabulary, units), (token types, units), (positions, units)
+  const float *words, *types, *positions;  // (vocabulary, width), (token types, width), (positions, width)
   const float* distances;                  // (kDistanceBuckets, heads), what attention adds to scores
-  const float *gamma, *beta;               // (units)
+  const float *gamma, *beta;               // (width)
+  const float *projection, *projection_bias;  // (units, width), (units)
 };
 
 // Rows of a table of biases by distance. transformers' MPNet has so many whatever its configuration says.

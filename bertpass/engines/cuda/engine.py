@@ -59,7 +59,7 @@ class CudaEngine(PaddedEngine):
         if isinstance(device, bool) or not isinstance(device, int) or device < 0:
             raise UsageError(f"device must be the number of a GPU, from 0 on, not {device!r}.")
         config, arrays = checkpoint.network()
-        parameters.refuse_distance_bias(config, "the CUDA engine")
+        parameters.refuse_more_than_bert(config, "the CUDA engine")
         self._library = library.library()
         self.model: Any = self._library.load(config, checkpoint.head, arrays, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)

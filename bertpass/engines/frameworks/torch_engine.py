@@ -163,7 +163,7 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
             return f.linear(x, self.of(f"{name}.weight"), self.of(f"{name}.bias"))
 
         def norm(self, x: Any, name: str) -> Any:
-            return f.layer_norm(x, (config.units,), self.of(f"{name}.gamma"), self.of(f"{name}.beta"),
+            return f.layer_norm(x, x.shape[-1:], self.of(f"{name}.gamma"), self.of(f"{name}.beta"),
                                 config.layer_norm_eps)
 
         def drop(self, x: Any) -> Any:
@@ -189,6 +189,8 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                 x = x + (f.embedding(types, table) if config.takes_token_types else table)
             x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
             x = self.norm(self.drop(x), f"{config.root}.encoder.layer_norm")
+            if config.embedding_size:
+                x = self.dense(x, f"{config.root}.{parameters.PROJECTION}")
             if distances is not None:
                 place = torch.arange(ids.shape[1], device=ids.device)
                 bias = f.embedding(self.distances, self.of(f"{config.root}.{parameters.DISTANCES}")).T

@@ -24,7 +24,7 @@ class Network:
 
     def __init__(self, tvm: Any, checkpoint: Checkpoint, threads: int) -> None:
         self.config, given = checkpoint.network()
-        parameters.refuse_distance_bias(self.config, "the tvm engine")
+        parameters.refuse_more_than_bert(self.config, "the tvm engine")
         self.layout = heads.layout(self.config, checkpoint.head)
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)

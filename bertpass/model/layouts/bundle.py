@@ -45,7 +45,7 @@ class Bundle:
     """A bundle on disk, described by its bundle.json; :meth:`open` reads one and :meth:`save` writes one.
 
     ``config`` is the encoder as exported (no pooler that the head does not use) with the dropout of its training;
-    ``inputs`` are the graph's inputs in order: ids, token types (BERT only), valid length. ``max_length`` is the
+    ``inputs`` are the graph's inputs in order: ids, token types (if any), valid length. ``max_length`` is the
     number of tokens to which texts are cut. ``metrics`` are what was measured at the end of its training. ``pairs`` is
     whether it was trained on pairs of texts, None where that is not known. ``sentence`` and ``carried`` are those of
     :class:`~bertpass.model.record.Checkpoint`.

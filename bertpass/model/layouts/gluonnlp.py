@@ -91,7 +91,7 @@ def write(path: PathLike, checkpoint: Checkpoint) -> None:
     GluonNLP's own blocks load it: BERTClassifier and RoBERTaClassifier (built with a dropout above 0, which their names
     count), BERTModel, RoBERTaModel and DistilBERTModel without decoder and classifier.
     """
-    parameters.refuse_distance_bias(checkpoint.config, "a .params file of GluonNLP")
+    parameters.refuse_more_than_bert(checkpoint.config, "a .params file of GluonNLP")
     checkpoint.check()
     with_head = bool(heads.own_layers(checkpoint.config, checkpoint.head))
     root = "" if with_head else f"{checkpoint.config.root}."

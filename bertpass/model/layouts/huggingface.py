@@ -49,12 +49,14 @@ _OUTSIDE_CELLS = {
     "pooler.bias": "pooler.dense.bias",
 }
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
-_ENCODER_PARTS = ("embeddings.", "encoder.", "transformer.", "pooler.")
+_ENCODER_PARTS = ("embeddings.", "embeddings_project.", "encoder.", "transformer.", "pooler.")
 
 
 def tensor_name(config: EncoderConfig, name: str) -> str:
     """The Hugging Face tensor, without the model's prefix, that holds the parameter ``name`` of ours."""
     path, _, kind = name.rpartition(".")
+    if path == f"{config.root}.{parameters.PROJECTION}":
+        return f"{config.about.projection}.{kind}"
     if path in heads.TOKEN_LAYERS:
         return f"{heads.TOKEN_LAYERS[path]}.{kind}"
     if path in config.classifier.tensors:

@@ -87,7 +87,7 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     ModelError where the weights do not fit the network, or the file cannot be written.
     """
     config, arrays = checkpoint.network()
-    parameters.refuse_distance_bias(config, "the CUDA engine")
+    parameters.refuse_more_than_bert(config, "the CUDA engine")
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
     metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
     safetensors_file.write(path, floats, metadata)

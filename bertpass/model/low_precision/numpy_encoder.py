@@ -8,7 +8,7 @@ import numpy as np
 
 from bertpass.model.config import EncoderConfig
 from bertpass.model.low_precision.plan import PRODUCTS
-from bertpass.model.parameters import distance_bias
+from bertpass.model.parameters import PROJECTION, distance_bias
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
 #: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,) -> (tokens, columns)
@@ -59,6 +59,8 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
     bias = distance_bias(config, floats)
     ends = np.cumsum([len(ids) for ids, _ in rows])
     x = norm(x, f"{root}.encoder.layer_norm")
+    if config.embedding_size:
+        x = plain("", x, floats[f"{root}.{PROJECTION}.weight"], floats[f"{root}.{PROJECTION}.bias"])
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         qkv = product(f"{layer}.qkv", x).reshape(len(x), 3, heads, size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from bertpass.model.onnx.writer import Writer
+from bertpass.model.parameters import PROJECTION
 
 DOMAIN = "com.microsoft"
 VERSION = 1
@@ -37,9 +38,10 @@ def _embedded(w: Writer) -> str:
     elif config.token_type_vocab_size:  # one row is added to every token
         positions = positions + w.params[f"{root}.token_type_embed.0.weight"]
     norm = f"{root}.encoder.layer_norm"
-    return w.add("EmbedLayerNormalization", "input_ids", types, w.weight(f"{root}.word_embed.0.weight"),
-                 w.store(f"{root}.encoder.position_weight", positions), table, w.weight(f"{norm}.gamma"),
-                 w.weight(f"{norm}.beta"), unread=1, domain=DOMAIN, epsilon=config.layer_norm_eps)
+    x = w.add("EmbedLayerNormalization", "input_ids", types, w.weight(f"{root}.word_embed.0.weight"),
+              w.store(f"{root}.encoder.position_weight", positions), table, w.weight(f"{norm}.gamma"),
+              w.weight(f"{norm}.beta"), unread=1, domain=DOMAIN, epsilon=config.layer_norm_eps)
+    return w.dense(x, f"{root}.{PROJECTION}") if config.embedding_size else x
 
 
 def _attention(w: Writer, x: str, cell: str, added: str) -> str:

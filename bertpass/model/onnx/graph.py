@@ -1,6 +1,6 @@
 """A checkpoint as an ONNX graph, written node by node from the parameters: no framework traces anything.
 
-Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same shape (family bert only) and
+Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same shape (families that take them) and
 ``valid_length`` (batch); the outputs are those of :meth:`bertpass.engines.base.Engine.forward` in their order, float32.
 Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
 OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
@@ -143,6 +143,8 @@ def _encoder(w: Writer, length: str, inside: str, bias: str) -> str:
     if bias:
         mask = w.add("Add", mask, bias)
     x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
+    if config.embedding_size:
+        x = w.dense(x, f"{config.root}.{parameters.PROJECTION}")
     for layer in range(config.num_layers):
         cell = f"{config.root}.encoder.transformer_cells.{layer}"
         attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")

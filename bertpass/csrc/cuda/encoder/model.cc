@@ -13,6 +13,9 @@ void refuse_unless_computable(const ModelConfig& config, const HeadLayout& head,
   if (config.family == native::Family::mpnet)
     throw CudaError("the CUDA engine adds no bias by distance to attention, as models of the family mpnet need" +
                     instead);
+  if (config.embedding)
+    throw CudaError("the CUDA engine has no embeddings of another width than the layers (" +
+                    std::to_string(config.embedding) + " and " + std::to_string(config.units) + ")" + instead);
   const native::Index size = config.units / config.heads;
   if (config.units % config.heads || !attends(static_cast<int>(size)))
     throw CudaError("the CUDA engine has heads of 32, 64, 96 and 128, not of " + std::to_string(size) + instead);
