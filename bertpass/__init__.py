@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["CrossEncoder", "SentenceEncoder", "__version__", "load", "quantize_embeddings"]
+__all__ = ["CrossEncoder", "SentenceEncoder", "SparseEncoder", "__version__", "load", "quantize_embeddings"]
 
 #: names at the package's face that are imported on first use -> their module
-_FACE = {"SentenceEncoder": "bertpass.engines.encoders", "CrossEncoder": "bertpass.engines.encoders",
+_FACE = {**dict.fromkeys(("SentenceEncoder", "CrossEncoder", "SparseEncoder"), "bertpass.engines.encoders"),
          "quantize_embeddings": "bertpass.engines.vectors"}
 
 if TYPE_CHECKING:
-    from bertpass.engines.encoders import CrossEncoder, SentenceEncoder
+    from bertpass.engines.encoders import CrossEncoder, SentenceEncoder, SparseEncoder
     from bertpass.engines.model import Model
     from bertpass.engines.vectors import quantize_embeddings
 
@@ -66,7 +66,7 @@ def load(path_or_name: str | os.PathLike[str], engine: str = "native", *, dtype:
     Returns
     -------
     Model
-        With ``encode``, ``predict``, ``answer``, ``tag``, ``rerank`` and ``forward``; see
+        With ``encode``, ``encode_sparse``, ``predict``, ``answer``, ``tag``, ``rerank`` and ``forward``; see
         :class:`bertpass.engines.model.Model`. It can be used from several threads.
 
     Raises

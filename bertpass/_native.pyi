@@ -25,8 +25,9 @@ def parameters(encoder: Mapping[str, Any], head: Mapping[str, Any]) -> list[tupl
     ModelError for a field that is missing, not known or out of range.
     """
 
-def head(encoder: Mapping[str, Any], head: Mapping[str, Any]) -> tuple[bool, str, list[tuple[str, int, str]], bool]:
-    """What a head is made of: the fields of bertpass.model.heads.Layout, layers as (name, outputs, activation)."""
+def head(encoder: Mapping[str, Any], head: Mapping[str, Any],
+         ) -> tuple[bool, str, list[tuple[str, int, str, str, str]], bool, str, int]:
+    """What a head is made of: the fields of bertpass.model.heads.Layout, layers as the fields of its Dense."""
 
 class Model:
     """A model with its weights packed. Safe to call from several threads; the interpreter's lock is released."""

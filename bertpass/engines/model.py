@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self, overload
 
@@ -9,16 +10,16 @@ import numpy as np
 
 from bertpass.engines import given, results
 from bertpass.engines.base import Engine
-from bertpass.engines.results import Answer, Entity, Prediction, Ranked
+from bertpass.engines.results import Answer, Entity, Prediction, Ranked, SparseVector
 from bertpass.engines.rows import joined
 from bertpass.errors import UsageError
-from bertpass.model.config import EncoderConfig, HeadConfig, placeholders
+from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig, placeholders
 from bertpass.model.sentence import Sentence
 from bertpass.text.data import tagging
 from bertpass.text.tokens.batching import plan
 from bertpass.text.tokens.tokenizer import Tokenizer
 
-__all__ = ["Answer", "Entity", "Model", "Prediction", "Ranked"]
+__all__ = ["Answer", "Entity", "Model", "Prediction", "Ranked", "SparseVector"]
 
 
 class Model:
@@ -152,18 +153,51 @@ class Model:
             out = out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
         return out[0] if isinstance(texts, str) else out
 
-    def _run_shown(self, encodings: Sequence[Any], batch_size: int, shown: bool) -> list[np.ndarray]:
-        """As :meth:`run`, under a bar where that is wanted; a row's numbers are the same in any batch."""
-        if not shown:
+    @overload
+    def encode_sparse(self, texts: str, *, batch_size: int = 32,  # type: ignore[overload-overlap]
+                      prompt: str | None = None, prompt_name: str | None = None, max_active_dims: int | None = None,
+                      show_progress_bar: bool = False) -> SparseVector: ...
+
+    @overload
+    def encode_sparse(self, texts: Sequence[str], *, batch_size: int = 32, prompt: str | None = None,
+                      prompt_name: str | None = None, max_active_dims: int | None = None,
+                      show_progress_bar: bool = False) -> list[SparseVector]: ...
+
+    def encode_sparse(self, texts: str | Sequence[str], *, batch_size: int = 32, prompt: str | None = None,
+                      prompt_name: str | None = None, max_active_dims: int | None = None,
+                      show_progress_bar: bool = False) -> SparseVector | list[SparseVector]:
+        """The weights of words that each text has: a :class:`SparseVector`, or a list of them for several texts.
+
+        ``max_active_dims`` keeps the heaviest of them; the other arguments are those of :meth:`encode`.
+        """
+        many = given.texts(texts)
+        given.switch("show_progress_bar", show_progress_bar, (None,))
+        if self.head.kind != "sparse":
+            raise UsageError(f"this is a {self.head.kind} model and gives no weights of words; load a model with a "
+                             "head of masked words with kind='sparse'.")
+        if max_active_dims is not None:
+            given.whole_number("max_active_dims", max_active_dims)
+        rows = self.tokenizer.encode(with_prompt(self.sentence.prompt(prompt, prompt_name), many),
+                                     max_length=self.max_length)
+        found = self._run_shown(rows, batch_size, show_progress_bar, lambda row: SparseVector.of(row, max_active_dims))
+        return found[0] if isinstance(texts, str) else found
+
+    def _run_shown(self, encodings: Sequence[Any], batch_size: int, shown: bool,
+                   made: Callable[[np.ndarray], Any] | None = None) -> list[Any]:
+        """As :meth:`run`, under a bar where that is wanted, and with what is ``made`` of each row in its place; a row's
+        numbers are the same in any batch."""
+        if not shown and made is None:
             return self.run(encodings, batch_size)
         from bertpass.progress import Bar
 
-        rows: list[np.ndarray] = []
+        rows: list[Any] = []
         step = 16 * given.whole_number("batch_size", batch_size)
-        with Bar("embedding", len(encodings), "texts") as bar:
+        with Bar("embedding", len(encodings), "texts") if shown else contextlib.nullcontext() as bar:
             for start in range(0, len(encodings), step):
-                rows += self.run(encodings[start:start + step], batch_size)
-                bar.advance(len(rows) - start)
+                found = self.run(encodings[start:start + step], batch_size)
+                rows += found if made is None else map(made, found)
+                if bar is not None:
+                    bar.advance(len(found))
         return rows
 
     @overload  # a str is a sequence of str too
@@ -184,7 +218,7 @@ class Model:
         """
         if not self.head.has_classifier:
             raise UsageError(f"this model has no classifier (its head is '{self.head.kind}'); "
-                             + (f"use {self._use()}." if self.head.has_token_logits else
+                             + (f"use {self._use()}." if self.head.has_token_logits or self.head.kind in WORD_KINDS else
                                 "fine-tune one with bertpass finetune classifier."))
         if pairs is not None and isinstance(texts, str) != isinstance(pairs, str):
             raise UsageError("give one text with one pair, or lists of the same length.")
@@ -244,7 +278,8 @@ class Model:
 
     def _use(self) -> str:
         """The method for this model's head."""
-        return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()"}.get(self.head.kind, "predict()")
+        return {"qa": "answer()", "tokens": "tag()", "ranking": "rerank()", "mlm": "forward()",
+                "sparse": "encode_sparse()"}.get(self.head.kind, "predict()")
 
     @property
     def max_question_length(self) -> int:

@@ -36,6 +36,29 @@ class Prediction:
 
 
 @dataclass(frozen=True)
+class SparseVector:
+    """Weights of words: ``values`` (float32, none is 0) at ``indices`` (int32, ascending) of ``size`` words."""
+
+    indices: np.ndarray
+    values: np.ndarray
+    size: int
+
+    @classmethod
+    def of(cls, row: np.ndarray, most: int | None = None) -> SparseVector:
+        """What is not 0 in a row (words,), or the ``most`` values of these that are furthest from it."""
+        places = np.flatnonzero(row)
+        if most is not None and len(places) > most:
+            places = np.sort(places[np.argsort(-np.abs(row[places]), kind="stable")[:most]])
+        return cls(places.astype(np.int32), row[places].astype(np.float32), len(row))
+
+    def dense(self) -> np.ndarray:
+        """(words,), float32."""
+        row = np.zeros(self.size, np.float32)
+        row[self.indices] = self.values
+        return row
+
+
+@dataclass(frozen=True)
 class Answer:
     """Answer to one question: ``text`` is ``context[start:end]``, empty where the context holds no answer."""
 

@@ -13,7 +13,7 @@ LENGTH_FILES = tuple(f"sentence_{name}_config.json" for name in (
 
 _ONE_TEXT = ({"text": {"method": "forward", "method_output_name": "last_hidden_state"}},
              {"text": {"method": "forward", "method_output_name": "logits"}})
-_TASKS = ("feature-extraction", "sequence-classification")
+_TASKS = ("feature-extraction", "sequence-classification", "fill-mask")
 _NAMES = ("token_embeddings", "sentence_embedding", "scores")
 
 FILES: dict[str, dict[str, Key]] = {
@@ -39,7 +39,8 @@ FILES: dict[str, dict[str, Key]] = {
         **acted("texts that are put in front", "prompts", "default_prompt_name"),
         **acted("width of the vectors", "truncate_dim"),
         **acted("activation of a cross-encoder's outputs", "activation_fn"),
-        **refused("which of the library's models", "model_type", fine=("SentenceTransformer", "CrossEncoder")),
+        **refused("which of the library's models", "model_type",
+                  fine=("SentenceTransformer", "CrossEncoder", "SparseEncoder")),
         **nothing("how vectors are compared, which is the caller's part; it is written again", "similarity_fn_name"),
         **nothing("number type of training", "keep_in_fp32_modules"),
         **nothing("where the model comes from", "__version__"),
@@ -50,6 +51,10 @@ FILES: dict[str, dict[str, Key]] = {
                 "pooling_mode_weightedmean_tokens", "pooling_mode_lasttoken"),
         **acted("whether a prompt's tokens count", "include_prompt"),
         **acted("width of the token states", "word_embedding_dimension", "embedding_dimension"),
+    },
+    "SpladePooling": {
+        **acted("how the weights of words are made of every token's logits", "pooling_strategy", "activation_function"),
+        **acted("number of words", "word_embedding_dimension", "embedding_dimension"),
     },
     "Dense": {
         **acted("size of the layer", "in_features", "out_features", "bias"),

@@ -77,22 +77,22 @@ def load_checkpoint(name_or_path: str | os.PathLike[str], *, dataset: str | None
     for flag in FOR_PARAMS:
         if getattr(given, flag) is not None:
             raise UsageError(f"--{flag} {getattr(given, flag)}: that is for a .params file, and {name} says it itself.")
-    return said(_open(name, path, dataset, given.allow_pickle, packed), given)
+    return said(_open(name, path, dataset, given, packed), given)
 
 
-def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed: bool) -> Checkpoint:
+def _open(name: str, path: Path, dataset: str | None, given: Given, packed: bool) -> Checkpoint:
     """Any model but a ``.params`` file."""
     if name in PACKAGED:
         return _package(name)
     if name in NAMED or name in ALIASES:
-        return _published(ALIASES.get(name, name), dataset, allow_pickle)
+        return _published(ALIASES.get(name, name), dataset, given)
     if path.is_dir():
         if (path / BUNDLE_FILE).exists():
             from bertpass.model.layouts.bundle import Bundle
             return Bundle.open(path).checkpoint()
         if (path / HUGGINGFACE_FILE).exists() or (path / MODULES_FILE).exists():
             from bertpass.model.layouts import huggingface
-            return huggingface.read_folder(path, allow_pickle=allow_pickle)
+            return huggingface.read_folder(path, given.allow_pickle, given.kind)
         raise ModelError(f"{name} holds neither {BUNDLE_FILE} nor {HUGGINGFACE_FILE} nor {MODULES_FILE}; "
                          "give a bundle or a Hugging Face folder.")
     if path.is_file():
@@ -102,7 +102,7 @@ def _open(name: str, path: Path, dataset: str | None, allow_pickle: bool, packed
                              "give what it was made from, or the folder of a safetensors file.")
         return packed_file.read(path)
     if re.fullmatch(r"\w[\w.-]*/[\w.-]+", name) and path.suffix != ".params" and not path.parent.exists():
-        return _hub(name, allow_pickle)
+        return _hub(name, given)
     raise ModelError(f"{unknown('model', name, [*NAMED, *ALIASES], meant(name))} Or give the path of a "
                      "bundle, of a Hugging Face "
                      "folder or of a .params file.")
@@ -189,7 +189,7 @@ def _package(name: str) -> Checkpoint:
     return dataclasses.replace(huggingface.read_folder(folder), source=source)
 
 
-def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint:
+def _published(name: str, dataset: str | None, given: Given) -> Checkpoint:
     from bertpass.model.layouts import gluonnlp
 
     files = gluonnlp.cached(name, dataset)
@@ -201,13 +201,13 @@ def _published(name: str, dataset: str | None, allow_pickle: bool) -> Checkpoint
         known = [data for size, data in _HUB if size == name and data]
         raise ModelError(f"{unknown('data set of ' + name, dataset or '', known)} Others can be read from "
                          f"{gluonnlp.cache_folder()}.")
-    return _hub(equivalent, allow_pickle)
+    return _hub(equivalent, given)
 
 
-def _hub(name: str, allow_pickle: bool) -> Checkpoint:
+def _hub(name: str, given: Given) -> Checkpoint:
     from bertpass.model.hub import download
     from bertpass.model.layouts import gluonnlp, huggingface
 
     folder = download.download(name, "give the path of a Hugging Face folder or of a .params file, or put GluonNLP's "
-                               f"files into {gluonnlp.cache_folder()}.", allow_pickle)
-    return dataclasses.replace(huggingface.read_folder(folder, allow_pickle=allow_pickle), source=name)
+                               f"files into {gluonnlp.cache_folder()}.", given.allow_pickle)
+    return dataclasses.replace(huggingface.read_folder(folder, given.allow_pickle, given.kind), source=name)

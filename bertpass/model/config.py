@@ -15,10 +15,13 @@ ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
 # Kinds of heads with logits: of each row, or of every token. What each is made of says bertpass.model.heads.
 CLASSIFIERS = ("classification", "regression", "multilabel", "ranking")
 TOKEN_KINDS = ("qa", "tokens")
-HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_KINDS, "embedding")
+WORD_KINDS = ("mlm", "sparse")  # of masked words: the logits of every token, or what a text makes of them
+HEADS = ("none", "pooled", *CLASSIFIERS, *TOKEN_KINDS, "embedding", *WORD_KINDS)
 _ONE_OUTPUT = ("regression", "ranking")  # unless they say otherwise
 POOLINGS = ("mean", "cls")
+SPARSE_POOLINGS = ("max", "sum")
 OUTPUT_ACTIVATIONS = ("", "identity", "sigmoid", "softmax")
+SPARSE_ACTIVATIONS = ("", "log1p_relu")
 _OWN_ACTIVATIONS = {"classification": "softmax", "regression": "identity", "multilabel": "sigmoid",
                     "ranking": "sigmoid"}
 
@@ -212,10 +215,14 @@ class HeadConfig:
     tokens          logits (B, S, num_labels)
     qa              start and end logits (B, S, 2)
     embedding       sentence vectors (B, units): mean or first token, of length 1 with ``normalize``; float32
+    mlm             logits of the words (B, S, vocab_size)
+    sparse          weights of the words (B, vocab_size): "max" or "sum" over the tokens of log(1 + max(logit, 0));
+                    with the activation "log1p_relu" of log(1 + that) (SPLADE)
     ==============  ==========================================================================================
 
     ``activation`` is what makes scores of a classifier's logits where the model says so: "identity", "sigmoid" or
     "softmax"; empty is the kind's own (softmax, none, sigmoid, sigmoid). No network computes it.
+    ``tied`` says that the logits of words are products with the table of words, which has no copy then.
     """
 
     kind: str = "none"
@@ -223,14 +230,23 @@ class HeadConfig:
     pooling: str = "mean"
     normalize: bool = False
     activation: str = ""
+    tied: bool = True
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
             raise ModelError(unknown("head", str(self.kind), HEADS))
-        if self.pooling not in POOLINGS:
-            raise ModelError(unknown("pooling", str(self.pooling), POOLINGS))
-        if self.activation not in OUTPUT_ACTIVATIONS:
-            raise ModelError(unknown("activation of outputs", str(self.activation), OUTPUT_ACTIVATIONS[1:]))
+        sparse = self.kind == "sparse"
+        if sparse and self.pooling == POOLINGS[0]:
+            object.__setattr__(self, "pooling", SPARSE_POOLINGS[0])
+        if sparse and self.activation == "relu":  # the library's name of the plain one
+            object.__setattr__(self, "activation", "")
+        poolings, activations = (SPARSE_POOLINGS, SPARSE_ACTIVATIONS) if sparse else (POOLINGS, OUTPUT_ACTIVATIONS)
+        if self.pooling not in poolings:
+            raise ModelError(unknown("pooling", str(self.pooling), poolings))
+        if self.activation not in activations:
+            raise ModelError(unknown("activation of outputs", str(self.activation), activations[1:]))
+        if not isinstance(self.tied, bool):
+            raise ModelError(f"tied must be true or false, not {self.tied!r}.")
         if self.activation == _OWN_ACTIVATIONS.get(self.kind):
             object.__setattr__(self, "activation", "")
         if not isinstance(self.normalize, bool):
@@ -259,7 +275,7 @@ class HeadConfig:
     @property
     def per_token(self) -> bool:
         """Whether the first output has a row for every token."""
-        return self.kind in ("none", "pooled", *TOKEN_KINDS)
+        return self.kind in ("none", "pooled", "mlm", *TOKEN_KINDS)
 
     @property
     def outputs(self) -> int:

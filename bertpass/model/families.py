@@ -35,6 +35,23 @@ class Classifier:
 
 
 @dataclass(frozen=True)
+class Words:
+    """The head of masked words: a layer with its normalisation, then the logits of all words.
+
+    Attributes
+    ----------
+    activation : of the first layer; empty for the encoder's own
+    tensors : "decoder.0" (the layer), "decoder.2" (its normalisation), "decoder.3" (the words) -> name in a Hugging
+        Face folder
+    bias : where a folder has the words' bias, if not with their weights
+    """
+
+    tensors: Mapping[str, str]
+    bias: str = ""
+    activation: str = ""
+
+
+@dataclass(frozen=True)
 class Family:
     """What tells a family of encoders from the others.
 
@@ -44,6 +61,7 @@ class Family:
     prefix : first part of the names of a folder's tensors, where the folder has a head
     root : first part of the names of the encoder's parameters, GluonNLP's
     classifier : the layers of its classifiers
+    words : its head of masked words, None where that is not computed
     keys : field of :class:`~bertpass.model.config.EncoderConfig` -> key of config.json
     activation_key : key of config.json with the activation function
     cells, cell : where the layers' tensors are in a folder, and there the name of each part of ours
@@ -66,6 +84,7 @@ class Family:
     activation_key: str
     cells: str
     cell: Mapping[str, str]
+    words: Words | None = None
     takes_token_types: bool = False
     most_token_types: int | None = 0
     pad_id: int | None = None
@@ -88,6 +107,8 @@ _BERT = Family(
           "token_type_vocab_size": "type_vocab_size", "layer_norm_eps": "layer_norm_eps",
           "dropout": "hidden_dropout_prob"},
     activation_key="hidden_act", cells="encoder.layer",
+    words=Words({"decoder.0": "cls.predictions.transform.dense", "decoder.2": "cls.predictions.transform.LayerNorm",
+                 "decoder.3": "cls.predictions.decoder"}, bias="cls.predictions.bias"),
     cell={"attention_cell.proj_query": "attention.self.query", "attention_cell.proj_key": "attention.self.key",
           "attention_cell.proj_value": "attention.self.value", "proj": "attention.output.dense",
           "layer_norm": "attention.output.LayerNorm", "ffn.ffn_1": "intermediate.dense", "ffn.ffn_2": "output.dense",
@@ -101,6 +122,7 @@ _DISTILBERT = Family(
     keys={"num_layers": "n_layers", "units": "dim", "hidden_size": "hidden_dim", "num_heads": "n_heads",
           "max_length": "max_position_embeddings", "vocab_size": "vocab_size", "dropout": "dropout"},
     activation_key="activation", cells="transformer.layer",
+    words=Words({"decoder.0": "vocab_transform", "decoder.2": "vocab_layer_norm", "decoder.3": "vocab_projector"}),
     cell={"attention_cell.proj_query": "attention.q_lin", "attention_cell.proj_key": "attention.k_lin",
           "attention_cell.proj_value": "attention.v_lin", "proj": "attention.out_lin", "layer_norm": "sa_layer_norm",
           "ffn.ffn_1": "ffn.lin1", "ffn.ffn_2": "ffn.lin2", "ffn.layer_norm": "output_layer_norm"})
@@ -109,6 +131,8 @@ _ROBERTA = dataclasses.replace(
     _BERT, classes="Roberta", prefix="roberta", root="roberta",
     classifier=Classifier("classifier.1", "tanh", "classifier.3",
                           {"classifier.1": "classifier.dense", "classifier.3": "classifier.out_proj"}),
+    words=Words({"decoder.0": "lm_head.dense", "decoder.2": "lm_head.layer_norm", "decoder.3": "lm_head.decoder"},
+                bias="lm_head.bias", activation="gelu"),
     takes_token_types=False, most_token_types=1, pad_id=1, layer_norm_eps=1e-5,
     fields={"bos_token_id": 0, "eos_token_id": 2})
 
@@ -125,7 +149,9 @@ _MPNET = dataclasses.replace(
 _ELECTRA = dataclasses.replace(
     _BERT, classes="Electra", prefix="electra",
     classifier=dataclasses.replace(_ROBERTA.classifier, activation="gelu"),
-    keys={**_BERT.keys, "embedding_size": "embedding_size"}, projection="embeddings_project")
+    keys={**_BERT.keys, "embedding_size": "embedding_size"}, projection="embeddings_project",
+    words=Words({"decoder.0": "generator_predictions.dense", "decoder.2": "generator_predictions.LayerNorm",
+                 "decoder.3": "generator_lm_head"}, activation="gelu"))
 
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {

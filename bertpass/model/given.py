@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bertpass.errors import UsageError
-from bertpass.model.config import CLASSIFIERS, HEADS, HeadConfig, placeholders
+from bertpass.model.config import CLASSIFIERS, HEADS, WORD_KINDS, HeadConfig, placeholders
 from bertpass.options import flag
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def _of_kind(head: HeadConfig, kind: str, source: str) -> HeadConfig:
         return dataclasses.replace(head, kind=kind, activation=own)
     if head.kind in _ENCODERS and kind in _ENCODERS:
         return head if head.kind == kind else HeadConfig(kind)
+    if head.kind in WORD_KINDS and kind in WORD_KINDS:
+        return head if head.kind == kind else HeadConfig(kind, tied=head.tied)
     if head.kind != kind:
         raise UsageError(f"--kind {kind}: {source} has the weights of a '{head.kind}' head.")
     return head

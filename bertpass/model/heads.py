@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.errors import ModelError
+from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig
 
 #: kind -> its layer on every token's state
 TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
@@ -15,11 +16,22 @@ TOKEN_LAYERS = {"qa": "span_classifier", "tokens": "tag_classifier"}
 
 @dataclass(frozen=True)
 class Dense:
-    """NAME.weight (outputs, inputs) and NAME.bias (outputs,), then ``activation``: "tanh", "relu", "gelu" or "none"."""
+    """NAME.weight (outputs, inputs) and NAME.bias (outputs,), then ``activation``: "tanh", "relu", "gelu", "gelu_tanh"
+    or "none"; then, where ``norm`` names one, the normalisation NORM.gamma and NORM.beta (outputs,).
+
+    ``table`` is an array of the embeddings in place of NAME.weight, empty for none.
+    """
 
     name: str
     outputs: int
     activation: str = "none"
+    norm: str = ""
+    table: str = ""
+
+    @property
+    def weight(self) -> str:
+        """Name of the weights' array."""
+        return self.table or f"{self.name}.weight"
 
 
 @dataclass(frozen=True)
@@ -33,12 +45,21 @@ class Layout:
         over the tokens ("mean"); empty where there is no other output
     layers : applied to it one after the other
     normalize : whether it gets Euclidean length 1 before them
+    over : what becomes of the results of a text's tokens: "max" or "sum" of log(1 + max(x, 0)); empty for nothing
+    logs : how many logarithms that has, one of the other
     """
 
     states: bool
     takes: str = ""
     layers: tuple[Dense, ...] = ()
     normalize: bool = False
+    over: str = ""
+    logs: int = 0
+
+    @property
+    def per_token(self) -> bool:
+        """Whether the other output has a row for every token."""
+        return self.takes == "tokens" and not self.over
 
     @property
     def outputs(self) -> list[str]:
@@ -62,9 +83,30 @@ def layout(config: EncoderConfig, head: HeadConfig) -> Layout:
         return Layout(states=False, takes="mean" if head.pooling == "mean" else "first", normalize=head.normalize)
     if head.kind in TOKEN_LAYERS:
         return Layout(states=False, takes="tokens", layers=(Dense(TOKEN_LAYERS[head.kind], head.outputs),))
+    if head.kind in WORD_KINDS:
+        over, logs = (head.pooling, 2 if head.activation else 1) if head.kind == "sparse" else ("", 0)
+        return Layout(states=False, takes="tokens", layers=_words(config, head), over=over, logs=logs)
     classifier = config.classifier
     layers = (Dense(classifier.first, config.units, classifier.activation), Dense(classifier.last, head.outputs))
     return Layout(states=False, takes="first", layers=layers)
+
+
+def _words(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:
+    """From a token's state to the logits of all words, by GluonNLP's names."""
+    words = config.about.words
+    if words is None:
+        raise ModelError(f"the head of masked words of the family {config.family} is not computed; leave out kind "
+                         f"'{head.kind}'.")
+    table = f"{config.root}.word_embed.0.weight" if head.tied else ""
+    return (Dense("decoder.0", config.embedding_width, words.activation or config.activation, norm="decoder.2"),
+            Dense("decoder.3", config.vocab_size, table=table))
+
+
+def refuse_words(head: HeadConfig, what: str) -> None:
+    """Raise a ModelError for a head of masked words, which ``what`` does not compute."""
+    if head.kind in WORD_KINDS:
+        raise ModelError(f"{what} has no logits of words (the head is '{head.kind}'); use engine 'native', "
+                         "'onnxruntime', 'openvino' or 'torch'.")
 
 
 def own_layers(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:

@@ -58,7 +58,11 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
     shapes: dict[str, Shape] = {}
     depth = config.units
     for layer in heads.own_layers(config, head):
-        shapes.update(_dense(layer.name, layer.outputs, depth))
+        if not layer.table:
+            shapes[layer.weight] = (layer.outputs, depth)
+        shapes[f"{layer.name}.bias"] = (layer.outputs,)
+        if layer.norm:
+            shapes.update(_norm(layer.norm, layer.outputs))
         depth = layer.outputs
     return shapes
 

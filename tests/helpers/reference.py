@@ -23,6 +23,9 @@ HEADS = {
     "mean": HeadConfig("embedding"), "mean_norm": HeadConfig("embedding", normalize=True),
     "cls_norm": HeadConfig("embedding", pooling="cls", normalize=True),
 }
+#: heads of masked words, of families that have one
+WORDS = {"mlm": HeadConfig("mlm"), "untied": HeadConfig("mlm", tied=False), "sparse": HeadConfig("sparse"),
+         "sum": HeadConfig("sparse", pooling="sum", activation="log1p_relu")}
 #: odd on purpose: no width is a multiple of a vector
 SIZES = {"num_layers": 2, "units": 36, "hidden_size": 50, "num_heads": 3, "max_length": 40, "vocab_size": 61}
 
@@ -34,7 +37,7 @@ AGREEING = 2e-6
 
 def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> Checkpoint:
     """A checkpoint of random values, none of them zero."""
-    kind = HEADS[head]
+    kind = {**HEADS, **WORDS}[head]
     config = EncoderConfig(**{
         **SIZES, "family": family, "layer_norm_eps": FAMILIES[family].layer_norm_eps,
         "token_type_vocab_size": 2 if FAMILIES[family].takes_token_types else FAMILIES[family].most_token_types,

@@ -35,9 +35,10 @@ def test_every_key_that_sentence_transformers_writes_is_known(tmp_path):
     pytest.importorskip("sentence_transformers", reason=REASON)
     from sentence_transformers.base.modules import Dense, Transformer
     from sentence_transformers.sentence_transformer import modules
+    from sentence_transformers.sparse_encoder.modules import SpladePooling
 
     for name, module in {"Dense": Dense, "Pooling": modules.Pooling, "LayerNorm": modules.LayerNorm,
-                         "Dropout": modules.Dropout, "Normalize": modules.Normalize,
+                         "Dropout": modules.Dropout, "Normalize": modules.Normalize, "SpladePooling": SpladePooling,
                          "sentence_*_config.json": Transformer}.items():
         assert {*module.config_keys, *getattr(module, "config_key_renames", {})} - set(TABLE[name]) == set()
 
@@ -55,7 +56,7 @@ WITHOUT_EFFECT = {
 
 @pytest.mark.parametrize("name", list(WITHOUT_EFFECT))
 def test_keys_that_change_nothing(tmp_path, name):
-    assert rule(name) == NOTHING or name in ("hidden_dropout_prob", "pad_token_id")
+    assert rule(name) == NOTHING or name in ("hidden_dropout_prob", "pad_token_id", "tie_word_embeddings")
     compared(tmp_path, {name: WITHOUT_EFFECT[name]})
     assert compare_written(tmp_path, name) == WITHOUT_EFFECT[name] or name in ("torch_dtype", "transformers_version")
 

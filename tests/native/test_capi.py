@@ -18,7 +18,7 @@ from bertpass.model.families import FAMILIES
 from bertpass.model.layouts import packed
 from tests.helpers import ROOT
 from tests.helpers.built import built, sources
-from tests.helpers.reference import HEADS, batch, tiny
+from tests.helpers.reference import HEADS, WORDS, batch, tiny
 
 PACKAGE = ROOT / "bertpass"
 needs_gcc = pytest.mark.skipif(not (shutil.which("gcc") and shutil.which("make")),
@@ -77,8 +77,8 @@ def forward(library, model, ids, types, lengths):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("head", HEADS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family, head", [
+    (family, head) for family, about in FAMILIES.items() for head in (*HEADS, *(WORDS if about.words else ()))])
 def test_the_bits_of_python(library, load, family, head, dtype):
     checkpoint = tiny(family, head)
     inputs = batch(checkpoint.config, [17, 1, 30], 33)

@@ -8,7 +8,7 @@ import pytest
 from bertpass import _native
 from bertpass.errors import ModelError
 from bertpass.model import heads, parameters
-from bertpass.model.config import HEADS, POOLINGS, EncoderConfig, HeadConfig
+from bertpass.model.config import HEADS, POOLINGS, SPARSE_POOLINGS, WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
 
 CONFIGS = [EncoderConfig(family, num_layers=2, units=24, hidden_size=40, num_heads=3, max_length=17, vocab_size=29,
@@ -20,14 +20,21 @@ CONFIGS += [dataclasses.replace(config, embedding_size=width) for config in CONF
 
 def every_head():
     for kind in HEADS:
-        labels = 0 if kind in ("none", "pooled", "qa", "embedding") else 1 if kind == "ranking" else 5
+        labels = 0 if kind in ("none", "pooled", "qa", "embedding", *WORD_KINDS) else 1 if kind == "ranking" else 5
+        if kind == "sparse":
+            for pooling, tied, activation in itertools.product(SPARSE_POOLINGS, (False, True), ("", "log1p_relu")):
+                yield HeadConfig(kind, pooling=pooling, tied=tied, activation=activation)
+            continue
+        if kind == "mlm":
+            yield HeadConfig(kind, tied=False)
         choices = itertools.product(POOLINGS, (False, True)) if kind == "embedding" else [("mean", False)]
         for pooling, normalize in choices:
             yield HeadConfig(kind, num_labels=labels, pooling=pooling, normalize=normalize)
 
 
 CASES = [pytest.param(config, head, id=f"{config.family}-{config.token_type_vocab_size}-{config.embedding_size}-"
-                      f"{head.kind}-{head.pooling}-{head.normalize}") for config in CONFIGS for head in every_head()]
+                      f"{head.kind}-{head.pooling}-{head.normalize}-{head.tied}-{head.activation}")
+         for config in CONFIGS for head in every_head() if head.kind not in WORD_KINDS or config.about.words]
 
 
 @pytest.mark.parametrize(("config", "head"), CASES)
@@ -35,14 +42,32 @@ def test_the_two_tables_are_the_same(config, head):
     given = config.to_dict(), head.to_dict()
     found = [(name, tuple(shape)) for name, shape in _native.parameters(*given)]
     assert found == list(parameters.shapes(config, head).items())
-    states, takes, layers, normalize = _native.head(*given)
-    assert heads.Layout(states, takes, tuple(heads.Dense(*layer) for layer in layers), normalize) == \
+    states, takes, layers, *others = _native.head(*given)
+    assert heads.Layout(states, takes, tuple(heads.Dense(*layer) for layer in layers), *others) == \
         heads.layout(config, head)
 
 
 def test_every_kind_and_family_is_compared():
     assert {param.values[1].kind for param in CASES} == set(HEADS)
     assert {param.values[0].family for param in CASES} == set(FAMILIES)
+
+
+def test_families_without_the_head_of_masked_words():
+    for config in CONFIGS:
+        if config.about.words is None:
+            with pytest.raises(ModelError, match="no head of masked words"):
+                _native.parameters(config.to_dict(), HeadConfig("mlm").to_dict())
+            with pytest.raises(ModelError, match=f"masked words of the family {config.family} is not computed"):
+                heads.layout(config, HeadConfig("mlm"))
+
+
+@pytest.mark.parametrize("head, words", [({"kind": "sparse", "pooling": "mean"}, "its pooling is not one of its head"),
+                                         ({"kind": "embedding", "pooling": "max"}, "its pooling is not one"),
+                                         ({"kind": "sparse", "activation": "tanh"}, "no usable activation"),
+                                         ({"kind": "mlm", "tied": 1}, "no usable tied")])
+def test_heads_of_words_are_read_strictly(head, words):
+    with pytest.raises(ModelError, match=words):
+        _native.parameters(CONFIGS[0].to_dict(), {**HeadConfig("sparse").to_dict(), **head})
 
 
 WRONG = {

@@ -1,5 +1,7 @@
 #include "model/weights.h"
 
+#include <algorithm>
+
 #include "encoder/distances.h"
 
 namespace bertpass::native {
@@ -57,9 +59,19 @@ const Tensor& Weights::get(const std::string& name, const Shape& shape) const {
 Linear read_linear(const Weights& weights, const DenseLayer& layer, Memory& memory) {
   const Index columns = layer.outputs, depth = layer.inputs;
   memory.grow(Linear::bytes(Type::float32, columns, depth));
-  Linear::pack(Type::float32, weights.get(layer.name + ".weight", {columns, depth}).data,
+  Linear::pack(Type::float32, weights.get(layer.weight(), {columns, depth}).data,
                weights.get(layer.name + ".bias", {columns}).data, columns, depth, memory.as<char>());
   return Linear(Type::float32, columns, depth, memory.as<char>());
+}
+
+Norm read_norm(const Weights& weights, const DenseLayer& layer, float epsilon, Memory& memory) {
+  if (layer.norm.empty()) return {};
+  const Index columns = layer.outputs;
+  memory.grow(2 * columns * 4);
+  float *const gamma = memory.as<float>(), *const beta = gamma + columns;
+  std::copy_n(weights.get(layer.norm + ".gamma", {columns}).data, columns, gamma);
+  std::copy_n(weights.get(layer.norm + ".beta", {columns}).data, columns, beta);
+  return {gamma, beta, columns, epsilon};
 }
 
 LayersSource layers_source(const Weights& weights, const std::string& plan, const ModelConfig& config) {

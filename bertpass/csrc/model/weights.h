@@ -42,6 +42,8 @@ class Weights {
 
 // A dense layer of a head, packed in float32 into `memory`.
 Linear read_linear(const Weights& weights, const DenseLayer& layer, Memory& memory);
+// The normalisation of its results, copied into `memory`; without columns where it has none.
+Norm read_norm(const Weights& weights, const DenseLayer& layer, float epsilon, Memory& memory);
 
 // What its layers need, views of the weights; plan as in layer/types.h. Throws WeightError, PlanError.
 struct LayersSource {

@@ -108,8 +108,12 @@ ModelConfig read_config(const std::string& text) {
   config.labels = head.count("num_labels", config.head == HeadKind::classifier || config.head == HeadKind::tokens);
   config.pooling = head.one_of("pooling", kPoolings);
   config.normalize = head.flag("normalize");
-  head.leave({"activation"});
+  if (has_words(config)) config.tied = head.flag("tied");
+  if (config.head == HeadKind::sparse) config.logs = head.one_of("activation", kLogs);
+  head.leave({"activation", "tied"});
   head.end();
+  const bool over = config.pooling == Pooling::max || config.pooling == Pooling::sum;
+  if (over != (config.head == HeadKind::sparse)) throw ConfigError("its pooling is not one of its head");
   if (config.units % config.heads) throw ConfigError("its heads do not divide its width");
   return config;
 }
@@ -129,7 +133,9 @@ std::string write_config(const ModelConfig& config) {
   const Json head = {{"kind", name_of(config.head, kHeadKinds)},
                      {"num_labels", config.labels},
                      {"pooling", name_of(config.pooling, kPoolings)},
-                     {"normalize", config.normalize}};
+                     {"normalize", config.normalize},
+                     {"tied", config.tied},
+                     {"activation", name_of(config.logs, kLogs)}};
   return Json{{"config", encoder}, {"head", head}}.dump();
 }
 

@@ -9,8 +9,8 @@
 namespace bertpass::native {
 
 enum class Family { bert, distilbert, electra, mpnet, roberta };
-enum class HeadKind { states, pooled, classifier, qa, tokens, embedding };
-enum class Pooling { mean, first };
+enum class HeadKind { states, pooled, classifier, qa, tokens, embedding, mlm, sparse };
+enum class Pooling { mean, first, max, sum };
 
 struct ModelConfig {
   Family family = Family::bert;
@@ -22,6 +22,8 @@ struct ModelConfig {
   Index labels = 0;
   Pooling pooling = Pooling::mean;
   bool normalize = false;
+  bool tied = true;  // mlm and sparse: the words' logits are products with the table of words
+  int logs = 1;      // sparse: logarithms of each value
 };
 
 // Whether the inputs have token types; a family without them adds its one row to every token, where it has one.
@@ -29,6 +31,9 @@ inline bool takes_types(const ModelConfig& c) { return c.family == Family::bert 
 
 // Width of the embedding tables.
 inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embedding : c.units; }
+
+// Whether the head is that of masked words, as a network or pooled.
+inline bool has_words(const ModelConfig& c) { return c.head == HeadKind::mlm || c.head == HeadKind::sparse; }
 
 // A description of a model that cannot be used; the text is a clause without its full stop.
 struct ConfigError : std::invalid_argument {

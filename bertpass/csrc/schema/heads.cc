@@ -22,6 +22,28 @@ Classifier classifier_of(Family family) {
   return {};
 }
 
+// The activation function of the words' first layer.
+Activation words_of(const ModelConfig& config) {
+  switch (config.family) {
+    case Family::bert:
+    case Family::distilbert: return config.activation;
+    case Family::electra:
+    case Family::mpnet:
+    case Family::roberta: return Activation::gelu;
+  }
+  return Activation::none;
+}
+
+// From a state to the logits of all words.
+std::vector<DenseLayer> words(const ModelConfig& config) {
+  const Activation activation = words_of(config);
+  if (activation == Activation::none) throw ConfigError("its family has no head of masked words");
+  const std::string table = config.tied ? root_of(config) + ".word_embed.0.weight" : "";
+  const Index width = embedding_width(config);
+  return {{"decoder.0", width, config.units, activation, "decoder.2"},
+          {"decoder.3", config.vocabulary, width, Activation::none, "", table}};
+}
+
 }  // namespace
 
 HeadLayout head_layout(const ModelConfig& config) {
@@ -44,10 +66,17 @@ HeadLayout head_layout(const ModelConfig& config) {
     case HeadKind::embedding:
       head = {false, config.pooling == Pooling::mean ? Takes::mean : Takes::first, {}, config.normalize};
       break;
+    case HeadKind::mlm: head = {false, Takes::tokens, words(config)}; break;
+    case HeadKind::sparse:
+      head = {false, Takes::tokens, words(config)};
+      head.over = config.pooling == Pooling::max ? Over::max : Over::sum;
+      head.logs = config.logs;
+      break;
   }
   if (head.states) head.outputs.push_back({true, units});
   if (head.takes != Takes::nothing)
-    head.outputs.push_back({head.takes == Takes::tokens, head.layers.empty() ? units : head.layers.back().outputs});
+    head.outputs.push_back({head.takes == Takes::tokens && head.over == Over::nothing,
+                            head.layers.empty() ? units : head.layers.back().outputs});
   return head;
 }
 

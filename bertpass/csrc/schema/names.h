@@ -31,9 +31,14 @@ inline constexpr Named<Activation> kFunctions[] = {
 inline constexpr Named<HeadKind> kHeadKinds[] = {
     {"none", HeadKind::states}, {"pooled", HeadKind::pooled}, {"classification", HeadKind::classifier},
     {"regression", HeadKind::classifier}, {"multilabel", HeadKind::classifier}, {"ranking", HeadKind::classifier},
-    {"qa", HeadKind::qa}, {"tokens", HeadKind::tokens}, {"embedding", HeadKind::embedding}};
+    {"qa", HeadKind::qa}, {"tokens", HeadKind::tokens}, {"embedding", HeadKind::embedding},
+    {"mlm", HeadKind::mlm}, {"sparse", HeadKind::sparse}};
 
-inline constexpr Named<Pooling> kPoolings[] = {{"mean", Pooling::mean}, {"cls", Pooling::first}};
+inline constexpr Named<Pooling> kPoolings[] = {
+    {"mean", Pooling::mean}, {"cls", Pooling::first}, {"max", Pooling::max}, {"sum", Pooling::sum}};
+
+// Activation of a sparse head: how many logarithms.
+inline constexpr Named<int> kLogs[] = {{"", 1}, {"log1p_relu", 2}};
 
 // The value that belongs to a name; std::invalid_argument for another one.
 template <class T, std::size_t count>

@@ -68,8 +68,10 @@ std::vector<Parameter> parameters(const ModelConfig& config) {
   for (Index layer = 0; layer < config.layers; ++layer)
     each(layer_table(), cell_of(config, layer), config, layer, add);
   for (const DenseLayer& layer : head_layout(config).layers) {
-    found.push_back({layer.name + ".weight", {layer.outputs, layer.inputs}});
+    if (layer.table.empty()) found.push_back({layer.weight(), {layer.outputs, layer.inputs}});
     found.push_back({layer.name + ".bias", {layer.outputs}});
+    for (const char* part : {".gamma", ".beta"})
+      if (!layer.norm.empty()) found.push_back({layer.norm + part, {layer.outputs}});
   }
   return found;
 }

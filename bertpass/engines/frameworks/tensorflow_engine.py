@@ -91,6 +91,7 @@ def _compiled(tf: Any, checkpoint: Checkpoint, xla: bool) -> Callable[..., Any]:
     """A function (ids, token types, valid length) -> outputs; ModelError where parameters are missing or misshapen."""
     config, given = checkpoint.network()
     parameters.refuse_more_than_bert(config, "the tensorflow engine")
+    heads.refuse_words(checkpoint.head, "the tensorflow engine")
     values = {name: np.ascontiguousarray(array.T if name.endswith(".weight") and "_embed." not in name else array,
                                          np.float32) for name, array in given.items()}
     for layer in range(config.num_layers):

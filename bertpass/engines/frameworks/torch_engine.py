@@ -216,7 +216,14 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
             if layout.normalize:
                 x = f.normalize(x.float(), eps=1e-12)
             for layer in layout.layers:
-                x = functions[layer.activation](self.dense(self.drop(x) if layer.name in dropped else x, layer.name))
+                x = self.drop(x) if layer.name in dropped else x
+                x = functions[layer.activation](f.linear(x, self.of(layer.weight), self.of(f"{layer.name}.bias")))
+                x = self.norm(x, layer.norm) if layer.norm else x
+            if layout.over:  # the states of padding are zero, and their logits are not
+                x = f.relu(x.float()) * (torch.arange(x.shape[1], device=x.device) < lengths[:, None])[:, :, None]
+                for _ in range(layout.logs):
+                    x = torch.log1p(x)
+                x = x.amax(1) if layout.over == "max" else x.sum(1)
             return [*outputs, x]
 
     return Network().eval()

@@ -25,6 +25,7 @@ class Network:
     def __init__(self, tvm: Any, checkpoint: Checkpoint, threads: int) -> None:
         self.config, given = checkpoint.network()
         parameters.refuse_more_than_bert(self.config, "the tvm engine")
+        heads.refuse_words(checkpoint.head, "the tvm engine")
         self.layout = heads.layout(self.config, checkpoint.head)
         wide = "avx512f" in machine.describe()["instruction_sets"]
         self.kernels = Kernels(tvm, lanes=16 if wide else 8)

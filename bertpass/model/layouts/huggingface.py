@@ -19,7 +19,7 @@ from bertpass import known_keys
 from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.model import parameters
-from bertpass.model.config import EncoderConfig
+from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
@@ -59,6 +59,9 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
         return f"{config.about.projection}.{kind}"
     if path in heads.TOKEN_LAYERS:
         return f"{heads.TOKEN_LAYERS[path]}.{kind}"
+    if config.about.words is not None and path in config.about.words.tensors:
+        words = config.about.words
+        return words.bias if words.bias and name == "decoder.3.bias" else f"{words.tensors[path]}.{_KIND[kind]}"
     if path in config.classifier.tensors:
         return f"{config.classifier.tensors[path]}.{kind}"
     name = name[len(config.root) + 1:]
@@ -68,7 +71,7 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     return f"{config.about.cells}.{number}.{config.about.cell[part]}.{_KIND[kind]}"
 
 
-def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Checkpoint:
+def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: str | None = None) -> Checkpoint:
     """Read a folder in Hugging Face's layout.
 
     Parameters
@@ -76,6 +79,7 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Che
     path : folder with config.json, model.safetensors (or its shards) and, optionally, tokenizer files; a
         sentence-transformers folder gives an embedding head with its pooling
     allow_pickle : also read pytorch_model.bin, with PyTorch and restricted to tensors
+    kind : "mlm" or "sparse" for the head of masked words, which is left out of a folder where nobody asks for it
 
     Returns
     -------
@@ -105,6 +109,10 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False) -> Che
     if head.kind == "none" or layout.is_cross_encoder:
         plain, sentence = sentence_transformers.head_and_sentence(layout, config, allow_pickle)
         head = plain if head.kind == "none" else head
+    if kind in WORD_KINDS and head.kind in ("none", *WORD_KINDS) and (layout.is_sparse or not layout.modules):
+        head = head if head.kind == kind else HeadConfig(kind)
+    if head.kind in WORD_KINDS:
+        head = heads.words(head, content, config, found, encoder)
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, head)}
     params = _take(found, config, wanted, encoder)
     _leave(found, encoder, notes)

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from bertpass.errors import ModelError
-from bertpass.model.config import CLASSIFIERS, EncoderConfig, HeadConfig, placeholders
+from bertpass.model.config import CLASSIFIERS, WORD_KINDS, EncoderConfig, HeadConfig, placeholders
 from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 
 TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
 _SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
 #: end of the class's name for each kind of head
-SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering"}
+SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering",
+            **dict.fromkeys(WORD_KINDS, "ForMaskedLM")}
 # How a classifier is trained, as config.json says it. Re-ranking is that of sentence-transformers' cross-encoders: one
 # logit, binary cross entropy, and the activation among their own fields (the older field is the first).
 _PROBLEMS = {"classification": "single_label_classification", "regression": "regression",
@@ -21,6 +26,7 @@ _PROBLEMS = {"classification": "single_label_classification", "regression": "reg
 _OLD_FIELD, _FIELD = "sbert_ce_default_activation_function", "sentence_transformers"
 #: fields that a head decides: what a folder had there is not given back as it was
 FIELDS = ("architectures", "id2label", "label2id", "num_labels", "_num_labels", "problem_type", _FIELD, _OLD_FIELD)
+TIED = "tie_word_embeddings"
 
 
 def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str, tuple[int, ...]], layout: Layout,
@@ -54,6 +60,35 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     if layout.is_cross_encoder:
         raise ModelError(f"{layout.encoder} is a cross-encoder without the weights of a classifier.")
     return HeadConfig("none")
+
+
+def words(head: HeadConfig, content: Mapping[str, Any], config: EncoderConfig, found: dict[str, Any], folder: Path,
+          ) -> HeadConfig:
+    """The head of masked words with what config.json says of it; in ``found`` its tensors, each once, get the names
+    that are read.
+
+    Raises
+    ------
+    ModelError
+        The family has no such head here, the folder has no weights of it, or two of its tensors should be one and
+        differ.
+    """
+    names = config.about.words
+    if names is None:
+        raise ModelError(f"{folder} is of the family {config.family}, whose head of masked words is not computed.")
+    if f"{names.tensors['decoder.0']}.weight" not in found:
+        raise ModelError(f"{folder} has no weights of a head of masked words "
+                         f"('{names.tensors['decoder.0']}.weight'); give the folder of a "
+                         f"{config.about.classes}ForMaskedLM, or leave out kind '{head.kind}'.")
+    tied = content.get(TIED) is not False
+    decoder, table = names.tensors["decoder.3"], "embeddings.word_embeddings.weight"
+    for name, other in (([(f"{decoder}.weight", table)] if tied else [])
+                        + ([(f"{decoder}.bias", names.bias)] if names.bias else [])):
+        second = found.pop(name, None)
+        if second is not None and not np.array_equal(found.setdefault(other, second), second):
+            raise ModelError(f"{folder} holds '{name}' and '{other}', which are one tensor and differ"
+                             + (f"; write {TIED} false into its config.json to have both." if other == table else "."))
+    return dataclasses.replace(head, tied=tied)
 
 
 def _classifier(content: Mapping[str, Any], outputs: int, layout: Layout) -> HeadConfig:
@@ -123,7 +158,9 @@ def fields(head: HeadConfig, labels: list[str] | None, carried: Mapping[str, Any
         content["label2id"] = {name: at for at, name in enumerate(names)}
     if head.kind in _PROBLEMS:
         content["problem_type"] = _PROBLEMS[head.kind]
-    if head.kind == "ranking" or head.activation:
+    if head.kind in WORD_KINDS:
+        content[TIED] = head.tied
+    elif head.kind == "ranking" or head.activation:
         own = carried.get(_FIELD)
         content[_FIELD] = {**(own if isinstance(own, dict) else {}),
                            "activation_fn": activation_path(head)}

@@ -22,7 +22,7 @@ import numpy as np
 
 from bertpass import __version__
 from bertpass.errors import ModelError
-from bertpass.model import parameters
+from bertpass.model import heads, parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.files import safetensors_file
 from bertpass.model.record import Checkpoint, PackedCheckpoint
@@ -88,6 +88,7 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     """
     config, arrays = checkpoint.network()
     parameters.refuse_more_than_bert(config, "the CUDA engine")
+    heads.refuse_words(checkpoint.head, "the CUDA engine")
     floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
     metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
     safetensors_file.write(path, floats, metadata)

@@ -19,7 +19,7 @@ from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.known_keys.sentence_transformers import LENGTH_FILE, LENGTH_FILES
 from bertpass.model.config import POOLINGS as OF_ENGINES
-from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.config import SPARSE_POOLINGS, EncoderConfig, HeadConfig
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE, MODULES_FILE, read_json, read_object
 from bertpass.model.record import Checkpoint
@@ -28,7 +28,9 @@ from bertpass.model.sentence import ACTIVATIONS, Layer, Sentence
 SETTINGS_FILE = "config_sentence_transformers.json"
 _ENCODERS = ("Transformer", "BERT", "RoBERTa", "DistilBERT")  # version 0.2 had a class for each
 _LAYERS = {"Dense": "dense", "LayerNorm": "norm", "Normalize": "normalize"}
-_READ = "Transformer, Pooling, Dense, LayerNorm, Normalize and Dropout"
+_SPARSE = ("Transformer", "MLMTransformer"), "SpladePooling"  # the modules of a sparse encoder
+_READ = "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout and SpladePooling"
+_SPARSE_FUNCTIONS = ("relu", "log1p_relu")
 # In the order in which several modes' vectors are put one after the other.
 _OLD_MODES = {"pooling_mode_cls_token": "cls", "pooling_mode_max_tokens": "max", "pooling_mode_mean_tokens": "mean",
               "pooling_mode_mean_sqrt_len_tokens": "mean_sqrt_len_tokens",
@@ -67,6 +69,11 @@ class Layout:
         """Whether it gives scores of pairs."""
         return bool(self.settings.get("model_type") == "CrossEncoder")
 
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it gives weights of words."""
+        return [kind for kind, _ in self.modules] == [_SPARSE[1]]
+
 
 def layout(folder: Path) -> Layout:
     """The layout of a model's folder; a plain one has its encoder in itself and no modules.
@@ -95,9 +102,12 @@ def layout(folder: Path) -> Layout:
             raise ModelError(f"{path} names the folder {module.get('path')}, which is not inside {folder}.")
         modules.append((kind.rpartition(".")[2], place))
     kinds = [kind for kind, _ in modules]
-    fits = kinds[:1] and kinds[0] in _ENCODERS and all(kind in (*_LAYERS, "Pooling", "Dropout") for kind in kinds[1:])
+    sparse = kinds[:1] and kinds[0] in _SPARSE[0] and kinds[1:] == [_SPARSE[1]]
+    fits = sparse or (kinds[:1] and kinds[0] in _ENCODERS and
+                      all(kind in (*_LAYERS, "Pooling", "Dropout") for kind in kinds[1:]))
     useful = [(kind, place) for kind, place in modules[1:] if kind != "Dropout"]
-    if not fits or (useful and (useful[0][0] != "Pooling" or [kind for kind, _ in useful].count("Pooling") > 1)):
+    pools = [kind for kind, _ in useful].count("Pooling")
+    if not fits or (useful and not sparse and (useful[0][0] != "Pooling" or pools > 1)):
         raise ModelError(f"{path} lists {', '.join(kinds) or 'nothing'}; only {_READ} can be read, with the pooling "
                          "right after the encoder. Use the model in sentence-transformers, or export it from there.")
     encoder = modules[0][1]
@@ -108,6 +118,11 @@ def layout(folder: Path) -> Layout:
     made = Layout(encoder, useful, settings, length, notes)
     if made.is_cross_encoder and useful:
         raise ModelError(f"{path} lists {', '.join(kinds)} of a cross-encoder; only Transformer can be read there.")
+    task = length.get("transformer_task", "fill-mask" if kinds[0] == "MLMTransformer" else None)
+    if made.is_sparse != (task == "fill-mask") or (settings.get("model_type") == "SparseEncoder" and not sparse):
+        raise ModelError(f"{path} lists {', '.join(kinds)} with transformer_task {task!r}, and {SETTINGS_FILE} says "
+                         f"model_type {settings.get('model_type')!r}; a SparseEncoder can be read where it has a "
+                         "Transformer of the task 'fill-mask' and a SpladePooling.")
     return made
 
 
@@ -135,6 +150,8 @@ def head_and_sentence(found: Layout, config: EncoderConfig, allow_pickle: bool =
     if not found.modules:
         return HeadConfig("none"), around
     (_, place), *after = found.modules
+    if found.is_sparse:
+        return _splade(place / HUGGINGFACE_FILE, config, found.notes), around
     modes, include_prompt = _pooling(place / HUGGINGFACE_FILE, config, found.notes)
     layers = []
     units = config.units * len(modes)
@@ -219,6 +236,19 @@ def _pooling(path: Path, config: EncoderConfig, notes: list[str]) -> tuple[tuple
     return modes, content.get("include_prompt", True) is not False
 
 
+def _splade(path: Path, config: EncoderConfig, notes: list[str]) -> HeadConfig:
+    content = read_object(path, "the pooling's configuration")
+    notes += known_keys.look(_SPARSE[1], content, str(path))
+    strategy, function = content.get("pooling_strategy", "max"), content.get("activation_function", "relu")
+    if strategy not in SPARSE_POOLINGS or function not in _SPARSE_FUNCTIONS:
+        raise ModelError(f"{path} says pooling_strategy {strategy!r} and activation_function {function!r}; only "
+                         f"{', '.join(SPARSE_POOLINGS)} and {', '.join(_SPARSE_FUNCTIONS)} can be read.")
+    width = content.get("embedding_dimension", content.get("word_embedding_dimension"))
+    if width not in (None, config.vocab_size):
+        raise ModelError(f"{path} gives {width} words and the encoder has {config.vocab_size}.")
+    return HeadConfig("sparse", pooling=strategy, activation=function)
+
+
 def _layer(kind: str, folder: Path, units: int, allow_pickle: bool, notes: list[str]) -> Layer:
     path = folder / HUGGINGFACE_FILE
     if kind == "Normalize":
@@ -245,7 +275,8 @@ def _layer(kind: str, folder: Path, units: int, allow_pickle: bool, notes: list[
 def write(folder: Path, checkpoint: Checkpoint) -> None:
     """Write modules.json, the modules and the settings of a model that has any, in the oldest form that says it all.
 
-    Models of sentence vectors are read by every version since 2, cross-encoders with prompts by those since 5.4.
+    Models of sentence vectors are read by every version since 2, sparse ones by those since 5, cross-encoders with
+    prompts by those since 5.4.
     """
     head, around, settings = checkpoint.head, checkpoint.sentence, dict(checkpoint.carried.get(SETTINGS_FILE, {}))
     settings.pop("truncate_dim", None)
@@ -253,19 +284,28 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         settings["truncate_dim"] = around.truncate_dim
     if settings or around.prompts:
         settings |= {"prompts": dict(around.prompts), "default_prompt_name": around.default_prompt}
-    carried = checkpoint.carried.get(LENGTH_FILE, {})
+    carried, package = checkpoint.carried.get(LENGTH_FILE, {}), "models"
     if head.has_classifier and settings:
         modules = [("Transformer", "")]
         settings |= {"model_type": "CrossEncoder", "activation_fn": activation_path(head)}
         length = {"transformer_task": "sequence-classification", "modality_config": _ONE_TEXT,
                   "module_output_name": "scores", **carried}
+    elif head.kind == "sparse":
+        modules, package = [("MLMTransformer", ""), (_SPARSE[1], f"1_{_SPARSE[1]}")], "sparse_encoder.models"
+        settings |= {"model_type": "SparseEncoder", "prompts": dict(around.prompts),
+                     "default_prompt_name": around.default_prompt}
+        length = {"do_lower_case": bool(carried.get("do_lower_case")), "max_seq_length": checkpoint.max_length}
+        (folder / modules[1][1]).mkdir()
+        write_json(folder / modules[1][1] / HUGGINGFACE_FILE, {
+            "pooling_strategy": head.pooling, "activation_function": head.activation or "relu",
+            "word_embedding_dimension": checkpoint.config.vocab_size})
     elif head.kind == "embedding" or (head.kind == "none" and around != Sentence()):
         modules = _write_modules(folder, checkpoint)
         length = {"do_lower_case": False, **carried, "max_seq_length": checkpoint.max_length}
     else:
         return
     write_json(folder / MODULES_FILE, [
-        {"idx": at, "name": str(at), "path": place, "type": f"sentence_transformers.models.{kind}"}
+        {"idx": at, "name": str(at), "path": place, "type": f"sentence_transformers.{package}.{kind}"}
         for at, (kind, place) in enumerate(modules)])
     write_json(folder / LENGTH_FILES[0], length)
     if settings:

@@ -118,11 +118,23 @@ def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[A
     if layout.takes != "tokens":
         x = _vectors(w, states, layout, None if layout.layers else name)
     for layer in layout.layers:
-        last, plain = name if layer is layout.layers[-1] else None, layer.activation == "none"
-        x = w.dense(x, layer.name, output=last if plain else None)
+        last = name if layer is layout.layers[-1] and not layout.over else None
+        plain = layer.activation == "none"
+        x = w.layer(x, layer, output=last if plain else None)
         x = x if plain else w.activation(x, layer.activation, last)
+        x = w.norm(x, layer.norm) if layer.norm else x
+    if layout.over:
+        _over(w, w.add("Mul", w.add("Relu", x), kept), layout, name)
     width = layout.layers[-1].outputs if layout.layers else config.units
-    return found | {name: ["batch", *(["sequence"] if layout.takes == "tokens" else []), width]}
+    return found | {name: ["batch", *(["sequence"] if layout.per_token else []), width]}
+
+
+def _over(w: Writer, x: str, layout: heads.Layout, output: str) -> str:
+    """What becomes of every token's results, not below zero and zero for padding: (batch, sequence, width) -> (batch,
+    width)."""
+    for _ in range(layout.logs):
+        x = w.add("Log", w.add("Add", x, w.constant(1.0)))
+    return w.add("ReduceMax" if layout.over == "max" else "ReduceSum", x, w.constant([1]), keepdims=0, output=output)
 
 
 def _distance_bias(w: Writer, place: str) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.model.config import EncoderConfig
+from bertpass.model.heads import Dense
 
 
 class Writer:
@@ -57,6 +58,13 @@ class Writer:
 
     def dense(self, x: str, name: str, output: str | None = None) -> str:
         return self.add("Add", self.product(x, name), self.weight(f"{name}.bias"), output=output)
+
+    def layer(self, x: str, layer: Dense, output: str | None = None) -> str:
+        """A layer of a head without its activation function; a table of the embeddings is stored once."""
+        if not layer.table:
+            return self.dense(x, layer.name, output)
+        product = self.add("MatMul", x, self.add("Transpose", layer.table, perm=[1, 0]))
+        return self.add("Add", product, self.weight(f"{layer.name}.bias"), output=output)
 
     def norm(self, x: str, name: str) -> str:
         return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
