@@ -166,7 +166,8 @@ def _fresh(checkpoint: Checkpoint, dtype: str, max_error: float | None, options:
 def _maker(checkpoint: Checkpoint, options: dict[str, Any]) -> Callable[[str], _native.Model]:
     """What gives a model of the checkpoint in a precision; ModelError where weights are missing or misshapen."""
     config, arrays = checkpoint.network()
-    arguments = config.to_dict(), checkpoint.head.to_dict(), _floats(arrays | parameters.factors_of(checkpoint.params))
+    floats = parameters.as_floats(arrays | parameters.factors_of(checkpoint.params))
+    arguments = config.to_dict(), checkpoint.head.to_dict(), floats
     return lambda dtype: _native.Model(*arguments, dtype=dtype, **options)
 
 
@@ -189,8 +190,8 @@ def _packed(checkpoint: PackedCheckpoint, dtype: str | None, options: dict[str, 
             ) -> tuple[_native.Model, precision.Choice]:
     """A model on the checkpoint's own memory."""
     choice = _packed_choice(checkpoint, dtype)
-    model = _native.Model(checkpoint.config.to_dict(), checkpoint.head.to_dict(), _floats(checkpoint.params),
-                          packed=checkpoint.layers, **options)
+    model = _native.Model(checkpoint.config.to_dict(), checkpoint.head.to_dict(),
+                          parameters.as_floats(checkpoint.params), packed=checkpoint.layers, **options)
     return model, choice
 
 
@@ -199,10 +200,6 @@ def _packed_choice(checkpoint: PackedCheckpoint, dtype: str | None) -> precision
         raise UsageError(f"{checkpoint.source} is packed in {checkpoint.dtype}; leave dtype out, or pack the model in "
                          f"{dtype} with bertpass pack.")
     return precision.Choice(checkpoint.dtype)
-
-
-def _floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
 
 
 def from_checkpoint(checkpoint: Checkpoint, *, dtype: str | None = None, keep: Mapping[str, str] | None = None,

@@ -14,8 +14,8 @@ _TOKENS = {
 FILES: dict[str, dict[str, Key]] = {
     "tokenizer_config.json": {
         **_TOKENS,
-        **acted("defaults of BERT's, RoBERTa's, XLM-R's, CamemBERT's or HerBERT's tokenizers; another class is refused",
-                "tokenizer_class"),
+        **acted("defaults of BERT's, ALBERT's, DeBERTa's, RoBERTa's, XLM-R's, CamemBERT's or HerBERT's tokenizers; "
+                "another class is refused", "tokenizer_class"),
         **acted("BERT's normaliser", "do_lower_case", "strip_accents", "tokenize_chinese_chars"),
         **acted("how byte-level BPE treats the space before a word", "add_prefix_space", "trim_offsets"),
         **acted("tokens beside the vocabulary, with special, lstrip, rstrip, single_word and normalized",
@@ -35,7 +35,8 @@ FILES: dict[str, dict[str, Key]] = {
         **nothing("left over from a stored truncation; transformers' callers give their own", "max_length", "stride",
                   "truncation_strategy"),
         **nothing("the fast tokenizers do not read it", "do_basic_tokenize", "never_split"),
-        **nothing("the fast tokenizers read it from tokenizer.json", "wordpieces_prefix", "clean_text"),
+        **nothing("the fast tokenizers read it from tokenizer.json", "wordpieces_prefix", "clean_text",
+                  "remove_space", "keep_accents", "split_by_punct", "vocab_type"),
         **nothing("the post-processor says it", "add_bos_token", "add_eos_token"),
         **nothing("decoding alone", "clean_up_tokenization_spaces", "errors"),
         **nothing("chats, images and sound", "chat_template", "processor_class"),

@@ -113,7 +113,7 @@ class EncoderConfig:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        """Names of the exported graph's inputs: ids, token types (of BERT and ELECTRA), valid length."""
+        """Names of the exported graph's inputs: ids, token types (where it takes them), valid length."""
         return ("data0", "data1", "data2") if self.takes_token_types else ("data0", "data1")
 
     def to_dict(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class EncoderConfig:
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise ModelError("config.json describes a decoder; only encoders can be read.")
         about = FAMILIES[family]
-        act = str(config.get(about.activation_key, "gelu"))
+        act = str(config.get(about.activation_key, about.activation))
         if act not in _HF_ACTIVATIONS:
             raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
         fields: dict[str, Any] = {"token_type_vocab_size": 0} if about.most_token_types == 0 else {}
@@ -160,7 +160,7 @@ class EncoderConfig:
             raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
         width = fields.pop("embedding_size", config.get("embedding_size", fields["units"]))
         _check_count("embedding_size", width, 1)
-        if width != fields["units"]:
+        if width != fields["units"] or about.always_projected:
             fields["embedding_size"] = width
         if about.pad_id is not None:
             pad = config.get("pad_token_id", about.pad_id)

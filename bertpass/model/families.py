@@ -70,8 +70,12 @@ class Family:
     pad_id : id of padding, after which positions are counted: that many rows and one more of the table of positions
         belong to no text; None where positions begin with 0
     layer_norm_eps : as the published models have it
+    pooler : where a folder has the pooler
+    shared : whether one layer's weights are those of every layer
     projection : where a folder has the layer from the embeddings to the width of the layers; empty for a family whose
         embeddings have that width
+    always_projected : whether the projection is there also for embeddings of that width
+    activation : key's value where config.json has none
     distance_buckets : rows of the one table from which every layer's attention takes a bias by distance, 0 for none
     fields : further keys of a config.json that is written here
     """
@@ -89,7 +93,11 @@ class Family:
     most_token_types: int | None = 0
     pad_id: int | None = None
     layer_norm_eps: float = 1e-12
+    pooler: str = "pooler.dense"
+    shared: bool = False
     projection: str = ""
+    always_projected: bool = False
+    activation: str = "gelu"
     distance_buckets: int = 0
     fields: Mapping[str, Any] = field(default_factory=dict)
 
@@ -153,8 +161,21 @@ _ELECTRA = dataclasses.replace(
     words=Words({"decoder.0": "generator_predictions.dense", "decoder.2": "generator_predictions.LayerNorm",
                  "decoder.3": "generator_lm_head"}, activation="gelu"))
 
+_ALBERT = dataclasses.replace(
+    _ELECTRA, classes="Albert", prefix="albert", classifier=_BERT.classifier,
+    cells="encoder.albert_layer_groups.0.albert_layers",
+    cell={"attention_cell.proj_query": "attention.query", "attention_cell.proj_key": "attention.key",
+          "attention_cell.proj_value": "attention.value", "proj": "attention.dense",
+          "layer_norm": "attention.LayerNorm", "ffn.ffn_1": "ffn", "ffn.ffn_2": "ffn_output",
+          "ffn.layer_norm": "full_layer_layer_norm"},
+    words=Words({"decoder.0": "predictions.dense", "decoder.2": "predictions.LayerNorm",
+                 "decoder.3": "predictions.decoder"}, bias="predictions.bias"),
+    pooler="pooler", shared=True, projection="encoder.embedding_hidden_mapping_in", always_projected=True,
+    activation="gelu_new", fields={"num_hidden_groups": 1, "inner_group_num": 1, "bos_token_id": 2, "eos_token_id": 3})
+
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
+    "albert": _ALBERT,
     "bert": _BERT,
     "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
     "distilbert": _DISTILBERT,

@@ -122,6 +122,15 @@ def refuse_more_than_bert(config: EncoderConfig, what: str) -> None:
         raise ModelError(f"{what} has no {part}; use engine 'native', 'onnxruntime', 'openvino' or 'torch'.")
 
 
+def as_floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays in float32, in C order and aligned; one array under several names stays one."""
+    made: dict[int, np.ndarray] = {}
+    for array in arrays.values():
+        if id(array) not in made:
+            made[id(array)] = np.require(array, np.float32, ["C", "ALIGNED"])
+    return {name: made[id(array)] for name, array in arrays.items()}
+
+
 def factors_of(params: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """What :mod:`bertpass.model.low_precision.calibration` has added to a checkpoint's arrays."""
     return {name: array for name, array in params.items() if name.endswith(FACTORS)}

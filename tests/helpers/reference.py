@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,6 +47,8 @@ def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> C
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
     scale = 1.5 / np.sqrt(config.units)
     arrays = parameters.random(wanted, seed, scale=scale, random_bias=True)
+    if FAMILIES[family].shared:
+        arrays = {name: arrays[re.sub(r"cells\.\d+\.", "cells.0.", name)] for name in arrays}
     if config.about.distance_buckets:
         arrays[f"{config.root}.{parameters.DISTANCES}"] *= np.float32(0.8 / scale)  # as wide as scores are
     return Checkpoint(config, kind, arrays, source="tiny")
@@ -237,7 +240,7 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
         elif head.kind == "embedding":
             vector = states.mean(0) if head.pooling == "mean" else states[0]
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
-        elif config.family == "bert":
+        elif config.family in ("albert", "bert"):
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
         elif config.family == "electra":
             rows.append([dense(dense(states[0], "classifier.1", "gelu"), "classifier.3")])

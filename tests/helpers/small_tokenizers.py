@@ -71,6 +71,23 @@ def unigram(pre_tokenizer: Any = None, normalizer: Any = None) -> Tokenizer:
     return backend
 
 
+def albert(pad: str = "<pad>", unk: str = "<unk>") -> Tokenizer:
+    """As ALBERT's and DeBERTa's: pieces of SentencePiece in rows as BERT's, with its token types."""
+    backend = Tokenizer(models.Unigram())
+    backend.normalizer = normalizers.Sequence([
+        normalizers.Replace("``", '"'), normalizers.NFKD(), normalizers.StripAccents(), normalizers.Lowercase(),
+        normalizers.Replace(Regex(" {2,}"), " ")])
+    backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement="▁", prepend_scheme="always")
+    backend.decoder = decoders.Metaspace(replacement="▁", prepend_scheme="always")
+    special = [pad, unk, "[CLS]", "[SEP]", "[MASK]"]
+    backend.train_from_iterator(_corpus(), trainers.UnigramTrainer(
+        vocab_size=420, special_tokens=special, unk_token=unk, show_progress=False))
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return backend
+
+
 def byte_level(prefix: bool = False) -> Tokenizer:
     """As RoBERTa's."""
     backend = Tokenizer(models.BPE())
@@ -142,6 +159,8 @@ KINDS: dict[str, tuple[Any, str, dict[str, Any]]] = {
         normalizers.NFKC()), "XLMRobertaTokenizerFast", {}),
     "XLM-R in a general class": (unigram, "PreTrainedTokenizerFast", {**NAMES, "mask_token": _mask(normalized=False)}),
     "CamemBERT": (unigram, "CamembertTokenizerFast", {"additional_special_tokens": ["[E1]"]}),
+    "ALBERT": (albert, "AlbertTokenizerFast", {}),
+    "DeBERTa": (lambda: albert("[PAD]", "[UNK]"), "DebertaV2TokenizerFast", {}),
     "Unigram, first word marked": (lambda: unigram(pre_tokenizers.Metaspace(prepend_scheme="first")),
                                    "PreTrainedTokenizerFast", NAMES),
     "Unigram, bytes and scripts": (lambda: unigram(pre_tokenizers.Sequence([

@@ -21,16 +21,19 @@ TINY = {"bert": {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads
                     "layer_norm_eps": 1e-5}}
 TINY |= {"xlm-roberta": TINY["roberta"], "camembert": TINY["roberta"]}
 TINY["mpnet"] = {name: value for name, value in TINY["roberta"].items() if name != "type_vocab_size"}
+TINY["albert"] = {**TINY["bert"], "embedding_size": 10}
 TINY["electra"] = {**TINY["bert"], "embedding_size": 24}
-ON_MXNET = [family for family in TINY if family != "mpnet"]
+ON_MXNET = [family for family in TINY if family not in ("albert", "mpnet")]
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
-           "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra"}
-PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1, "electra": 0}
+           "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra",
+           "albert": "Albert"}
+PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1, "electra": 0,
+       "albert": 0}
 
 
 def token_types(family):
     """Rows of a family's table of token types, as many as it may have."""
-    return {"bert": 2, "electra": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
+    return {"albert": 2, "bert": 2, "electra": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
 
 
 def torch_model(family, suffix, seed=0, **fields):

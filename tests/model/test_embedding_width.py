@@ -1,6 +1,7 @@
 """Encoders whose embeddings have another width than their layers: against transformers where it is computed, refused
 elsewhere."""
 
+import dataclasses
 import importlib.util
 import json
 
@@ -16,10 +17,11 @@ from bertpass.model.files import tensors
 from bertpass.model.layouts import gluonnlp, packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from bertpass.model.low_precision import numpy_encoder
+from bertpass.model.onnx.graph import to_onnx
 from tests.helpers import reference
 from tests.helpers.tiny_models import ragged_batch, same_arrays, torch_model, torch_outputs
 
-FAMILIES = ["electra"]
+FAMILIES = ["albert", "electra"]
 WIDTHS = [7, 50]  # narrower and wider than the layers
 SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
             "ForQuestionAnswering": {}}
@@ -157,3 +159,71 @@ def test_an_earlier_description_has_none():
     encoder["embedding_size"] = 12
     named = dict(_native.parameters(encoder, head))
     assert tuple(named[f"bert.{parameters.PROJECTION}.weight"]) == (36, 12)
+
+
+# -- ALBERT, whose layers are one -------------------------------------------------------------------------------------
+
+
+def albert(tmp_path, suffix="Model", **fields):
+    theirs = torch_model("albert", suffix, num_hidden_layers=4, **fields)
+    theirs.save_pretrained(tmp_path)
+    return theirs, read_folder(tmp_path)
+
+
+def test_one_layer_is_all_layers(tmp_path):
+    """In memory, in a packed file and in an ONNX file its weights are there once."""
+    theirs, checkpoint = albert(tmp_path)
+    assert checkpoint.config.activation == "gelu_tanh" and checkpoint.config.num_layers == 4
+    cells = "bert.encoder.transformer_cells"
+    assert checkpoint.params[f"{cells}.0.proj.weight"] is checkpoint.params[f"{cells}.3.proj.weight"]
+    packed.write(tmp_path / "packed.safetensors", checkpoint, "float32")
+    layers = packed.read(tmp_path / "packed.safetensors").layers
+    apart = {name: array.copy() for name, array in checkpoint.params.items()}
+    copied = dataclasses.replace(checkpoint, params=apart)
+    packed.write(tmp_path / "copied.safetensors", copied, "float32")
+    others = packed.read(tmp_path / "copied.safetensors").layers
+    assert 3.9 * layers.size < others.size < 4.1 * layers.size
+    batch = ragged_batch("albert")
+    found = [NativeEngine(one, dtype="float32", threads=1).forward(*batch)[0]
+             for one in (checkpoint, copied, packed.read(tmp_path / "packed.safetensors"))]
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    assert largest(found[0], torch_outputs(theirs, "albert", *batch)[0], batch[2]) <= TOLERANCE
+    pytest.importorskip("onnx", reason="pip install '.[onnx]' to write the graph")
+    for fused in (False, True):
+        assert to_onnx(copied, fused).ByteSize() > 2 * to_onnx(checkpoint, fused).ByteSize()
+    write_folder(tmp_path / "again", copied)
+    same_arrays(tensors.read(tmp_path / "again"), tensors.read(tmp_path))
+    apart[f"{cells}.2.proj.bias"][3] += 1
+    with pytest.raises(ModelError, match=r"layers of this model differ \('bert.*cells.2.proj.bias'\), and a folder of"):
+        write_folder(tmp_path / "third", copied)
+
+
+def test_layers_in_several_precisions_are_kept_apart(tmp_path):
+    _, checkpoint = albert(tmp_path)
+    batch = ragged_batch("albert")
+    found = {plan: NativeEngine(checkpoint, dtype="bfloat16", keep=keep, threads=1).forward(*batch)[0]
+             for plan, keep in (("all", None), ("but 2", {"2": "float32"}))}
+    assert not np.array_equal(found["all"], found["but 2"])
+
+
+def test_the_pooler(tmp_path):
+    theirs, _ = albert(tmp_path)
+    batch = ragged_batch("albert")
+    with bertpass.load(tmp_path, kind="pooled", dtype="float32", threads=1) as ours:
+        found = ours.forward(*batch)[1]
+    assert np.abs(found - torch_outputs(theirs, "albert", *batch)[1]).max() <= TOLERANCE
+
+
+def test_a_projection_of_the_same_width(tmp_path):
+    """ALBERT has it also there, ELECTRA not."""
+    theirs, checkpoint = albert(tmp_path, embedding_size=24)
+    assert checkpoint.config.embedding_size == 24
+    batch = ragged_batch("albert")
+    found = NativeEngine(checkpoint, threads=1).forward(*batch)[0]
+    assert largest(found, torch_outputs(theirs, "albert", *batch)[0], batch[2]) <= TOLERANCE
+
+
+@pytest.mark.parametrize("fields", [{"num_hidden_groups": 2}, {"inner_group_num": 2}], ids=str)
+def test_groups_of_layers_are_refused(tmp_path, fields):
+    with pytest.raises(ModelError, match=f"{next(iter(fields))} = 2 .layers with weights of their own"):
+        albert(tmp_path, **fields)

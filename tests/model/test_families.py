@@ -139,8 +139,8 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
 # -- the table of docs/models.md --------------------------------------------------------------------------------------
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
-TOKENIZERS = {"bert": "BERT", "distilbert": "BERT", "electra": "BERT", "mpnet": "BERT", "roberta": "RoBERTa",
-              "camembert": "CamemBERT", "xlm-roberta": "XLM-R"}
+TOKENIZERS = {"albert": "ALBERT", "bert": "BERT", "distilbert": "BERT", "electra": "BERT", "mpnet": "BERT",
+              "roberta": "RoBERTa", "camembert": "CamemBERT", "xlm-roberta": "XLM-R"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}
 TITLES = ["`model_type`", "tokenizer", "heads", "largest error, native", "largest error, ONNX"]

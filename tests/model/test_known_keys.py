@@ -106,6 +106,7 @@ REFUSED_VALUES = {
     "is_encoder_decoder": True, "cross_attention_hidden_size": 8, "pruned_heads": {"0": [1]},
     "quantization_config": {"quant_method": "bitsandbytes"}, "compression_config": {"x": 1},
     "factor_hidden_size": 3, "auto_map": {"AutoModel": "modeling.Model"}, "relative_attention_num_buckets": 64,
+    "num_hidden_groups": 2, "inner_group_num": 2,
 }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -101,6 +102,25 @@ def test_settings_in_tokenizer_json_alone(folders: dict[str, Any], tmp_path: Pat
     ours, theirs = Tokenizer.from_folder(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
     assert ours.truncation_side == theirs.truncation_side == side.lower()
     check(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["ALBERT", "DeBERTa"])
+@pytest.mark.parametrize("said", ["class", "model"])
+def test_names_that_no_file_says(folders: dict[str, Any], tmp_path: Path, name: str, said: str) -> None:
+    """Those of the class, which a file names, or the model's type."""
+    folder, theirs = folders[name]
+    kind = type(theirs).__name__.removesuffix("Fast")
+    if said == "class":
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokenizer_class": kind}))
+    else:
+        model = {"ALBERT": "albert", "DeBERTa": "deberta-v2"}[name]
+        (tmp_path / "config.json").write_text(json.dumps({"model_type": model}))
+    shutil.copy(folder / "tokenizer.json", tmp_path)
+    ours, theirs = Tokenizer.from_folder(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert type(theirs).__name__ == f"{kind}Fast" and not ours.notes
+    check(ours, theirs)
+    assert (ours.pad_id, ours.cls_id, ours.sep_id, ours.unk_id, ours.mask_id) == (
+        theirs.pad_token_id, theirs.cls_token_id, theirs.sep_token_id, theirs.unk_token_id, theirs.mask_token_id)
 
 
 @pytest.mark.parametrize("name", KINDS)

@@ -1,5 +1,6 @@
 #include "encoder/packed.h"
 
+#include <algorithm>
 #include <cstring>
 
 namespace bertpass::native {
@@ -15,6 +16,7 @@ struct Header {
   std::int32_t activation, layers, units, hidden, heads;
   float epsilon;
   std::int64_t bytes;
+  std::int32_t shared;
 };
 constexpr Index kHeaderBytes = kLine;
 static_assert(sizeof(Header) <= kHeaderBytes);
@@ -22,7 +24,7 @@ static_assert(sizeof(Header) <= kHeaderBytes);
 bool usable(const Header& h) {
   return h.activation >= 0 && h.activation <= static_cast<int>(Activation::tanh) && h.layers >= 1 &&
          h.layers <= kMostLayers && h.units >= 1 && h.units <= kMost && h.hidden >= 1 && h.hidden <= kMost &&
-         h.heads >= 1 && h.units % h.heads == 0;
+         h.heads >= 1 && h.units % h.heads == 0 && (h.shared == 0 || h.shared == 1);
 }
 
 // Where the first layer begins.
@@ -30,8 +32,13 @@ Index start_of(Index layers) { return kHeaderBytes + round_up(layers * kProductC
 
 // Where each layer begins, and the end.
 std::vector<Index> places(const LayersShape& shape) {
-  std::vector<Index> found = {start_of(shape.layers)};
-  for (const LayerTypes& types : shape.types) found.push_back(found.back() + Layer::bytes(types, shape.widths));
+  std::vector<Index> found;
+  Index at = start_of(shape.layers);
+  for (const LayerTypes& types : shape.types) {
+    found.push_back(shape.shared ? start_of(shape.layers) : at);
+    at = found.back() + Layer::bytes(types, shape.widths);
+  }
+  found.push_back(at);
   return found;
 }
 
@@ -49,6 +56,14 @@ std::vector<LayerTypes> read_types(const unsigned char* from, Index layers) {
 
 }  // namespace
 
+bool of_one_type(const std::vector<LayerTypes>& types) {
+  return std::all_of(types.begin(), types.end(), [&](const LayerTypes& layer) {
+    return std::all_of(std::begin(kProducts), std::end(kProducts), [&](const Product& product) {
+      return layer.*product.type == types.front().*product.type;
+    });
+  });
+}
+
 Index packed_bytes(const LayersShape& shape) { return places(shape).back(); }
 
 void pack_layers(const Team& team, const LayersShape& shape, const LayerWeights* weights, void* out) {
@@ -62,13 +77,14 @@ void pack_layers(const Team& team, const LayersShape& shape, const LayerWeights*
   header.heads = static_cast<std::int32_t>(shape.widths.heads);
   header.epsilon = shape.epsilon;
   header.bytes = at.back();
+  header.shared = shape.shared;
   char* start = static_cast<char*>(out);
   std::memset(start, 0, at.front());
   std::memcpy(start, &header, sizeof header);
   char* type = start + kHeaderBytes;
   for (const LayerTypes& layer : shape.types)
     for (const Product& product : kProducts) *type++ = static_cast<char>(layer.*product.type);
-  team.loop(shape.layers, static_cast<double>(at.back()), [&](Index layer, int) {
+  team.loop(shape.shared ? 1 : shape.layers, static_cast<double>(at.back()), [&](Index layer, int) {
     Layer::pack(shape.types[layer], shape.widths, weights[layer], start + at[layer]);
   });
 }
@@ -86,7 +102,10 @@ PackedLayers::PackedLayers(const void* packed, Index bytes) {
             header.layers,
             header.epsilon,
             static_cast<Activation>(header.activation),
-            read_types(reinterpret_cast<const unsigned char*>(start + kHeaderBytes), header.layers)};
+            read_types(reinterpret_cast<const unsigned char*>(start + kHeaderBytes), header.layers),
+            header.shared == 1};
+  if (shape_.shared && !of_one_type(shape_.types))
+    throw PackedError("the types of the packed layers are damaged; pack the model again.");
   const std::vector<Index> at = places(shape_);
   if (header.bytes != at.back() || bytes < header.bytes)
     throw PackedError("the packed layers are cut short; pack the model again.");

@@ -17,12 +17,16 @@ struct LayersShape {
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;
   std::vector<LayerTypes> types;  // of each layer
+  bool shared = false;            // every layer is the first one, in memory once; of one type
 };
 
 // Memory that holds no packed layers; the text is a sentence.
 struct PackedError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+// Whether all layers compute in the types of the first one.
+bool of_one_type(const std::vector<LayerTypes>& types);
 
 Index packed_bytes(const LayersShape& shape);
 

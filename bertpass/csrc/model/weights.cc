@@ -1,6 +1,7 @@
 #include "model/weights.h"
 
 #include <algorithm>
+#include <cstring>
 
 #include "encoder/distances.h"
 
@@ -83,6 +84,11 @@ LayersSource layers_source(const Weights& weights, const std::string& plan, cons
                       {}};
   for (Index number = 0; number < config.layers; ++number)
     source.layers.push_back(read_layer(weights, config, number));
+  // The same arrays under the names of every layer are kept once.
+  source.shape.shared = config.layers > 1 && of_one_type(source.shape.types) &&
+                        std::all_of(source.layers.begin(), source.layers.end(), [&](const LayerWeights& layer) {
+                          return std::memcmp(&layer, &source.layers.front(), sizeof layer) == 0;
+                        });
   return source;
 }
 

@@ -8,7 +8,7 @@
 
 namespace bertpass::native {
 
-enum class Family { bert, distilbert, electra, mpnet, roberta };
+enum class Family { albert, bert, distilbert, electra, mpnet, roberta };
 enum class HeadKind { states, pooled, classifier, qa, tokens, embedding, mlm, sparse };
 enum class Pooling { mean, first, max, sum };
 
@@ -27,7 +27,9 @@ struct ModelConfig {
 };
 
 // Whether the inputs have token types; a family without them adds its one row to every token, where it has one.
-inline bool takes_types(const ModelConfig& c) { return c.family == Family::bert || c.family == Family::electra; }
+inline bool takes_types(const ModelConfig& c) {
+  return c.family == Family::albert || c.family == Family::bert || c.family == Family::electra;
+}
 
 // Width of the embedding tables.
 inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embedding : c.units; }

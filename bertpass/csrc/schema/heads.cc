@@ -13,6 +13,7 @@ struct Classifier {
 };
 Classifier classifier_of(Family family) {
   switch (family) {
+    case Family::albert:
     case Family::bert: return {"bert.pooler", Activation::tanh, "classifier.1"};
     case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
     case Family::electra: return {"classifier.1", Activation::gelu, "classifier.3"};
@@ -25,6 +26,7 @@ Classifier classifier_of(Family family) {
 // The activation function of the words' first layer.
 Activation words_of(const ModelConfig& config) {
   switch (config.family) {
+    case Family::albert:
     case Family::bert:
     case Family::distilbert: return config.activation;
     case Family::electra:

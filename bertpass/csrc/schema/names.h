@@ -16,7 +16,7 @@ struct Named {
 // Several names may be one network.
 inline constexpr Named<Family> kFamilies[] = {
     {"bert", Family::bert}, {"distilbert", Family::distilbert}, {"mpnet", Family::mpnet}, {"roberta", Family::roberta},
-    {"camembert", Family::roberta}, {"electra", Family::electra}, {"xlm-roberta", Family::roberta}};
+    {"albert", Family::albert}, {"camembert", Family::roberta}, {"electra", Family::electra}, {"xlm-roberta", Family::roberta}};
 
 // Of an encoder.
 inline constexpr Named<Activation> kActivations[] = {

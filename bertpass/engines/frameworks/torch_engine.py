@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
-from bertpass.errors import MissingDependencyError, UsageError, unknown
+from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import heads, parameters
 from bertpass.model.record import Checkpoint
@@ -130,6 +130,9 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
     ModelError where parameters are missing or misshapen.
     """
     config, values = checkpoint.network()
+    if trainable and config.about.shared:
+        raise ModelError(f"encoders of the family {config.family}, whose layers share their weights, cannot be trained "
+                         "here; train the model in transformers.")
     layout = heads.layout(config, checkpoint.head)
     f = torch.nn.functional
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
@@ -139,16 +142,21 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                if "." in layer.name or checkpoint.head.kind == "tokens"]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
     parts = ("query", "key", "value")
+    joined: dict[tuple[int, ...], np.ndarray] = {}
     for cell in cells if not trainable else ():
         for kind in ("weight", "bias"):
             three = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in parts]
-            values[f"{cell}.attention_cell.qkv.{kind}"] = np.concatenate(three)
+            key = tuple(map(id, three))
+            joined[key] = joined[key] if key in joined else np.concatenate(three)
+            values[f"{cell}.attention_cell.qkv.{kind}"] = joined[key]
+    first = {id(value): name for name, value in reversed(values.items())}
+    kept = {name: first[id(value)] for name, value in values.items()}  # what several layers share is there once
 
     class Network(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            for name, value in values.items():
-                tensor = torch.tensor(value).to(dtype)
+            for name in dict.fromkeys(kept.values()):
+                tensor = torch.tensor(values[name]).to(dtype)
                 if trainable:
                     self.register_parameter(trained_name(name), torch.nn.Parameter(tensor))
                 else:
@@ -157,7 +165,7 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                 self.register_buffer("distances", torch.tensor(distances), persistent=False)
 
         def of(self, name: str) -> Any:
-            return getattr(self, trained_name(name))
+            return getattr(self, trained_name(kept[name]))
 
         def dense(self, x: Any, name: str) -> Any:
             return f.linear(x, self.of(f"{name}.weight"), self.of(f"{name}.bias"))

@@ -45,8 +45,6 @@ _OUTSIDE_CELLS = {
     "encoder.relative_attention_bias.weight": "encoder.relative_attention_bias.weight",
     "encoder.layer_norm.gamma": "embeddings.LayerNorm.weight",
     "encoder.layer_norm.beta": "embeddings.LayerNorm.bias",
-    "pooler.weight": "pooler.dense.weight",
-    "pooler.bias": "pooler.dense.bias",
 }
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
 _ENCODER_PARTS = ("embeddings.", "embeddings_project.", "encoder.", "transformer.", "pooler.")
@@ -57,6 +55,8 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     path, _, kind = name.rpartition(".")
     if path == f"{config.root}.{parameters.PROJECTION}":
         return f"{config.about.projection}.{kind}"
+    if path == f"{config.root}.pooler":
+        return f"{config.about.pooler}.{kind}"
     if path in heads.TOKEN_LAYERS:
         return f"{heads.TOKEN_LAYERS[path]}.{kind}"
     if config.about.words is not None and path in config.about.words.tensors:
@@ -68,6 +68,8 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     if name in _OUTSIDE_CELLS:
         return _OUTSIDE_CELLS[name]
     number, _, part = path[len(f"{config.root}.encoder.transformer_cells."):].partition(".")
+    if config.about.shared:
+        number = "0"
     return f"{config.about.cells}.{number}.{config.about.cell[part]}.{_KIND[kind]}"
 
 
@@ -177,7 +179,7 @@ def _fit_to_tensors(config: EncoderConfig, found: dict[str, np.ndarray], extras:
                     ) -> EncoderConfig:
     """Settle what only the weights tell (pooler, RoBERTa's token type row) and cut RoBERTa's rows for padding."""
     fields = config.to_dict()
-    fields["use_pooler"] = "pooler.dense.weight" in found
+    fields["use_pooler"] = f"{config.about.pooler}.weight" in found
     if pad := config.about.padding_rows:
         positions, row = _OUTSIDE_CELLS["encoder.position_weight"], _OUTSIDE_CELLS["token_type_embed.0.weight"]
         if positions in found:
@@ -198,7 +200,10 @@ def _take(found: dict[str, np.ndarray], config: EncoderConfig, wanted: Mapping[s
         raise ModelError(f"{folder} lacks {len(missing)} of the {len(names)} tensors of its model, "
                          f"first '{missing[0]}' (it has '{first}'); its config.json and its weights do not belong "
                          "together, or something is in front of the names.")
-    return {ours: found.pop(theirs) for ours, theirs in names.items()}
+    taken = {ours: found[theirs] for ours, theirs in names.items()}
+    for theirs in names.values():
+        found.pop(theirs, None)  # of several layers it may be the same one
+    return taken
 
 
 def _leave(found: Mapping[str, np.ndarray], folder: Path, notes: list[str]) -> None:
@@ -234,7 +239,10 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         if name.startswith(f"{config.root}.pooler.") and not has_pooler:
             continue
         inside = name.startswith(f"{config.root}.")
-        arrays[(prefix if inside else "") + tensor_name(config, name)] = array
+        theirs = (prefix if inside else "") + tensor_name(config, name)
+        if not np.array_equal(arrays.setdefault(theirs, array), array):
+            raise ModelError(f"the layers of this model differ ('{name}'), and a folder of type {config.family} holds "
+                             "one layer for all of them.")
     if rows := config.about.padding_rows:
         positions = prefix + _OUTSIDE_CELLS["encoder.position_weight"]
         pad = checkpoint.extras.get(PAD_ROWS, np.zeros((rows, config.units)))

@@ -68,8 +68,7 @@ def _contents(checkpoint: Checkpoint, dtype: str, threads: int) -> tuple[dict[st
         from bertpass import _native  # here, because reading needs no code of the engine
 
         config, arrays = checkpoint.network()
-        floats = {name: np.require(array, np.float32, ["C", "ALIGNED"])
-                  for name, array in (arrays | parameters.factors_of(checkpoint.params)).items()}
+        floats = parameters.as_floats(arrays | parameters.factors_of(checkpoint.params))
         layers = _native.pack(config.to_dict(), checkpoint.head.to_dict(), floats, dtype=dtype, threads=threads)
         tensors = {LAYERS: layers, **{name: floats[name] for name in _outside(arrays)}}
     tensors |= checkpoint.sentence.arrays()
@@ -89,7 +88,7 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     config, arrays = checkpoint.network()
     parameters.refuse_more_than_bert(config, "the CUDA engine")
     heads.refuse_words(checkpoint.head, "the CUDA engine")
-    floats = {name: np.require(array, np.float32, ["C", "ALIGNED"]) for name, array in arrays.items()}
+    floats = parameters.as_floats(arrays)
     metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))
     safetensors_file.write(path, floats, metadata)
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from bertpass.model.config import EncoderConfig
 from bertpass.model.low_precision.plan import PRODUCTS
-from bertpass.model.parameters import PROJECTION, distance_bias
+from bertpass.model.parameters import PROJECTION, as_floats, distance_bias
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
 #: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,) -> (tokens, columns)
@@ -43,7 +43,7 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
     """
     root, heads, units = config.root, config.num_heads, config.units
     size = units // heads
-    floats = {name: np.asarray(array, np.float32) for name, array in params.items() if name.startswith(root)}
+    floats = as_floats({name: array for name, array in params.items() if name.startswith(root)})
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         x = x - x.mean(-1, keepdims=True)

@@ -6,8 +6,6 @@ mask index: keys from there on count for nothing.
 
 from __future__ import annotations
 
-import numpy as np
-
 from bertpass.model.onnx.writer import Writer
 from bertpass.model.parameters import PROJECTION
 
@@ -47,10 +45,10 @@ def _embedded(w: Writer) -> str:
 def _attention(w: Writer, x: str, cell: str, added: str) -> str:
     """(batch, sequence, units), not yet projected."""
     parts = [f"{cell}.proj_{part}" for part in ("query", "key", "value")]
-    weight = np.concatenate([w.params[f"{part}.weight"] for part in parts]).T
-    bias = np.concatenate([w.params[f"{part}.bias"] for part in parts])
-    return w.add("Attention", x, w.store(f"{cell}.qkv.weight", weight), w.store(f"{cell}.qkv.bias", bias),
-                 "valid_length", *(["", added] if added else []), domain=DOMAIN, num_heads=w.config.num_heads)
+    weight = w.joined(f"{cell}.qkv.weight", [f"{part}.weight" for part in parts], transposed=True)
+    bias = w.joined(f"{cell}.qkv.bias", [f"{part}.bias" for part in parts])
+    return w.add("Attention", x, weight, bias, "valid_length", *(["", added] if added else []), domain=DOMAIN,
+                 num_heads=w.config.num_heads)
 
 
 def _inner(w: Writer, x: str, name: str) -> str:

@@ -51,7 +51,7 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
     """
     onnx = require("onnx", "onnx")
     config, params = checkpoint.network()
-    if sum(array.size * 4 for array in params.values()) > MOST_BYTES:
+    if sum(array.size * 4 for array in {id(array): array for array in params.values()}.values()) > MOST_BYTES:
         raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
                          "take a smaller one.")
     writer = Writer(onnx, config, params)

@@ -9,6 +9,7 @@ import numpy as np
 
 from bertpass.model.config import EncoderConfig
 from bertpass.model.heads import Dense
+from bertpass.model.parameters import as_floats
 
 
 class Writer:
@@ -18,11 +19,12 @@ class Writer:
     """
 
     def __init__(self, onnx: Any, config: EncoderConfig, params: Mapping[str, np.ndarray]) -> None:
-        self.config, self.params = config, {name: np.asarray(array, np.float32) for name, array in params.items()}
+        self.config, self.params = config, as_floats(params)
         self.nodes: list[Any] = []
         self.weights: list[Any] = []
         self._onnx = onnx
         self._constants: dict[Any, str] = {}
+        self._weights: dict[Any, str] = {}
 
     def add(self, op: str, *inputs: str, output: str | None = None, unread: int = 0, **attributes: Any) -> str:
         """A node; ``unread`` outputs follow its first one because the operator must have them."""
@@ -41,8 +43,16 @@ class Writer:
 
     def weight(self, name: str, transposed: bool = False) -> str:
         """A parameter of ours; ``transposed`` ones are stored as (depth, columns), as MatMul reads them."""
-        array = self.params[name]
-        return self.store(f"{name}.transposed", array.T) if transposed else self.store(name, array)
+        return self.joined(f"{name}.transposed" if transposed else name, [name], transposed)
+
+    def joined(self, name: str, parts: Sequence[str], transposed: bool = False) -> str:
+        """Parameters one after the other; what several layers share is stored once."""
+        arrays = [self.params[part] for part in parts]
+        key = (transposed, *map(id, arrays))
+        if key not in self._weights:
+            array = np.concatenate(arrays) if len(arrays) > 1 else arrays[0]
+            self._weights[key] = self.store(name, array.T if transposed else array)
+        return self._weights[key]
 
     def store(self, name: str, array: np.ndarray) -> str:
         """An array under a name that no other one has."""

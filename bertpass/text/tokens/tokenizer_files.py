@@ -30,15 +30,20 @@ BERT_CLASSES = ("BertTokenizer", "DistilBertTokenizer", "ElectraTokenizer", "Mob
 MPNET_CLASSES = ("MPNetTokenizer",)
 ROBERTA_CLASSES = ("RobertaTokenizer", "LongformerTokenizer")
 #: of which tokenizer.json says everything, but for the names of tokens
-SENTENCEPIECE_CLASSES = ("XLMRobertaTokenizer", "CamembertTokenizer", "HerbertTokenizer")
+SENTENCEPIECE_CLASSES = ("XLMRobertaTokenizer", "CamembertTokenizer", "HerbertTokenizer", "AlbertTokenizer",
+                         "DebertaV2Tokenizer")
+#: the tokens of classes that are not called as their kind of model usually has them
+_SPECIAL = {**dict.fromkeys(MPNET_CLASSES, vocabulary.MPNET_SPECIAL), "AlbertTokenizer": vocabulary.ALBERT_SPECIAL,
+            "DebertaV2Tokenizer": vocabulary.BERT_SPECIAL}
 GENERIC_CLASSES = ("PreTrainedTokenizer", "TokenizersBackend")
 _WITHOUT_TYPES = (  # their models take no token types
     "DistilBertTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", *MPNET_CLASSES, *ROBERTA_CLASSES)
 _MASK_TAKES_SPACE = (  # the one before it
-    "XLMRobertaTokenizer", "CamembertTokenizer", *MPNET_CLASSES, *ROBERTA_CLASSES)
+    "AlbertTokenizer", "XLMRobertaTokenizer", "CamembertTokenizer", *MPNET_CLASSES, *ROBERTA_CLASSES)
 _MORE_SPECIAL = {"CamembertTokenizer": ("<s>NOTUSED", "</s>NOTUSED", "<unk>NOTUSED")}  # where no file lists others
-_OF_MODELS = {"distilbert": "DistilBertTokenizer", "roberta": "RobertaTokenizer", "camembert": "CamembertTokenizer",
-              "mpnet": "MPNetTokenizer", "xlm-roberta": "XLMRobertaTokenizer"}  # where no file names a class
+_OF_MODELS = {"albert": "AlbertTokenizer", "deberta-v2": "DebertaV2Tokenizer", "distilbert": "DistilBertTokenizer",
+              "roberta": "RobertaTokenizer", "camembert": "CamembertTokenizer", "mpnet": "MPNetTokenizer",
+              "xlm-roberta": "XLMRobertaTokenizer"}  # where no file names a class
 #: kinds of models, by the library's names, and the class of a folder that names none
 KINDS = {"WordPiece": "BertTokenizer", "BPE": "RobertaTokenizer", "Unigram": "XLMRobertaTokenizer",
          "WordLevel": "PreTrainedTokenizer"}
@@ -91,7 +96,7 @@ def read(folder: Path) -> Found:
     else:
         raise ModelError(f"{folder} holds no tokenizer: expected tokenizer.json, vocab.txt, or vocab.json with "
                          "merges.txt.")
-    special = _named(config, vocabulary.MPNET_SPECIAL if kind in MPNET_CLASSES else defaults(backend))
+    special = _named(config, _SPECIAL.get(kind) or defaults(backend))
     _add_tokens(backend, folder, config, special, kind, notes)
     config["tokenizer_class"] = "PreTrainedTokenizerFast" if kind in GENERIC_CLASSES else kind
     if kind in _WITHOUT_TYPES:
@@ -287,7 +292,7 @@ def _from_vocab_txt(path: Path, config: Mapping[str, Any], kind: str, notes: lis
         lower = vocabulary.looks_uncased(tokens)
         notes.append(f"no {CONFIG} says do_lower_case; the vocabulary has {'no' if lower else 'some'} upper-case "
                      f"letters, so texts are {'put into lower case' if lower else 'left as they are'}.")
-    names = _named(config, vocabulary.MPNET_SPECIAL if kind in MPNET_CLASSES else vocabulary.BERT_SPECIAL)
+    names = _named(config, _SPECIAL.get(kind, vocabulary.BERT_SPECIAL))
     backend = wordpiece(tokens, names, lower=bool(lower), strip_accents=config.get("strip_accents"),
                         chinese=bool(config.get("tokenize_chinese_chars", True)))
     if kind in MPNET_CLASSES:

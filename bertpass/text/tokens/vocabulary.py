@@ -15,6 +15,7 @@ SPECIAL = ("pad", "unk", "cls", "sep", "mask")
 BERT_SPECIAL = {"pad": "[PAD]", "unk": "[UNK]", "cls": "[CLS]", "sep": "[SEP]", "mask": "[MASK]"}
 ROBERTA_SPECIAL = {"pad": "<pad>", "unk": "<unk>", "cls": "<s>", "sep": "</s>", "mask": "<mask>"}
 MPNET_SPECIAL = {**ROBERTA_SPECIAL, "unk": "[UNK]"}
+ALBERT_SPECIAL = {**BERT_SPECIAL, "pad": "<pad>", "unk": "<unk>"}
 
 _GLUONNLP_NAMES = {"pad": "padding_token", "cls": "cls_token", "sep": "sep_token", "mask": "mask_token"}
 
