@@ -84,13 +84,11 @@ def cases(options: SpeedOptions, folder: Path) -> list[Case]:
 
 def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
     """A step of ours; without ``packed`` of GluonNLP's network and optimiser as they are."""
-    from bertpass.jobs.training import starting
-    from bertpass.jobs.training.trainer import Trainer
+    from bertpass.jobs.training.mxnet.trainer import MXNetTrainer
     from bertpass.model.checkpoint import load_checkpoint
     from bertpass.mx import mx
 
-    trainer = Trainer(starting.network(load_checkpoint(case.options.bert_model), [mx.cpu()], 2), case.options,
-                      [mx.cpu()])
+    trainer = MXNetTrainer(load_checkpoint(case.options.bert_model), case.options)
     if packed and trainer.packed is None:
         raise UsageError("bertpass_lib.so is not built; run python setup.py build_ext --inplace.")
     if not packed:
@@ -99,7 +97,7 @@ def mxnet_side(case: Case, packed: bool) -> Callable[[Batch], float]:
     steps = iter(range(10**9))
 
     def step(batch: Batch) -> float:
-        value = trainer._step([batch], 1e-5, next(steps))
+        value = trainer.step([batch], 1e-5, next(steps))
         mx.nd.waitall()
         return value
     return step

@@ -113,11 +113,9 @@ def _params(path: Path, given: Given, config: EncoderConfig | None, job: str | N
     else a refusal."""
     from bertpass.model.files import params_file
     from bertpass.model.layouts import gluonnlp
-    from bertpass.model.layouts.bundle import bundle_of
 
-    beside = bundle_of(path)
-    if beside is not None:
-        known = beside.checkpoint()
+    known = _beside(path)
+    if known is not None:
         arrays = {name.removeprefix("arg:"): array for name, array in params_file.read(path).items()}
         root = f"{known.config.root}."
         if not any(name.startswith(root) for name in arrays):  # an encoder alone has its bare names
@@ -127,7 +125,7 @@ def _params(path: Path, given: Given, config: EncoderConfig | None, job: str | N
                       or name in wanted}:
             arrays = {name: arrays[name] for name in wanted}
             if given.num_heads not in (None, known.config.num_heads):
-                raise UsageError(f"--num_heads {given.num_heads}: the bundle {beside.path} beside {path} says "
+                raise UsageError(f"--num_heads {given.num_heads}: the model {known.source} beside {path} says "
                                  f"{known.config.num_heads}.")
             if given.vocab is not None:
                 known = dataclasses.replace(known, tokenizer=gluonnlp.read_vocabulary(given.vocab, given.lower))
@@ -141,6 +139,20 @@ def _params(path: Path, given: Given, config: EncoderConfig | None, job: str | N
     found = said(found, given)
     note = assumed(found, given, config is not None)
     return dataclasses.replace(found, notes=[*found.notes, note] if note else found.notes)
+
+
+def _beside(path: Path) -> Checkpoint | None:
+    """The model beside a ``.params`` file or around it: a bundle, or the Hugging Face folder that stands in its place
+    where MXNet has no graph of the model; None where there is none."""
+    from bertpass.model.layouts.bundle import BESIDE, bundle_of
+
+    bundle = bundle_of(path)
+    if bundle is not None:
+        return bundle.checkpoint()
+    if (path.parent / BESIDE / HUGGINGFACE_FILE).is_file():
+        from bertpass.model.layouts import huggingface
+        return huggingface.read_folder(path.parent / BESIDE)
+    return None
 
 
 def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[str] | None = None) -> Checkpoint:

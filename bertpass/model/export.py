@@ -39,11 +39,13 @@ def graph_of(checkpoint: Checkpoint, dtype: str = "float32") -> tuple[str, dict[
 
 
 def export_bundle(checkpoint: Checkpoint, path: str | os.PathLike[str], *, dtype: str = "float32",
-                  task: str | None = None, metrics: Mapping[str, Any] | None = None) -> Bundle:
+                  task: str | None = None, metrics: Mapping[str, Any] | None = None,
+                  trainer: str | None = None) -> Bundle:
     """Write ``checkpoint`` as a bundle with the plain graph of its network; see :meth:`Bundle.save`.
 
     The weights of a "float16" bundle are rounded; everything else keeps its value.
     """
     symbol, arrays = graph_of(checkpoint, dtype)
     params = {name.removeprefix("arg:"): array for name, array in arrays.items()}
-    return Bundle.save(path, dataclasses.replace(checkpoint, params=params), symbol, task=task, metrics=metrics)
+    return Bundle.save(path, dataclasses.replace(checkpoint, params=params), symbol, task=task, metrics=metrics,
+                       trainer=trainer)

@@ -35,8 +35,9 @@ class Network(mx.gluon.HybridBlock):
     """
 
     def __init__(self, config: EncoderConfig, head: HeadConfig, prefix: str):
-        parameters.refuse_more_than_bert(config, "a network of MXNet, which fine-tuning and deploy run,")
-        heads.refuse_words(head, "a network of MXNet, which fine-tuning and deploy run,")
+        what = "a network of MXNet (deploy, --trainer mxnet)"
+        parameters.refuse_more_than_bert(config, what)
+        heads.refuse_words(head, what)
         super().__init__(prefix=prefix)
         self.config, self.head, self.layout = config, head, heads.layout(config, head)
         self._number_type = "float32"

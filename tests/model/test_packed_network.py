@@ -22,7 +22,7 @@ def load(folder, kind):
 
 def made(model, folder, kind):
     """Our network with the weights of a transformers model, and its training form."""
-    from bertpass.jobs.training.packed_network import PackedNetwork
+    from bertpass.jobs.training.mxnet.packed_network import PackedNetwork
 
     model.save_pretrained(folder)
     found = load(folder, kind)
@@ -58,8 +58,8 @@ def torch_loss(model, family, batch, kind):
 
 
 def our_loss(packed_net, batch, kind):
-    from bertpass.jobs.training.losses import LOSSES
-    from bertpass.jobs.training.packed_network import packed
+    from bertpass.jobs.training.mxnet.losses import LOSSES
+    from bertpass.jobs.training.mxnet.packed_network import packed
 
     with mx.autograd.record():
         loss = LOSSES[kind](packed_net(*packed(batch, kind in TOKEN_KINDS, mx.cpu(), SEED)), batch).sum()
@@ -97,7 +97,7 @@ def test_losses_and_gradients_are_transformers(tmp_path, family, kind):
 
 def test_gradients_add_up(tiny):
     """With grad_req "add", where MXNet hands operators arrays to add to."""
-    from bertpass.jobs.training.packed_network import PackedNetwork
+    from bertpass.jobs.training.mxnet.packed_network import PackedNetwork
 
     start = tiny("bert", "classification", dropout=0.0)
     net = nets.build(start.config, start.head)
@@ -115,7 +115,7 @@ def test_gradients_add_up(tiny):
 
 
 def test_the_seed_decides_what_is_dropped(tiny):
-    from bertpass.jobs.training.packed_network import PackedNetwork, packed
+    from bertpass.jobs.training.mxnet.packed_network import PackedNetwork, packed
 
     start = tiny("bert", "classification", dropout=0.3)
     net = nets.build(start.config, start.head)
@@ -133,7 +133,7 @@ def test_the_seed_decides_what_is_dropped(tiny):
 
 def test_only_heads_with_a_loss(tiny):
     from bertpass.errors import ModelError
-    from bertpass.jobs.training.packed_network import PackedNetwork
+    from bertpass.jobs.training.mxnet.packed_network import PackedNetwork
 
     with pytest.raises(ModelError, match="is not trained"):
         PackedNetwork(nets.build(tiny("bert", "none").config, HeadConfig("embedding")))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from bertpass import _native
-from bertpass.jobs.training.optimizer import NativeBertAdam, norm, view
+from bertpass.jobs.training.mxnet.optimizer import NativeBertAdam, norm, view
 from bertpass.mx import mx, nlp
 
 RATES = (1e-2, 2e-2, 5e-3)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bertpass.jobs.training.optimizer import BY_NAME
+from bertpass.jobs.training.mxnet.optimizer import BY_NAME
 from bertpass.jobs.training.options import OPTIMIZERS, FinetuneOptions
 from bertpass.mx import mx
 

@@ -1,4 +1,4 @@
-// The operators of fine-tuning on CPUs (bertpass/jobs/training/packed_network.py): attention and layer normalisation with
+// The operators of fine-tuning on CPUs (bertpass/jobs/training/mxnet/packed_network.py): attention and layer normalisation with
 // their dropout, and gradients. Rows are tokens, without padding.
 //
 //   bertpass_train_attention  qkv (rows, 3 units): q of all heads, then k, then v; offsets (sequences + 1) int32;

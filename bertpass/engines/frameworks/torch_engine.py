@@ -139,7 +139,7 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                  "gelu_tanh": lambda x: f.gelu(x, approximate="tanh")}
     distances = parameters.distance_rows(config)
     dropped = [layer.name for layer in heads.own_layers(config, checkpoint.head)
-               if "." in layer.name or checkpoint.head.kind == "tokens"]
+               if layer.name.startswith("classifier.") or checkpoint.head.kind == "tokens"]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
     parts = ("query", "key", "value")
     joined: dict[tuple[int, ...], np.ndarray] = {}

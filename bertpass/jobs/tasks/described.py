@@ -17,7 +17,8 @@ def labels_of(path: str | os.PathLike[str]) -> list[str] | None:
     bundle = bundle_of(path)
     if bundle is not None:
         return bundle.labels
-    config = Path(path) / HUGGINGFACE_FILE
+    folder = Path(path) if Path(path).is_dir() else Path(path).parent / BUNDLE
+    config = folder / HUGGINGFACE_FILE
     table = read_object(config, "the model's configuration").get("id2label") if config.is_file() else None
     if not isinstance(table, dict) or set(table) != {str(i) for i in range(len(table))}:
         return None

@@ -1,8 +1,9 @@
 """What the jobs do with each kind of task: its head, its rows, its metrics, its file of predictions.
 
-To add a kind, add a class here and its line in ``KINDS``, its loss in :mod:`bertpass.jobs.training.losses`, its head in
-:mod:`bertpass.model.config` and its labels in :mod:`bertpass.text.data.labels`. Question answering has its own data and
-its own jobs (:mod:`bertpass.jobs.training.squad`).
+To add a kind, add a class here and its line in ``KINDS``, its loss in :mod:`bertpass.jobs.training.mxnet.losses` and
+:mod:`bertpass.jobs.training.torch.losses`, its head in :mod:`bertpass.model.config` and its labels in
+:mod:`bertpass.text.data.labels`. Question answering has its own data and its own jobs
+(:mod:`bertpass.jobs.training.squad`).
 """
 
 from __future__ import annotations

@@ -131,29 +131,22 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
     """
     options.check()
     splits = read_splits(options)
-    from bertpass.engines.frameworks.mxnet_engine import (
-        check_device,  # starts MXNet: only after the flags and the data are read
-    )
-    from bertpass.jobs.training import starting
+    from bertpass.jobs.training import starting  # starts MXNet or PyTorch: only after the flags and the data are read
     from bertpass.jobs.training.epochs import Epochs
-    from bertpass.jobs.training.trainer import Trainer
-    from bertpass.jobs.training.workers import join
-    from bertpass.mx import context
 
-    for gpu in options.devices:
-        check_device(gpu, options.dtype)
-    devices, workers = [context(gpu) for gpu in options.devices], join(options.backend, options.worker_timeout)
     task = splits.task
     head = KINDS[task.kind].head(task)
     start, tokenizer = starting.checkpoint(options, head, task.labels)
     if options.max_len > start.config.max_length:
         raise UsageError(f"--max_len {options.max_len}: the model has {start.config.max_length} positions.")
-    folder = Path(options.output_dir)
-    start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
-    starting.tell(start, options)
-
     rows = splits.train or [row for part in splits.dev.values() for row in part]
     start = dataclasses.replace(start, pairs=bool(rows) and rows[0].text_pair is not None)
+    trainer = starting.trainer(options, start)
+    rank = trainer.workers.rank if trainer else 0
+    folder = Path(options.output_dir)
+    start_logging(None if rank else folder / "finetune.log", verbose=not rank)
+    starting.tell(start, trainer)
+
     kind = KINDS[task.kind]
     train = kind.encode(task, splits.train, tokenizer, options.max_len)
     dev = {name: kind.encode(task, rows, tokenizer, options.max_len) for name, rows in splits.dev.items()}
@@ -175,29 +168,24 @@ def run(options: ClassifierOptions) -> dict[str, Any]:
 
         judge = lower.Judge(lambda forward: score(task, run_with(forward, dev, "evaluating")), main)
         return only_calibration.run(options, start, task.name, options.max_len, train.encodings, judge)
-    net = starting.network(start, devices, options.seed)
-    static = starting.exported(options.model_prefix) if options.model_prefix else None
+    forward = starting.forwards(options, start, trainer)
 
     def outputs_of(parts: dict[str, Dataset], doing: str) -> dict[str, tuple[Outputs, Dataset]]:
-        return run_with(static or starting.inference(net, start, options.devices[0]), parts, doing)
+        return run_with(forward(), parts, doing)
 
     def evaluate() -> tuple[dict[str, float], float]:
         scores = score(task, outputs_of(dev, "evaluating"))
         return scores, scores[main]
 
-    def keep(metrics: dict[str, float]) -> None:
-        starting.write_bundle(net, start, folder, task=task.name, max_length=options.max_len, metrics=metrics)
-
     began = time.monotonic()
-    if options.only_inference:
+    if options.only_inference or trainer is None:
         result: dict[str, Any] = {"metrics": evaluate()[0]}
     else:
-        trainer = Trainer(net, options, devices, workers)
-        epochs = Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs, evaluate, keep)
-        result = {"metrics": best.metrics, "epoch": trainer.history[best.stretch]["epoch"], "history": trainer.history,
-                  "samples_per_second": trainer.samples_per_second}
-        if workers.rank:
+        best = trainer.fit(Epochs(train, options, tokenizer.pad_id), evaluate, lambda metrics: starting.write_model(
+            trainer, folder, task=task.name, max_length=options.max_len, metrics=metrics))
+        result = {"trainer": trainer.name, "metrics": best.metrics, "epoch": trainer.history[best.stretch]["epoch"],
+                  "history": trainer.history, "samples_per_second": trainer.samples_per_second}
+        if rank:
             return result
     result = {"task": task.name, "labels": list(task.labels), "model": options.named_model, **result,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(splits.train),

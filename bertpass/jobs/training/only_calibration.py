@@ -10,12 +10,14 @@ from bertpass import machine
 from bertpass.base.files import write_json
 from bertpass.engines.frameworks.mxnet_engine import MXNetEngine
 from bertpass.engines.native import NativeEngine
+from bertpass.errors import ModelError
 from bertpass.jobs.deployment.model import check_own_folder, pair_prefix
 from bertpass.jobs.low_precision import lower
 from bertpass.jobs.low_precision.calibration_rows import calibration_rows
 from bertpass.jobs.low_precision.lower import Judge
 from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.jobs.training.options import FinetuneOptions
+from bertpass.model import parameters
 from bertpass.model.export import export_bundle
 from bertpass.model.record import Checkpoint
 from bertpass.passes.library import Library
@@ -32,6 +34,10 @@ def run(options: FinetuneOptions, start: Checkpoint, task: str, max_length: int,
     encodings : rows of which some are taken for calibration
     judge : the development set
     """
+    if not parameters.on_mxnet(start.config):
+        raise ModelError("--only_calibration writes a graph of MXNet, which has no "
+                         f"{parameters.more_than_bert(start.config)}; bertpass pack --dtype int8 writes the model in "
+                         "int8.")
     prefix = pair_prefix(options.output_dir, task)
     check_own_folder(prefix)
     rows = calibration_rows(encodings, options.num_calib_batches)

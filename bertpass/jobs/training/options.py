@@ -17,8 +17,9 @@ FREE_ON_RESUME = ("resume", "gpu", "output_dir", "log_interval", "allow_pickle",
                   "dev_batch_size", "test_batch_size", "early_stop", "only_inference", "only_predict",
                   "comm_backend", "worker_timeout", "only_calibration", "int8_engine", "quantized_dtype", "calib_mode",
                   "num_calib_batches", "max_metric_drop", "deploy", "model_prefix", "sentencepiece", "custom_pass",
-                  "passes", "debug")
+                  "passes", "debug", "trainer")
 OPTIMIZERS = ("bertadam", "adam", "adamw", "lamb", "sgd")
+TRAINERS = ("auto", "mxnet", "torch")
 COMM_BACKENDS = ("dist_sync", "horovod")
 
 
@@ -45,6 +46,9 @@ class FinetuneOptions(LowPrecisionOptions):
     data_dir: str | None = flag(None, "folder with data in GLUE or SQuAD layout (files plain or .gz)", group="data")
     train_file: str | None = flag(None, "your own training data", group="data")
     dev_file: str | None = flag(None, "your own development data", group="data")
+    trainer: str = flag("auto", "what computes gradients and updates: mxnet, or torch (PyTorch, the extra torch); auto "
+                        "is mxnet for the families that its network computes, torch for others", group="training",
+                        choices=TRAINERS)
     epochs: int = flag(3, "passes over the training data", group="training", least=1, aliases=("--epoch",))
     training_steps: int | None = flag(None, "number of steps, in place of --epochs", group="training", least=1)
     batch_size: int = flag(32, "sequences per batch", group="training", least=1)

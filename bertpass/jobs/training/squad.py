@@ -123,29 +123,22 @@ def run(options: SquadOptions) -> dict[str, Any]:
     train_data, dev_data = read_data(options)
     if options.debug:
         train_data, dev_data = train_data and first(train_data), first(dev_data)
-    from bertpass.engines.frameworks.mxnet_engine import (
-        check_device,  # starts MXNet: only after the flags and the data are read
-    )
-    from bertpass.jobs.training import starting
+    from bertpass.jobs.training import starting  # starts MXNet or PyTorch: only after the flags and the data are read
     from bertpass.jobs.training.epochs import Epochs
-    from bertpass.jobs.training.trainer import Trainer
-    from bertpass.jobs.training.workers import join
-    from bertpass.mx import context
 
-    for gpu in options.devices:
-        check_device(gpu, options.dtype)
-    devices, workers = [context(gpu) for gpu in options.devices], join(options.backend, options.worker_timeout)
     head = HeadConfig("qa")
     start, tokenizer = starting.checkpoint(options, head)
     if options.max_seq_length > start.config.max_length:
         raise UsageError(f"--max_seq_length {options.max_seq_length}: the model has {start.config.max_length} "
                          "positions.")
+    trainer = starting.trainer(options, start)
     answering = options.answering()
     dev = encode_questions(dev_data, tokenizer, answering)
     train = None if train_data is None else encode_questions(train_data, tokenizer, answering)
+    rank = trainer.workers.rank if trainer else 0
     folder = Path(options.output_dir)
-    start_logging(None if workers.rank else folder / "finetune.log", verbose=not workers.rank)
-    starting.tell(start, options)
+    start_logging(None if rank else folder / "finetune.log", verbose=not rank)
+    starting.tell(start, trainer)
     for note in (*(() if train_data is None else train_data.notes), *dev_data.notes):
         log.warning("%s", note)
     if options.only_calibration:
@@ -158,22 +151,17 @@ def run(options: SquadOptions) -> dict[str, Any]:
 
         return only_calibration.run(options, start, "QA", options.max_seq_length, (train or dev).encodings,
                                     lower.Judge(scores_of, "f1", 100.0))
-    net = starting.network(start, devices, options.seed)
-    static = starting.exported(options.model_prefix) if options.model_prefix else None
+    forward = starting.forwards(options, start, trainer)
 
     def score(data: SquadData, encoded: Dataset) -> tuple[dict[str, float], list[Prediction]]:
-        forward = static or starting.inference(net, start, options.devices[0])
-        outputs = collect(forward, encoded, options.test_batch_size, tokenizer.pad_id, "answering")
+        outputs = collect(forward(), encoded, options.test_batch_size, tokenizer.pad_id, "answering")
         found = answers(data, encoded, outputs, answering)
         return (score_answers(data, found) if data.labelled else {}), found
-
-    def keep(metrics: dict[str, float]) -> None:
-        starting.write_bundle(net, start, folder, task="QA", max_length=options.max_seq_length, metrics=metrics)
 
     began = time.monotonic()
     answered: tuple[dict[str, float], list[Prediction]] | None = None  # all questions, by the weights that are kept
     result: dict[str, Any] = {"task": "QA", "model": options.named_model}
-    if train_data is not None and train is not None:
+    if train_data is not None and train is not None and trainer is not None:
         log.info("%d training questions in %d windows, %d development questions", len(train_data.questions), len(train),
                  len(dev_data.questions))
         few = first_questions(dev_data, dev, options.max_eval_questions or len(dev_data.questions))
@@ -183,13 +171,14 @@ def run(options: SquadOptions) -> dict[str, Any]:
             answered = score(*few)
             return answered[0], answered[0]["f1"]
 
-        trainer = Trainer(net, options, devices, workers)
-        epochs = Epochs(train, options, tokenizer.pad_id)
-        best = trainer.fit(epochs, evaluate, keep)
-        result |= {"epoch": trainer.history[best.stretch]["epoch"], "history": trainer.history,
+        def keep(metrics: dict[str, float]) -> None:
+            starting.write_model(trainer, folder, task="QA", max_length=options.max_seq_length, metrics=metrics)
+
+        best = trainer.fit(Epochs(train, options, tokenizer.pad_id), evaluate, keep)
+        result |= {"trainer": trainer.name, "epoch": trainer.history[best.stretch]["epoch"], "history": trainer.history,
                    "samples_per_second": trainer.samples_per_second, "train_questions": len(train_data.questions),
                    "train_windows": len(train)}
-        if workers.rank:
+        if rank:
             return result | {"metrics": best.metrics}
         if best.stretch + 1 < len(trainer.history) or len(few[0].questions) < len(dev_data.questions):
             answered = None

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+import importlib.util
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from bertpass.base.files import write_json
-from bertpass.errors import ModelError
+from bertpass.errors import ModelError, UsageError
 from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.jobs.tasks.exported import find_pair, inputs_of
 from bertpass.jobs.tasks.opening import in_order, load
 from bertpass.jobs.tasks.predict import Forward
 from bertpass.jobs.training.options import FinetuneOptions
+from bertpass.jobs.training.trainer import Trainer, native_forward
+from bertpass.model import parameters
 from bertpass.model.checkpoint import adapt
-from bertpass.model.config import HeadConfig
-from bertpass.model.export import export_bundle
-from bertpass.model.layouts.bundle import Bundle
-from bertpass.model.nets import Network, build, get_parameters, set_parameters
+from bertpass.model.config import EncoderConfig, HeadConfig
+from bertpass.model.files.folders import BUNDLE_FILE, HUGGINGFACE_FILE
+from bertpass.model.layouts.huggingface import write_folder
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -52,37 +54,71 @@ def checkpoint(options: FinetuneOptions, head: HeadConfig,
     return start, tokenizer
 
 
-def tell(start: Checkpoint, options: FinetuneOptions) -> None:
-    """Say what the job starts from."""
+def tell(start: Checkpoint, trainer: Trainer | None) -> None:
+    """Say what the job starts from, and what trains it where that is not MXNet."""
     config = start.config
     log.info("model: %s (%s, %d layers, %d units, %d heads)", start.source, config.family, config.num_layers,
              config.units, config.num_heads)
+    if trainer is not None and trainer.name != "mxnet":
+        log.info("trained through PyTorch, on %s", trainer.device)
     for note in start.notes:
         log.info("note: %s", note)
 
 
-def network(start: Checkpoint, contexts: Sequence[Any], seed: int) -> Network:
-    """The network in training form (with dropout), on the devices, with its weights."""
-    from bertpass.mx import mx
+def trainer_class(options: FinetuneOptions, config: EncoderConfig) -> type[Trainer]:
+    """What computes the gradients: MXNet for the families that its network computes, where it is installed; else
+    PyTorch, or what --trainer names.
 
-    mx.random.seed(seed)
-    net = build(start.config, start.head)
-    set_parameters(net, start.params, ctx=list(contexts))
-    net.hybridize(static_alloc=True)
-    return net
+    Raises
+    ------
+    ModelError
+        --trainer mxnet, and MXNet's network does not compute the encoder.
+    UsageError
+        OUTPUT_DIR/bundle is of another kind than what would be written there.
+    """
+    computed = parameters.on_mxnet(config)
+    if options.trainer == "mxnet" and not computed:
+        raise ModelError(f"--trainer mxnet: a network of MXNet has no {parameters.more_than_bert(config)}; leave "
+                         "--trainer out, and PyTorch trains it.")
+    if options.trains:
+        _check_place(Path(options.output_dir) / BUNDLE, _has_graph(config))
+    if options.trainer == "mxnet" or (options.trainer == "auto" and _has_graph(config)):
+        from bertpass.jobs.training.mxnet.trainer import MXNetTrainer
+        return MXNetTrainer
+    from bertpass.jobs.training.torch.trainer import TorchTrainer
+    return TorchTrainer
 
 
-def inference(net: Network, start: Checkpoint, gpu: int | None) -> Forward:
-    """A forward with the network's weights of this moment; on CPUs by the native engine, several times as fast."""
-    if gpu is not None:
-        from bertpass.jobs.training.trainer import net_forward
-        from bertpass.mx import context
+def trainer(options: FinetuneOptions, start: Checkpoint) -> Trainer | None:
+    """The trainer with the weights, once all that train together are there; None where nothing is trained and the
+    native engine computes."""
+    if not options.trains and options.gpu is None and options.dtype == "float32":
+        return None
+    made_by = trainer_class(options, start.config)
+    return made_by(start, options, made_by.join(options))
 
-        return net_forward(net, start.config, context(gpu))
-    from bertpass.engines.native import NativeEngine
 
-    engine = NativeEngine(dataclasses.replace(start, params={**start.params, **get_parameters(net)}))
-    return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
+def forwards(options: FinetuneOptions, start: Checkpoint, trainer: Trainer | None) -> Callable[[], Forward]:
+    """Gives the forward of the moment: of the pair that --deploy names, of the checkpoint where nothing is trained, or
+    with the trainer's weights."""
+    if trainer is not None and not options.model_prefix:
+        return trainer.inference
+    found = exported(options.model_prefix) if options.model_prefix else native_forward(start)
+    return lambda: found
+
+
+def _has_graph(config: EncoderConfig) -> bool:
+    """Whether a bundle can be written, whose graph MXNet exports."""
+    return parameters.on_mxnet(config) and importlib.util.find_spec("mxnet") is not None
+
+
+def _check_place(place: Path, has_graph: bool) -> None:
+    """Refuse, before any long work, a folder that could not be replaced after it."""
+    wanted, other = (BUNDLE_FILE, HUGGINGFACE_FILE) if has_graph else (HUGGINGFACE_FILE, BUNDLE_FILE)
+    if (place / other).is_file() and not (place / wanted).is_file():
+        kinds = {BUNDLE_FILE: "a bundle", HUGGINGFACE_FILE: "a Hugging Face folder"}
+        raise UsageError(f"{place} is {kinds[other]} of an earlier run, and this one would write {kinds[wanted]} "
+                         "there; name another folder with --output_dir.")
 
 
 def exported(prefix: str) -> Forward:
@@ -94,19 +130,29 @@ def exported(prefix: str) -> Forward:
     return lambda batch: engine.forward(batch.input_ids, batch.token_types, batch.valid_length)
 
 
-def write_bundle(net: Network, start: Checkpoint, folder: Path, *, task: str, max_length: int,
-                 metrics: Mapping[str, Any]) -> Bundle:
-    """Write the trained network as OUTPUT_DIR/bundle, and its vocabulary in GluonNLP's form beside net.params."""
-    trained = dataclasses.replace(start, params={**start.params, **get_parameters(net)},
-                                  max_length=min(max_length, start.config.max_length), notes=[], extras={})
-    bundle = export_bundle(trained, folder / BUNDLE, task=task, metrics=metrics)
-    if trained.tokenizer is not None and trained.tokenizer.family == "wordpiece":
-        trained.tokenizer.save_gluonnlp_vocab(folder / "net.vocab")
-    return bundle
+def write_model(trainer: Trainer, folder: Path, *, task: str, max_length: int, metrics: Mapping[str, Any]) -> None:
+    """Write the trained model as OUTPUT_DIR/bundle, and a WordPiece vocabulary in GluonNLP's form beside net.params.
+
+    It is a bundle where MXNet can export its graph; otherwise a Hugging Face folder stands in its place.
+    """
+    model = trainer.trained()
+    model = dataclasses.replace(model, max_length=min(max_length, model.config.max_length), notes=[])
+    if not _has_graph(model.config):
+        write_folder(folder / BUNDLE, model)
+        return
+    from bertpass.model.export import export_bundle  # starts MXNet
+
+    export_bundle(dataclasses.replace(model, extras={}), folder / BUNDLE, task=task, metrics=metrics,
+                  trainer=trainer.name)
+    if model.tokenizer is not None and model.tokenizer.family == "wordpiece":
+        model.tokenizer.save_gluonnlp_vocab(folder / "net.vocab")
 
 
 def write_result(folder: Path, result: Mapping[str, Any]) -> None:
     """Write metrics.json, and say where the model is."""
-    if (folder / BUNDLE).is_dir():
-        log.info("the model is in %s and %s", folder / "net.params", folder / BUNDLE)
+    place = folder / BUNDLE
+    if (place / BUNDLE_FILE).is_file():
+        log.info("the model is in %s and %s", folder / "net.params", place)
+    elif place.is_dir():
+        log.info("the model is in %s, a Hugging Face folder; its weights are in %s too", place, folder / "net.params")
     write_json(folder / "metrics.json", result)

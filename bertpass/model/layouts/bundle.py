@@ -48,7 +48,8 @@ class Bundle:
     ``inputs`` are the graph's inputs in order: ids, token types (if any), valid length. ``max_length`` is the
     number of tokens to which texts are cut. ``metrics`` are what was measured at the end of its training. ``pairs`` is
     whether it was trained on pairs of texts, None where that is not known. ``sentence`` and ``carried`` are those of
-    :class:`~bertpass.model.record.Checkpoint`.
+    :class:`~bertpass.model.record.Checkpoint`. ``trainer`` is what fine-tuned it, "mxnet" or "torch", None where that
+    is not known.
     """
 
     path: Path
@@ -65,6 +66,7 @@ class Bundle:
     created_by: str = ""
     sentence: Sentence = field(default_factory=Sentence)
     carried: dict[str, dict[str, Any]] = field(default_factory=dict)
+    trainer: str | None = None
 
     @property
     def symbol_path(self) -> Path:
@@ -116,7 +118,7 @@ class Bundle:
 
     @classmethod
     def save(cls, path: str | os.PathLike[str], checkpoint: Checkpoint, symbol: str, *, task: str | None = None,
-             metrics: Mapping[str, Any] | None = None) -> Bundle:
+             metrics: Mapping[str, Any] | None = None, trainer: str | None = None) -> Bundle:
         """Write a bundle: complete or not at all, in place of nothing, of an empty folder or of another bundle.
 
         Parameters
@@ -125,7 +127,7 @@ class Bundle:
         checkpoint : weights in the type in which they are stored, with a tokenizer; see
             :func:`bertpass.model.export.export_bundle` for the common case
         symbol : the graph as JSON, with the parameters under their own names
-        task, metrics : see the class
+        task, metrics, trainer : see the class
 
         Raises
         ------
@@ -142,6 +144,7 @@ class Bundle:
             "inputs": list(config.input_names), "max_length": checkpoint.max_length,
             "dtype": next(iter(arrays.values())).dtype.name, "metrics": dict(metrics or {}), "pairs": checkpoint.pairs,
             "source": checkpoint.source, "sentence": checkpoint.sentence.to_dict(), "carried": checkpoint.carried,
+            "trainer": trainer,
         }
         with replacing(path, BUNDLE_FILE, "a bundle") as folder:
             params_file.write(folder / PARAMS_FILE, {f"arg:{name}": array for name, array in arrays.items()})
@@ -202,7 +205,8 @@ def _fields(content: Any, path: Path, layers: Mapping[str, np.ndarray]) -> dict[
             "dtype": str(content["dtype"]), "task": task, "labels": labels, "metrics": metrics,
             "pairs": content["pairs"] if isinstance(content.get("pairs"), bool) else None,
             "source": str(content.get("source", "")), "created_by": str(content.get("created_by", "")),
-            "sentence": sentence, "carried": dict(content.get("carried") or {})}
+            "sentence": sentence, "carried": dict(content.get("carried") or {}),
+            "trainer": content["trainer"] if isinstance(content.get("trainer"), str) else None}
 
 
 def _check_graph(graph: Any, inputs: tuple[str, ...], shapes: Mapping[str, Any], path: Path) -> None:

@@ -7,7 +7,8 @@ import bertpass
 from bertpass.commands.make import deploy, finetune
 from bertpass.errors import UsageError
 from bertpass.jobs.tasks import kinds
-from bertpass.jobs.training import losses
+from bertpass.jobs.training.mxnet import losses
+from bertpass.jobs.training.trainer import terms
 from bertpass.model.config import HeadConfig
 from bertpass.model.layouts import huggingface
 from bertpass.model.layouts.bundle import Bundle
@@ -251,7 +252,7 @@ def test_losses_are_those_of_torch():
     wanted = torch.nn.functional.cross_entropy(torch.tensor(tokens).reshape(-1, 5),
                                                torch.tensor(tags[:, :6]).long().reshape(-1), ignore_index=-1)
     tags[:, 6:] = -1  # behind the longest row of the batch
-    whole = losses.terms(HeadConfig("tokens", num_labels=5), batch(tags))
+    whole = terms(HeadConfig("tokens", num_labels=5), batch(tags))
     parts = [losses.tags(mx.nd.array(tokens[part]), batch(tags[part])).sum().asscalar() for part in
              (slice(0, 1), slice(1, 4))]  # as devices or --accumulate part them, with unlike numbers of tags
     assert sum(parts) / whole == pytest.approx(float(wanted), rel=1e-5)

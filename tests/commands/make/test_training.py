@@ -114,7 +114,6 @@ def test_resume_gives_the_weights_of_an_uninterrupted_run(noisy, few, tmp_path, 
 
 def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch, capsys):
     """Resume evaluates what was trained, trains no epoch twice, and ends where an uninterrupted run does."""
-    from bertpass.jobs.training import starting
     from bertpass.jobs.training.trainer import Trainer
 
     whole, cut = tmp_path / "whole", tmp_path / "cut"
@@ -124,7 +123,7 @@ def test_a_failed_evaluation_loses_no_training(noisy, few, tmp_path, monkeypatch
         raise RuntimeError("the evaluation failed")
 
     with monkeypatch.context() as patch:
-        patch.setattr(starting, "inference", fail)
+        patch.setattr(Trainer, "inference", fail)
         with pytest.raises(RuntimeError, match="the evaluation failed"):
             finetune.classifier(toy.classify(noisy, cut, *few, "--epochs", 2))
     begun, train = [], Trainer.train

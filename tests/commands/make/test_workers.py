@@ -43,14 +43,12 @@ def same_training(found, wanted, encoder):
 
 def test_two_devices_of_one_process(encoder, few, alone, tmp_path, monkeypatch):
     """CPU contexts stand for GPUs."""
-    from bertpass import mx as mxnet
-    from bertpass.engines.frameworks import mxnet_engine
-    from bertpass.jobs.training import starting
+    from bertpass.jobs.training.mxnet import trainer
+    from bertpass.jobs.training.trainer import Trainer
 
-    monkeypatch.setattr(mxnet, "context", lambda gpu: mxnet.mx.cpu(gpu))
-    monkeypatch.setattr(mxnet_engine, "check_device", lambda gpu, dtype: None)
-    evaluate = starting.inference
-    monkeypatch.setattr(starting, "inference", lambda net, start, gpu: evaluate(net, start, None))
+    monkeypatch.setattr(trainer, "context", lambda gpu: trainer.mx.cpu(gpu))
+    monkeypatch.setattr(trainer, "check_device", lambda gpu, dtype: None)
+    monkeypatch.setattr(trainer.MXNetTrainer, "inference", Trainer.inference)
     assert finetune.classifier(toy.classify(encoder, tmp_path, *few, "--gpus", 0, 1)) == 0
     same_training(params_file.read(tmp_path / "checkpoint" / "net.params"), alone, encoder)
 
@@ -110,7 +108,7 @@ def test_waiting_has_an_end():
 
 
 def test_dist_sync_needs_its_variables(monkeypatch):
-    from bertpass.jobs.training.workers import join
+    from bertpass.jobs.training.mxnet.workers import join
 
     monkeypatch.setenv("DMLC_ROLE", "worker")
     monkeypatch.delenv("DMLC_PS_ROOT_URI", raising=False)
@@ -119,7 +117,7 @@ def test_dist_sync_needs_its_variables(monkeypatch):
 
 
 def test_horovod_is_an_extra():
-    from bertpass.jobs.training.workers import join
+    from bertpass.jobs.training.mxnet.workers import join
 
     with pytest.raises(MissingDependencyError, match=r"\.\[horovod\]"):
         join("horovod", 1.0)
@@ -127,7 +125,7 @@ def test_horovod_is_an_extra():
 
 def test_horovod_adds_up_gradients(monkeypatch):
     """A stand-in for Horovod's interface (it needs a build of its own): sums double, and another's value comes."""
-    from bertpass.jobs.training.workers import join
+    from bertpass.jobs.training.mxnet.workers import join
     from bertpass.mx import mx
 
     calls = []

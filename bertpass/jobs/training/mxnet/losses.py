@@ -38,17 +38,12 @@ def binary(outputs: Any, batch: Batch) -> Any:
 def tags(outputs: Any, batch: Batch) -> Any:
     """Cross entropy of the tagged tokens' labels; labels are (batch, tokens) or wider, -1 where a token has none.
 
-    Summed over a sequence: the mean over a batch is over its tagged tokens, see :func:`terms`.
+    Summed over a sequence: the mean over a batch is over its tagged tokens, see ``terms`` of the trainer.
     """
     labels = np.asarray(batch.labels)[:, :outputs.shape[1]]
     tagged = labels >= 0
     losses = _cross_entropy(outputs, mx.nd.array(np.where(tagged, labels, 0), ctx=outputs.context))
     return (losses * mx.nd.array(tagged, ctx=outputs.context, dtype="float32")).sum(axis=1)
-
-
-def terms(head: HeadConfig, batch: Batch) -> int:
-    """How many terms the mean loss of a batch is over: its rows, or, as in transformers' models, its tagged tokens."""
-    return max(int((np.asarray(batch.labels) >= 0).sum()), 1) if head.kind == "tokens" else len(batch)
 
 
 def span(outputs: Any, batch: Batch) -> Any:

@@ -1,0 +1,1 @@
+"""Fine-tuning with MXNet: the trainer, its losses and optimisers, several processes."""

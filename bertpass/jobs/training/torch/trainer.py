@@ -1,0 +1,123 @@
+"""The trainer that computes with PyTorch: the network of the torch engine, in one process, in float32."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bertpass import machine
+from bertpass.engines.frameworks.torch_engine import EXTRA, network, trained_name
+from bertpass.errors import DeviceError, UsageError
+from bertpass.extras import require
+from bertpass.jobs.tasks.predict import Forward
+from bertpass.jobs.training.options import FinetuneOptions
+from bertpass.jobs.training.torch.losses import loss_for
+from bertpass.jobs.training.torch.optimizer import NAMES, Optimizer
+from bertpass.jobs.training.trainer import Trainer
+from bertpass.jobs.training.workers import Workers
+from bertpass.model import parameters
+from bertpass.model.record import Checkpoint
+from bertpass.text.tokens.batching import Batch
+
+
+class TorchTrainer(Trainer):
+    """See :class:`~bertpass.jobs.training.trainer.Trainer`.
+
+    Batches, their order, the rate of each step, losses and updates are those of MXNet's trainer; only which elements
+    dropout drops differs.
+    """
+
+    name = "torch"
+
+    def __init__(self, start: Checkpoint, options: FinetuneOptions, workers: Workers | None = None) -> None:
+        super().__init__(start, options, workers)
+        self.torch = torch = require("torch", EXTRA)
+        torch.set_num_threads(machine.threads())
+        self.device = "cpu" if options.gpu is None else f"cuda:{options.gpu}"
+        self.config, arrays = start.network()
+        self.net = network(torch, start, torch.float32, trainable=True).to(self.device)
+        self.named = {name: getattr(self.net, trained_name(name)) for name in arrays}
+        self.loss = loss_for(torch, start.head)
+        self.optimizer = Optimizer(torch, self.named, options)
+
+    @classmethod
+    def join(cls, options: FinetuneOptions) -> Workers:
+        """Refuse, before any long work, what only MXNet's trainer has; the process is alone.
+
+        Raises
+        ------
+        MissingDependencyError
+            torch is not installed.
+        DeviceError
+            The GPU is not there, or the precision is another than float32.
+        UsageError
+            A flag asks for several devices or processes, or for an optimiser that is not here.
+        """
+        torch = require("torch", EXTRA)
+        if options.backend or options.gpus:
+            raise UsageError("fine-tuning through PyTorch is one process on one device: leave --workers, "
+                             "--comm_backend and --gpus out (--gpu names one).")
+        if options.optimizer not in NAMES:
+            raise UsageError(f"--optimizer {options.optimizer}: fine-tuning through PyTorch has {', '.join(NAMES)}.")
+        if options.dtype != "float32":
+            raise DeviceError(f"--dtype {options.dtype}: fine-tuning through PyTorch is in float32; leave --dtype out.")
+        if options.gpu is not None and options.gpu >= torch.cuda.device_count():
+            raise DeviceError(f"--gpu {options.gpu}: PyTorch sees {torch.cuda.device_count()} GPUs; leave --gpu out to "
+                              "train on the CPU.")
+        return Workers()
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name: parameter.detach().cpu().numpy().copy() for name, parameter in self.named.items()}
+
+    def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
+        parameters.check(arrays, {name: tuple(value.shape) for name, value in self.named.items()})
+        with self.torch.no_grad():
+            for name, parameter in self.named.items():
+                parameter.copy_(self.torch.tensor(np.asarray(arrays[name], np.float32)))
+
+    def backward(self, group: Sequence[Batch], share: float, step: int) -> tuple[float, float]:
+        torch = self.torch
+        torch.manual_seed(int(np.random.SeedSequence([self.options.seed, step]).generate_state(1)[0]))
+        self.net.train().zero_grad(set_to_none=True)
+        value = 0.0
+        for batch in group:
+            labels, lengths = (self._tensor(array) for array in (batch.labels, batch.valid_length))
+            loss = self.loss(self._outputs(batch)[0], labels, lengths.long()).sum() * share
+            loss.backward()
+            value += loss.item()
+        for parameter in self.named.values():
+            if parameter.grad is None:  # no row of the batch uses it
+                parameter.grad = torch.zeros_like(parameter)
+        lengths = [torch.linalg.vector_norm(p.grad).item() for p in self.named.values()]
+        return value, math.sqrt(sum(length * length for length in lengths))
+
+    def update(self, rate: float, divisor: float) -> None:
+        if divisor != 1.0:
+            for parameter in self.named.values():
+                parameter.grad.div_(divisor)
+        self.optimizer.step(rate)
+
+    def save_states(self, path: Path) -> None:
+        self.torch.save(self.optimizer.state(), path)
+
+    def load_states(self, path: Path) -> None:
+        self.optimizer.restore(self.torch.load(path, map_location=self.device, weights_only=True))
+
+    def inference(self) -> Forward:
+        return super().inference() if self.options.gpu is None else self._forward
+
+    def _forward(self, batch: Batch) -> list[np.ndarray]:
+        self.net.eval()
+        with self.torch.no_grad():
+            return [output.float().cpu().numpy() for output in self._outputs(batch)]
+
+    def _outputs(self, batch: Batch) -> list[Any]:
+        arrays = (self._tensor(array).long() for array in (batch.input_ids, batch.token_types, batch.valid_length))
+        return list(self.net(*arrays, bool((batch.valid_length < batch.input_ids.shape[1]).any())))
+
+    def _tensor(self, array: Any) -> Any:
+        return self.torch.from_numpy(np.ascontiguousarray(array)).to(self.device)
