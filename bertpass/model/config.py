@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model.families import FAMILIES, Classifier, Family
+from bertpass.model import positions
+from bertpass.model.families import FAMILIES, Classifier, Family, family_of
 
-ACTIVATIONS = ("gelu", "gelu_tanh", "relu")
+ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
 # Kinds of heads with logits: of each row, or of every token. What each is made of says bertpass.model.heads.
 CLASSIFIERS = ("classification", "regression", "multilabel", "ranking")
 TOKEN_KINDS = ("qa", "tokens")
@@ -26,8 +27,8 @@ _OWN_ACTIVATIONS = {"classification": "softmax", "regression": "identity", "mult
                     "ranking": "sigmoid"}
 
 _HF_ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
-                   "relu": "relu"}
-_HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu"}
+                   "relu": "relu", "silu": "silu", "swish": "silu", "swiglu": "silu"}
+_HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
 
 
 @dataclass(frozen=True)
@@ -36,10 +37,15 @@ class EncoderConfig:
 
     ``units`` is the width of the residual stream, ``hidden_size`` that of the feed-forward layer, ``max_length`` the
     number of positions that text can use (RoBERTa's two rows for padding are not counted). ``activation`` is "gelu"
-    (by erf), "gelu_tanh" (its tanh approximation) or "relu". A ``token_type_vocab_size`` of 0 means no token types.
-    RoBERTa and its kin take no token types as input; with 1 there the single row is added to every token.
-    ``embedding_size`` is the width of the embeddings where a projection makes ``units`` of it, 0 where they have that
-    width without one. ``family`` is a name of :data:`bertpass.model.families.FAMILIES`.
+    (by erf), "gelu_tanh" (its tanh approximation), "relu" or "silu" (x / (1 + exp(-x))). A ``token_type_vocab_size`` of
+    0 means no token types. RoBERTa and its kin take no token types as input; with 1 there the single row is added to
+    every token. ``embedding_size`` is the width of the embeddings where a projection makes ``units`` of it, 0 where they
+    have that width without one. ``family`` is a name of :data:`bertpass.model.families.FAMILIES`.
+
+    ``rope_theta`` is the base of rotary positions where the family has them, ``rope_local_theta`` that of layers with a
+    window (0: the same), ``rope_factor`` what they were stretched by (:mod:`bertpass.model.positions`). With a
+    ``window`` a token attends to that many tokens on either side, in every layer whose number is no multiple of
+    ``global_every``; 0 is no window.
 
     Raises
     ------
@@ -60,6 +66,11 @@ class EncoderConfig:
     dropout: float = 0.1
     use_pooler: bool = True
     embedding_size: int = 0
+    rope_theta: float = 0.0
+    rope_local_theta: float = 0.0
+    rope_factor: float = 1.0
+    window: int = 0
+    global_every: int = 1
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in FAMILIES:
@@ -73,16 +84,26 @@ class EncoderConfig:
         if self.embedding_size and not self.about.projection:
             raise ModelError(f"embedding_size is {self.embedding_size}, but an encoder of the family {self.family} has "
                              "embeddings of the width of its layers.")
+        _check_count("window", self.window, 0)
+        _check_count("global_every", self.global_every, 1)
         if self.units % self.num_heads:
             raise ModelError(f"units ({self.units}) must be a multiple of num_heads ({self.num_heads}).")
         most = self.about.most_token_types
         if most is not None and self.token_type_vocab_size > most:
             raise ModelError(f"token_type_vocab_size is {self.token_type_vocab_size}, but an encoder of the family "
                              f"{self.family} can have {most} at most.")
-        for name, low, high in (("layer_norm_eps", 0.0, 1.0), ("dropout", 0.0, 0.99)):
+        for name, low, high in (("layer_norm_eps", 0.0, 1.0), ("dropout", 0.0, 0.99), ("rope_theta", 0.0, 1e9),
+                                ("rope_local_theta", 0.0, 1e9), ("rope_factor", 1.0, 1e4)):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ModelError(f"{name} must be a number from {low} to {high}, not {value!r}.")
+        turned = self.about.positions == "rotary"
+        if turned != (self.rope_theta > 0) or not turned and (self.rope_local_theta or self.rope_factor != 1):
+            raise ModelError(f"rope_theta is {self.rope_theta}, but an encoder of the family {self.family} "
+                             f"{'needs one above 0' if turned else 'has no rotary positions'}.")
+        if turned and self.units // self.num_heads % 2:
+            raise ModelError(f"units ({self.units}) must give num_heads ({self.num_heads}) heads of an even width for "
+                             "rotary positions.")
         if not isinstance(self.use_pooler, bool):
             raise ModelError(f"use_pooler must be true or false, not {self.use_pooler!r}.")
 
@@ -138,21 +159,16 @@ class EncoderConfig:
             The model type, position embedding or activation is none of ours, or a field is missing.
         """
         config = {key: value for key, value in config.items() if value is not None}
-        family = config.get("model_type", "bert")
-        if not isinstance(family, str) or family not in FAMILIES:
-            raise ModelError(f"config.json says model type '{family}'; only {', '.join(FAMILIES)} can be read. Take a "
-                             "model of one of these families.")
-        if config.get("position_embedding_type", "absolute") != "absolute":
-            raise ModelError(f"config.json says position_embedding_type '{config['position_embedding_type']}'; "
-                             "only 'absolute' can be read.")
+        family = family_of(config)
+        about = FAMILIES[family]
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise ModelError("config.json describes a decoder; only encoders can be read.")
-        about = FAMILIES[family]
         act = str(config.get(about.activation_key, about.activation))
         if act not in _HF_ACTIVATIONS:
             raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
         fields: dict[str, Any] = {"token_type_vocab_size": 0} if about.most_token_types == 0 else {}
         fields |= {ours: config[theirs] for ours, theirs in about.keys.items() if theirs in config}
+        fields |= positions.read(family, config)
         lacking = [about.keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
                                                  "vocab_size", "embedding_size")
                    if name in about.keys and name not in fields]
@@ -190,13 +206,14 @@ class EncoderConfig:
         if self.family == "distilbert":
             others.update(attention_dropout=self.dropout, seq_classif_dropout=self.dropout, qa_dropout=self.dropout,
                           sinusoidal_pos_embds=False)
-        else:
+        elif about.positions == "table":
             others.update(attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute")
         if about.pad_id is not None:
             fields.update(max_position_embeddings=self.max_length + about.padding_rows, pad_token_id=about.pad_id)
         if about.most_token_types == 1:  # a row of zeros where there is none
             fields.update(type_vocab_size=1)
-        return {**others, **carried, **fields, "model_type": self.family}
+        fields |= positions.write(self, carried)
+        return {**others, **carried, **fields, "model_type": about.model_type or self.family}
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from bertpass.errors import ModelError
+
 
 @dataclass(frozen=True)
 class Classifier:
@@ -77,7 +79,18 @@ class Family:
     always_projected : whether the projection is there also for embeddings of that width
     activation : key's value where config.json has none
     distance_buckets : rows of the one table from which every layer's attention takes a bias by distance, 0 for none
+    positions : how tokens know their place: a "table" that is added to the words; "rotary": queries and keys are turned
+        by an angle that grows with it (Su et al., arXiv:2104.09864); "alibi": scores fall with the distance, in each
+        head by its own slope (Press et al., arXiv:2108.12409)
+    norm_first : whether a layer normalises what its two halves read, and the encoder its end, in place of the sums; the
+        first layer then reads the embeddings' norm as it is
+    gated : whether the feed-forward layer is ``ffn_2(activation(ffn_1(x)) * ffn_3(x))`` (Shazeer, arXiv:2002.05202)
+    without_bias : which parameters have no bias: "attention" (query, key, value and the projection), "ffn_1" (and
+        ffn_3), "ffn_2", "norm"
+    fused : tensor of a layer in a folder -> our parts that stand in it one after the other
+    outside : name of a parameter outside the layers -> tensor, where it differs from BERT's
     fields : further keys of a config.json that is written here
+    model_type : in config.json, where it is not the family's name
     """
 
     classes: str
@@ -99,12 +112,27 @@ class Family:
     always_projected: bool = False
     activation: str = "gelu"
     distance_buckets: int = 0
+    positions: str = "table"
+    norm_first: bool = False
+    gated: bool = False
+    without_bias: frozenset[str] = frozenset()
+    fused: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    outside: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
+    model_type: str = ""
 
     @property
     def padding_rows(self) -> int:
         """Rows of the table of positions that no text uses."""
         return 0 if self.pad_id is None else self.pad_id + 1
+
+    @property
+    def beyond_bert(self) -> str:
+        """What its layers have that BERT's do not, for a sentence; empty where they are BERT's."""
+        parts = {"a bias of attention by distance": self.distance_buckets or self.positions == "alibi",
+                 "rotary positions": self.positions == "rotary", "gated feed-forward layers": self.gated,
+                 "normalisation before each half of a layer": self.norm_first}
+        return " and ".join(name for name, there in parts.items() if there)
 
 
 _BERT = Family(
@@ -173,6 +201,47 @@ _ALBERT = dataclasses.replace(
     pooler="pooler", shared=True, projection="encoder.embedding_hidden_mapping_in", always_projected=True,
     activation="gelu_new", fields={"num_hidden_groups": 1, "inner_group_num": 1, "bos_token_id": 2, "eos_token_id": 3})
 
+_QKV = ("attention_cell.proj_query", "attention_cell.proj_key", "attention_cell.proj_value")
+
+_MODERNBERT = dataclasses.replace(
+    _BERT, classes="ModernBert", prefix="model",
+    keys={**{ours: theirs for ours, theirs in _BERT.keys.items() if ours != "token_type_vocab_size"},
+          "layer_norm_eps": "norm_eps", "dropout": "mlp_dropout"},
+    activation_key="hidden_activation", cells="layers",
+    cell={"proj": "attn.Wo", "layer_norm": "attn_norm", "ffn.ffn_2": "mlp.Wo", "ffn.layer_norm": "mlp_norm"},
+    fused={"attn.Wqkv": _QKV, "mlp.Wi": ("ffn.ffn_1", "ffn.ffn_3")},
+    outside={"word_embed.0.weight": "embeddings.tok_embeddings.weight",
+             "encoder.layer_norm.gamma": "embeddings.norm.weight",
+             "encoder.final_norm.gamma": "final_norm.weight"},
+    takes_token_types=False, most_token_types=0, layer_norm_eps=1e-5, positions="rotary", norm_first=True, gated=True,
+    without_bias=frozenset({"attention", "ffn_1", "ffn_2", "norm"}))
+
+_NOMIC = dataclasses.replace(
+    _BERT, classes="NomicBert",
+    keys={"num_layers": "n_layer", "units": "n_embd", "hidden_size": "n_inner", "num_heads": "n_head",
+          "max_length": "n_positions", "vocab_size": "vocab_size", "token_type_vocab_size": "type_vocab_size",
+          "layer_norm_eps": "layer_norm_epsilon", "dropout": "resid_pdrop"},
+    activation_key="activation_function", cells="encoder.layers",
+    cell={"proj": "attn.out_proj", "layer_norm": "norm1", "ffn.ffn_1": "mlp.fc12", "ffn.ffn_3": "mlp.fc11",
+          "ffn.ffn_2": "mlp.fc2", "ffn.layer_norm": "norm2"},
+    fused={"attn.Wqkv": _QKV},
+    outside={"encoder.layer_norm.gamma": "emb_ln.weight", "encoder.layer_norm.beta": "emb_ln.bias"},
+    positions="rotary", gated=True, without_bias=frozenset({"attention", "ffn_1", "ffn_2"}))
+
+_GTE = dataclasses.replace(
+    _BERT, classes="New", prefix="new",
+    cell={"proj": "attention.o_proj", "layer_norm": "attn_ln", "ffn.ffn_2": "mlp.down_proj",
+          "ffn.layer_norm": "mlp_ln"},
+    fused={"attention.qkv_proj": _QKV, "mlp.up_gate_proj": ("ffn.ffn_3", "ffn.ffn_1")},
+    takes_token_types=False, most_token_types=1, positions="rotary", gated=True, without_bias=frozenset({"ffn_1"}))
+
+_JINA = dataclasses.replace(
+    _BERT, classes="JinaBert",
+    cell={**_BERT.cell, "ffn.ffn_2": "mlp.wo", "ffn.layer_norm": "mlp.layernorm"},
+    fused={"mlp.gated_layers": ("ffn.ffn_1", "ffn.ffn_3")},
+    positions="alibi", gated=True, without_bias=frozenset({"ffn_1"}),
+    fields={"feed_forward_type": "geglu"}, model_type="bert")
+
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
     "albert": _ALBERT,
@@ -180,7 +249,37 @@ FAMILIES: Mapping[str, Family] = {
     "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
     "distilbert": _DISTILBERT,
     "electra": _ELECTRA,
+    "jina_bert": _JINA,
+    "modernbert": _MODERNBERT,
     "mpnet": _MPNET,
+    "new": _GTE,
+    "nomic_bert": _NOMIC,
     "roberta": _ROBERTA,
     "xlm-roberta": dataclasses.replace(_ROBERTA, classes="XLMRoberta"),
 }
+
+#: how config.json says where tokens know their place from
+_POSITIONS = {"table": "absolute", "rotary": "rope", "alibi": "alibi"}
+
+
+def family_of(content: Mapping[str, Any]) -> str:
+    """The family that a config.json describes.
+
+    Raises
+    ------
+    ModelError
+        It is none of :data:`FAMILIES`, or has positions or feed-forward layers of another kind than its family.
+    """
+    name = content.get("model_type", "bert")
+    said = content.get("position_embedding_type")
+    if name == "bert" and said == "alibi":
+        name = "jina_bert"
+    known = [family for family, about in FAMILIES.items() if not about.model_type]
+    if not isinstance(name, str) or name not in FAMILIES or (name not in known and said != "alibi"):
+        raise ModelError(f"config.json says model type '{name}'; only {', '.join(known)} can be read. Take a model of "
+                         "one of these families.")
+    wanted = _POSITIONS[FAMILIES[name].positions]
+    if said not in (None, wanted):
+        raise ModelError(f"config.json says position_embedding_type '{said}'; only '{wanted}' can be read in a model "
+                         f"of type {name}.")
+    return name

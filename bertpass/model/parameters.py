@@ -13,41 +13,49 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 
 from bertpass.errors import ModelError
-from bertpass.model import heads
+from bertpass.model import heads, positions
 from bertpass.model.config import EncoderConfig, HeadConfig
 
 Shape = tuple[int, ...]
 
 
-def _dense(name: str, rows: int, columns: int) -> dict[str, Shape]:
-    return {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+def _dense(name: str, rows: int, columns: int, bias: bool = True) -> dict[str, Shape]:
+    return {f"{name}.weight": (rows, columns), **({f"{name}.bias": (rows,)} if bias else {})}
 
 
-def _norm(name: str, units: int) -> dict[str, Shape]:
-    return {f"{name}.gamma": (units,), f"{name}.beta": (units,)}
+def _norm(name: str, units: int, bias: bool = True) -> dict[str, Shape]:
+    return {f"{name}.gamma": (units,), **({f"{name}.beta": (units,)} if bias else {})}
 
 
 def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
     """Name and shape of each parameter of the encoder with its embeddings and, if it has one, its pooler."""
-    units, narrow, root = config.units, config.embedding_width, config.root
+    units, narrow, root, about = config.units, config.embedding_width, config.root, config.about
+    attention, first, second, norms = (part not in about.without_bias
+                                       for part in ("attention", "ffn_1", "ffn_2", "norm"))
     shapes: dict[str, Shape] = {f"{root}.word_embed.0.weight": (config.vocab_size, narrow)}
     if config.token_type_vocab_size:
         shapes[f"{root}.token_type_embed.0.weight"] = (config.token_type_vocab_size, narrow)
-    shapes[f"{root}.encoder.position_weight"] = (config.max_length, narrow)
-    if config.about.distance_buckets:
-        shapes[f"{root}.{DISTANCES}"] = (config.about.distance_buckets, config.num_heads)
-    shapes.update(_norm(f"{root}.encoder.layer_norm", narrow))
+    if about.positions == "table":
+        shapes[f"{root}.encoder.position_weight"] = (config.max_length, narrow)
+    if about.distance_buckets:
+        shapes[f"{root}.{DISTANCES}"] = (about.distance_buckets, config.num_heads)
+    shapes.update(_norm(f"{root}.encoder.layer_norm", narrow, norms))
     if config.embedding_size:
         shapes.update(_dense(f"{root}.{PROJECTION}", units, narrow))
+    if about.norm_first:
+        shapes.update(_norm(f"{root}.encoder.final_norm", units, norms))
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         for part in ("query", "key", "value"):
-            shapes.update(_dense(f"{cell}.attention_cell.proj_{part}", units, units))
-        shapes.update(_dense(f"{cell}.proj", units, units))
-        shapes.update(_norm(f"{cell}.layer_norm", units))
-        shapes.update(_dense(f"{cell}.ffn.ffn_1", config.hidden_size, units))
-        shapes.update(_dense(f"{cell}.ffn.ffn_2", units, config.hidden_size))
-        shapes.update(_norm(f"{cell}.ffn.layer_norm", units))
+            shapes.update(_dense(f"{cell}.attention_cell.proj_{part}", units, units, attention))
+        shapes.update(_dense(f"{cell}.proj", units, units, attention))
+        if layer or not about.norm_first:
+            shapes.update(_norm(f"{cell}.layer_norm", units, norms))
+        shapes.update(_dense(f"{cell}.ffn.ffn_1", config.hidden_size, units, first))
+        if about.gated:
+            shapes.update(_dense(f"{cell}.ffn.ffn_3", config.hidden_size, units, first))
+        shapes.update(_dense(f"{cell}.ffn.ffn_2", units, config.hidden_size, second))
+        shapes.update(_norm(f"{cell}.ffn.layer_norm", units, norms))
     if config.use_pooler:
         shapes.update(_dense(f"{root}.pooler", units, units))
     return shapes
@@ -81,6 +89,9 @@ DISTANCES = "encoder.relative_attention_bias.weight"
 def distance_bias(config: EncoderConfig, params: Mapping[str, np.ndarray]) -> np.ndarray | None:
     """What attention adds to its scores by the distance from query to key: (heads, 2 max_length - 1), float32, with
     distance 0 in the middle; None for a family that adds nothing."""
+    if config.about.positions == "alibi":
+        far = np.abs(np.arange(1 - config.max_length, config.max_length, dtype=np.float32))
+        return -positions.slopes(config.num_heads)[:, None] * far
     if not config.about.distance_buckets:
         return None
     from bertpass import _native  # here, because the rest needs no native code
@@ -102,8 +113,10 @@ def distance_rows(config: EncoderConfig) -> np.ndarray | None:
 
 def more_than_bert(config: EncoderConfig) -> str:
     """The part of the encoder that BERT's has not, as a clause; empty where there is none."""
-    if config.about.distance_buckets:
-        return f"bias of attention by distance, which encoders of the family {config.family} have"
+    if config.about.beyond_bert:
+        return f"{config.about.beyond_bert}, which encoders of the family {config.family} have"
+    if config.activation == "silu":
+        return "activation function silu, which this encoder has"
     if config.embedding_size:
         return (f"embeddings of another width than the layers, which this encoder has ({config.embedding_size} and "
                 f"{config.units})")
