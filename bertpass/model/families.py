@@ -128,11 +128,11 @@ class Family:
 
     @property
     def beyond_bert(self) -> str:
-        """What its layers have that BERT's do not, for a sentence; empty where they are BERT's."""
-        parts = {"a bias of attention by distance": self.distance_buckets or self.positions == "alibi",
+        """What its layers have that BERT's do not, for a sentence with "no"; empty where they are BERT's."""
+        parts = {"bias of attention by distance": self.distance_buckets or self.positions == "alibi",
                  "rotary positions": self.positions == "rotary", "gated feed-forward layers": self.gated,
                  "normalisation before each half of a layer": self.norm_first}
-        return " and ".join(name for name, there in parts.items() if there)
+        return " and no ".join(name for name, there in parts.items() if there)
 
 
 _BERT = Family(

@@ -31,6 +31,11 @@ WORDS = {"mlm": HeadConfig("mlm"), "untied": HeadConfig("mlm", tied=False), "spa
 SIZES = {"num_layers": 2, "units": 36, "hidden_size": 50, "num_heads": 3, "max_length": 40, "vocab_size": 61}
 
 
+#: of the families that are not BERT's layers; with few layers both kinds of them
+FIELDS = {"modernbert": {"num_layers": 3, "window": 3, "global_every": 2, "rope_theta": 160.0,
+                         "rope_local_theta": 10.0},
+          "new": {"rope_theta": 90.0, "rope_factor": 2.0}, "nomic_bert": {"rope_theta": 100.0, "activation": "silu"}}
+
 #: Relative error of most rows against :func:`outputs` with the engine's rounding: both round the same values, so that
 #: what is left is float32's own. The others have a value that was rounded the other way, see :func:`flip`.
 AGREEING = 2e-6
@@ -42,10 +47,11 @@ def tiny(family: str = "bert", head: str = "none", seed: int = 3, **fields) -> C
     config = EncoderConfig(**{
         **SIZES, "family": family, "layer_norm_eps": FAMILIES[family].layer_norm_eps,
         "token_type_vocab_size": 2 if FAMILIES[family].takes_token_types else FAMILIES[family].most_token_types,
-        "embedding_size": 20 if FAMILIES[family].projection else 0, **fields})
+        "embedding_size": 20 if FAMILIES[family].projection else 0, **FIELDS.get(family, {}), **fields})
     config = EncoderConfig(**{**config.to_dict(), "use_pooler": needs_pooler(config, kind)})
     wanted = {**parameters.encoder_shapes(config), **parameters.head_shapes(config, kind)}
-    scale = 1.5 / np.sqrt(config.units)
+    # The product of two numbers spreads what rounding changes: smaller ones, so that it costs as much as elsewhere.
+    scale = (1.0 if config.about.gated else 1.5) / np.sqrt(config.units)
     arrays = parameters.random(wanted, seed, scale=scale, random_bias=True)
     if FAMILIES[family].shared:
         arrays = {name: arrays[re.sub(r"cells\.\d+\.", "cells.0.", name)] for name in arrays}
@@ -68,6 +74,7 @@ ACTIVATIONS = {
     "gelu": lambda x: 0.5 * x * (1 + erf(x / np.sqrt(2))),
     "gelu_tanh": lambda x: 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x ** 3))),
     "relu": lambda x: np.maximum(x, 0),
+    "silu": lambda x: x / (1 + np.exp(-x)),
     "tanh": np.tanh,
 }
 
@@ -182,39 +189,79 @@ def distance_bias(table, length):
     return table[(bucket + 16 * (distance > 0)).astype(int)].transpose(2, 0, 1)
 
 
+def slopes_bias(heads, length):
+    """(heads, length, length) of ALiBi: Press et al., arXiv:2108.12409; other numbers of heads as in their code."""
+    def slopes(n):
+        if n & (n - 1):
+            closest = 2 ** int(np.log2(n))
+            return slopes(closest) + slopes(2 * closest)[0::2][:n - closest]
+        return [2 ** (-8 * (i + 1) / n) for i in range(n)]
+
+    distance = np.abs(np.arange(length)[None] - np.arange(length)[:, None])
+    return -np.array(slopes(heads))[:, None, None] * distance
+
+
+def turned(x, config, layer):
+    """Rotary positions (Su et al., arXiv:2104.09864) of (heads, tokens, size), as complex numbers."""
+    local = config.window and layer % config.global_every
+    base = (local and config.rope_local_theta) or config.rope_theta
+    half = x.shape[-1] // 2
+    base = base * config.rope_factor
+    frequency = base ** (-np.arange(half) / half) / config.rope_factor ** (1 / half)
+    angle = np.arange(x.shape[1])[:, None] * frequency
+    pairs = (x[..., :half] + 1j * x[..., half:]) * np.exp(1j * angle)
+    return np.concatenate([pairs.real, pairs.imag], -1)
+
+
 def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable = EXACT):
     """(tokens, units) of one sequence; ``low`` is a precision, or gives that of each part ("LAYER.PRODUCT")."""
     of = low if callable(low) else lambda part: low
     config, params = checkpoint.config, {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
-    root, heads = config.root, config.num_heads
+    root, heads, about = config.root, config.num_heads, config.about
 
     def dense(x, name, low, scale=1.0):
         weight = low.weights(params[f"{name}.weight"] * scale).T.astype(np.float64)
-        return low.activations(x) @ weight + params[f"{name}.bias"] * scale
+        return low.activations(x) @ weight + params.get(f"{name}.bias", 0) * scale
 
     def norm(x, name):
-        return layer_norm(x, params[f"{name}.gamma"], params[f"{name}.beta"], config.layer_norm_eps)
+        return layer_norm(x, params[f"{name}.gamma"], params.get(f"{name}.beta", 0), config.layer_norm_eps)
 
-    x = params[f"{root}.word_embed.0.weight"][ids] + params[f"{root}.encoder.position_weight"][:len(ids)]
+    x = params[f"{root}.word_embed.0.weight"][ids]
+    if about.positions == "table":
+        x = x + params[f"{root}.encoder.position_weight"][:len(ids)]
     if config.token_type_vocab_size:
         used = types if config.takes_token_types else np.zeros_like(types)
         x = x + params[f"{root}.token_type_embed.0.weight"][used]
     x = norm(x, f"{root}.encoder.layer_norm")
     if config.embedding_size:
         x = dense(x, f"{root}.{parameters.PROJECTION}", EXACT)
-    added = distance_bias(params[f"{root}.{parameters.DISTANCES}"], len(ids)) if config.about.distance_buckets else 0
+    added = distance_bias(params[f"{root}.{parameters.DISTANCES}"], len(ids)) if about.distance_buckets else 0
+    if about.positions == "alibi":
+        added = slopes_bias(heads, len(ids))
+    far = np.abs(np.arange(len(ids))[None] - np.arange(len(ids))[:, None])
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
         scales = {"query": np.sqrt(heads / config.units), "key": 1.0, "value": 1.0}
         qkv, proj, up, down = (of(f"{layer}.{name}") for name in ("qkv", "proj", "up", "down"))
-        q, k, v = (qkv.attention(dense(x, f"{cell}.attention_cell.proj_{part}", qkv, s)).astype(np.float64)
+        read = norm(x, f"{cell}.layer_norm") if about.norm_first and layer else x
+        q, k, v = (qkv.attention(dense(read, f"{cell}.attention_cell.proj_{part}", qkv, s)).astype(np.float64)
                    .reshape(len(ids), heads, -1).transpose(1, 0, 2) for part, s in scales.items())
-        mixed = (softmax(q @ k.transpose(0, 2, 1) + added, qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
-        x = norm(x + dense(proj.between(mixed), f"{cell}.proj", proj), f"{cell}.layer_norm")
+        if about.positions == "rotary":
+            q, k = (qkv.attention(turned(part, config, layer)).astype(np.float64) for part in (q, k))
+        scores = q @ k.transpose(0, 2, 1) + added
+        if config.window and layer % config.global_every:
+            scores = np.where(far <= config.window, scores, -np.inf)
+        mixed = (softmax(scores, qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
+        x = x + dense(proj.between(mixed), f"{cell}.proj", proj)
+        x = x if about.norm_first else norm(x, f"{cell}.layer_norm")
         activation = down.gelu if config.activation == "gelu" else ACTIVATIONS[config.activation]
-        inner = activation(dense(x, f"{cell}.ffn.ffn_1", up))
-        x = norm(x + dense(down.between(inner), f"{cell}.ffn.ffn_2", down), f"{cell}.ffn.layer_norm")
-    return x
+        read = norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x
+        inner = activation(dense(read, f"{cell}.ffn.ffn_1", up))
+        if about.gated:
+            inner = inner * dense(read, f"{cell}.ffn.ffn_3", up)
+        x = x + dense(down.between(inner), f"{cell}.ffn.ffn_2", down)
+        x = x if about.norm_first else norm(x, f"{cell}.ffn.layer_norm")
+    return norm(x, f"{root}.encoder.final_norm") if about.norm_first else x
 
 
 def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT):
@@ -240,7 +287,7 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
         elif head.kind == "embedding":
             vector = states.mean(0) if head.pooling == "mean" else states[0]
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
-        elif config.family in ("albert", "bert"):
+        elif config.classifier.pooled:
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
         elif config.family == "electra":
             rows.append([dense(dense(states[0], "classifier.1", "gelu"), "classifier.3")])

@@ -95,6 +95,24 @@ def test_neither_neighbours_nor_threads_change_a_row(isa, dtype):
     assert np.array_equal(engine.forward(ids[::-1], types[::-1], lengths[::-1])[0][::-1], together)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "int8"])
+@pytest.mark.parametrize("isa", SETS)
+@pytest.mark.parametrize("family", ["modernbert", "new", "jina_bert"])
+def test_longer_than_windows_and_panels(family, isa, dtype):
+    """Windows leave whole panels of keys out; a row has the same bits alone, in a batch and by two threads."""
+    fields = {"window": 20, "num_layers": 2} if family == "modernbert" else {}
+    checkpoint = tiny(family, units=64, hidden_size=96, num_heads=2, max_length=260, **fields)
+    inputs = batch(checkpoint.config, [260, 97, 1, 40], 260)
+    wanted = reference.outputs(checkpoint, *inputs, low=reference.precision(dtype, isa))[0]
+    found = NativeEngine(checkpoint, dtype=dtype, threads=1, isa=isa).forward(*inputs)[0]
+    most = 5e-6 if dtype == "float32" else reference.flip(dtype, isa)
+    assert np.linalg.norm(found - wanted) <= most * np.linalg.norm(wanted)
+    both = NativeEngine(checkpoint, dtype=dtype, threads=2, isa=isa)
+    for row, length in enumerate(inputs[2]):
+        alone = both.forward(*(part[row:row + 1, :length] for part in inputs[:2]), inputs[2][row:row + 1])[0]
+        assert np.array_equal(alone[0], found[row, :length])
+
+
 def test_two_threads_on_work_that_is_worth_it():
     """The tiny models above stay on one thread; this one does not."""
     checkpoint = tiny(units=128, hidden_size=512, num_heads=4, max_length=128)

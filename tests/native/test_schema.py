@@ -10,9 +10,10 @@ from bertpass.errors import ModelError
 from bertpass.model import heads, parameters
 from bertpass.model.config import HEADS, POOLINGS, SPARSE_POOLINGS, WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
+from tests.helpers.reference import FIELDS
 
-CONFIGS = [EncoderConfig(family, num_layers=2, units=24, hidden_size=40, num_heads=3, max_length=17, vocab_size=29,
-                         token_type_vocab_size=types) for family, about in FAMILIES.items()
+CONFIGS = [EncoderConfig(family, units=24, hidden_size=40, num_heads=3, max_length=17, vocab_size=29,
+                         token_type_vocab_size=types, **{"num_layers": 2, **FIELDS.get(family, {})}) for family, about in FAMILIES.items()
            for types in {0, 2 if about.most_token_types is None else about.most_token_types}]
 CONFIGS += [dataclasses.replace(config, embedding_size=width) for config in CONFIGS if config.about.projection
             for width in (10, 24)]
@@ -71,7 +72,10 @@ def test_heads_of_words_are_read_strictly(head, words):
 
 
 WRONG = {
-    "unknown field": (("encoder", "rope_theta", 1e4), "the field 'config.rope_theta', which this version"),
+    "unknown field": (("encoder", "rope_phi", 1e4), "the field 'config.rope_phi', which this version"),
+    "positions of another family": (("encoder", "rope_theta", 1e4), "no usable rope_theta"),
+    "no factor": (("encoder", "rope_factor", 0.5), "no usable rope_factor"),
+    "no layer of all": (("encoder", "global_every", 0), "no usable global_every"),
     "unknown field of the head": (("head", "temperature", 2), "the field 'head.temperature', which this version"),
     "unknown family": (("encoder", "family", "gpt"), "no usable family: unknown value 'gpt'"),
     "activation of no encoder": (("encoder", "activation", "tanh"), "no usable activation: unknown value 'tanh'"),

@@ -1,4 +1,4 @@
-// The bias of attention by distance, as a table of few rows says it.
+// How attention knows of distances: a bias by a table of few rows or by slopes, and angles.
 #pragma once
 
 #include <vector>
@@ -18,8 +18,20 @@ struct OwnedDistanceBias {
   DistanceBias view;
 
   OwnedDistanceBias(const OwnedDistanceBias&) = delete;  // the view is of its own memory
+  // ALiBi: minus the distance times a slope of each head (Press et al., arXiv:2108.12409).
+  OwnedDistanceBias(Index heads, Index length);
   // table: (kDistanceBuckets, heads). length: the longest sequence.
   OwnedDistanceBias(const float* table, Index heads, Index length);
+};
+
+// Angles of rotary positions, made once: place / (base factor)^(2 i / size) / factor^(2 / size) for the pair i of a head
+// (Su et al., arXiv:2104.09864; the factor: see bertpass/model/positions.py).
+struct OwnedRotary {
+  std::vector<float> cosines, sines;
+  Rotary view;
+
+  OwnedRotary(const OwnedRotary&) = delete;
+  OwnedRotary(double base, double factor, Index size, Index length);
 };
 
 }  // namespace bertpass::native

@@ -34,8 +34,10 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   const Index group = std::min(tokens, many ? kGroupTokens + longest : std::max(kGroupTokens, longest));
   const Widths& widths = layers.shape().widths;
   const Index narrow = projection ? stride_of(tables.units, sizeof(float)) : 0;  // of rows that are not projected yet
-  work.shape(kernels, widths, layers.shape().types, tokens, group, longest, team.threads(), many,
-             kTokens * narrow * static_cast<Index>(sizeof(float)));
+  const auto has_window = [](const AttentionForm& form) { return form.window > 0; };
+  const bool window = std::any_of(attention.begin(), attention.end(), has_window);
+  work.shape(kernels, widths, layers.shape().form, layers.shape().types, window, tokens, group, longest, team.threads(),
+             many, kTokens * narrow * static_cast<Index>(sizeof(float)));
   // Sequences first to last - 1 through all layers.
   const auto through = [&](const Team& some, Index first, Index last, const Activations& own) {
     const Index start = ragged.start(first), rows = ragged.start(last) - start;
@@ -61,11 +63,16 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
       if (projection) project(kernels, unprojected, count, own.stream.from(begin), low.from(begin));
     });
     own.lap(Stage::embedding);
-    for (const Layer& layer : layers.layers()) {
+    for (std::size_t number = 0; number < layers.layers().size(); ++number) {
+      const AttentionForm form = attention.empty() ? AttentionForm{} : attention[number];
       for (Index from = first, to; from < last; from = to) {
         to = std::min(last, ragged.group_end(from, own.group));
-        layer.forward(kernels, some, widths, ragged.offsets(from), to - from, bias, own);
+        layers.layers()[number].forward(kernels, some, widths, ragged.offsets(from), to - from, form, own);
       }
+    }
+    if (last_norm.gamma) {
+      last_norm.apply(kernels, some, own.stream.from(start), rows, own.stream.from(start), {});
+      own.lap(Stage::norm);
     }
   };
   if (!apart) return through(team, 0, ragged.sequences(), work);

@@ -2,19 +2,21 @@
 #pragma once
 
 #include <optional>
+#include <vector>
 
 #include "encoder/packed.h"
 #include "encoder/ragged.h"
 
 namespace bertpass::native {
 
-// Views only.
+// Views only, and a form for each layer.
 struct Encoder {
   Tables tables;
   Norm embedding_norm;
   std::optional<Linear> projection;  // of the embeddings, whose width is not that of the layers
   PackedLayers layers;
-  DistanceBias bias;  // of every layer's attention
+  Norm last_norm;                        // of the token states; without gamma: none
+  std::vector<AttentionForm> attention;  // of each layer, or none where all are plain
 
   // ids and types (or null): the caller's, as `ragged` says. The token states are in work.stream afterwards.
   void forward(const Kernels& kernels, const Team& team, const std::int32_t* ids, const std::int32_t* types,

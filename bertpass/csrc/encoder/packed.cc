@@ -16,15 +16,15 @@ struct Header {
   std::int32_t activation, layers, units, hidden, heads;
   float epsilon;
   std::int64_t bytes;
-  std::int32_t shared;
+  std::int32_t shared, norm_first, gated;
 };
 constexpr Index kHeaderBytes = kLine;
 static_assert(sizeof(Header) <= kHeaderBytes);
 
 bool usable(const Header& h) {
-  return h.activation >= 0 && h.activation <= static_cast<int>(Activation::tanh) && h.layers >= 1 &&
+  return h.activation >= 0 && h.activation <= static_cast<int>(Activation::silu) && h.layers >= 1 &&
          h.layers <= kMostLayers && h.units >= 1 && h.units <= kMost && h.hidden >= 1 && h.hidden <= kMost &&
-         h.heads >= 1 && h.units % h.heads == 0 && (h.shared == 0 || h.shared == 1);
+         h.heads >= 1 && h.units % h.heads == 0 && h.shared >> 1 == 0 && h.norm_first >> 1 == 0 && h.gated >> 1 == 0;
 }
 
 // Where the first layer begins.
@@ -36,7 +36,7 @@ std::vector<Index> places(const LayersShape& shape) {
   Index at = start_of(shape.layers);
   for (const LayerTypes& types : shape.types) {
     found.push_back(shape.shared ? start_of(shape.layers) : at);
-    at = found.back() + Layer::bytes(types, shape.widths);
+    at = found.back() + Layer::bytes(types, shape.widths, shape.form);
   }
   found.push_back(at);
   return found;
@@ -78,6 +78,8 @@ void pack_layers(const Team& team, const LayersShape& shape, const LayerWeights*
   header.epsilon = shape.epsilon;
   header.bytes = at.back();
   header.shared = shape.shared;
+  header.norm_first = shape.form.norm_first;
+  header.gated = shape.form.gated;
   char* start = static_cast<char*>(out);
   std::memset(start, 0, at.front());
   std::memcpy(start, &header, sizeof header);
@@ -85,7 +87,7 @@ void pack_layers(const Team& team, const LayersShape& shape, const LayerWeights*
   for (const LayerTypes& layer : shape.types)
     for (const Product& product : kProducts) *type++ = static_cast<char>(layer.*product.type);
   team.loop(shape.shared ? 1 : shape.layers, static_cast<double>(at.back()), [&](Index layer, int) {
-    Layer::pack(shape.types[layer], shape.widths, weights[layer], start + at[layer]);
+    Layer::pack(shape.types[layer], shape.widths, shape.form, weights[layer], start + at[layer]);
   });
 }
 
@@ -103,7 +105,8 @@ PackedLayers::PackedLayers(const void* packed, Index bytes) {
             header.epsilon,
             static_cast<Activation>(header.activation),
             read_types(reinterpret_cast<const unsigned char*>(start + kHeaderBytes), header.layers),
-            header.shared == 1};
+            header.shared == 1,
+            {header.norm_first != 0, header.gated != 0}};
   if (shape_.shared && !of_one_type(shape_.types))
     throw PackedError("the types of the packed layers are damaged; pack the model again.");
   const std::vector<Index> at = places(shape_);
@@ -111,7 +114,8 @@ PackedLayers::PackedLayers(const void* packed, Index bytes) {
     throw PackedError("the packed layers are cut short; pack the model again.");
   layers_.reserve(shape_.layers);
   for (Index layer = 0; layer < shape_.layers; ++layer)
-    layers_.emplace_back(shape_.types[layer], shape_.widths, shape_.activation, shape_.epsilon, start + at[layer]);
+    layers_.emplace_back(shape_.types[layer], shape_.widths, shape_.form, shape_.activation, shape_.epsilon, layer,
+                         start + at[layer]);
   for (Index layer = 0; layer + 1 < shape_.layers; ++layer) layers_[layer].followed_by(layers_[layer + 1]);
 }
 

@@ -18,6 +18,7 @@ struct LayersShape {
   Activation activation = Activation::gelu;
   std::vector<LayerTypes> types;  // of each layer
   bool shared = false;            // every layer is the first one, in memory once; of one type
+  LayerForm form = {};
 };
 
 // Memory that holds no packed layers; the text is a sentence.

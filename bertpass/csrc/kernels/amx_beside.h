@@ -44,14 +44,17 @@ struct Finishing {
     last = end;
     column = at;
     whole = g.columns - column >= kPanel;
-    out = static_cast<Out*>(g.out) + first * g.out_stride + column;
+    out = static_cast<Out*>(g.out) + first * g.out_stride + (g.gated ? column / 2 : column);
     residual = g.residual ? g.residual + first * g.residual_stride + column : nullptr;
     if (whole) columns = PanelColumns<typename P::Sum>(g, column);
   }
   Index left() const { return last - row; }
   void one() {
     if (row == jump) sums += skipped * kPanel;
-    if (whole) {
+    if (g.gated) {
+      finish_gated<activation>(out, [&](Index part) { return columns.numbers(g, sums + part * W, row, part); });
+      out += g.out_stride;
+    } else if (whole) {
 #pragma GCC unroll 4
       for (Index part = 0; part < kVectors; ++part) {
         V x = activate<activation>(columns.numbers(g, sums + part * W, row, part));

@@ -197,6 +197,7 @@ void product_to(const Gemm& g) {
     case Activation::gelu_coarse: return product<P, Activation::gelu_coarse, Out>(g);
     case Activation::gelu_tanh: return product<P, Activation::gelu_tanh, Out>(g);
     case Activation::relu: return product<P, Activation::relu, Out>(g);
+    case Activation::silu: return product<P, Activation::silu, Out>(g);
     case Activation::tanh: return product<P, Activation::tanh, Out>(g);
     case Activation::none: break;
   }

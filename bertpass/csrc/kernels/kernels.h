@@ -12,8 +12,8 @@ namespace bertpass::native {
 using Index = std::int64_t;
 using bf16 = std::uint16_t;  // the upper half of a float, rounded to nearest even
 
-// gelu_coarse is gelu within 1e-4, for results that are rounded to bfloat16 or bytes.
-enum class Activation { none, gelu, gelu_tanh, relu, tanh, gelu_coarse };
+// gelu_coarse is gelu within 1e-4, for results that are rounded to bfloat16 or bytes. silu is x / (1 + exp(-x)).
+enum class Activation { none, gelu, gelu_tanh, relu, tanh, gelu_coarse, silu };
 
 // For gelu_coarse: the normal distribution's function is about 1/2 + x p(x^2) on [-kPhiEnd, kPhiEnd]. p is the one for
 // which the largest error of x times it is least and which gives no more than zero at the lower end; fitted by us.
@@ -36,7 +36,9 @@ struct RowScale {
   std::int32_t zero;
 };
 
-// out = activation(a b + bias) + residual, for a of (rows, depth) and b of (depth, columns).
+// out = activation(a b + bias) + residual, for a of (rows, depth) and b of (depth, columns). Where it is gated, a panel
+// gives half as many columns: those of its first half activated, times those of its second half; all panels are whole,
+// there is no residual, and out has columns / 2.
 //
 // b is packed into panels of kPanel columns, the last one filled up with zeros, the depth filled up with zeros to whole
 // groups. Element (k, j) of a panel is at (k / group * kPanel + j) * group + k % group, with groups of
@@ -59,6 +61,7 @@ struct Gemm {
   const float* residual;     // (rows, columns), or null; may be out
   Index residual_stride;     // -1: element (i, j) is that at j - i, a bias by distance
   Activation activation;
+  bool gated;
   void* out;
   Index out_stride;
   bool out_is_bf16;
@@ -126,6 +129,9 @@ struct Kernels {
   void (*mean)(const float* x, Index stride, Index rows, Index columns, float* out);
   // The row divided by its Euclidean length (at least 1e-12).
   void (*normalize)(float* x, Index columns);
+  // Elements i and half + i of a row of 2 half, x and y, become x cosines[i] - y sines[i] and y cosines[i] + x sines[i].
+  void (*rotate)(float* x, const float* cosines, const float* sines, Index half);
+  void (*rotate_bf16)(bf16* x, const float* cosines, const float* sines, Index half);
 
   // For training (training.h). Element j of a row has the counter `counter` + j, or + j `step`.
   // out = dropout(x); x may be out.

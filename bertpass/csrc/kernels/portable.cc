@@ -27,6 +27,7 @@ float activate(float x, Activation activation) {
     case Activation::tanh: return std::tanh(x);
     case Activation::gelu: return 0.5f * x * std::erfc(x * -0.70710678f);  // 1 + erf(z) = erfc(-z)
     case Activation::gelu_coarse: return gelu_coarse(x);
+    case Activation::silu: return x / (1 + std::exp(-x));
     // Hendrycks and Gimpel, "Gaussian Error Linear Units", arXiv:1606.08415, section 2.
     case Activation::gelu_tanh: return 0.5f * x * (1 + std::tanh(0.79788456f * (x + 0.044715f * x * x * x)));
   }
@@ -44,17 +45,29 @@ T element(const T* panel, Index k, Index j) {
   return panel[(k / group * kPanel + j) * group + k % group];
 }
 
-void finish(const Gemm& g, Index row, Index column, float sum) {
-  if (g.row_factors) sum *= g.row_factors[row];
-  float x = activate(sum + (g.bias ? g.bias[column] : 0), g.activation);
-  if (g.residual) x += g.residual[row * g.residual_stride + column];
-  if (g.out_is_bf16)
-    static_cast<bf16*>(g.out)[row * g.out_stride + column] = narrow(x);
-  else
-    static_cast<float*>(g.out)[row * g.out_stride + column] = x;
+// A row of the result from what a panel gives; first: its first column.
+void finish(const Gemm& g, Index row, Index first, const float* sums) {
+  const auto with_bias = [&](Index j) {
+    return (g.row_factors ? sums[j] * g.row_factors[row] : sums[j]) + (g.bias ? g.bias[first + j] : 0);
+  };
+  const auto put = [&](Index column, float x) {
+    if (g.out_is_bf16)
+      static_cast<bf16*>(g.out)[row * g.out_stride + column] = narrow(x);
+    else
+      static_cast<float*>(g.out)[row * g.out_stride + column] = x;
+  };
+  constexpr Index kHalf = kPanel / 2;
+  if (g.gated) {
+    for (Index j = 0; j < kHalf; ++j) put(first / 2 + j, activate(with_bias(j), g.activation) * with_bias(kHalf + j));
+    return;
+  }
+  for (Index j = 0; j < kPanel && first + j < g.columns; ++j) {
+    const float x = activate(with_bias(j), g.activation);
+    put(first + j, g.residual ? x + g.residual[row * g.residual_stride + first + j] : x);
+  }
 }
 
-// body(row, first column, panel, sums) for each row and panel; sums are those of the panel's columns.
+// body(row, first column, sums) for each row and panel; sums are those of the panel's columns.
 template <class T, Index group, class Sum, class Body>
 void panels_of(const Gemm& g, const Body& body) {
   using B = std::conditional_t<std::is_same_v<T, std::uint8_t>, std::int8_t, T>;  // bytes of b have a sign
@@ -66,21 +79,25 @@ void panels_of(const Gemm& g, const Body& body) {
       Sum sums[kPanel] = {};
       for (Index k = 0; k < g.depth; ++k)
         for (Index j = 0; j < kPanel; ++j) sums[j] += value(a[k]) * value(element<B, group>(panel, k, j));
-      for (Index j = 0; j < kPanel && first + j < g.columns; ++j) body(row, first + j, sums[j]);
+      body(row, first, sums);
     }
   }
 }
 
 template <class T, Index group>
 void gemm(const Gemm& g) {
-  panels_of<T, group, float>(g, [&](Index row, Index column, float sum) { finish(g, row, column, sum); });
+  panels_of<T, group, float>(g, [&](Index row, Index first, const float* sums) { finish(g, row, first, sums); });
 }
 
 void gemm_i8(const Gemm& g) {
-  panels_of<std::uint8_t, 4, std::int32_t>(g, [&](Index row, Index column, std::int32_t sum) {
+  panels_of<std::uint8_t, 4, std::int32_t>(g, [&](Index row, Index first, const std::int32_t* sums) {
     const RowScale a = g.row_scales[row];
-    const float exact = static_cast<float>(sum - a.zero * g.column_sums[column]);
-    finish(g, row, column, exact * (a.scale * g.column_scales[column]));
+    float numbers[kPanel] = {};
+    for (Index j = 0; j < kPanel && first + j < g.columns; ++j) {
+      const float exact = static_cast<float>(sums[j] - a.zero * g.column_sums[first + j]);
+      numbers[j] = exact * (a.scale * g.column_scales[first + j]);
+    }
+    finish(g, row, first, numbers);
   });
 }
 
@@ -168,6 +185,19 @@ void normalize(float* x, Index columns) {
   for (Index j = 0; j < columns; ++j) x[j] /= length > 1e-12f ? length : 1e-12f;
 }
 
+template <class T>
+void rotate(T* row, const float* cosines, const float* sines, Index half) {
+  for (Index i = 0; i < half; ++i) {
+    const float x = value(row[i]), y = value(row[half + i]);
+    const float turned[2] = {x * cosines[i] - y * sines[i], y * cosines[i] + x * sines[i]};
+    for (Index part = 0; part < 2; ++part)
+      if constexpr (std::is_same_v<T, bf16>)
+        row[part * half + i] = narrow(turned[part]);
+      else
+        row[part * half + i] = turned[part];
+  }
+}
+
 float factor(const Dropout& dropout, std::uint32_t counter) {
   std::uint32_t x = counter + dropout.first;
   x = (x ^ x >> 16) * kMixFirst;
@@ -232,7 +262,7 @@ void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* 
 
 constexpr Kernels kTable = {"portable", 1, 0.25, false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
                             pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
-                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
+                            rotate<float>, rotate<bf16>, drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
                             nullptr, nullptr, {}};
 
 }  // namespace

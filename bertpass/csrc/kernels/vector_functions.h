@@ -75,6 +75,8 @@ template <Activation activation>
 V activate(V x) {
   if constexpr (activation == Activation::relu) return Vector::max(Vector::zero(), x);
   if constexpr (activation == Activation::tanh) return hyperbolic_tangent(x);
+  if constexpr (activation == Activation::silu)
+    return Vector::div(x, Vector::add(Vector::set(1.0f), exponential(Vector::sub(Vector::zero(), x))));
   if constexpr (activation == Activation::gelu) {
     // half of x times erfc keeps its relative accuracy where GELU goes to zero
     const V tail = Vector::mul(Vector::mul(x, Vector::set(0.5f)),

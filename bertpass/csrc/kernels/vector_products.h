@@ -45,6 +45,15 @@ inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* 
   }
 }
 
+// The same where it is gated: half a panel's columns.
+template <Activation activation, class Out, class Numbers>
+inline __attribute__((always_inline)) void finish_gated(Out* out, const Numbers& numbers) {
+  constexpr Index kHalf = kVectors / 2;
+#pragma GCC unroll 2
+  for (Index part = 0; part < kHalf; ++part)
+    store_some(out + part * W, Vector::mul(activate<activation>(numbers(part)), numbers(kHalf + part)), W);
+}
+
 // What belongs to the columns of a whole panel, in registers.
 template <class Sum>
 struct PanelColumns {
@@ -85,6 +94,14 @@ struct PanelColumns<std::int32_t> {
 // The same for the rows of a tile.
 template <Activation activation, class Out, class Sum>
 void finish(const Gemm& g, const Sum* sums, Index row, Index rows, Index column) {
+  if (g.gated) {
+    const PanelColumns<Sum> columns(g, column);
+    for (Index r = 0; r < rows; ++r)
+      finish_gated<activation>(static_cast<Out*>(g.out) + (row + r) * g.out_stride + column / 2, [&](Index part) {
+        return columns.numbers(g, sums + r * kPanel + part * W, row + r, part);
+      });
+    return;
+  }
   for (Index r = 0; r < rows; ++r) {
     if (g.columns - column >= kPanel)
       finish_row<activation, Out, true>(g, sums + r * kPanel, row + r, column);
@@ -103,6 +120,7 @@ Finish<Sum> finish_to(Activation activation) {
     case Activation::gelu_coarse: return finish<Activation::gelu_coarse, Out, Sum>;
     case Activation::gelu_tanh: return finish<Activation::gelu_tanh, Out, Sum>;
     case Activation::relu: return finish<Activation::relu, Out, Sum>;
+    case Activation::silu: return finish<Activation::silu, Out, Sum>;
     case Activation::tanh: return finish<Activation::tanh, Out, Sum>;
     case Activation::none: break;
   }
@@ -266,7 +284,7 @@ void gemm(const Gemm& g) {
   using Sum = typename P::Sum;
   const Finish<Sum> finish = finish_of<Sum>(g);
   const bool plain = std::is_same_v<Sum, float> && !g.bias && !g.residual && !g.row_factors && !g.out_is_bf16 &&
-                     g.activation == Activation::none;
+                     !g.gated && g.activation == Activation::none;
   for (Index first = 0; first < g.rows; first += kBand) {
     const Index rows = g.rows - first < kBand ? g.rows - first : kBand;
     for (Index column = 0; column < g.columns; column += kPanel) {

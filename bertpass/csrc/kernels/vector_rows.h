@@ -121,6 +121,17 @@ void mean(const float* x, Index stride, Index rows, Index columns, float* out) {
   }
 }
 
+template <class T>
+void rotate(T* row, const float* cosines, const float* sines, Index half) {
+  for (Index i = 0; i < half; i += W) {
+    const Index left = half - i;
+    const V x = load_some(row + i, left), y = load_some(row + half + i, left);
+    const V cosine = load_some(cosines + i, left), sine = load_some(sines + i, left);
+    store_some(row + i, Vector::sub(Vector::mul(x, cosine), Vector::mul(y, sine)), left);
+    store_some(row + half + i, Vector::fma(x, sine, Vector::mul(y, cosine)), left);
+  }
+}
+
 void normalize(float* x, Index columns) {
   V squares = Vector::zero();
   for (Index j = 0; j < columns; j += W) {

@@ -15,6 +15,12 @@ struct Widths {
   Index head_size() const { return units / heads; }
 };
 
+// Which of two forms a layer has in two places.
+struct LayerForm {
+  bool norm_first = false;  // its halves read what is normalised, and the sums stay as they are
+  bool gated = false;       // the feed-forward layer has a second product, which the activated one is multiplied by
+};
+
 // The type of attention's products behind a qkv product: never bytes, and bfloat16 beside them only where it is fast.
 inline Type attention_type(const Kernels& kernels, Type qkv) {
   return qkv != Type::int8 ? qkv : kernels.fast_bf16 ? Type::bfloat16 : Type::float32;
@@ -54,6 +60,7 @@ struct Activations {
   Area low;     // (tokens, units): the same, or what attention gives, as a product of bfloat16 or bytes reads it
   Area qkv;     // (group, 3 units), in the type of attention's products: q, k, v of each head in turn
   Area mixed;   // (group, units): what attention gives
+  Area normed;  // (group, units) float32: the stream normalised, where that is not the stream itself
   Area hidden;  // (group, hidden): within the feed-forward network; in the place of qkv, which is done by then
   Area hidden_low;  // the same in bytes
   Area head;    // (group, 3 head size) for each thread: q, k and v of one head
@@ -74,6 +81,7 @@ struct Activations {
     Activations own = *this;
     const Index row = by_thread ? thread * group : start;
     own.mixed = mixed.from(row);
+    own.normed = normed.from(row);
     own.qkv.data = own.hidden.data = static_cast<char*>(qkv.data) + row * std::max(qkv.row_bytes, hidden.row_bytes);
     own.hidden_low = hidden_low.from(row);
     own.head = head.from(thread * group);
@@ -85,10 +93,10 @@ struct Activations {
 
 struct Workspace : Activations {
   // Give every matrix its place: the residual stream for `tokens` rows, what lives within a layer for `group` rows, in
-  // sequences of at most `longest`; apart: for each thread, unless all tokens need less. types: of all layers.
-  // least_scratch: bytes that a thread needs of scratch for anything else.
-  void shape(const Kernels& kernels, const Widths& widths, const std::vector<LayerTypes>& types, Index tokens,
-             Index group, Index longest, int threads, bool apart, Index least_scratch = 0);
+  // sequences of at most `longest`; apart: for each thread, unless all tokens need less. types: of all layers; window:
+  // whether attention of some has one. least_scratch: bytes that a thread needs of scratch for anything else.
+  void shape(const Kernels& kernels, const Widths& widths, const LayerForm& form, const std::vector<LayerTypes>& types,
+             bool window, Index tokens, Index group, Index longest, int threads, bool apart, Index least_scratch = 0);
 
  private:
   Memory memory_;

@@ -36,12 +36,41 @@ LayerWeights read_layer(const Weights& weights, const ModelConfig& config, Index
   return found;
 }
 
+// Of each layer; what they view is kept.
+std::vector<AttentionForm> attention_forms(const ModelConfig& config, const EmbeddingWeights& tables,
+                                           std::vector<std::shared_ptr<const void>>& kept) {
+  AttentionForm all, local;
+  if (tables.distances || positions_of(config) == Positions::alibi) {
+    const auto bias = tables.distances
+                          ? std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length)
+                          : std::make_shared<OwnedDistanceBias>(config.heads, config.max_length);
+    all.bias = local.bias = bias->view;
+    kept.push_back(bias);
+  }
+  if (positions_of(config) == Positions::rotary) {
+    const auto turned = [&](double base) {
+      const auto made = std::make_shared<OwnedRotary>(base, config.rope_factor, config.units / config.heads,
+                                                      config.max_length);
+      kept.push_back(made);
+      return made->view;
+    };
+    all.rotary = turned(config.rope_theta);
+    const bool other = config.rope_local_theta > 0 && config.window > 0;
+    local.rotary = other ? turned(config.rope_local_theta) : all.rotary;
+  }
+  local.window = config.window;
+  std::vector<AttentionForm> forms;
+  for (Index layer = 0; layer < config.layers; ++layer) forms.push_back(is_local(config, layer) ? local : all);
+  return forms;
+}
+
 PackedLayers view(const Packed& packed, const ModelConfig& config) {
   PackedLayers layers(packed.data, packed.bytes);
   const LayersShape& shape = layers.shape();
   if (shape.widths.units != config.units || shape.widths.hidden != config.hidden ||
       shape.widths.heads != config.heads || shape.layers != config.layers || shape.activation != config.activation ||
-      shape.epsilon != config.epsilon)
+      shape.epsilon != config.epsilon || shape.form.norm_first != norm_first(config) ||
+      shape.form.gated != gated(config))
     throw WeightError("the packed layers do not belong to this model.");
   return layers;
 }
@@ -80,7 +109,8 @@ LayersSource layers_source(const Weights& weights, const std::string& plan, cons
                        config.layers,
                        config.epsilon,
                        config.activation,
-                       read_plan(plan, config.layers)},
+                       read_plan(plan, config.layers),
+                       false, {norm_first(config), gated(config)}},
                       {}};
   for (Index number = 0; number < config.layers; ++number)
     source.layers.push_back(read_layer(weights, config, number));
@@ -102,18 +132,20 @@ OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::s
   encoder.tables.words = tables.words;
   encoder.tables.positions = tables.positions;
   encoder.tables.types = tables.types;
-  encoder.embedding_norm = {tables.gamma, tables.beta, embedding_width(config), config.epsilon};
+  const auto zeros = std::make_shared<std::vector<float>>(config.units);
+  made.kept.push_back(zeros);
+  const auto norm = [&](const float* gamma, const float* beta, Index width) {
+    return Norm{gamma, gamma && !beta ? zeros->data() : beta, width, config.epsilon};
+  };
+  encoder.embedding_norm = norm(tables.gamma, tables.beta, embedding_width(config));
+  encoder.last_norm = norm(tables.last_gamma, tables.last_beta, config.units);
   if (tables.projection) {
     const auto memory = std::make_shared<Memory>();
     encoder.projection = read_linear(
         weights, {root_of(config) + ".embedding_projection", config.units, config.embedding, Activation::none}, *memory);
     made.kept.push_back(memory);
   }
-  if (tables.distances) {
-    const auto bias = std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length);
-    encoder.bias = bias->view;
-    made.kept.push_back(bias);
-  }
+  encoder.attention = attention_forms(config, tables, made.kept);
   if (weights.packed().data) {
     made.kept.push_back(weights.packed().owner);
     encoder.layers = view(weights.packed(), config);

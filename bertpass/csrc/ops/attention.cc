@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "ops/pack.h"
 
@@ -57,9 +58,30 @@ void pack_values(const Kernels& kernels, const bf16* from, Index stride, Index l
     }
 }
 
+// Queries and keys of one sequence, in place.
+void turn(const Kernels& kernels, const Rows& qkv, Index length, Index head_size, const Rotary& rotary) {
+  for (Index row = 0; row < length; ++row)
+    for (const Index column : {Index{0}, head_size}) {
+      const float *cosines = rotary.cosines + row * rotary.half, *sines = rotary.sines + row * rotary.half;
+      if (qkv.type == Type::bfloat16)
+        kernels.rotate_bf16(qkv.halves(row) + column, cosines, sines, rotary.half);
+      else
+        kernels.rotate(qkv.floats(row) + column, cosines, sines, rotary.half);
+    }
+}
+
+// Columns `first` to `end` - 1 of a row of `count` scores stay; the others count for nothing.
+void keep_only(float* scores, Index first, Index end, Index count) {
+  constexpr float kNothing = -std::numeric_limits<float>::infinity();
+  std::fill(scores, scores + first, kNothing);
+  std::fill(scores + end, scores + count, kNothing);
+}
+
+// One head of one sequence. Queries are taken a few at a time, over the keys from the first panel on that one of them
+// attends to: where each block begins follows from its place in the sequence alone.
 template <class T>
-void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, Index head, Index head_size,
-            const float* bias, const Rows& out, char* memory) {
+void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head_size, const float* bias, Index window,
+            const Rows& out, char* memory) {
   constexpr bool in_bf16 = sizeof(T) == sizeof(bf16);
   const Index block = query_block(kernels);
   const Scratch at(qkv.type, block, length, head_size);
@@ -68,16 +90,16 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   float* scores = reinterpret_cast<float*>(memory + at.scores);
   float* inverse = reinterpret_cast<float*>(memory + at.inverse);
   bf16* low = in_bf16 ? reinterpret_cast<bf16*>(memory + at.low) : nullptr;
-  const T* q = static_cast<const T*>(qkv.at(start, head * 3 * head_size));
+  const T* q = static_cast<const T*>(qkv.data);
   pack_keys(kernels, q + head_size, qkv.stride, length, head_size, keys);
   pack_values(kernels, q + 2 * head_size, qkv.stride, length, head_size, values);
   const auto gemm = in_bf16 ? kernels.gemm_bf16 : kernels.gemm_f32;
+  const Index panel_of_keys = packed_size(head_size, kPanel, qkv.type);
+  const Index panel_of_values = packed_size(length, kPanel, qkv.type);
 
   Gemm product{};  // queries by keys
   product.caches = kernels.caches;
   product.a_stride = qkv.stride;
-  product.panels = keys;
-  product.columns = round_up(length, kPanel);  // whole panels: the keys past the length are zeros and not read again
   product.depth = head_size;
   product.residual_stride = -1;
   product.out = scores;
@@ -87,21 +109,35 @@ void attend(const Kernels& kernels, const Rows& qkv, Index start, Index length, 
   mixture.caches = kernels.caches;
   mixture.a = in_bf16 ? static_cast<const void*>(low) : scores;
   mixture.a_stride = in_bf16 ? at.low_stride : at.stride;
-  mixture.panels = values;
-  mixture.columns = head_size;
-  mixture.depth = length;
   mixture.row_factors = inverse;
   mixture.out_stride = out.stride;
   mixture.out_is_bf16 = out.type == Type::bfloat16;
 
   for (Index first = 0; first < length; first += block) {
-    product.rows = mixture.rows = std::min(block, length - first);
+    const Index rows = std::min(block, length - first);
+    const Index from = window ? std::max<Index>(0, first - window) / kPanel * kPanel : 0;
+    const Index count = (window ? std::min(length, first + rows + window) : length) - from;
+    product.rows = mixture.rows = rows;
     product.a = q + first * qkv.stride;
-    product.residual = bias ? bias - first : nullptr;
+    product.panels = keys + from / kPanel * panel_of_keys;
+    product.columns = round_up(count, kPanel);  // whole panels: the keys past the length are zeros and not read again
+    product.residual = bias ? bias + from - first : nullptr;
     gemm(product);
-    kernels.softmax(scores, at.stride, product.rows, length, low, at.low_stride, inverse);
-    mixture.out = out.at(start + first, head * head_size);
-    gemm(mixture);
+    for (Index row = 0; window && row < rows; ++row) {
+      const Index place = first + row - from;  // of the query, among the keys
+      keep_only(scores + row * at.stride, std::max<Index>(0, place - window), std::min(count, place + window + 1),
+                count);
+    }
+    kernels.softmax(scores, at.stride, rows, count, low, at.low_stride, inverse);
+    mixture.depth = count;
+    // Panels of values are as long as the sequence: one at a time where only a part of their depth is read.
+    const Index step = window ? kPanel : head_size;
+    for (Index column = 0; column < head_size; column += step) {
+      mixture.panels = values + column / kPanel * panel_of_values + from * kPanel;
+      mixture.columns = std::min(step, head_size - column);
+      mixture.out = out.at(first, column);
+      gemm(mixture);
+    }
   }
 }
 
@@ -111,23 +147,34 @@ bool attends_heads(const Kernels& kernels, Type type, Index head_size) {
   return type == Type::bfloat16 && kernels.attend && head_size % kPanel == 0;
 }
 
-void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
-                 const float* bias, const Rows& out, char* scratch) {
+void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head, Index head_size,
+                 const Rows& qkv, const AttentionForm& form, const Rows& out, char* scratch) {
   for (Index s = 0; s < sequences; ++s) {
     const Index start = offsets[s] - offsets[0], length = offsets[s + 1] - offsets[s];
-    if (length > 0)
-      kernels.attend({qkv.halves(start), qkv.stride, length, head_size, out.row(start), out.stride,
-                      out.type == Type::bfloat16, bias, scratch});
+    if (length == 0) continue;
+    const Rows own = qkv.from(start, 0), to = out.from(start, 0);
+    if (form.rotary.half) turn(kernels, own, length, head_size, form.rotary);
+    const float* const bias = form.bias.of(head);
+    if (attends_heads(kernels, qkv.type, head_size) && !form.window) {
+      kernels.attend({own.halves(), own.stride, length, head_size, to.data, to.stride, to.type == Type::bfloat16, bias,
+                      scratch});
+      continue;
+    }
+    const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
+    one(kernels, own, length, head_size, bias, form.window, to, scratch);
   }
 }
 
-Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size) {
-  if (attends_heads(kernels, type, head_size)) return round_up(kernels.attend_scratch(longest, head_size), kLine);
-  return Scratch(type, query_block(kernels), longest, head_size).bytes;
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window) {
+  Index most = 0;
+  const bool heads = attends_heads(kernels, type, head_size);
+  if (heads) most = round_up(kernels.attend_scratch(longest, head_size), kLine);
+  if (!heads || window) most = std::max(most, Scratch(type, query_block(kernels), longest, head_size).bytes);
+  return most;
 }
 
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const DistanceBias& bias, const Rows& out, char* scratch,
+               Index head_size, const Rows& qkv, const AttentionForm& form, const Rows& out, char* scratch,
                Index scratch_of_a_thread) {
   double work = 0;
   for (Index s = 0; s < sequences; ++s) {
@@ -136,15 +183,9 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
   }
   team.loop(sequences * heads, work, [&](Index task, int thread) {
     const Index* at = offsets + task / heads;
-    const Index start = at[0] - offsets[0], length = at[1] - at[0];
-    if (length == 0) return;
-    const Index head = task % heads;
-    char* const own = scratch + thread * scratch_of_a_thread;
-    if (attends_heads(kernels, qkv.type, head_size))
-      return attend_head(kernels, at, 1, head_size, qkv.from(start, head * 3 * head_size), bias.of(head),
-                         out.from(start, head * head_size), own);
-    const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
-    one(kernels, qkv, start, length, head, head_size, bias.of(head), out, own);
+    const Index start = at[0] - offsets[0], head = task % heads;
+    attend_head(kernels, at, 1, head, head_size, qkv.from(start, head * 3 * head_size), form,
+                out.from(start, head * head_size), scratch + thread * scratch_of_a_thread);
   });
 }
 

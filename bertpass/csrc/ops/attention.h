@@ -6,9 +6,6 @@
 
 namespace bertpass::native {
 
-// Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens.
-Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size);
-
 // What is added to a head's scores by the distance from the query to the key; a view.
 struct DistanceBias {
   const float* centre = nullptr;  // the first head's, of distance 0; null where nothing is added
@@ -18,23 +15,39 @@ struct DistanceBias {
   const float* of(Index head) const { return centre ? centre + head * stride : nullptr; }
 };
 
+// The angles by which queries and keys are turned, a view: row t of either is for place t in its sequence.
+struct Rotary {
+  const float *cosines = nullptr, *sines = nullptr;  // (places, half)
+  Index half = 0;                                    // half a head's size; 0 where nothing is turned
+};
+
+// What a layer's attention is beside the plain one.
+struct AttentionForm {
+  DistanceBias bias;
+  Rotary rotary;
+  Index window = 0;  // how far on either side a token attends; 0: to all
+};
+
+// Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens, with or
+// without a window.
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window);
+
 // out = softmax(q k^T + bias) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
 //
 // Sequence s has length offsets[s + 1] - offsets[s] and follows sequence s - 1; offsets[0] stands for row 0. A row of
 // qkv (float32 or bfloat16, as the products then are) holds q, k and v of the first head, then those of the second and
-// so on; a row of out (float32 or bfloat16) holds the heads beside each other. Scores exist for a few queries at a time
-// only: memory grows with the length, not with its square. scratch: attention_scratch() for each thread, on cache
-// lines.
+// so on; a row of out (float32 or bfloat16) holds the heads beside each other. q and k are turned in place. Scores exist
+// for a few queries at a time only: memory grows with the length, not with its square. scratch: attention_scratch() for
+// each thread, on cache lines.
 void attention(const Kernels& kernels, const Team& team, const Index* offsets, Index sequences, Index heads,
-               Index head_size, const Rows& qkv, const DistanceBias& bias, const Rows& out, char* scratch,
+               Index head_size, const Rows& qkv, const AttentionForm& form, const Rows& out, char* scratch,
                Index scratch_of_a_thread);
 
 // Whether attend_head() can be used: in bfloat16, where the kernels have one for whole heads.
 bool attends_heads(const Kernels& kernels, Type type, Index head_size);
 
-// One head, in the calling thread: a row of qkv holds q, k and v of this head alone, out begins at the head's columns;
-// bias: the head's.
-void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head_size, const Rows& qkv,
-                 const float* bias, const Rows& out, char* scratch);
+// Head number `head` in the calling thread: the columns of qkv begin with its q, k and v, those of out with its own.
+void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, Index head, Index head_size,
+                 const Rows& qkv, const AttentionForm& form, const Rows& out, char* scratch);
 
 }  // namespace bertpass::native

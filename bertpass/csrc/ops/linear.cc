@@ -36,8 +36,8 @@ void (*gemm_of(const Kernels& kernels, Type type))(const Gemm&) {
 
 }  // namespace
 
-Linear::Linear(Type type, Index columns, Index depth, const void* packed)
-    : type_(type), columns_(columns), depth_(depth), bias_(static_cast<const float*>(packed)) {
+Linear::Linear(Type type, Index columns, Index depth, const void* packed, bool gated)
+    : type_(type), gated_(gated), columns_(columns), depth_(depth), bias_(static_cast<const float*>(packed)) {
   const char* next = static_cast<const char*>(packed) + vector_bytes(columns);
   if (type == Type::int8) {
     scales_ = reinterpret_cast<const float*>(next);
@@ -141,7 +141,8 @@ void Linear::apply(const Kernels& kernels, const Team& team, const Rows& a, Inde
     g.residual = residual.data ? residual.floats(row) + column : nullptr;
     g.residual_stride = residual.stride;
     g.activation = activation;
-    g.out = out.at(row, column);
+    g.gated = gated_;
+    g.out = out.at(row, gated_ ? column / 2 : column);
     g.out_stride = out.stride;
     g.out_is_bf16 = out.type == Type::bfloat16;
     gemm_of(kernels, type_)(g);

@@ -13,13 +13,13 @@ struct Reads {
   const float* factors = nullptr;
 };
 
-// A view: the memory is of somebody else. In memory the parts follow each other, each on a cache line: bias, for int8
+// A view: the memory is of somebody else. A gated one gives half as many columns as it has (see kernels.h). In memory the parts follow each other, each on a cache line: bias, for int8
 // the scales and the sums of the columns and the factors of the depth, panels (see kernels.h).
 class Linear {
  public:
   Linear() = default;
   // Of weights that pack() has written to `packed`.
-  Linear(Type type, Index columns, Index depth, const void* packed);
+  Linear(Type type, Index columns, Index depth, const void* packed, bool gated = false);
 
   // Bytes of the packed weights, whole cache lines.
   static Index bytes(Type type, Index columns, Index depth);
@@ -51,6 +51,7 @@ class Linear {
   Gemm gemm(const Kernels& kernels, Index first, Index last) const;
 
   Type type_ = Type::float32;
+  bool gated_ = false;
   Index columns_ = 0, depth_ = 0;
   const float* bias_ = nullptr;
   const float* scales_ = nullptr;

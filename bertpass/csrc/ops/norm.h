@@ -1,6 +1,8 @@
 // What is done to one row after another: layer normalisation, quantisation, and the embedding lookup.
 #pragma once
 
+#include <algorithm>
+
 #include "ops/rows.h"
 #include "ops/team.h"
 
@@ -24,7 +26,7 @@ void quantize(const Kernels& kernels, const Team& team, const Rows& x, Index row
 
 // Embedding tables of float32, row after row; views.
 struct Tables {
-  const float *words = nullptr, *positions = nullptr, *types = nullptr;  // types: null where the model has none
+  const float *words = nullptr, *positions = nullptr, *types = nullptr;  // the last two: null where there are none
   Index units = 0;
 
   // Have a word's row fetched: which comes next, no processor can guess.
@@ -32,9 +34,15 @@ struct Tables {
     for (Index i = 0; i < units; i += kLine / 4) __builtin_prefetch(words + word * units + i);
   }
 
-  // One token: word + position (+ token type); out is a row of `units`.
+  // One token: word (+ position) (+ token type); out is a row of `units`.
   void sum(const Kernels& kernels, Index word, Index position, Index type, float* out) const {
-    kernels.add(words + word * units, positions + position * units, types ? types + type * units : nullptr, units, out);
+    const float *of_word = words + word * units, *of_type = types ? types + type * units : nullptr;
+    if (positions)
+      kernels.add(of_word, positions + position * units, of_type, units, out);
+    else if (of_type)
+      kernels.add(of_word, of_type, nullptr, units, out);
+    else
+      std::copy_n(of_word, units, out);
   }
 };
 

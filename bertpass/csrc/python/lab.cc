@@ -122,14 +122,14 @@ Work attention_work(const Floats& qkv, const std::vector<std::int32_t>& lengths,
   if (type == Type::int8) throw py::value_error("attention computes in float32 or bfloat16");
   const Kernels& kernels = select_kernels(isa);
   const Index units = qkv.shape(1) / 3;
-  const Index scratch = attention_scratch(kernels, type, ragged->longest(), units / heads);
+  const Index scratch = attention_scratch(kernels, type, ragged->longest(), units / heads, false);
   const auto memory = std::make_shared<Memory>(scratch * threads);
   const auto input = std::make_shared<Typed>(kernels, type, qkv);
   const auto biased = bias ? std::make_shared<Biased>(*bias) : nullptr;
   Floats out({ragged->tokens(), units});
   return {out, [=, &kernels, to = target(out)] {
             attention(kernels, Team(threads), ragged->offsets(0), ragged->sequences(), heads, units / heads,
-                      input->rows, biased ? biased->view : DistanceBias{}, to, memory->as<char>(), scratch);
+                      input->rows, {biased ? biased->view : DistanceBias{}, {}, 0}, to, memory->as<char>(), scratch);
           }};
 }
 

@@ -39,15 +39,20 @@ class Fields {
     return value.get<Index>();
   }
 
-  // 0 where there is none, as in files of earlier versions.
-  Index count_or_none(const char* name) { return object_.contains(name) ? count(name, 0) : 0; }
-
-  float number(const char* name, double least, double most) {
+  double number(const char* name, double least, double most) {
     const Json& value = next(name);
     if (!value.is_number()) wrong(name);
     const double number = value.get<double>();
     if (!(number >= least && number <= most)) wrong(name);
-    return static_cast<float>(number);
+    return number;
+  }
+
+  // The same where it need not be there: descriptions of earlier versions do not have it.
+  double number_or(const char* name, double least, double most, double otherwise) {
+    return object_.contains(name) ? number(name, least, most) : otherwise;
+  }
+  Index count_or(const char* name, Index least, Index otherwise) {
+    return object_.contains(name) ? count(name, least) : otherwise;
   }
 
   bool flag(const char* name) {
@@ -99,9 +104,14 @@ ModelConfig read_config(const std::string& text) {
   config.max_length = encoder.count("max_length", 1);
   config.vocabulary = encoder.count("vocab_size", 1, kMostTokens);
   config.token_types = encoder.count("token_type_vocab_size", 0);
-  config.embedding = encoder.count_or_none("embedding_size");
-  config.epsilon = encoder.number("layer_norm_eps", 0, 1);
+  config.embedding = encoder.count_or("embedding_size", 0, 0);
+  config.epsilon = static_cast<float>(encoder.number("layer_norm_eps", 0, 1));
   config.activation = encoder.one_of("activation", kActivations);
+  config.rope_theta = encoder.number_or("rope_theta", 0, 1e9, 0);
+  config.rope_local_theta = encoder.number_or("rope_local_theta", 0, 1e9, 0);
+  config.rope_factor = encoder.number_or("rope_factor", 1, 1e4, 1);
+  config.window = encoder.count_or("window", 0, 0);
+  config.global_every = encoder.count_or("global_every", 1, 1);
   encoder.leave({"dropout", "use_pooler"});
   encoder.end();
   config.head = head.one_of("kind", kHeadKinds);
@@ -115,6 +125,9 @@ ModelConfig read_config(const std::string& text) {
   const bool over = config.pooling == Pooling::max || config.pooling == Pooling::sum;
   if (over != (config.head == HeadKind::sparse)) throw ConfigError("its pooling is not one of its head");
   if (config.units % config.heads) throw ConfigError("its heads do not divide its width");
+  const bool turned = positions_of(config) == Positions::rotary;
+  if (turned != (config.rope_theta > 0)) throw ConfigError("its description has no usable rope_theta");
+  if (turned && config.units / config.heads % 2) throw ConfigError("its heads have an odd width, and rotary positions");
   return config;
 }
 
@@ -129,7 +142,12 @@ std::string write_config(const ModelConfig& config) {
                         {"token_type_vocab_size", config.token_types},
                         {"embedding_size", config.embedding},
                         {"layer_norm_eps", config.epsilon},
-                        {"activation", name_of(config.activation, kActivations)}};
+                        {"activation", name_of(config.activation, kActivations)},
+                        {"rope_theta", config.rope_theta},
+                        {"rope_local_theta", config.rope_local_theta},
+                        {"rope_factor", config.rope_factor},
+                        {"window", config.window},
+                        {"global_every", config.global_every}};
   const Json head = {{"kind", name_of(config.head, kHeadKinds)},
                      {"num_labels", config.labels},
                      {"pooling", name_of(config.pooling, kPoolings)},

@@ -8,7 +8,7 @@
 
 namespace bertpass::native {
 
-enum class Family { albert, bert, distilbert, electra, mpnet, roberta };
+enum class Family { albert, bert, distilbert, electra, gte, jina, modernbert, mpnet, nomic, roberta };
 enum class HeadKind { states, pooled, classifier, qa, tokens, embedding, mlm, sparse };
 enum class Pooling { mean, first, max, sum };
 
@@ -18,6 +18,8 @@ struct ModelConfig {
   Index embedding = 0;  // width of the embeddings, which a projection makes `units`; 0: they have that width, without one
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;
+  double rope_theta = 0, rope_local_theta = 0, rope_factor = 1;  // of rotary positions
+  Index window = 0, global_every = 1;  // tokens on either side that a token attends to in the other layers; 0: all
   HeadKind head = HeadKind::states;
   Index labels = 0;
   Pooling pooling = Pooling::mean;
@@ -28,7 +30,8 @@ struct ModelConfig {
 
 // Whether the inputs have token types; a family without them adds its one row to every token, where it has one.
 inline bool takes_types(const ModelConfig& c) {
-  return c.family == Family::albert || c.family == Family::bert || c.family == Family::electra;
+  return c.family == Family::albert || c.family == Family::bert || c.family == Family::electra ||
+         c.family == Family::jina || c.family == Family::nomic;
 }
 
 // Width of the embedding tables.
@@ -36,6 +39,29 @@ inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embe
 
 // Whether the head is that of masked words, as a network or pooled.
 inline bool has_words(const ModelConfig& c) { return c.head == HeadKind::mlm || c.head == HeadKind::sparse; }
+
+// How tokens know their place: by a table that is added to the words, by angles that turn queries and keys, by a bias of
+// the scores that falls with the distance. As bertpass/model/families.py says.
+enum class Positions { table, rotary, alibi };
+inline Positions positions_of(const ModelConfig& c) {
+  if (c.family == Family::jina) return Positions::alibi;
+  const bool turned = c.family == Family::gte || c.family == Family::modernbert || c.family == Family::nomic;
+  return turned ? Positions::rotary : Positions::table;
+}
+
+// Whether a layer normalises what its halves read, and the encoder its end, in place of the sums.
+inline bool norm_first(const ModelConfig& c) { return c.family == Family::modernbert; }
+
+// Whether the feed-forward layer has a second product, which the activated one is multiplied by.
+inline bool gated(const ModelConfig& c) { return c.family == Family::jina || positions_of(c) == Positions::rotary; }
+
+// Whether the layers are BERT's: for what computes no others.
+inline bool like_bert(const ModelConfig& c) {
+  return positions_of(c) == Positions::table && c.family != Family::mpnet && !norm_first(c) && !gated(c);
+}
+
+// Whether a layer's tokens attend only to those within the window.
+inline bool is_local(const ModelConfig& c, Index layer) { return c.window > 0 && layer % c.global_every != 0; }
 
 // A description of a model that cannot be used; the text is a clause without its full stop.
 struct ConfigError : std::invalid_argument {

@@ -14,7 +14,11 @@ struct Classifier {
 Classifier classifier_of(Family family) {
   switch (family) {
     case Family::albert:
-    case Family::bert: return {"bert.pooler", Activation::tanh, "classifier.1"};
+    case Family::bert:
+    case Family::gte:
+    case Family::jina:
+    case Family::modernbert:
+    case Family::nomic: return {"bert.pooler", Activation::tanh, "classifier.1"};
     case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
     case Family::electra: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::mpnet:

@@ -16,16 +16,20 @@ struct Named {
 // Several names may be one network.
 inline constexpr Named<Family> kFamilies[] = {
     {"bert", Family::bert}, {"distilbert", Family::distilbert}, {"mpnet", Family::mpnet}, {"roberta", Family::roberta},
-    {"albert", Family::albert}, {"camembert", Family::roberta}, {"electra", Family::electra}, {"xlm-roberta", Family::roberta}};
+    {"albert", Family::albert}, {"electra", Family::electra}, {"jina_bert", Family::jina},
+    {"modernbert", Family::modernbert}, {"new", Family::gte}, {"nomic_bert", Family::nomic}, {"camembert", Family::roberta},
+    {"xlm-roberta", Family::roberta}};
 
 // Of an encoder.
 inline constexpr Named<Activation> kActivations[] = {
-    {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh}, {"relu", Activation::relu}};
+    {"gelu", Activation::gelu}, {"gelu_tanh", Activation::gelu_tanh}, {"relu", Activation::relu},
+    {"silu", Activation::silu}};
 
 // Of any layer.
 inline constexpr Named<Activation> kFunctions[] = {
     {"none", Activation::none}, {"gelu", Activation::gelu}, {"relu", Activation::relu},
-    {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}, {"gelu_coarse", Activation::gelu_coarse}};
+    {"gelu_tanh", Activation::gelu_tanh}, {"tanh", Activation::tanh}, {"gelu_coarse", Activation::gelu_coarse},
+    {"silu", Activation::silu}};
 
 // All classifiers are computed alike.
 inline constexpr Named<HeadKind> kHeadKinds[] = {

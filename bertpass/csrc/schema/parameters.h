@@ -17,16 +17,19 @@ struct EmbeddingWeights {
   const float* distances;                  // (kDistanceBuckets, heads), what attention adds to scores
   const float *gamma, *beta;               // (width)
   const float *projection, *projection_bias;  // (units, width), (units)
+  const float *last_gamma, *last_beta;        // (units), of the norm at the end
 };
 
 // Rows of a table of biases by distance. transformers' MPNet has so many whatever its configuration says.
 inline constexpr Index kDistanceBuckets = 32;
 
-// The weights of one layer as frameworks keep them: float32, matrices (out, in) row after row.
+// The weights of one layer as frameworks keep them: float32, matrices (out, in) row after row; null where the model has
+// none: biases are then 0, the gammas of a norm that is not there are not asked for.
 struct LayerWeights {
   const float *query, *query_bias, *key, *key_bias, *value, *value_bias;  // (units, units), (units)
   const float *proj, *proj_bias, *attention_gamma, *attention_beta;       // (units, units), (units)
   const float *up, *up_bias;                                              // (hidden, units), (hidden)
+  const float *gate, *gate_bias;  // the same: what the activated ones are multiplied by
   const float *down, *down_bias, *output_gamma, *output_beta;             // (units, hidden), (units)
   const float* factors;  // of int8: those of qkv, proj, up (units each) and down (hidden), or null; see Linear::pack
 };

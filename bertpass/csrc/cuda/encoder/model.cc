@@ -10,9 +10,9 @@ using native::Takes;
 void refuse_unless_computable(const ModelConfig& config, const HeadLayout& head, const ModelOptions& options,
                               const DeviceInfo& device) {
   const std::string instead = "; use engine='native' or engine='torch' for this model.";
-  if (config.family == native::Family::mpnet)
-    throw CudaError("the CUDA engine adds no bias by distance to attention, as models of the family mpnet need" +
-                    instead);
+  if (!native::like_bert(config) || config.activation == Activation::silu)
+    throw CudaError("the CUDA engine computes layers like BERT's only, and this model has others (a bias by distance, "
+                    "rotary positions, gated layers, normalisation first or silu)" + instead);
   if (config.embedding)
     throw CudaError("the CUDA engine has no embeddings of another width than the layers (" +
                     std::to_string(config.embedding) + " and " + std::to_string(config.units) + ")" + instead);
