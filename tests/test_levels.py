@@ -32,8 +32,8 @@ STARTS_MXNET = ("mxnet", "gluonnlp")
 # it is not named.
 ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.text": "files example metrics tokens squad data",
-    "bertpass.model": "families config sentence heads parameters record given files low_precision onnx layouts hub "
-                      "nets export checkpoint __init__",
+    "bertpass.model": "families position_keys config positions sentence heads parameters record given files "
+                      "low_precision onnx layouts hub nets export checkpoint __init__",
     "bertpass.passes": "library check select report mkldnn quantize optimize __init__",
     "bertpass.engines": "rows base given results vectors checking precision native model cuda tvm frameworks __init__ "
                         "encoders",

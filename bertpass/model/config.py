@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bertpass.errors import ModelError, unknown
-from bertpass.model import positions
+from bertpass.model import position_keys
 from bertpass.model.families import FAMILIES, Classifier, Family, family_of
 
 ACTIVATIONS = ("gelu", "gelu_tanh", "relu", "silu")
@@ -27,7 +27,8 @@ _OWN_ACTIVATIONS = {"classification": "softmax", "regression": "identity", "mult
                     "ranking": "sigmoid"}
 
 _HF_ACTIVATIONS = {"gelu": "gelu", "gelu_python": "gelu", "gelu_new": "gelu_tanh", "gelu_pytorch_tanh": "gelu_tanh",
-                   "relu": "relu", "silu": "silu", "swish": "silu", "swiglu": "silu"}
+                   "relu": "relu", "silu": "silu", "swish": "silu"}
+_BERT_ACTIVATION = FAMILIES["bert"].activation_key
 _HF_ACTIVATION_OF = {"gelu": "gelu", "gelu_tanh": "gelu_new", "relu": "relu", "silu": "silu"}
 
 
@@ -39,8 +40,8 @@ class EncoderConfig:
     number of positions that text can use (RoBERTa's two rows for padding are not counted). ``activation`` is "gelu"
     (by erf), "gelu_tanh" (its tanh approximation), "relu" or "silu" (x / (1 + exp(-x))). A ``token_type_vocab_size`` of
     0 means no token types. RoBERTa and its kin take no token types as input; with 1 there the single row is added to
-    every token. ``embedding_size`` is the width of the embeddings where a projection makes ``units`` of it, 0 where they
-    have that width without one. ``family`` is a name of :data:`bertpass.model.families.FAMILIES`.
+    every token. ``embedding_size`` is the width of the embeddings where a projection makes ``units`` of it, 0 where
+    they have that width without one. ``family`` is a name of :data:`bertpass.model.families.FAMILIES`.
 
     ``rope_theta`` is the base of rotary positions where the family has them, ``rope_local_theta`` that of layers with a
     window (0: the same), ``rope_factor`` what they were stretched by (:mod:`bertpass.model.positions`). With a
@@ -98,7 +99,7 @@ class EncoderConfig:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
                 raise ModelError(f"{name} must be a number from {low} to {high}, not {value!r}.")
         turned = self.about.positions == "rotary"
-        if turned != (self.rope_theta > 0) or not turned and (self.rope_local_theta or self.rope_factor != 1):
+        if turned != (self.rope_theta > 0) or (not turned and (self.rope_local_theta or self.rope_factor != 1)):
             raise ModelError(f"rope_theta is {self.rope_theta}, but an encoder of the family {self.family} "
                              f"{'needs one above 0' if turned else 'has no rotary positions'}.")
         if turned and self.units // self.num_heads % 2:
@@ -158,20 +159,25 @@ class EncoderConfig:
         ModelError
             The model type, position embedding or activation is none of ours, or a field is missing.
         """
-        config = {key: value for key, value in config.items() if value is not None}
+        whole, config = config, {key: value for key, value in config.items() if value is not None}
         family = family_of(config)
         about = FAMILIES[family]
+        now = bool(about.keys_now) and about.keys["units"] not in config
+        keys = about.keys_now if now else about.keys
+        names = _HF_ACTIVATIONS if now or not about.activations else about.activations
         if config.get("is_decoder") or config.get("add_cross_attention"):
             raise ModelError("config.json describes a decoder; only encoders can be read.")
-        act = str(config.get(about.activation_key, about.activation))
-        if act not in _HF_ACTIVATIONS:
-            raise ModelError(f"config.json says activation '{act}'; only {', '.join(_HF_ACTIVATIONS)} can be read.")
+        act = str(config.get(_BERT_ACTIVATION if now else about.activation_key, "silu" if now else about.activation))
+        if act not in names:
+            raise ModelError(f"config.json says activation '{act}'; only {', '.join(names)} can be read in a model of "
+                             f"type {family}.")
         fields: dict[str, Any] = {"token_type_vocab_size": 0} if about.most_token_types == 0 else {}
-        fields |= {ours: config[theirs] for ours, theirs in about.keys.items() if theirs in config}
-        fields |= positions.read(family, config)
-        lacking = [about.keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
-                                                 "vocab_size", "embedding_size")
-                   if name in about.keys and name not in fields]
+        fields |= {ours: config[theirs] for ours, theirs in keys.items() if theirs in config}
+        if keys.get("layer_norm_eps") in ("norm_eps", "layer_norm_epsilon"):  # whose libraries have one default
+            fields.setdefault("layer_norm_eps", 1e-5)
+        fields |= position_keys.read(family, whole)
+        lacking = [keys[name] for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length",
+                                           "vocab_size", "embedding_size") if name in keys and name not in fields]
         if lacking:
             raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
         width = fields.pop("embedding_size", config.get("embedding_size", fields["units"]))
@@ -186,22 +192,28 @@ class EncoderConfig:
             _check_count("max_position_embeddings", fields["max_length"], about.padding_rows + 1)
             fields["max_length"] -= about.padding_rows
         try:
-            return cls(family=family, activation=_HF_ACTIVATIONS[act], use_pooler=about.classifier.pooled,
+            return cls(family=family, activation=names[act], use_pooler=about.classifier.pooled,
                        **fields)
         except ModelError as error:  # in the file's words
-            said = re.sub(r"\w+", lambda word: about.keys.get(word[0], word[0]), str(error))
+            said = re.sub(r"\w+", lambda word: keys.get(word[0], word[0]), str(error))
             raise ModelError(f"config.json: {said}") from error
 
     def to_huggingface(self, carried: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """The fields of a Hugging Face ``config.json`` that say the same, and of ``carried`` those that say more."""
         carried = carried or {}
         about = self.about
-        act = about.activation_key
-        fields = {theirs: getattr(self, ours) for ours, theirs in about.keys.items()}
+        fields = {theirs: getattr(self, ours) for keys in (about.keys_now, about.keys) for ours, theirs in keys.items()}
         if about.projection:
             fields[about.keys["embedding_size"]] = self.embedding_width
-        same = _HF_ACTIVATIONS.get(str(carried.get(act))) == self.activation
-        fields[act] = carried[act] if same else _HF_ACTIVATION_OF[self.activation]
+        act, names = about.activation_key, about.activations or _HF_ACTIVATIONS
+        written = {ours: theirs for theirs, ours in about.activations.items()} or _HF_ACTIVATION_OF
+        if self.activation not in written:
+            raise ModelError(f"a model of type {self.family} has no activation '{self.activation}' in Hugging Face's "
+                             f"layout; it has {', '.join(written)}.")
+        if about.keys_now:
+            fields[_BERT_ACTIVATION] = _HF_ACTIVATION_OF[self.activation]
+        same = names.get(str(carried.get(act))) == self.activation
+        fields[act] = carried[act] if same else written[self.activation]
         others: dict[str, Any] = {"pad_token_id": 0, **about.fields}
         if self.family == "distilbert":
             others.update(attention_dropout=self.dropout, seq_classif_dropout=self.dropout, qa_dropout=self.dropout,
@@ -210,9 +222,9 @@ class EncoderConfig:
             others.update(attention_probs_dropout_prob=self.dropout, position_embedding_type="absolute")
         if about.pad_id is not None:
             fields.update(max_position_embeddings=self.max_length + about.padding_rows, pad_token_id=about.pad_id)
-        if about.most_token_types == 1:  # a row of zeros where there is none
+        if about.most_token_types == 1 and about.pad_id is not None:  # a row of zeros where there is none
             fields.update(type_vocab_size=1)
-        fields |= positions.write(self, carried)
+        fields |= position_keys.write(self.family, self.to_dict(), carried)
         return {**others, **carried, **fields, "model_type": about.model_type or self.family}
 
 

@@ -66,6 +66,9 @@ class Family:
     words : its head of masked words, None where that is not computed
     keys : field of :class:`~bertpass.model.config.EncoderConfig` -> key of config.json
     activation_key : key of config.json with the activation function
+    activations : the family's own names of activation functions -> ours, where only these are computed
+    keys_now, prefix_now : ``keys`` and ``prefix`` of transformers 5, where they differ; there the activation function
+        stands under BERT's key
     cells, cell : where the layers' tensors are in a folder, and there the name of each part of ours
     takes_token_types : whether token types are an input
     most_token_types : rows that the table of token types can have, None for any number
@@ -91,6 +94,8 @@ class Family:
     outside : name of a parameter outside the layers -> tensor, where it differs from BERT's
     fields : further keys of a config.json that is written here
     model_type : in config.json, where it is not the family's name
+    own_code : whether its models bring their code with them, which is what is computed here
+    own_heads : whether its heads have a normalisation, which is not computed; only states and vectors are then
     """
 
     classes: str
@@ -120,6 +125,11 @@ class Family:
     outside: Mapping[str, str] = field(default_factory=dict)
     fields: Mapping[str, Any] = field(default_factory=dict)
     model_type: str = ""
+    activations: Mapping[str, str] = field(default_factory=dict)
+    keys_now: Mapping[str, str] = field(default_factory=dict)
+    prefix_now: str = ""
+    own_code: bool = False
+    own_heads: bool = False
 
     @property
     def padding_rows(self) -> int:
@@ -214,7 +224,8 @@ _MODERNBERT = dataclasses.replace(
              "encoder.layer_norm.gamma": "embeddings.norm.weight",
              "encoder.final_norm.gamma": "final_norm.weight"},
     takes_token_types=False, most_token_types=0, layer_norm_eps=1e-5, positions="rotary", norm_first=True, gated=True,
-    without_bias=frozenset({"attention", "ffn_1", "ffn_2", "norm"}))
+    without_bias=frozenset({"attention", "ffn_1", "ffn_2", "norm"}), own_heads=True,
+    fields={"attention_bias": False, "mlp_bias": False, "norm_bias": False})
 
 _NOMIC = dataclasses.replace(
     _BERT, classes="NomicBert",
@@ -226,21 +237,25 @@ _NOMIC = dataclasses.replace(
           "ffn.ffn_2": "mlp.fc2", "ffn.layer_norm": "norm2"},
     fused={"attn.Wqkv": _QKV},
     outside={"encoder.layer_norm.gamma": "emb_ln.weight", "encoder.layer_norm.beta": "emb_ln.bias"},
-    positions="rotary", gated=True, without_bias=frozenset({"attention", "ffn_1", "ffn_2"}))
+    positions="rotary", gated=True, without_bias=frozenset({"attention", "ffn_1", "ffn_2"}), own_code=True,
+    activations={"swiglu": "silu", "geglu": "gelu"}, keys_now=_BERT.keys, prefix_now="nomic_bert",
+    fields={"prenorm": False, "qkv_proj_bias": False, "mlp_fc1_bias": False, "mlp_fc2_bias": False, "causal": False,
+            "use_rms_norm": False, "parallel_block": False})
 
 _GTE = dataclasses.replace(
     _BERT, classes="New", prefix="new",
     cell={"proj": "attention.o_proj", "layer_norm": "attn_ln", "ffn.ffn_2": "mlp.down_proj",
           "ffn.layer_norm": "mlp_ln"},
     fused={"attention.qkv_proj": _QKV, "mlp.up_gate_proj": ("ffn.ffn_3", "ffn.ffn_1")},
-    takes_token_types=False, most_token_types=1, positions="rotary", gated=True, without_bias=frozenset({"ffn_1"}))
+    takes_token_types=False, most_token_types=1, positions="rotary", gated=True, without_bias=frozenset({"ffn_1"}),
+    own_code=True, fields={"layer_norm_type": "layer_norm", "pack_qkv": True})
 
 _JINA = dataclasses.replace(
     _BERT, classes="JinaBert",
     cell={**_BERT.cell, "ffn.ffn_2": "mlp.wo", "ffn.layer_norm": "mlp.layernorm"},
     fused={"mlp.gated_layers": ("ffn.ffn_1", "ffn.ffn_3")},
     positions="alibi", gated=True, without_bias=frozenset({"ffn_1"}),
-    fields={"feed_forward_type": "geglu"}, model_type="bert")
+    fields={"feed_forward_type": "geglu"}, activations={"gelu": "gelu"}, own_code=True, model_type="bert")
 
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
@@ -258,8 +273,9 @@ FAMILIES: Mapping[str, Family] = {
     "xlm-roberta": dataclasses.replace(_ROBERTA, classes="XLMRoberta"),
 }
 
-#: how config.json says where tokens know their place from
-_POSITIONS = {"table": "absolute", "rotary": "rope", "alibi": "alibi"}
+#: how config.json says where tokens know their place from; ModernBERT and Nomic's code do not read it
+_POSITIONS = {"table": ("absolute",), "rotary": ("rope",), "alibi": ("alibi",)}
+_UNREAD = {"modernbert": ("absolute", "rope"), "nomic_bert": ("absolute", "rope")}
 
 
 def family_of(content: Mapping[str, Any]) -> str:
@@ -278,8 +294,8 @@ def family_of(content: Mapping[str, Any]) -> str:
     if not isinstance(name, str) or name not in FAMILIES or (name not in known and said != "alibi"):
         raise ModelError(f"config.json says model type '{name}'; only {', '.join(known)} can be read. Take a model of "
                          "one of these families.")
-    wanted = _POSITIONS[FAMILIES[name].positions]
-    if said not in (None, wanted):
-        raise ModelError(f"config.json says position_embedding_type '{said}'; only '{wanted}' can be read in a model "
-                         f"of type {name}.")
+    wanted = _UNREAD.get(name, _POSITIONS[FAMILIES[name].positions])
+    if said not in (None, *wanted):
+        raise ModelError(f"config.json says position_embedding_type '{said}'; only '{wanted[0]}' can be read in a "
+                         f"model of type {name}.")
     return name

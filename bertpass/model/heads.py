@@ -77,6 +77,9 @@ def layout(config: EncoderConfig, head: HeadConfig) -> Layout:
     """
     if head.kind == "none":
         return Layout(states=True)
+    if config.about.own_heads and head.kind != "embedding":
+        raise ModelError(f"the {head.kind} head of the family {config.family} is not computed; use its token states or "
+                         "sentence vectors.")
     if head.kind == "pooled":
         return Layout(states=True, takes="first", layers=(Dense(f"{config.root}.pooler", config.units, "tanh"),))
     if head.kind == "embedding":

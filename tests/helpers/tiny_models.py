@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bertpass.model.families import FAMILIES
+from tests.helpers import plain_encoders
 
 VOCAB = 60
 POSITIONS = 24
@@ -24,11 +25,15 @@ TINY["mpnet"] = {name: value for name, value in TINY["roberta"].items() if name 
 TINY["albert"] = {**TINY["bert"], "embedding_size": 10}
 TINY["electra"] = {**TINY["bert"], "embedding_size": 24}
 ON_MXNET = [family for family in TINY if family not in ("albert", "mpnet")]
+# Layers 0 and 3 attend to all tokens, 1 and 2 to three on either side.
+TINY["modernbert"] = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 40,
+                      "vocab_size": VOCAB, "max_position_embeddings": POSITIONS, "local_attention": 6,
+                      "pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
-           "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra",
-           "albert": "Albert"}
+           "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra", "albert": "Albert",
+           "modernbert": "ModernBert", **plain_encoders.CLASSES}
 PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1, "electra": 0,
-       "albert": 0}
+       "albert": 0, "modernbert": 0, "new": 1, "nomic_bert": 0, "jina_bert": 0}
 
 
 def token_types(family):
@@ -37,8 +42,11 @@ def token_types(family):
 
 
 def torch_model(family, suffix, seed=0, **fields):
-    """A transformers model such as BertForQuestionAnswering, every parameter random (none is zero)."""
+    """A transformers model such as BertForQuestionAnswering, every parameter random (none is zero); one of
+    plain_encoders where transformers has none."""
     torch = pytest.importorskip("torch", reason="pip install '.[reference]' to compare with transformers")
+    if family in plain_encoders.CLASSES:
+        return plain_encoders.PlainEncoder(family, suffix, seed, **fields)
     transformers = pytest.importorskip(
         "transformers", reason="pip install '.[reference]' to compare with transformers")
     config = getattr(transformers, f"{CLASSES[family]}Config")(**{**TINY[family], **fields})

@@ -13,6 +13,7 @@ from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError
 from bertpass.known_keys import ACTED, NOTHING, REFUSED, TABLE
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers import plain_encoders
 from tests.helpers.tiny_models import CLASSES, TINY, ragged_batch, torch_model, torch_outputs
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
@@ -29,6 +30,11 @@ def test_every_key_that_transformers_writes_is_known(family):
     config = getattr(transformers, f"{CLASSES[family]}Config")()
     assert set(config.to_dict()) - set(CONFIG) == set()
     assert known_keys.look("config.json", config.to_dict(), "x") == []
+
+
+@pytest.mark.parametrize("family", list(plain_encoders.CONFIGS))
+def test_every_key_of_models_with_their_own_code_is_known(family):
+    assert set(plain_encoders.CONFIGS[family]) - set(CONFIG) == set()
 
 
 def test_every_key_that_sentence_transformers_writes_is_known(tmp_path):
@@ -102,11 +108,16 @@ def compare_written(folder, name):
 
 
 REFUSED_VALUES = {
-    "position_embedding_type": "relative_key", "is_decoder": True, "add_cross_attention": True,
+    "is_decoder": True, "add_cross_attention": True,
     "is_encoder_decoder": True, "cross_attention_hidden_size": 8, "pruned_heads": {"0": [1]},
     "quantization_config": {"quant_method": "bitsandbytes"}, "compression_config": {"x": 1},
     "factor_hidden_size": 3, "auto_map": {"AutoModel": "modeling.Model"}, "relative_attention_num_buckets": 64,
     "num_hidden_groups": 2, "inner_group_num": 2,
+    "attention_bias": True, "mlp_bias": True, "norm_bias": True, "qkv_proj_bias": True, "mlp_fc1_bias": True,
+    "mlp_fc2_bias": True, "prenorm": True, "use_rms_norm": True, "parallel_block": True,
+    "parallel_block_tied_norm": True, "layer_norm_type": "rms_norm", "moe_every_n_layers": 2, "causal": True,
+    "logn_attention_scale": True, "scale_attn_by_inverse_layer_idx": True, "rotary_head_dim": True,
+    "scale_attn_weights": False, "num_heads_kv": 2, "pack_qkv": False, "feed_forward_type": "reglu",
 }
 
 

@@ -12,8 +12,9 @@ from bertpass.model.config import HEADS, POOLINGS, SPARSE_POOLINGS, WORD_KINDS, 
 from bertpass.model.families import FAMILIES
 from tests.helpers.reference import FIELDS
 
-CONFIGS = [EncoderConfig(family, units=24, hidden_size=40, num_heads=3, max_length=17, vocab_size=29,
-                         token_type_vocab_size=types, **{"num_layers": 2, **FIELDS.get(family, {})}) for family, about in FAMILIES.items()
+SIZES = {"num_layers": 2, "units": 24, "hidden_size": 40, "num_heads": 3, "max_length": 17, "vocab_size": 29}
+CONFIGS = [EncoderConfig(**{"family": family, **SIZES, "token_type_vocab_size": types, **FIELDS.get(family, {})})
+           for family, about in FAMILIES.items()
            for types in {0, 2 if about.most_token_types is None else about.most_token_types}]
 CONFIGS += [dataclasses.replace(config, embedding_size=width) for config in CONFIGS if config.about.projection
             for width in (10, 24)]

@@ -15,7 +15,7 @@ import numpy as np
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model import heads, parameters
+from bertpass.model import heads, parameters, positions
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "bfloat16")
@@ -136,15 +136,18 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
     layout = heads.layout(config, checkpoint.head)
     f = torch.nn.functional
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
-                 "gelu_tanh": lambda x: f.gelu(x, approximate="tanh")}
+                 "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"), "silu": f.silu}
+    about = config.about
     distances = parameters.distance_rows(config)
     dropped = [layer.name for layer in heads.own_layers(config, checkpoint.head)
                if layer.name.startswith("classifier.") or checkpoint.head.kind == "tokens"]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
     parts = ("query", "key", "value")
     joined: dict[tuple[int, ...], np.ndarray] = {}
+    kinds = ("weight",) if "attention" in about.without_bias else ("weight", "bias")
+    local = [positions.is_local(config, layer) for layer in range(config.num_layers)]
     for cell in cells if not trainable else ():
-        for kind in ("weight", "bias"):
+        for kind in kinds:
             three = [values.pop(f"{cell}.attention_cell.proj_{part}.{kind}") for part in parts]
             key = tuple(map(id, three))
             joined[key] = joined[key] if key in joined else np.concatenate(three)
@@ -163,9 +166,16 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                     self.register_buffer(trained_name(name), tensor)
             if distances is not None:
                 self.register_buffer("distances", torch.tensor(distances), persistent=False)
+            if about.positions == "alibi":
+                self.register_buffer("slopes", torch.tensor(positions.slopes(config.num_heads)), persistent=False)
+            for layer, near in enumerate(local):
+                angles = positions.rotary(config, layer, config.max_length)
+                if angles is not None:
+                    self.register_buffer(f"angles_{near}", torch.tensor(np.stack(angles)), persistent=False)
 
         def of(self, name: str) -> Any:
-            return getattr(self, trained_name(kept[name]))
+            name = trained_name(kept[name]) if name in kept else ""
+            return getattr(self, name, None)  # a bias may lack
 
         def dense(self, x: Any, name: str) -> Any:
             return f.linear(x, self.of(f"{name}.weight"), self.of(f"{name}.bias"))
@@ -181,7 +191,30 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
             if not trainable:
                 return self.dense(x, f"{name}.qkv")
             return f.linear(x, *(torch.cat([self.of(f"{name}.proj_{part}.{kind}") for part in parts])
-                                 for kind in ("weight", "bias")))
+                                 for kind in kinds))
+
+        def turned(self, x: Any, near: bool) -> Any:
+            """Queries or keys (batch, heads, tokens, size), each by the angles of its place, in float32."""
+            cos, sin = getattr(self, f"angles_{near}")[:, :x.shape[2]]
+            left, right = x.float().chunk(2, -1)
+            return torch.cat([left * cos - right * sin, right * cos + left * sin], -1).to(x.dtype)
+
+        def mask(self, length: int, inside: Any, near: bool) -> Any:
+            """Which keys a query attends to, or what is added to its scores; a token always attends to itself, so that
+            one of the padding has a result."""
+            place = torch.arange(length, device=self.of(f"{config.root}.word_embed.0.weight").device)
+            away = place - place[:, None]
+            if near:
+                close = away.abs() <= config.window
+                inside = close if inside is None else (close & inside) | (away == 0)
+            if distances is not None:
+                bias = f.embedding(self.distances, self.of(f"{config.root}.{parameters.DISTANCES}")).T
+                added = bias[:, len(distances) // 2 + away]
+            elif about.positions == "alibi":
+                added = -self.slopes[:, None, None] * away.abs()
+            else:
+                return inside
+            return added[None] if inside is None else torch.where(inside, added, float("-inf"))
 
         def forward(self, ids: Any, types: Any, lengths: Any, padded: bool) -> list[Any]:
             inside = torch.arange(ids.shape[1], device=ids.device) < lengths[:, None]
@@ -195,24 +228,29 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
             if config.token_type_vocab_size:
                 table = self.of(f"{config.root}.token_type_embed.0.weight")
                 x = x + (f.embedding(types, table) if config.takes_token_types else table)
-            x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
+            if about.positions == "table":
+                x = x + self.of(f"{config.root}.encoder.position_weight")[:ids.shape[1]]
             x = self.norm(self.drop(x), f"{config.root}.encoder.layer_norm")
             if config.embedding_size:
                 x = self.dense(x, f"{config.root}.{parameters.PROJECTION}")
-            if distances is not None:
-                place = torch.arange(ids.shape[1], device=ids.device)
-                bias = f.embedding(self.distances, self.of(f"{config.root}.{parameters.DISTANCES}")).T
-                added = bias[:, len(distances) // 2 + place - place[:, None]]
-                mask = added[None] if mask is None else torch.where(mask, added, float("-inf"))
+            masks = {near: self.mask(ids.shape[1], mask, near) for near in set(local)}
             share = config.dropout if self.training else 0.0
-            for cell in cells:
-                qkv = self.qkv(x, f"{cell}.attention_cell")
+            for cell, near in zip(cells, local, strict=True):
+                bare = not about.norm_first or cell == cells[0]
+                qkv = self.qkv(x if bare else self.norm(x, f"{cell}.layer_norm"), f"{cell}.attention_cell")
                 q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
-                mixed = f.scaled_dot_product_attention(q, k, v, mask, share).transpose(1, 2).reshape(x.shape)
-                x = self.norm(self.drop(self.dense(mixed, f"{cell}.proj")) + x, f"{cell}.layer_norm")
-                inner = functions[config.activation](self.dense(x, f"{cell}.ffn.ffn_1"))
-                x = self.norm(self.drop(self.dense(inner, f"{cell}.ffn.ffn_2")) + x, f"{cell}.ffn.layer_norm")
-            return x
+                if about.positions == "rotary":
+                    q, k = self.turned(q, near), self.turned(k, near)
+                mixed = f.scaled_dot_product_attention(q, k, v, masks[near], share).transpose(1, 2).reshape(x.shape)
+                x = self.drop(self.dense(mixed, f"{cell}.proj")) + x
+                x = x if about.norm_first else self.norm(x, f"{cell}.layer_norm")
+                y = self.norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x
+                inner = functions[config.activation](self.dense(y, f"{cell}.ffn.ffn_1"))
+                if about.gated:
+                    inner = inner * self.dense(y, f"{cell}.ffn.ffn_3")
+                x = self.drop(self.dense(inner, f"{cell}.ffn.ffn_2")) + x
+                x = x if about.norm_first else self.norm(x, f"{cell}.ffn.layer_norm")
+            return self.norm(x, f"{config.root}.encoder.final_norm") if about.norm_first else x
 
         def head(self, states: Any, lengths: Any) -> list[Any]:
             outputs = [states] if layout.states else []

@@ -20,6 +20,7 @@ from bertpass.base.files import write_json
 from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig
+from bertpass.model.families import FAMILIES, Family, family_of
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
@@ -47,11 +48,17 @@ _OUTSIDE_CELLS = {
     "encoder.layer_norm.beta": "embeddings.LayerNorm.bias",
 }
 _KIND = {"weight": "weight", "bias": "bias", "gamma": "weight", "beta": "bias"}
-_ENCODER_PARTS = ("embeddings.", "embeddings_project.", "encoder.", "transformer.", "pooler.")
+_ENCODER_PARTS = ("embeddings.", "embeddings_project.", "encoder.", "transformer.", "pooler.", "layers.", "final_norm.",
+                  "emb_ln.")
+#: what parts of layers that are not computed are called, and what they are
+_NOT_COMPUTED = {".layer_norm_q.": "a normalisation of queries and keys", ".experts.": "a mixture of experts"}
 
 
 def tensor_name(config: EncoderConfig, name: str) -> str:
-    """The Hugging Face tensor, without the model's prefix, that holds the parameter ``name`` of ours."""
+    """The Hugging Face tensor, without the model's prefix, that holds the parameter ``name`` of ours.
+
+    Where it holds several, one after the other, the number of the part follows in brackets: "...Wqkv.weight[1]".
+    """
     path, _, kind = name.rpartition(".")
     if path == f"{config.root}.{parameters.PROJECTION}":
         return f"{config.about.projection}.{kind}"
@@ -65,12 +72,40 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     if path in config.classifier.tensors:
         return f"{config.classifier.tensors[path]}.{kind}"
     name = name[len(config.root) + 1:]
-    if name in _OUTSIDE_CELLS:
-        return _OUTSIDE_CELLS[name]
+    outside = {**_OUTSIDE_CELLS, **config.about.outside}
+    if name in outside:
+        return outside[name]
     number, _, part = path[len(f"{config.root}.encoder.transformer_cells."):].partition(".")
     if config.about.shared:
         number = "0"
+    for whole, parts in config.about.fused.items():
+        if part in parts:
+            return f"{config.about.cells}.{number}.{whole}.{_KIND[kind]}[{parts.index(part)}]"
     return f"{config.about.cells}.{number}.{config.about.cell[part]}.{_KIND[kind]}"
+
+
+def _split(found: dict[str, np.ndarray], config: EncoderConfig, folder: Path) -> None:
+    """Replace tensors that hold several parameters by their parts, which are views, as :func:`tensor_name` says."""
+    for name in found:
+        for part, what in _NOT_COMPUTED.items():
+            if part in name:
+                raise ModelError(f"{folder} holds '{name}': its layers have {what}, which is not computed.")
+    for whole, parts in config.about.fused.items():
+        for name in [name for name in found if name.rpartition(".")[0].endswith(f".{whole}")]:
+            tensor = found.pop(name)
+            if tensor.ndim < 1 or len(tensor) % len(parts):
+                raise ModelError(f"{folder} holds '{name}' of shape {tensor.shape}, which is not {len(parts)} parts of "
+                                 "one size.")
+            found |= {f"{name}[{at}]": piece for at, piece in enumerate(np.split(tensor, len(parts)))}
+
+
+def _join(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The opposite of :func:`_split`."""
+    joined: dict[str, list[np.ndarray]] = {}
+    for name in sorted(arrays, key=lambda name: name.partition("[")[2]):  # the parts of a tensor in their order
+        joined.setdefault(name.partition("[")[0], []).append(arrays[name])
+    order = dict.fromkeys(name.partition("[")[0] for name in arrays)
+    return {name: joined[name][0] if len(joined[name]) == 1 else np.concatenate(joined[name]) for name in order}
 
 
 def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: str | None = None) -> Checkpoint:
@@ -98,12 +133,14 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: 
     layout = sentence_transformers.layout(folder)
     encoder, notes = layout.encoder, layout.notes
     content = read_object(encoder / CONFIG, "the model's configuration")
+    about = FAMILIES[family_of({key: value for key, value in content.items() if value is not None})]
+    notes += known_keys.look(CONFIG, _without_own_code(content, about), str(encoder / CONFIG))
     config = EncoderConfig.from_huggingface(content)
-    notes += known_keys.look(CONFIG, content, str(encoder / CONFIG))
     found, wrapper = tensors.without_wrapper(tensors.read(encoder, allow_pickle))
     if wrapper:
         notes.append(f"the tensors of {encoder} are all called {wrapper}...; that was left out.")
     found = _plain_names(found, config, encoder)
+    _split(found, config, encoder)
     extras: dict[str, np.ndarray] = {}
     config = _fit_to_tensors(config, found, extras)
     head = heads.head(content, config, {name: tensor.shape for name, tensor in found.items()}, layout)
@@ -163,11 +200,21 @@ def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         sentence_transformers.write(folder, checkpoint)
 
 
+def _without_own_code(content: Mapping[str, Any], about: Family) -> dict[str, Any]:
+    """config.json without auto_map where all that it names are classes that are computed here."""
+    named = content.get("auto_map")
+    known = about.own_code and isinstance(named, dict) and all(
+        isinstance(name, str) and name.rpartition(".")[2].startswith(about.classes) for name in named.values())
+    return {key: value for key, value in content.items() if key != "auto_map" or not known}
+
+
 def _plain_names(found: Mapping[str, np.ndarray], config: EncoderConfig, folder: Path) -> dict[str, np.ndarray]:
     """Tensors without the model's prefix and with today's names for layer norms."""
     plain: dict[str, np.ndarray] = {}
     for name, tensor in found.items():
-        short = name.removeprefix(f"{config.about.prefix}.")
+        short = name
+        for prefix in filter(None, (config.about.prefix, config.about.prefix_now)):
+            short = short.removeprefix(f"{prefix}.")
         short = short.replace("LayerNorm.gamma", "LayerNorm.weight").replace("LayerNorm.beta", "LayerNorm.bias")
         if short in plain:
             raise ModelError(f"{folder} holds the tensor '{short}' twice, with and without its prefix.")
@@ -196,9 +243,9 @@ def _take(found: dict[str, np.ndarray], config: EncoderConfig, wanted: Mapping[s
     names = {name: tensor_name(config, name) for name in wanted}
     missing = [theirs for theirs in names.values() if theirs not in found]
     if missing:
-        first = next(iter(found), "nothing")
+        first, lacks = next(iter(found), "nothing"), missing[0].partition("[")[0]
         raise ModelError(f"{folder} lacks {len(missing)} of the {len(names)} tensors of its model, "
-                         f"first '{missing[0]}' (it has '{first}'); its config.json and its weights do not belong "
+                         f"first '{lacks}' (it has '{first}'); its config.json and its weights do not belong "
                          "together, or something is in front of the names.")
     taken = {ours: found[theirs] for ours, theirs in names.items()}
     for theirs in names.values():
@@ -233,7 +280,9 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
     with_head = head.kind in heads.SUFFIXES
     has_pooler = not with_head or needs_pooler(config, head)
-    prefix = f"{config.about.prefix}." if with_head else ""
+    own_code = bool(checkpoint.carried.get(CONFIG, {}).get("auto_map"))  # else only transformers 5 can open it
+    prefix = config.about.prefix if own_code else config.about.prefix_now or config.about.prefix
+    prefix = f"{prefix}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
     for name, array in checkpoint.params.items():
         if name.startswith(f"{config.root}.pooler.") and not has_pooler:
@@ -243,11 +292,12 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
         if not np.array_equal(arrays.setdefault(theirs, array), array):
             raise ModelError(f"the layers of this model differ ('{name}'), and a folder of type {config.family} holds "
                              "one layer for all of them.")
+    arrays = _join(arrays)
     if rows := config.about.padding_rows:
         positions = prefix + _OUTSIDE_CELLS["encoder.position_weight"]
         pad = checkpoint.extras.get(PAD_ROWS, np.zeros((rows, config.units)))
         arrays[positions] = np.concatenate([pad.astype(arrays[positions].dtype), arrays[positions]])
-    if config.about.most_token_types == 1:
+    if config.about.most_token_types == 1 and config.about.padding_rows:
         row = np.zeros((1, config.units), arrays[prefix + _OUTSIDE_CELLS["encoder.position_weight"]].dtype)
         arrays.setdefault(prefix + _OUTSIDE_CELLS["token_type_embed.0.weight"], row)
     return arrays

@@ -15,6 +15,7 @@ from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 
 TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
+_MORE = ("ForQuestionAnswering", "ForMultipleChoice")
 _SEQUENCE, _TOKENS = "ForSequenceClassification", "ForTokenClassification"  # ends of the classes' names
 #: end of the class's name for each kind of head
 SUFFIXES = {**dict.fromkeys(CLASSIFIERS, _SEQUENCE), "tokens": _TOKENS, "qa": "ForQuestionAnswering",
@@ -47,6 +48,12 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     names = content.get("architectures")
     architecture = str(names[0]) if isinstance(names, list) and names else ""
     if layout.modules:  # vectors of sentences, whatever else is in the weights
+        return HeadConfig("none")
+    if config.about.own_heads:
+        with_head = architecture.endswith((_SEQUENCE, _TOKENS, *_MORE)) or layout.is_cross_encoder
+        if with_head or (not architecture and {"classifier.weight", "qa_outputs.weight"} & set(shapes)):
+            raise ModelError(f"{layout.encoder} is a {architecture or 'model with a head'}; of the family "
+                             f"{config.family} only token states and sentence vectors are computed.")
         return HeadConfig("none")
     layers = [f"{layer}.weight" for layer in config.classifier.tensors.values()]
     if "qa_outputs.weight" in shapes:

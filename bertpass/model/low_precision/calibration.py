@@ -54,12 +54,13 @@ def calibrated(checkpoint: Checkpoint, rows: numpy_encoder.Rows) -> Checkpoint:
     def dense(part: str, x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarray:
         factors[part] = factor = choose_factors(x[::max(1, len(x) // _SEARCHED)], weight)
         low = to_bytes(x * factor)
-        rounded = round_weights(weight / factor, low - low.mean(0)) * factor
-        low /= factor
-        corrected = bias + (x @ weight.T - low @ rounded.T).mean(0)
         names = numpy_encoder.names_of(config, part)
+        biased = f"{names[0]}.bias" in checkpoint.params  # or nothing makes up for the mean of the errors
+        rounded = round_weights(weight / factor, low - low.mean(0) if biased else low) * factor
+        low /= factor
+        corrected = bias + (x @ weight.T - low @ rounded.T).mean(0) if biased else bias
         for name, w, b in zip(names, np.split(rounded, len(names)), np.split(corrected, len(names)), strict=True):
-            changed[f"{name}.weight"], changed[f"{name}.bias"] = w, b
+            changed.update({f"{name}.weight": w}, **({f"{name}.bias": b} if biased else {}))
         return low @ rounded.T + corrected
 
     numpy_encoder.states(config, checkpoint.params, rows, dense)
@@ -76,7 +77,8 @@ def chosen(checkpoint: Checkpoint, rounded: Checkpoint, plan: str) -> Checkpoint
 
 def _layers(checkpoint: Checkpoint, parts: Iterable[str]) -> dict[str, np.ndarray]:
     return {f"{name}.{kind}": checkpoint.params[f"{name}.{kind}"] for part in parts
-            for name in numpy_encoder.names_of(checkpoint.config, part) for kind in ("weight", "bias")}
+            for name in numpy_encoder.names_of(checkpoint.config, part) for kind in ("weight", "bias")
+            if f"{name}.{kind}" in checkpoint.params}
 
 
 def factors_name(config: EncoderConfig, layer: int) -> str:

@@ -6,21 +6,26 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from bertpass.model import positions
 from bertpass.model.config import EncoderConfig
 from bertpass.model.low_precision.plan import PRODUCTS
 from bertpass.model.parameters import PROJECTION, as_floats, distance_bias
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
-#: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,) -> (tokens, columns)
+#: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,), zeros where there is
+#: none -> (tokens, columns)
 Dense = Callable[[str, np.ndarray, np.ndarray, np.ndarray], np.ndarray]
 
 
 def names_of(config: EncoderConfig, part: str) -> list[str]:
-    """The dense layers, without .weight and .bias, of which a product is made: three for qkv, else one."""
+    """The dense layers, without .weight and .bias, of which a product is made: three for qkv, two for a gated up, else
+    one."""
     layer, _, product = part.partition(".")
     cell = f"{config.root}.encoder.transformer_cells.{layer}"
     return {"qkv": [f"{cell}.attention_cell.proj_{name}" for name in ("query", "key", "value")],
-            "proj": [f"{cell}.proj"], "up": [f"{cell}.ffn.ffn_1"], "down": [f"{cell}.ffn.ffn_2"]}[product]
+            "proj": [f"{cell}.proj"], "down": [f"{cell}.ffn.ffn_2"],
+            "up": [f"{cell}.ffn.{name}" for name in (("ffn_1", "ffn_3") if config.about.gated else ("ffn_1",))],
+            }[product]
 
 
 def parts_of(config: EncoderConfig) -> list[str]:
@@ -42,18 +47,20 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
     dense : computes the products
     """
     root, heads, units = config.root, config.num_heads, config.units
-    size = units // heads
+    size, about = units // heads, config.about
     floats = as_floats({name: array for name, array in params.items() if name.startswith(root)})
 
     def norm(x: np.ndarray, name: str) -> np.ndarray:
         x = x - x.mean(-1, keepdims=True)
         scale = 1 / np.sqrt((x * x).mean(-1, keepdims=True) + config.layer_norm_eps)
-        return x * scale * floats[f"{name}.gamma"] + floats[f"{name}.beta"]
+        return x * scale * floats[f"{name}.gamma"] + floats.get(f"{name}.beta", np.float32(0))
 
     def product(part: str, x: np.ndarray) -> np.ndarray:
         names = names_of(config, part)
-        return dense(part, x, np.concatenate([floats[f"{name}.weight"] for name in names]),
-                     np.concatenate([floats[f"{name}.bias"] for name in names]))
+        weights = [floats[f"{name}.weight"] for name in names]
+        biases = [floats.get(f"{name}.bias", np.zeros(len(weight), np.float32))
+                  for name, weight in zip(names, weights, strict=True)]
+        return dense(part, x, np.concatenate(weights), np.concatenate(biases))
 
     x = np.concatenate([_embedded(config, floats, ids, types) for ids, types in rows])
     bias = distance_bias(config, floats)
@@ -63,30 +70,54 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
         x = plain("", x, floats[f"{root}.{PROJECTION}.weight"], floats[f"{root}.{PROJECTION}.bias"])
     for layer in range(config.num_layers):
         cell = f"{root}.encoder.transformer_cells.{layer}"
-        qkv = product(f"{layer}.qkv", x).reshape(len(x), 3, heads, size)
-        mixed = [_attention(part, bias).reshape(-1, units) for part in np.split(qkv, ends[:-1])]
-        x = norm(x + product(f"{layer}.proj", np.concatenate(mixed)), f"{cell}.layer_norm")
-        inner = _activation(config.activation, product(f"{layer}.up", x))
-        x = norm(x + product(f"{layer}.down", inner), f"{cell}.ffn.layer_norm")
-    return x
+        y = norm(x, f"{cell}.layer_norm") if about.norm_first and layer else x
+        qkv = product(f"{layer}.qkv", y).reshape(len(x), 3, heads, size)
+        window = config.window if positions.is_local(config, layer) else 0
+        mixed = [_attention(_turned(config, layer, part), bias, window).reshape(-1, units)
+                 for part in np.split(qkv, ends[:-1])]
+        x = x + product(f"{layer}.proj", np.concatenate(mixed))
+        x = x if about.norm_first else norm(x, f"{cell}.layer_norm")
+        up = product(f"{layer}.up", norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x)
+        inner = _activation(config.activation, up[:, :config.hidden_size])
+        if about.gated:
+            inner = inner * up[:, config.hidden_size:]
+        x = x + product(f"{layer}.down", inner)
+        x = x if about.norm_first else norm(x, f"{cell}.ffn.layer_norm")
+    return norm(x, f"{root}.encoder.final_norm") if about.norm_first else x
 
 
 def _embedded(config: EncoderConfig, params: Mapping[str, np.ndarray], ids: np.ndarray, types: np.ndarray,
               ) -> np.ndarray:
     root = config.root
-    x = params[f"{root}.word_embed.0.weight"][ids] + params[f"{root}.encoder.position_weight"][:len(ids)]
+    x = params[f"{root}.word_embed.0.weight"][ids]
+    if config.about.positions == "table":
+        x = x + params[f"{root}.encoder.position_weight"][:len(ids)]
     if not config.token_type_vocab_size:
         return x
     return x + params[f"{root}.token_type_embed.0.weight"][types if config.takes_token_types else np.zeros_like(types)]
 
 
-def _attention(qkv: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
-    """(tokens, 3, heads, size) of one sequence -> (tokens, heads, size); bias as of :func:`distance_bias`."""
+def _turned(config: EncoderConfig, layer: int, qkv: np.ndarray) -> np.ndarray:
+    """(tokens, 3, heads, size) of one sequence with queries and keys turned by the angles of their places."""
+    angles = positions.rotary(config, layer, len(qkv))
+    if angles is None:
+        return qkv
+    cos, sin = (table[:, None, None] for table in angles)
+    left, right = np.split(qkv[:, :2], 2, axis=-1)
+    turned = np.concatenate([left * cos - right * sin, right * cos + left * sin], -1)
+    return np.concatenate([turned, qkv[:, 2:]], 1)
+
+
+def _attention(qkv: np.ndarray, bias: np.ndarray | None, window: int) -> np.ndarray:
+    """(tokens, 3, heads, size) of one sequence -> (tokens, heads, size); bias as of :func:`distance_bias`, window as of
+    EncoderConfig or 0."""
     q, k, v = qkv.transpose(1, 2, 0, 3)
     scores = q @ k.transpose(0, 2, 1) / np.float32(np.sqrt(q.shape[-1]))
+    away = np.arange(len(qkv)) - np.arange(len(qkv))[:, None]
     if bias is not None:
-        place = np.arange(len(qkv))
-        scores += bias[:, bias.shape[1] // 2 + place - place[:, None]]
+        scores += bias[:, bias.shape[1] // 2 + away]
+    if window:
+        scores = np.where(np.abs(away) <= window, scores, -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return (weights / weights.sum(-1, keepdims=True) @ v).transpose(1, 0, 2)
 
@@ -94,6 +125,8 @@ def _attention(qkv: np.ndarray, bias: np.ndarray | None) -> np.ndarray:
 def _activation(name: str, x: np.ndarray) -> np.ndarray:
     if name == "relu":
         return np.maximum(x, 0)
+    if name == "silu":
+        return 0.5 * x * (1 + np.tanh(0.5 * x))
     if name == "gelu":
         from scipy.special import erf
 

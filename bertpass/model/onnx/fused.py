@@ -6,11 +6,18 @@ mask index: keys from there on count for nothing.
 
 from __future__ import annotations
 
+from bertpass.model.config import EncoderConfig
 from bertpass.model.onnx.writer import Writer
 from bertpass.model.parameters import PROJECTION
 
 DOMAIN = "com.microsoft"
 VERSION = 1
+
+
+def computes(config: EncoderConfig) -> bool:
+    """Whether these operators compute the encoder; they have a bias by distance, and nothing else beyond BERT."""
+    about = config.about
+    return about.positions == "table" and not about.gated and not about.norm_first and config.activation != "silu"
 
 
 def encoder(w: Writer, bias: str) -> str:

@@ -5,7 +5,7 @@ Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same s
 Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
 OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
 (whose exponential is exactly 0 in float32). The fused form has ONNX Runtime's operators instead
-(:mod:`bertpass.model.onnx.fused`), which nothing else runs.
+(:mod:`bertpass.model.onnx.fused`), which nothing else runs; families that these cannot compute keep the standard ones.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.extras import require
-from bertpass.model import heads, parameters
+from bertpass.model import heads, parameters, positions
 from bertpass.model.onnx import fused as onnx_fused
 from bertpass.model.onnx.writer import Writer
 from bertpass.model.record import Checkpoint
@@ -38,7 +38,8 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
     Parameters
     ----------
     fused
-        With the encoder in operators of ONNX Runtime, which read ``token_types`` and ``valid_length`` as they are.
+        With the encoder in operators of ONNX Runtime where they compute the family; they read ``token_types`` and
+        ``valid_length`` as they are.
     check
         By onnx.checker, which takes longer than everything else here.
 
@@ -54,6 +55,7 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
     if sum(array.size * 4 for array in {id(array): array for array in params.values()}.values()) > MOST_BYTES:
         raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
                          "take a smaller one.")
+    fused = fused and onnx_fused.computes(config)
     writer = Writer(onnx, config, params)
     outputs = _network(writer, checkpoint, fused)
     names = ["input_ids", *(["token_types"] if config.takes_token_types else []), "valid_length"]
@@ -107,8 +109,9 @@ def _network(w: Writer, checkpoint: Checkpoint, fused: bool) -> dict[str, list[A
     length = w.add("Shape", "input_ids", start=1, end=2)
     place = w.cast(w.add("Range", w.constant(0, np.int64), w.add("Squeeze", length), w.constant(1, np.int64)), "INT32")
     inside = w.cast(w.add("Less", place, w.add("Unsqueeze", "valid_length", w.constant([1]))), "INT32")
-    bias = _distance_bias(w, place)
-    x = onnx_fused.encoder(w, bias) if fused else _encoder(w, length, inside, bias)
+    away = w.add("Sub", w.add("Unsqueeze", place, w.constant([0])), w.add("Unsqueeze", place, w.constant([1])))
+    bias = _distance_bias(w, away)
+    x = onnx_fused.encoder(w, bias) if fused else _encoder(w, length, inside, bias, away)
     kept = w.cast(w.add("Unsqueeze", inside, w.constant([2])), "FLOAT")  # token states past the valid length are zero
     states = w.add("Mul", x, kept, output="token_states" if layout.states else None)
     found: dict[str, list[Any]] = {"token_states": ["batch", "sequence", config.units]} if layout.states else {}
@@ -137,33 +140,63 @@ def _over(w: Writer, x: str, layout: heads.Layout, output: str) -> str:
     return w.add("ReduceMax" if layout.over == "max" else "ReduceSum", x, w.constant([1]), keepdims=0, output=output)
 
 
-def _distance_bias(w: Writer, place: str) -> str:
-    """What every layer's scores get: (1, heads, sequence, sequence), or nothing; ``place`` counts the sequence."""
+def _distance_bias(w: Writer, away: str) -> str:
+    """What every layer's scores get: (1, heads, sequence, sequence), or nothing; ``away`` is the way from query to key.
+    """
     bias = parameters.distance_bias(w.config, w.params)
     if bias is None:
         return ""
-    keys = w.add("Add", w.add("Unsqueeze", place, w.constant([0])), w.constant(bias.shape[1] // 2, np.int32))
-    distances = w.add("Sub", keys, w.add("Unsqueeze", place, w.constant([1])))
+    distances = w.add("Add", away, w.constant(bias.shape[1] // 2, np.int32))
     return w.add("Gather", w.store("distance_bias", bias[None]), distances, axis=2)
 
 
-def _encoder(w: Writer, length: str, inside: str, bias: str) -> str:
+def _encoder(w: Writer, length: str, inside: str, bias: str, away: str) -> str:
     """Embeddings and all layers in standard operators; ``inside`` is 1 for tokens that are not padding."""
-    config = w.config
+    config, about = w.config, w.config.about
     spread = w.cast(w.add("Unsqueeze", w.add("Unsqueeze", inside, w.constant([1])), w.constant([2])), "FLOAT")
     mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
     if bias:
         mask = w.add("Add", mask, bias)
+    masks, angles = {False: mask}, {}
+    if any(positions.is_local(config, layer) for layer in range(config.num_layers)):
+        far = w.cast(w.add("Greater", w.add("Abs", away), w.constant(config.window, np.int32)), "FLOAT")
+        masks[True] = w.add("Add", mask, w.add("Mul", far, w.constant(MASKED)))
     x = w.norm(_embeddings(w, length), f"{config.root}.encoder.layer_norm")
     if config.embedding_size:
         x = w.dense(x, f"{config.root}.{parameters.PROJECTION}")
     for layer in range(config.num_layers):
-        cell = f"{config.root}.encoder.transformer_cells.{layer}"
-        attended = w.dense(_attention(w, x, f"{cell}.attention_cell", mask), f"{cell}.proj")
-        x = w.norm(w.add("Add", attended, x), f"{cell}.layer_norm")
-        inner = w.activation(w.dense(x, f"{cell}.ffn.ffn_1"), config.activation)
-        x = w.norm(w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x), f"{cell}.ffn.layer_norm")
-    return x
+        cell, local = f"{config.root}.encoder.transformer_cells.{layer}", positions.is_local(config, layer)
+        if local not in angles:
+            angles[local] = _angles(w, layer, length)
+        y = w.norm(x, f"{cell}.layer_norm") if about.norm_first and layer else x
+        attended = w.dense(_attention(w, y, f"{cell}.attention_cell", masks[local], angles[local]), f"{cell}.proj")
+        x = w.add("Add", attended, x)
+        x = x if about.norm_first else w.norm(x, f"{cell}.layer_norm")
+        y = w.norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x
+        inner = w.activation(w.dense(y, f"{cell}.ffn.ffn_1"), config.activation)
+        if about.gated:
+            inner = w.add("Mul", inner, w.dense(y, f"{cell}.ffn.ffn_3"))
+        x = w.add("Add", w.dense(inner, f"{cell}.ffn.ffn_2"), x)
+        x = x if about.norm_first else w.norm(x, f"{cell}.ffn.layer_norm")
+    return w.norm(x, f"{config.root}.encoder.final_norm") if about.norm_first else x
+
+
+def _angles(w: Writer, layer: int, length: str) -> list[str]:
+    """Cosines and sines of a layer's rotary positions, each (sequence, 1, size / 2); none where it has no such ones."""
+    tables = positions.rotary(w.config, layer, w.config.max_length) or ()
+    return [w.add("Slice", w.store(f"layer_{layer}.{name}", table[:, None]), w.constant([0]), length)
+            for name, table in zip(("cosines", "sines"), tables, strict=False)]
+
+
+def _turned(w: Writer, x: str, angles: list[str]) -> str:
+    """Queries or keys (batch, sequence, heads, size), each by the angles of its place."""
+    cos, sin = angles
+    size, axis = w.config.units // w.config.num_heads, w.constant([3])
+    left = w.add("Slice", x, w.constant([0]), w.constant([size // 2]), axis)
+    right = w.add("Slice", x, w.constant([size // 2]), w.constant([size]), axis)
+    first = w.add("Sub", w.add("Mul", left, cos), w.add("Mul", right, sin))
+    second = w.add("Add", w.add("Mul", right, cos), w.add("Mul", left, sin))
+    return w.add("Concat", first, second, axis=3)
 
 
 def _embeddings(w: Writer, length: str) -> str:
@@ -173,16 +206,20 @@ def _embeddings(w: Writer, length: str) -> str:
     if config.token_type_vocab_size:
         table = w.weight(f"{config.root}.token_type_embed.0.weight")  # one row is added to every token
         x = w.add("Add", x, w.add("Gather", table, "token_types") if config.takes_token_types else table)
-    positions = w.add("Slice", w.weight(f"{config.root}.encoder.position_weight"), w.constant([0]), length)
-    return w.add("Add", x, positions)
+    if config.about.positions != "table":
+        return x
+    table = w.add("Slice", w.weight(f"{config.root}.encoder.position_weight"), w.constant([0]), length)
+    return w.add("Add", x, table)
 
 
-def _attention(w: Writer, x: str, cell: str, mask: str) -> str:
+def _attention(w: Writer, x: str, cell: str, mask: str, angles: list[str]) -> str:
     size = w.config.units // w.config.num_heads
     split, joined = w.constant([0, 0, w.config.num_heads, size]), w.constant([0, 0, w.config.units])
 
     def heads(part: str, order: list[int]) -> str:
-        return w.add("Transpose", w.add("Reshape", w.dense(x, f"{cell}.proj_{part}"), split), perm=order)
+        apart = w.add("Reshape", w.dense(x, f"{cell}.proj_{part}"), split)
+        apart = _turned(w, apart, angles) if angles and part != "value" else apart
+        return w.add("Transpose", apart, perm=order)
 
     q, k, v = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
     scores = w.add("Add", w.add("Div", w.add("MatMul", q, k), w.constant(float(np.sqrt(size)))), mask)

@@ -67,7 +67,11 @@ class Writer:
         return self.add("MatMul", x, self.weight(f"{name}.weight", transposed=True))
 
     def dense(self, x: str, name: str, output: str | None = None) -> str:
-        return self.add("Add", self.product(x, name), self.weight(f"{name}.bias"), output=output)
+        """With a bias where there is one; without one ``output`` cannot be named."""
+        product = self.product(x, name)
+        if f"{name}.bias" not in self.params:
+            return product
+        return self.add("Add", product, self.weight(f"{name}.bias"), output=output)
 
     def layer(self, x: str, layer: Dense, output: str | None = None) -> str:
         """A layer of a head without its activation function; a table of the embeddings is stored once."""
@@ -77,13 +81,15 @@ class Writer:
         return self.add("Add", product, self.weight(f"{layer.name}.bias"), output=output)
 
     def norm(self, x: str, name: str) -> str:
-        return self.add("LayerNormalization", x, self.weight(f"{name}.gamma"), self.weight(f"{name}.beta"), axis=-1,
-                        epsilon=self.config.layer_norm_eps)
+        arrays = [self.weight(f"{name}.{kind}") for kind in ("gamma", "beta") if f"{name}.{kind}" in self.params]
+        return self.add("LayerNormalization", x, *arrays, axis=-1, epsilon=self.config.layer_norm_eps)
 
     def activation(self, x: str, function: str, output: str | None = None) -> str:
         number = self.constant
         if function in ("relu", "tanh"):
             return self.add(function.capitalize(), x, output=output)
+        if function == "silu":
+            return self.add("Mul", x, self.add("Sigmoid", x), output=output)
         if function == "gelu":  # x (1 + erf(x / sqrt 2)) / 2
             inner = self.add("Erf", self.add("Div", x, number(float(np.sqrt(2.0)))))
         else:  # x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2
