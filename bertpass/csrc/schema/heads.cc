@@ -36,8 +36,8 @@ Activation words_of(const ModelConfig& config) {
     case Family::electra:
     case Family::mpnet:
     case Family::roberta: return Activation::gelu;
+    default: return Activation::none;
   }
-  return Activation::none;
 }
 
 // From a state to the logits of all words.
