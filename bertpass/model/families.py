@@ -214,7 +214,7 @@ _ALBERT = dataclasses.replace(
 _QKV = ("attention_cell.proj_query", "attention_cell.proj_key", "attention_cell.proj_value")
 
 _MODERNBERT = dataclasses.replace(
-    _BERT, classes="ModernBert", prefix="model",
+    _BERT, words=None, classes="ModernBert", prefix="model",
     keys={**{ours: theirs for ours, theirs in _BERT.keys.items() if ours != "token_type_vocab_size"},
           "layer_norm_eps": "norm_eps", "dropout": "mlp_dropout"},
     activation_key="hidden_activation", cells="layers",
@@ -228,7 +228,7 @@ _MODERNBERT = dataclasses.replace(
     fields={"attention_bias": False, "mlp_bias": False, "norm_bias": False})
 
 _NOMIC = dataclasses.replace(
-    _BERT, classes="NomicBert",
+    _BERT, words=None, classes="NomicBert",
     keys={"num_layers": "n_layer", "units": "n_embd", "hidden_size": "n_inner", "num_heads": "n_head",
           "max_length": "n_positions", "vocab_size": "vocab_size", "token_type_vocab_size": "type_vocab_size",
           "layer_norm_eps": "layer_norm_epsilon", "dropout": "resid_pdrop"},
@@ -243,7 +243,7 @@ _NOMIC = dataclasses.replace(
             "use_rms_norm": False, "parallel_block": False})
 
 _GTE = dataclasses.replace(
-    _BERT, classes="New", prefix="new",
+    _BERT, words=None, classes="New", prefix="new",
     cell={"proj": "attention.o_proj", "layer_norm": "attn_ln", "ffn.ffn_2": "mlp.down_proj",
           "ffn.layer_norm": "mlp_ln"},
     fused={"attention.qkv_proj": _QKV, "mlp.up_gate_proj": ("ffn.ffn_3", "ffn.ffn_1")},
@@ -251,7 +251,7 @@ _GTE = dataclasses.replace(
     own_code=True, fields={"layer_norm_type": "layer_norm", "pack_qkv": True})
 
 _JINA = dataclasses.replace(
-    _BERT, classes="JinaBert",
+    _BERT, words=None, classes="JinaBert",
     cell={**_BERT.cell, "ffn.ffn_2": "mlp.wo", "ffn.layer_norm": "mlp.layernorm"},
     fused={"mlp.gated_layers": ("ffn.ffn_1", "ffn.ffn_3")},
     positions="alibi", gated=True, without_bias=frozenset({"ffn_1"}),
