@@ -77,9 +77,6 @@ def layout(config: EncoderConfig, head: HeadConfig) -> Layout:
     """
     if head.kind == "none":
         return Layout(states=True)
-    if config.about.own_heads and head.kind != "embedding":
-        raise ModelError(f"the {head.kind} head of the family {config.family} is not computed; use its token states or "
-                         "sentence vectors.")
     if head.kind == "pooled":
         return Layout(states=True, takes="first", layers=(Dense(f"{config.root}.pooler", config.units, "tanh"),))
     if head.kind == "embedding":
@@ -103,6 +100,13 @@ def _words(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:
     table = f"{config.root}.word_embed.0.weight" if head.tied else ""
     return (Dense("decoder.0", config.embedding_width, words.activation or config.activation, norm="decoder.2"),
             Dense("decoder.3", config.vocab_size, table=table))
+
+
+def refuse_own_heads(config: EncoderConfig, head: HeadConfig) -> None:
+    """Raise a ModelError for a head that the family's models have with layers that are not computed."""
+    if config.about.own_heads and head.kind not in ("none", "embedding"):
+        raise ModelError(f"the {head.kind} head of the family {config.family} is not computed; use its token states or "
+                         "sentence vectors.")
 
 
 def refuse_words(head: HeadConfig, what: str) -> None:

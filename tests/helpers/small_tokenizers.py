@@ -100,6 +100,21 @@ def byte_level(prefix: bool = False) -> Tokenizer:
     return backend
 
 
+def byte_level_with_berts_words() -> Tokenizer:
+    """As ModernBERT's: runs of spaces are words, and the special ones are BERT's."""
+    backend = Tokenizer(models.BPE())
+    backend.normalizer = normalizers.NFC()
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    backend.decoder = decoders.ByteLevel()
+    backend.train_from_iterator(_corpus(), trainers.BpeTrainer(
+        vocab_size=600, special_tokens=BERT_SPECIAL, initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False))
+    backend.add_tokens([AddedToken(" " * count, normalized=True) for count in (4, 3, 2)])
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)])
+    return backend
+
+
 def word_ends() -> Tokenizer:
     """As HerBERT's: BPE of characters with a mark at a word's end, and BERT's words."""
     backend = Tokenizer(models.BPE(unk_token="<unk>", end_of_word_suffix="</w>"))
@@ -169,6 +184,8 @@ KINDS: dict[str, tuple[Any, str, dict[str, Any]]] = {
     "RoBERTa": (byte_level, "RobertaTokenizerFast", {}),
     "RoBERTa with a space before": (lambda: byte_level(True), "RobertaTokenizerFast", {"add_prefix_space": True}),
     "RoBERTa in a general class": (lambda: byte_level(True), "PreTrainedTokenizerFast", NAMES),
+    "ModernBERT": (byte_level_with_berts_words, "PreTrainedTokenizerFast", {
+        **BERT_NAMES, "mask_token": AddedToken("[MASK]", lstrip=True, special=True)}),
     "HerBERT": (word_ends, "HerbertTokenizerFast", {}),
     "BPE of SentencePiece": (spaced_bpe, "PreTrainedTokenizerFast", NAMES),
     "words": (word_level, "PreTrainedTokenizerFast", BERT_NAMES),

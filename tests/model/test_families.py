@@ -35,6 +35,11 @@ SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTok
 TOLERANCE = 1e-5
 
 
+def suffixes(family):
+    """The heads that are computed of a family, with fields of its configuration."""
+    return {"Model": {}} if FAMILIES[family].own_heads else SUFFIXES
+
+
 def largest(found, wanted, lengths):
     """Largest difference; of outputs per token on the tokens alone."""
     if found.ndim == 3:
@@ -140,7 +145,8 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 TOKENIZERS = {"albert": "ALBERT", "bert": "BERT", "distilbert": "BERT", "electra": "BERT", "mpnet": "BERT",
-              "roberta": "RoBERTa", "camembert": "CamemBERT", "xlm-roberta": "XLM-R"}
+              "roberta": "RoBERTa", "camembert": "CamemBERT", "xlm-roberta": "XLM-R",
+              "modernbert": "ModernBERT", "new": "XLM-R", "nomic_bert": "BERT", "jina_bert": "BERT"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}
 TITLES = ["`model_type`", "tokenizer", "heads", "largest error, native", "largest error, ONNX"]
@@ -172,7 +178,7 @@ def test_the_page_says_what_is_tested(tmp_path, family):
         pytest.importorskip(package, reason="pip install '.[onnxruntime]' to test the ONNX graph")
     errors = {"native": 0.0, "onnxruntime": 0.0}
     batch, done = without_types(family), []
-    for suffix, fields in SUFFIXES.items():
+    for suffix, fields in suffixes(family).items():
         tokenizer = save(tmp_path / suffix, TOKENIZERS[family])
         theirs = torch_model(family, suffix, vocab_size=max(tokenizer.get_vocab().values()) + 1, **fields)
         theirs.save_pretrained(tmp_path / suffix)
@@ -185,7 +191,8 @@ def test_the_page_says_what_is_tested(tmp_path, family):
                     assert model.tokenizer.encode([text], max_length=model.max_length)[0].ids.tolist() == cut
         done.append(HEADS[suffix])
     row = table()[family]
-    kind = {"BERT": "WordPiece", "RoBERTa": "byte-level BPE"}.get(TOKENIZERS[family], "Unigram")
+    kind = {"BERT": "WordPiece", "RoBERTa": "byte-level BPE", "ModernBERT": "byte-level BPE"}.get(
+        TOKENIZERS[family], "Unigram")
     assert (row["tokenizer"], row["heads"]) == (kind, ", ".join(done))
     said = [float(row[f"largest error, {engine}"]) for engine in ("native", "ONNX")]
     assert max(said) <= TOLERANCE

@@ -12,6 +12,7 @@ import pytest
 
 import bertpass
 from bertpass.errors import ModelError
+from bertpass.model.checkpoint import adapt
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.files import tensors
@@ -256,6 +257,22 @@ def test_what_computes_bert_alone_refuses(tmp_path, family):
             continue
         with pytest.raises(ModelError, match=words):
             bertpass.load(tmp_path / "folder", engine)
+
+
+def test_a_fresh_head_of_modernbert_is_refused(tmp_path):
+    """It would be another one than that of its library, and no folder could hold it."""
+    torch_model("modernbert", "Model").save_pretrained(tmp_path / "theirs")
+    checkpoint, head = read_folder(tmp_path / "theirs"), HeadConfig("classification", num_labels=2)
+    with pytest.raises(ModelError, match="the classification head of the family modernbert is not computed"):
+        adapt(checkpoint, head)
+    plain = dataclasses.replace(checkpoint, head=HeadConfig("qa"), params={
+        **checkpoint.params, "span_classifier.weight": np.ones((2, 24), "float32"),
+        "span_classifier.bias": np.ones(2, "float32")})
+    with pytest.raises(ModelError, match="the qa head of the family modernbert is not computed"):
+        write_folder(tmp_path / "ours", plain)
+    assert not (tmp_path / "ours").exists()
+    with pytest.raises(ModelError, match="modernbert, whose head of masked words is not computed"):
+        bertpass.load(tmp_path / "theirs", "torch", kind="mlm")
 
 
 def test_silu_in_layers_like_berts(tmp_path):

@@ -24,7 +24,7 @@ from bertpass.model.families import FAMILIES, Family, family_of
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
-from bertpass.model.heads import needs_pooler
+from bertpass.model.heads import needs_pooler, refuse_own_heads
 from bertpass.model.layouts import huggingface_heads as heads
 from bertpass.model.layouts import sentence_transformers
 from bertpass.model.record import Checkpoint
@@ -189,6 +189,7 @@ def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         The parameters do not fit the configuration, or the folder cannot be written.
     """
     checkpoint.check()
+    refuse_own_heads(checkpoint.config, checkpoint.head)
     with replacing(path, CONFIG, "a Hugging Face folder") as folder:
         arrays = _to_tensors(checkpoint)
         write_json(folder / CONFIG, _config_json(checkpoint, arrays))
