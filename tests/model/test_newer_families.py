@@ -17,7 +17,7 @@ from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.export import export_bundle
 from bertpass.model.files import tensors
 from bertpass.model.layouts import gluonnlp, packed
-from bertpass.model.layouts.huggingface import read_folder, write_folder
+from bertpass.model.layouts.huggingface import read_folder, tensor_name, write_folder
 from bertpass.model.low_precision import calibration, numpy_encoder
 from tests.helpers.plain_encoders import CONFIGS
 from tests.helpers.tiny_models import FAMILIES, POSITIONS, ragged_batch, same_arrays, torch_model, torch_outputs
@@ -273,6 +273,38 @@ def test_a_fresh_head_of_modernbert_is_refused(tmp_path):
     assert not (tmp_path / "ours").exists()
     with pytest.raises(ModelError, match="modernbert, whose head of masked words is not computed"):
         bertpass.load(tmp_path / "theirs", "torch", kind="mlm")
+
+
+@pytest.mark.parametrize("suffix", ["ForSequenceClassification", "ForTokenClassification"])
+@pytest.mark.parametrize("family", list(CONFIGS))
+def test_gradients(tmp_path, family, suffix):
+    """Of every parameter of the network that is trained, as PyTorch has them of the plain one."""
+    torch = pytest.importorskip("torch", reason="pip install '.[torch]'")
+    from bertpass.engines.frameworks.torch_engine import network, trained_name
+
+    theirs = torch_model(family, suffix, num_labels=3)
+    theirs.save_pretrained(tmp_path)
+    checkpoint = read_folder(tmp_path)
+    plain = dataclasses.replace(checkpoint, config=dataclasses.replace(checkpoint.config, dropout=0.0))
+    ours = network(torch, plain, torch.float32, trainable=True).train()
+    ids, types, lengths = (torch.tensor(array).long() for array in inputs(family))
+    inside = torch.arange(ids.shape[1]) < lengths[:, None]
+    for tensor in theirs.tensors.values():
+        tensor.requires_grad_()
+    given = {"token_type_ids": types} if plain.config.takes_token_types else {}
+    (wanted,), (found,) = theirs(ids, inside.long(), **given).to_tuple(), ours(ids, types, lengths, True)
+    factors = torch.randn(wanted.shape, generator=torch.Generator().manual_seed(1))
+    for out in (wanted, found):
+        (out * factors)[inside if out.ndim == 3 else ...].sum().backward()
+    of = {name.removeprefix("bert.").removeprefix("new."): tensor.grad for name, tensor in theirs.tensors.items()}
+    names = checkpoint.network()[1]
+    for name in names:
+        whole, _, part = tensor_name(plain.config, name).partition("[")
+        right, mine = of[whole], getattr(ours, trained_name(name)).grad
+        if part:
+            right = right.split(len(mine))[int(part[0])]
+        assert right.abs().max() > 0 and (mine - right).abs().max() <= 1e-4 * max(1.0, right.abs().max()), name
+    assert len(names) == len(list(ours.parameters()))
 
 
 def test_silu_in_layers_like_berts(tmp_path):
