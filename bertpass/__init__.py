@@ -8,14 +8,16 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["CrossEncoder", "SentenceEncoder", "SparseEncoder", "__version__", "load", "quantize_embeddings"]
+__all__ = ["CrossEncoder", "MultiVectorEncoder", "SentenceEncoder", "SparseEncoder", "__version__", "load",
+           "quantize_embeddings"]
 
 #: names at the package's face that are imported on first use -> their module
-_FACE = {**dict.fromkeys(("SentenceEncoder", "CrossEncoder", "SparseEncoder"), "bertpass.engines.encoders"),
+_FACE = {**dict.fromkeys(("SentenceEncoder", "CrossEncoder", "MultiVectorEncoder", "SparseEncoder"),
+                         "bertpass.engines.encoders"),
          "quantize_embeddings": "bertpass.engines.vectors"}
 
 if TYPE_CHECKING:
-    from bertpass.engines.encoders import CrossEncoder, SentenceEncoder, SparseEncoder
+    from bertpass.engines.encoders import CrossEncoder, MultiVectorEncoder, SentenceEncoder, SparseEncoder
     from bertpass.engines.model import Model
     from bertpass.engines.vectors import quantize_embeddings
 

@@ -35,8 +35,8 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.model": "families position_keys config positions sentence heads parameters record given files "
                       "low_precision onnx layouts hub nets export checkpoint __init__",
     "bertpass.passes": "library check select report mkldnn quantize optimize __init__",
-    "bertpass.engines": "rows base given results vectors checking precision native model cuda tvm frameworks __init__ "
-                        "encoders",
+    "bertpass.engines": "rows base given results vectors checking precision native late_rows model cuda tvm frameworks "
+                        "__init__ encoders",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu "
                       "instances gpu finetuning pages traffic reproduce",

@@ -8,13 +8,13 @@ from typing import Any, Self, overload
 
 import numpy as np
 
-from bertpass.engines import given, results
+from bertpass.engines import given, late_rows, results
 from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked, SparseVector
 from bertpass.engines.rows import joined
 from bertpass.errors import UsageError
 from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig, placeholders
-from bertpass.model.sentence import Sentence
+from bertpass.model.sentence import Sentence, scaled
 from bertpass.text.data import tagging
 from bertpass.text.tokens.batching import plan
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -136,6 +136,8 @@ class Model:
         given.switch("show_progress_bar", show_progress_bar, (None,))
         if self.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"this is a {self.head.kind} model and gives no embeddings; use {self._use()}.")
+        if self.sentence.late is not None:
+            raise UsageError("this is a late-interaction model, with a vector for every token; use encode_tokens().")
         if truncate_dim is not None:
             given.whole_number("truncate_dim", truncate_dim)
         put = self.sentence.prompt(prompt, prompt_name)
@@ -181,6 +183,37 @@ class Model:
                                      max_length=self.max_length)
         found = self._run_shown(rows, batch_size, show_progress_bar, lambda row: SparseVector.of(row, max_active_dims))
         return found[0] if isinstance(texts, str) else found
+
+    def encode_tokens(self, texts: Sequence[str], *, is_query: bool, batch_size: int = 32, normalize: bool = True,
+                      prompt: str | None = None, prompt_name: str | None = None, show_progress_bar: bool = False,
+                      ) -> list[np.ndarray]:
+        """The vectors of each text's tokens for late interaction, float32, (tokens, width) per text.
+
+        Those of documents are without the tokens that the model leaves out, such as punctuation.
+
+        Parameters
+        ----------
+        is_query : whether the texts are queries or documents, whose marks and lengths differ
+        normalize : vectors of length 1
+
+        Raises
+        ------
+        UsageError
+            The model has no vectors for tokens, or lengthens queries with [MASK] in a way that is not computed.
+        """
+        late = self.sentence.late
+        if late is None:
+            raise UsageError("this model has no vectors of tokens for late interaction; use encode().")
+        given.switch("is_query", is_query)
+        given.switch("normalize", normalize)
+        put = self.sentence.prompt(prompt, prompt_name)
+        rows, kept = late_rows.rows(with_prompt(put, given.texts(texts)), self.tokenizer, late, is_query,
+                                    self.config.max_length)
+        found = []
+        for states, places in zip(self._run_shown(rows, batch_size, show_progress_bar), kept, strict=True):
+            vectors = self.sentence.finish(states[places])
+            found.append(scaled(vectors) if normalize else vectors)
+        return found
 
     def _run_shown(self, encodings: Sequence[Any], batch_size: int, shown: bool,
                    made: Callable[[np.ndarray], Any] | None = None) -> list[Any]:

@@ -114,3 +114,17 @@ def _tensor(torch: Any, given: Any) -> Any:
         raise UsageError(f"similarities are of floating numbers, not of {tensor.dtype}; give the vectors as they were "
                          "before quantize_embeddings.")
     return tensor
+
+
+def max_sim(queries: list[np.ndarray], documents: list[np.ndarray]) -> np.ndarray:
+    """MaxSim: of every query (tokens, width) with every document (tokens, width) the sum over the query's tokens of the
+    largest product with one of the document's; (queries, documents), float32.
+
+    A document without vectors has the score 0.
+    """
+    found = np.zeros((len(queries), len(documents)), np.float32)
+    for row, query in enumerate(queries):
+        for column, document in enumerate(documents):
+            if len(query) and len(document):
+                found[row, column] = (query @ document.T).max(axis=1).sum()
+    return found

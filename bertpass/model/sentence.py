@@ -7,6 +7,7 @@ is computed here with NumPy, from token states or from the network's vectors, wh
 from __future__ import annotations
 
 import dataclasses
+import string
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -74,6 +75,77 @@ class Layer:
         return ACTIVATIONS[self.activation](out if bias is None else out + bias)
 
 
+#: key of PyLate's config_sentence_transformers.json -> field of :class:`Late`
+KEYS = {"query_prefix": "query_prefix", "document_prefix": "document_prefix", "query_length": "query_length",
+        "document_length": "document_length", "do_query_expansion": "expands",
+        "attend_to_expansion_tokens": "attends", "skiplist_words": "skipped"}
+
+
+@dataclass(frozen=True)
+class Late:
+    """How a text becomes a row of which every token has a vector, for late interaction (ColBERT, Khattab and Zaharia,
+    arXiv:2004.12832); the defaults are PyLate's.
+
+    Attributes
+    ----------
+    query_prefix, document_prefix : the token that is put after the first one; empty for none
+    query_length, document_length : tokens of a row at most
+    expands : whether queries are lengthened to their length with [MASK], whose vectors count too
+    attends : whether other tokens attend to these
+    skipped : tokens of documents whose vectors do not count
+    """
+
+    query_prefix: str = "[Q] "
+    document_prefix: str = "[D] "
+    query_length: int = 32
+    document_length: int = 180
+    expands: bool = True
+    attends: bool = False
+    skipped: tuple[str, ...] = tuple(string.punctuation)
+
+    def __post_init__(self) -> None:
+        for name, kind in (("query_prefix", str), ("document_prefix", str), ("expands", bool), ("attends", bool)):
+            if not isinstance(getattr(self, name), kind):
+                raise ModelError(f"{_said(name)} is {getattr(self, name)!r}, which is no {_KINDS[kind]}.")
+        for name in ("query_length", "document_length"):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < 4:
+                raise ModelError(f"{_said(name)} is {value!r}; it has to be a whole number of at least 4 tokens.")
+        if not all(isinstance(word, str) for word in self.skipped):
+            raise ModelError(f"{_said('skipped')} has to be a list of words.")
+
+    def prefix(self, is_query: bool) -> str:
+        return self.query_prefix if is_query else self.document_prefix
+
+    def length(self, is_query: bool) -> int:
+        return self.query_length if is_query else self.document_length
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> Late:
+        """Of config_sentence_transformers.json; a key that is null or not there has PyLate's default."""
+        fields = {ours: settings[theirs] for theirs, ours in KEYS.items() if settings.get(theirs) is not None}
+        if "skipped" in fields and isinstance(fields["skipped"], list):
+            fields["skipped"] = tuple(fields["skipped"])
+        return cls(**fields)
+
+    def to_settings(self) -> dict[str, Any]:
+        """The opposite of :meth:`from_settings`."""
+        fields = dataclasses.asdict(self)
+        return {theirs: list(fields[ours]) if ours == "skipped" else fields[ours] for theirs, ours in KEYS.items()}
+
+    @classmethod
+    def from_dict(cls, fields: Mapping[str, Any]) -> Late:
+        """The opposite of ``dataclasses.asdict``, also where it became JSON."""
+        return cls(**{**fields, "skipped": tuple(fields["skipped"])})
+
+
+_KINDS = {str: "text", bool: "true or false"}
+
+
+def _said(name: str) -> str:
+    return next(theirs for theirs, ours in KEYS.items() if ours == name)
+
+
 @dataclass(frozen=True)
 class Sentence:
     """What is done around the network; the default is nothing.
@@ -85,6 +157,7 @@ class Sentence:
     include_prompt : whether the prompt's tokens are pooled
     layers : further modules, in their order
     truncate_dim : width to which vectors are cut at the end, None for no cut
+    late : where every token has a vector, which the layers are applied to; None where the text has one
     """
 
     prompts: Mapping[str, str] = field(default_factory=dict)
@@ -93,6 +166,7 @@ class Sentence:
     include_prompt: bool = True
     layers: tuple[Layer, ...] = ()
     truncate_dim: int | None = None
+    late: Late | None = None
 
     def __post_init__(self) -> None:
         for name in self.pooling:
@@ -112,8 +186,11 @@ class Sentence:
             parts.append(f"the prompt '{self.prompts[self.default_prompt]}' before every text")
         if self.pooling:
             parts.append(f"the pooling ({' and '.join(self.pooling)}) of its token states")
+        if self.late is not None:
+            parts.append("the tokens that mark queries and documents")
         if self.layers:
-            parts.append(f"the layers after the pooling ({', '.join(layer.kind for layer in self.layers)})")
+            after = "network" if self.late else "pooling"
+            parts.append(f"the layers after the {after} ({', '.join(layer.kind for layer in self.layers)})")
         if self.truncate_dim:
             parts.append(f"the cut of vectors to {self.truncate_dim} numbers")
         return f"the file has the network alone; left to the caller: {', '.join(parts)}." if parts else ""
@@ -162,7 +239,8 @@ class Sentence:
     def to_dict(self) -> dict[str, Any]:
         """A JSON-ready dict of everything but the layers' arrays, which :meth:`arrays` gives."""
         fields = {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
-        return {**fields, "prompts": dict(self.prompts), "pooling": list(self.pooling),
+        late = None if self.late is None else dataclasses.asdict(self.late)
+        return {**fields, "late": late, "prompts": dict(self.prompts), "pooling": list(self.pooling),
                 "layers": [{"kind": layer.kind, "activation": layer.activation, "arrays": sorted(layer.arrays)}
                            for layer in self.layers]}
 
@@ -178,7 +256,9 @@ class Sentence:
             layers = tuple(Layer(each["kind"], each["activation"],
                                  {name: arrays[f"sentence.{at}.{name}"] for name in each["arrays"]})
                            for at, each in enumerate(fields["layers"]))
-            return cls(**{**fields, "layers": layers, "pooling": tuple(fields["pooling"])})
+            late = fields.get("late")
+            return cls(**{**fields, "layers": layers, "pooling": tuple(fields["pooling"]),
+                          "late": None if late is None else Late.from_dict(late)})
         except (KeyError, TypeError) as error:
             raise ModelError(f"the description of the sentence vectors is damaged ({error}).") from error
 

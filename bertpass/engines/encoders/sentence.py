@@ -52,6 +52,8 @@ class SentenceEncoder(Encoder):
         if self.model.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"{self.model.source} is a {self.model.head.kind} model and gives no vectors"
                              f"{_INSTEAD.get(self.model.head.kind, '')}.")
+        if self.model.sentence.late is not None:
+            raise UsageError(f"{self.model.source} has a vector for every token; use MultiVectorEncoder.")
         said = self.model.carried.get(SETTINGS_FILE, {}).get("similarity_fn_name")
         self.similarity_fn_name = similarity_fn_name or said or "cosine"
         self._states: Model | None = None

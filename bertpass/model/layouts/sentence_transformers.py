@@ -7,6 +7,7 @@ as ``model_max_length`` in tokenizer_config.json after that. Every key is in :mo
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,11 +24,12 @@ from bertpass.model.config import SPARSE_POOLINGS, EncoderConfig, HeadConfig
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE, MODULES_FILE, read_json, read_object
 from bertpass.model.record import Checkpoint
-from bertpass.model.sentence import ACTIVATIONS, Layer, Sentence
+from bertpass.model.sentence import ACTIVATIONS, Late, Layer, Sentence
 
 SETTINGS_FILE = "config_sentence_transformers.json"
 _ENCODERS = ("Transformer", "BERT", "RoBERTa", "DistilBERT")  # version 0.2 had a class for each
 _LAYERS = {"Dense": "dense", "LayerNorm": "norm", "Normalize": "normalize"}
+_LATE_DENSE = "pylate.models.Dense.Dense"
 _SPARSE = ("Transformer", "MLMTransformer"), "SpladePooling"  # the modules of a sparse encoder
 _READ = "Transformer, Pooling, Dense, LayerNorm, Normalize, Dropout and SpladePooling"
 _SPARSE_FUNCTIONS = ("relu", "log1p_relu")
@@ -56,6 +58,7 @@ class Layout:
     modules : class and folder of each module after it, without those that do nothing
     settings, length : content of :data:`SETTINGS_FILE` and of the length's file, empty where there is none
     notes : sentences on what is not known or was changed; the functions below add to them
+    is_late : whether every token has a vector (PyLate)
     """
 
     encoder: Path
@@ -63,6 +66,7 @@ class Layout:
     settings: Mapping[str, Any] = field(default_factory=dict)
     length: Mapping[str, Any] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    is_late: bool = False
 
     @property
     def is_cross_encoder(self) -> bool:
@@ -90,32 +94,37 @@ def layout(folder: Path) -> Layout:
     listed = read_json(path, "the list of sentence-transformers modules")
     if not isinstance(listed, list) or not all(isinstance(module, dict) for module in listed):
         raise ModelError(f"{path} is not a list of modules.")
-    modules = []
+    modules, types = [], []
     for module in listed:
         notes += known_keys.look(MODULES_FILE, module, str(path))
         place = folder / str(module.get("path") or "")
         kind = str(module.get("type", ""))
-        if not kind.startswith("sentence_transformers."):
+        if not kind.startswith("sentence_transformers.") and kind != _LATE_DENSE:
             raise ModelError(f"{path} lists {kind or 'a module without a type'}, which is code of the model's own; "
                              f"only {_READ} of sentence-transformers can be read.")
         if place.resolve() != folder.resolve() and folder.resolve() not in place.resolve().parents:
             raise ModelError(f"{path} names the folder {module.get('path')}, which is not inside {folder}.")
         modules.append((kind.rpartition(".")[2], place))
+        types.append(kind)
     kinds = [kind for kind, _ in modules]
     sparse = kinds[:1] and kinds[0] in _SPARSE[0] and kinds[1:] == [_SPARSE[1]]
-    fits = sparse or (kinds[:1] and kinds[0] in _ENCODERS and
+    settings = _object(folder / SETTINGS_FILE, "settings of sentence-transformers", SETTINGS_FILE, notes)
+    late = settings.get("model_type") == "ColBERT" or _LATE_DENSE in types
+    if late and (kinds[:1] != ["Transformer"] or set(kinds[1:]) != {"Dense"}):
+        raise ModelError(f"{path} lists {', '.join(kinds)} of a late-interaction model (PyLate); only a Transformer "
+                         "with Dense after it can be read there.")
+    fits = sparse or late or (kinds[:1] and kinds[0] in _ENCODERS and
                       all(kind in (*_LAYERS, "Pooling", "Dropout") for kind in kinds[1:]))
     useful = [(kind, place) for kind, place in modules[1:] if kind != "Dropout"]
     pools = [kind for kind, _ in useful].count("Pooling")
-    if not fits or (useful and not sparse and (useful[0][0] != "Pooling" or pools > 1)):
+    if not fits or (useful and not sparse and not late and (useful[0][0] != "Pooling" or pools > 1)):
         raise ModelError(f"{path} lists {', '.join(kinds) or 'nothing'}; only {_READ} can be read, with the pooling "
                          "right after the encoder. Use the model in sentence-transformers, or export it from there.")
     encoder = modules[0][1]
-    settings = _object(folder / SETTINGS_FILE, "settings of sentence-transformers", SETTINGS_FILE, notes)
     length: dict[str, Any] = {}
     for name in LENGTH_FILES:
         length = length or _object(encoder / name, "the sentence length", LENGTH_FILE, notes)
-    made = Layout(encoder, useful, settings, length, notes)
+    made = Layout(encoder, useful, settings, length, notes, late)
     if made.is_cross_encoder and useful:
         raise ModelError(f"{path} lists {', '.join(kinds)} of a cross-encoder; only Transformer can be read there.")
     task = length.get("transformer_task", "fill-mask" if kinds[0] == "MLMTransformer" else None)
@@ -149,20 +158,20 @@ def head_and_sentence(found: Layout, config: EncoderConfig, allow_pickle: bool =
     around = Sentence(prompts, default, truncate_dim=width)
     if not found.modules:
         return HeadConfig("none"), around
+    if found.is_late:
+        return HeadConfig("none"), dataclasses.replace(
+            around, late=Late.from_settings(found.settings),
+            layers=_layers(found.modules, config.units, allow_pickle, found.notes))
     (_, place), *after = found.modules
     if found.is_sparse:
         return _splade(place / HUGGINGFACE_FILE, config, found.notes), around
     modes, include_prompt = _pooling(place / HUGGINGFACE_FILE, config, found.notes)
-    layers = []
-    units = config.units * len(modes)
-    for kind, folder in after:
-        layers.append(_layer(kind, folder, units, allow_pickle, found.notes))
-        units = len(layers[-1].arrays["weight"]) if layers[-1].kind == "dense" else units
+    layers = _layers(after, config.units * len(modes), allow_pickle, found.notes)
     if len(modes) == 1 and modes[0] in OF_ENGINES and include_prompt:
         normalize = bool(layers) and layers[0].kind == "normalize"
         head = HeadConfig("embedding", pooling=modes[0], normalize=normalize)
-        return head, Sentence(prompts, default, layers=tuple(layers[normalize:]), truncate_dim=width)
-    return HeadConfig("none"), Sentence(prompts, default, modes, include_prompt, tuple(layers), width)
+        return head, Sentence(prompts, default, layers=layers[normalize:], truncate_dim=width)
+    return HeadConfig("none"), Sentence(prompts, default, modes, include_prompt, layers, width)
 
 
 def max_length(found: Layout, config: EncoderConfig) -> int | None:
@@ -236,6 +245,14 @@ def _pooling(path: Path, config: EncoderConfig, notes: list[str]) -> tuple[tuple
     return modes, content.get("include_prompt", True) is not False
 
 
+def _layers(modules: Sequence[tuple[str, Path]], units: int, allow_pickle: bool, notes: list[str]) -> tuple[Layer, ...]:
+    layers: list[Layer] = []
+    for kind, folder in modules:
+        layers.append(_layer(kind, folder, units, allow_pickle, notes))
+        units = len(layers[-1].arrays["weight"]) if layers[-1].kind == "dense" else units
+    return tuple(layers)
+
+
 def _splade(path: Path, config: EncoderConfig, notes: list[str]) -> HeadConfig:
     content = read_object(path, "the pooling's configuration")
     notes += known_keys.look(_SPARSE[1], content, str(path))
@@ -299,14 +316,20 @@ def write(folder: Path, checkpoint: Checkpoint) -> None:
         write_json(folder / modules[1][1] / HUGGINGFACE_FILE, {
             "pooling_strategy": head.pooling, "activation_function": head.activation or "relu",
             "word_embedding_dimension": checkpoint.config.vocab_size})
+    elif around.late is not None:
+        modules = [("Transformer", ""), *((_LATE_DENSE, f"{at}_Dense") for at in range(1, len(around.layers) + 1))]
+        settings |= {"model_type": "ColBERT", "similarity_fn_name": "MaxSim", **around.late.to_settings()}
+        length = {"do_lower_case": False, **carried, "max_seq_length": checkpoint.max_length}
+        for layer, (_, place) in zip(around.layers, modules[1:], strict=True):
+            _write_layer(folder / place, layer)
     elif head.kind == "embedding" or (head.kind == "none" and around != Sentence()):
         modules = _write_modules(folder, checkpoint)
         length = {"do_lower_case": False, **carried, "max_seq_length": checkpoint.max_length}
     else:
         return
     write_json(folder / MODULES_FILE, [
-        {"idx": at, "name": str(at), "path": place, "type": f"sentence_transformers.{package}.{kind}"}
-        for at, (kind, place) in enumerate(modules)])
+        {"idx": at, "name": str(at), "path": place, "type": kind if "." in kind else
+         f"sentence_transformers.{package}.{kind}"} for at, (kind, place) in enumerate(modules)])
     write_json(folder / LENGTH_FILES[0], length)
     if settings:
         write_json(folder / SETTINGS_FILE, settings)

@@ -1,0 +1,221 @@
+"""Late interaction: folders as PyLate saves them, and MultiVectorEncoder in the place of its ColBERT class.
+
+The right vectors come from transformers, by the definition of ColBERT (arXiv:2004.12832) and of PyLate's keys.
+"""
+
+import json
+
+import numpy as np
+import pytest
+
+import bertpass
+from bertpass.errors import ModelError, UsageError
+from bertpass.model.layouts import packed
+from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.tiny_models import VOCAB, torch_model, write_vocab
+
+REASON = "pip install 'bertpass[reference]' to compare with transformers"
+torch = pytest.importorskip("torch", reason=REASON)
+transformers = pytest.importorskip("transformers", reason=REASON)
+TEXTS = ["the film is good .", " bad, un able ", "w1 w2 w3 w4 w5 w6", "good " * 40, "", "un ; w3 . w4"]
+SETTINGS = {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 12, "document_length": 15,
+            "attend_to_expansion_tokens": True, "do_query_expansion": True, "skiplist_words": [".", ",", ";"]}
+TOLERANCE = 1e-5
+
+
+def folder_of(path, family="bert", layers=((24, 8, False),), activation="torch.nn.modules.linear.Identity", **settings):
+    """A folder as PyLate 1.6 with sentence-transformers 5.3 saves it."""
+    from safetensors.torch import save_file
+
+    write_vocab(path / "vocabulary")
+    kind = transformers.DistilBertTokenizerFast if family == "distilbert" else transformers.BertTokenizerFast
+    tokenizer = kind(vocab_file=str(path / "vocabulary" / "vocab.txt"))
+    tokenizer.add_tokens(["[Q] ", "[D] "])
+    tokenizer.save_pretrained(path)
+    torch_model(family, "Model", vocab_size=VOCAB + 2).save_pretrained(path)
+    torch.manual_seed(4)
+    modules = [("", "sentence_transformers.models.Transformer")]
+    for at, (inputs, outputs, bias) in enumerate(layers, 1):
+        place = path / f"{at}_Dense"
+        place.mkdir()
+        arrays = {"linear.weight": torch.randn(outputs, inputs)}
+        arrays |= {"linear.bias": torch.randn(outputs)} if bias else {}
+        save_file(arrays, place / "model.safetensors")
+        (place / "config.json").write_text(json.dumps({
+            "in_features": inputs, "out_features": outputs, "bias": bias, "use_residual": False,
+            "activation_function": activation}))
+        modules.append((place.name, "pylate.models.Dense.Dense"))
+    (path / "modules.json").write_text(json.dumps([
+        {"idx": at, "name": str(at), "path": place, "type": kind} for at, (place, kind) in enumerate(modules)]))
+    (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 14, "do_lower_case": False}))
+    (path / "config_sentence_transformers.json").write_text(json.dumps({
+        "model_type": "ColBERT", "__version__": {"sentence_transformers": "5.3.0", "transformers": "4.57.6",
+                                                 "pytorch": "2.10.0"},
+        "prompts": {"query": "", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "MaxSim",
+        **SETTINGS, **settings}))
+    return path
+
+
+def right(path, texts, is_query, normalize=True):
+    """The vectors of each text's tokens, by transformers."""
+    from safetensors.torch import load_file
+
+    said = json.loads((path / "config_sentence_transformers.json").read_text())
+    model = transformers.AutoModel.from_pretrained(path).eval()
+    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
+    mark, length = (said["query_prefix"], said["query_length"]) if is_query else (said["document_prefix"],
+                                                                                 said["document_length"])
+    found = []
+    for text in texts:
+        ids = tokenizer(text.strip(), truncation=True, max_length=length - bool(mark))["input_ids"]
+        ids = [*ids[:1], *([tokenizer.convert_tokens_to_ids(mark)] if mark else []), *ids[1:]]
+        own = len(ids)
+        if is_query and said["do_query_expansion"]:
+            ids += [tokenizer.mask_token_id] * (length - own)
+        seen = len(ids) if said["attend_to_expansion_tokens"] else own
+        with torch.no_grad():
+            x = model(torch.tensor([ids]), attention_mask=(torch.arange(len(ids)) < seen)[None].long())[0][0]
+        for place in sorted(path.glob("*_Dense")):
+            arrays = load_file(place / "model.safetensors")
+            x = torch.nn.functional.linear(x, arrays["linear.weight"], arrays.get("linear.bias"))
+        if not is_query:
+            skipped = {tokenizer.convert_tokens_to_ids(word) for word in said["skiplist_words"]}
+            x = x[[one not in skipped for one in ids]]
+        found.append((torch.nn.functional.normalize(x, dim=1) if normalize else x).numpy())
+    return found
+
+
+def near(found, wanted):
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.shape == other.shape and one.dtype == np.float32
+        assert np.abs(one - other).max() <= TOLERANCE * max(1.0, np.abs(other).max())
+
+
+CASES = {
+    "as it is": {}, "without expansion": {"do_query_expansion": False, "attend_to_expansion_tokens": False},
+    "without marks": {"query_prefix": "", "document_prefix": ""}, "nothing is left out": {"skiplist_words": []},
+    "words that are no tokens": {"skiplist_words": ["!", "."]},
+    "two layers": {"layers": ((24, 16, True), (16, 6, False))}, "DistilBERT": {"family": "distilbert"},
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_vectors_of_tokens(tmp_path, name):
+    path = folder_of(tmp_path / "theirs", **CASES[name])
+    ours = bertpass.MultiVectorEncoder(path, threads=1)
+    assert not ours.model.notes
+    wanted = right(path, TEXTS, True), right(path, TEXTS, False)
+    near(ours.encode_query(TEXTS), wanted[0])
+    near(ours.encode_document(TEXTS), wanted[1])
+    near(ours.encode_document(TEXTS, normalize_embeddings=False, batch_size=2), right(path, TEXTS, False, False))
+    near([ours.encode(TEXTS[0], is_query=False)], wanted[1][:1])
+    assert ours.get_embedding_dimension() == wanted[0][0].shape[1]
+    checkpoint = read_folder(path)
+    packed.write(tmp_path / "packed.safetensors", checkpoint, "float32")
+    write_folder(tmp_path / "ours", checkpoint)
+    near(right(tmp_path / "ours", TEXTS, True), wanted[0])
+    for other in ("ours", "packed.safetensors"):
+        again = bertpass.MultiVectorEncoder(tmp_path / other, threads=1, dtype=None if "." in other else "float32")
+        for is_query in (True, False):
+            both = again.encode(TEXTS, is_query=is_query), ours.encode(TEXTS, is_query=is_query)
+            assert all(np.array_equal(one, two) for one, two in zip(*both, strict=True))
+    kept = ("query_prefix", "document_prefix", "query_length", "document_length", "attend_to_expansion_tokens",
+            "do_query_expansion", "skiplist_words", "similarity_fn_name", "model_type", "prompts")
+    said = [json.loads((tmp_path / each / SETTINGS_FILE).read_text()) for each in ("theirs", "ours")]
+    assert [said[0][key] for key in kept] == [said[1][key] for key in kept]
+
+
+def test_similarity(tmp_path):
+    path = folder_of(tmp_path)
+    ours = bertpass.MultiVectorEncoder(path, threads=1)
+    queries, documents = ours.encode_query(TEXTS[:3]), ours.encode_document(TEXTS[1:])
+    wanted = [[float((torch.tensor(q) @ torch.tensor(d).T).max(dim=1).values.sum()) for d in documents]
+              for q in queries]
+    found = ours.similarity(queries, documents)
+    assert found.shape == (3, 5) and found.dtype == np.float32 and np.allclose(found, wanted, atol=1e-5)
+    assert np.allclose(ours.similarity(queries[0], documents[2]), wanted[0][2], atol=1e-5)
+    tensors = ours.encode_query(TEXTS[:3], convert_to_tensor=True)
+    assert all(isinstance(one, torch.Tensor) for one in tensors)
+    assert np.array_equal(ours.similarity(tensors, documents), found)
+    with pytest.raises(UsageError, match=r"an array .tokens, width. each"):
+        ours.similarity(queries[0][0], documents)
+
+
+def test_prompts(tmp_path):
+    path = folder_of(tmp_path, prompts={"query": "w1 ", "document": "bad "}, default_prompt_name="query")
+    ours = bertpass.MultiVectorEncoder(path, threads=1)
+    near(ours.encode(TEXTS), right(path, ["w1 " + text for text in TEXTS], True))
+    near(ours.encode_document(TEXTS, prompt_name="document"), right(path, ["bad " + text for text in TEXTS], False))
+    near(ours.encode_document(TEXTS, prompt=""), right(path, TEXTS, False))
+
+
+def change(name, **fields):
+    def apply(path):
+        content = json.loads((path / name).read_text())
+        (content[-1] if isinstance(content, list) else content).update(fields)
+        (path / name).write_text(json.dumps(content))
+    return apply
+
+
+SETTINGS_FILE = "config_sentence_transformers.json"
+REFUSED = {
+    "another module": (change("modules.json", type="sentence_transformers.models.Normalize"), "with Dense after it"),
+    "a residual": (change("1_Dense/config.json", use_residual=True), "has use_residual = True"),
+    "no length": (change(SETTINGS_FILE, query_length="32"), "query_length is '32'"),
+    "no switch": (change(SETTINGS_FILE, do_query_expansion="no"), "do_query_expansion is 'no', which is no true"),
+    "no words": (change(SETTINGS_FILE, skiplist_words=[1]), "skiplist_words has to be a list of words"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_folders_that_are_refused(tmp_path, name):
+    spoil, words = REFUSED[name]
+    spoil(folder_of(tmp_path))
+    with pytest.raises(ModelError, match=words):
+        read_folder(tmp_path)
+
+
+@pytest.mark.parametrize("settings, error, words", [
+    ({"query_prefix": "[X] "}, ModelError, r"no token '\[X\] ', which marks queries"),
+    ({"query_length": 400}, ModelError, "queries have 400 tokens and the encoder 24 positions"),
+    ({"attend_to_expansion_tokens": False}, UsageError, "the others do not attend to")])
+def test_queries_that_are_refused(tmp_path, settings, error, words):
+    path = folder_of(tmp_path, **settings)
+    ours = bertpass.MultiVectorEncoder(path, threads=1)
+    near(ours.encode_document(TEXTS), right(path, TEXTS, False))
+    with pytest.raises(error, match=words):
+        ours.encode_query(TEXTS)
+
+
+@pytest.mark.parametrize("more, words", [
+    ({"precision": "int8"}, "has precision='float32' alone"), ({"pool_factor": 2}, "has pool_factor=1 alone"),
+    ({"padding": True}, "has padding=False alone"), ({"output_value": None}, "has output_value='token_embeddings'"),
+    ({"convert_to_tensr": True}, "unknown argument of MultiVectorEncoder.encode"), ({"device": "cuda"}, "is on cpu"),
+    ({"prompt_name": "quary"}, "quary"), ({"batch_size": 0}, "batch_size")])
+def test_what_encode_refuses(tmp_path, more, words):
+    with pytest.raises(UsageError, match=words):
+        bertpass.MultiVectorEncoder(folder_of(tmp_path), threads=1).encode(TEXTS, **more)
+
+
+def test_other_classes(tmp_path):
+    path = folder_of(tmp_path / "late")
+    with pytest.raises(UsageError, match=r"this is a late-interaction model, .* use encode_tokens"):
+        bertpass.load(path).encode("good")
+    with pytest.raises(UsageError, match="has a vector for every token; use MultiVectorEncoder"):
+        bertpass.SentenceEncoder(path)
+    torch_model("bert", "Model").save_pretrained(tmp_path / "plain")
+    with pytest.raises(UsageError, match="no vectors of tokens"):
+        bertpass.MultiVectorEncoder(tmp_path / "plain")
+    with pytest.raises(UsageError, match=r"no vectors of tokens for late interaction; use encode"):
+        bertpass.load(tmp_path / "plain").encode_tokens(["good"], is_query=True)
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_other_backends(tmp_path, backend):
+    for package in {"onnx": ("onnx", "onnxruntime")}.get(backend, ("torch",)):
+        pytest.importorskip(package, reason=f"pip install '.[{backend}]' to test this engine")
+    path = folder_of(tmp_path)
+    ours = bertpass.MultiVectorEncoder(path, backend=backend, threads=1)
+    near(ours.encode_query(TEXTS), right(path, TEXTS, True))
+    near(ours.encode_document(TEXTS), right(path, TEXTS, False))
