@@ -211,6 +211,14 @@ def test_other_classes(tmp_path):
         bertpass.load(tmp_path / "plain").encode_tokens(["good"], is_query=True)
 
 
+def test_the_server_has_no_route_for_it(tmp_path):
+    from bertpass.serving.instances.models import Source
+
+    path = folder_of(tmp_path)
+    with pytest.raises(ModelError, match="of the kind late interaction, which no route of the server answers with"):
+        Source("late", str(path), "native").checkpoint()
+
+
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_other_backends(tmp_path, backend):
     for package in {"onnx": ("onnx", "onnxruntime")}.get(backend, ("torch",)):

@@ -247,6 +247,13 @@ def test_other_classes(both, tmp_path):
         bertpass.SparseEncoder(tmp_path)
 
 
+def test_the_server_has_no_route_for_it(both):
+    from bertpass.serving.instances.models import Source
+
+    with pytest.raises(ModelError, match="of the kind sparse, which no route of the server answers with"):
+        Source("words", both[0].model.source, "native").checkpoint()
+
+
 @pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])
 def test_other_backends(both, backend):
     for package in {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino")}.get(backend, ("torch",)):

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from bertpass.engines import native, precision
 from bertpass.engines.base import Engine
-from bertpass.errors import UsageError
+from bertpass.errors import ModelError, UsageError
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.config import HeadConfig
+from bertpass.model.config import WORD_KINDS, HeadConfig
 from bertpass.model.files import mapping
 from bertpass.model.given import FOR_PARAMS, Given, is_params
 from bertpass.model.record import Checkpoint
@@ -38,10 +38,16 @@ class Source:
     given: Given = field(default_factory=Given)
 
     def checkpoint(self) -> Checkpoint:
-        """The model's configuration, tokenizer and mapped weights; ModelError where it cannot be read."""
+        """The model's configuration, tokenizer and mapped weights; ModelError where it cannot be read or no route
+        answers with its outputs."""
         if self.engine == "dummy":
             return dummy.checkpoint(self.path)
-        return load_checkpoint(self.path, packed=True, given=self.given)
+        found = load_checkpoint(self.path, packed=True, given=self.given)
+        if found.head.kind in WORD_KINDS or found.sentence.late is not None:
+            kind = found.head.kind if found.sentence.late is None else "late interaction"
+            raise ModelError(f"{self.path} is of the kind {kind}, which no route of the server answers with; use it in "
+                             "Python (bertpass.SparseEncoder, bertpass.MultiVectorEncoder).")
+        return found
 
     def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
         """The engine that computes it."""
