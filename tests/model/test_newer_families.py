@@ -19,6 +19,7 @@ from bertpass.model.files import tensors
 from bertpass.model.layouts import gluonnlp, packed
 from bertpass.model.layouts.huggingface import read_folder, tensor_name, write_folder
 from bertpass.model.low_precision import calibration, numpy_encoder
+from bertpass.model.onnx.graph import to_onnx
 from tests.helpers.plain_encoders import CONFIGS
 from tests.helpers.tiny_models import FAMILIES, POSITIONS, ragged_batch, same_arrays, torch_model, torch_outputs
 
@@ -251,6 +252,9 @@ def test_what_computes_bert_alone_refuses(tmp_path, family):
             write(tmp_path / "x", checkpoint)
     with pytest.raises(ModelError, match=words):
         export_bundle(checkpoint, tmp_path / "bundle")
+    if importlib.util.find_spec("onnx") is not None:
+        with pytest.raises(ModelError, match=f"do not compute encoders of the family {family}"):
+            to_onnx(checkpoint, fused=True)
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
     for engine in ("cuda", "mxnet", "tvm", "tensorflow"):
         if engine in ("tvm", "tensorflow") and importlib.util.find_spec(engine) is None:

@@ -22,7 +22,7 @@ from bertpass import machine
 from bertpass.bench.gpu.measure import Case, Clock
 from bertpass.errors import BertpassError
 from bertpass.extras import require
-from bertpass.model.onnx import graph
+from bertpass.model.onnx import fused, graph
 from bertpass.model.record import Checkpoint
 
 NOT_INSTALLED = "not installed"
@@ -65,7 +65,7 @@ class OnnxRuntime:
             raise BertpassError(f"{NOT_INSTALLED} with {provider}")
         if dtype not in ("float32", "float16"):
             raise BertpassError(f"has no {dtype}")
-        model = graph.to_onnx(checkpoint, fused=True)
+        model = graph.to_onnx(checkpoint, fused=fused.computes(checkpoint.config))
         content = (in_half(model) if dtype == "float16" else model).SerializeToString()
         self._torch, self._device, self._dtype = torch, device, getattr(torch, dtype)
         self._stream = torch.cuda.Stream() if device == "cuda" else None

@@ -14,7 +14,7 @@ from bertpass import machine
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
 from bertpass.errors import DeviceError, UsageError, unknown
 from bertpass.extras import require
-from bertpass.model.onnx import graph
+from bertpass.model.onnx import fused, graph
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float32", "float16", "int8")
@@ -35,7 +35,7 @@ class ONNXRuntimeEngine(PaddedEngine):
         For one forward; ``None`` takes :func:`bertpass.machine.threads`. They do not spin after a call.
     fusions
         Without them the portable graph runs operator by operator as it was written, in float32: what a fusion is
-        worth.
+        worth. Encoders that ONNX Runtime's own operators do not compute are written in standard ones, fused or not.
     device
         "cpu", or "cuda", which the package onnxruntime-gpu brings.
 
@@ -67,7 +67,7 @@ class ONNXRuntimeEngine(PaddedEngine):
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if not fusions:
             options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-        model = graph.to_onnx(checkpoint, fused=fusions, check=False)
+        model = graph.to_onnx(checkpoint, fused=fusions and fused.computes(checkpoint.config), check=False)
         if dtype == "float16":
             model = graph.to_float16(model)
         content = _quantized(model) if dtype == "int8" else model.SerializeToString()

@@ -5,7 +5,7 @@ Inputs are int32: ``input_ids`` (batch, sequence), ``token_types`` of the same s
 Batch and sequence are free. The graph uses standard operators alone, in the forms that the fusions of ONNX Runtime and
 OpenVINO look for: one product for each of query, key and value, ``GELU`` by ``Erf``, the padding as an addend of -10000
 (whose exponential is exactly 0 in float32). The fused form has ONNX Runtime's operators instead
-(:mod:`bertpass.model.onnx.fused`), which nothing else runs; families that these cannot compute keep the standard ones.
+(:mod:`bertpass.model.onnx.fused`), which nothing else runs.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
     Parameters
     ----------
     fused
-        With the encoder in operators of ONNX Runtime where they compute the family; they read ``token_types`` and
-        ``valid_length`` as they are.
+        With the encoder in operators of ONNX Runtime, which read ``token_types`` and ``valid_length`` as they are.
     check
         By onnx.checker, which takes longer than everything else here.
 
     Raises
     ------
     ModelError
-        Parameters are missing or misshapen, or the model is larger than an ONNX file of one part can be (2 GiB).
+        Parameters are missing or misshapen, ``fused`` operators do not compute the encoder, or the model is larger than
+        an ONNX file of one part can be (2 GiB).
     MissingDependencyError
         The package onnx is not installed.
     """
@@ -55,7 +55,9 @@ def to_onnx(checkpoint: Checkpoint, fused: bool = False, check: bool = True) -> 
     if sum(array.size * 4 for array in {id(array): array for array in params.values()}.values()) > MOST_BYTES:
         raise ModelError("this model has more than 2 GiB of float32 weights and does not fit into one ONNX file; "
                          "take a smaller one.")
-    fused = fused and onnx_fused.computes(config)
+    if fused and not onnx_fused.computes(config):
+        raise ModelError(f"ONNX Runtime's own operators do not compute encoders of the family {config.family} with "
+                         f"{config.activation}; write the graph in standard operators, without fusions.")
     writer = Writer(onnx, config, params)
     outputs = _network(writer, checkpoint, fused)
     names = ["input_ids", *(["token_types"] if config.takes_token_types else []), "valid_length"]
