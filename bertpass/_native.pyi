@@ -118,6 +118,10 @@ def pack(
 def plan(text: str, layers: int) -> list[dict[str, str]]:
     """What a precision plan says of each layer: product -> "float32", "bfloat16" or "int8"; UsageError if it cannot."""
 
+def relative_rows(buckets: int, most: int, length: int) -> list[int]:
+    """Rows of DeBERTa's embeddings of distances, for the distances 1 - length to length - 1 from query to key."""
+
+
 def distance_bias(table: NDArray[np.float32], length: int) -> NDArray[np.float32]:
     """What attention adds to its scores: (heads, 2 length - 1), the distance from query to key rising, 0 in the middle.
 

@@ -48,6 +48,9 @@ class EncoderConfig:
     ``window`` a token attends to that many tokens on either side, in every layer whose number is no multiple of
     ``global_every``; 0 is no window.
 
+    ``relative_positions`` is the distance from which on DeBERTa's attention tells no distances apart, and
+    ``position_buckets`` the number of ranges of distances on either side, 0 where each distance is one.
+
     Raises
     ------
     ModelError
@@ -72,6 +75,8 @@ class EncoderConfig:
     rope_factor: float = 1.0
     window: int = 0
     global_every: int = 1
+    position_buckets: int = 0
+    relative_positions: int = 0
 
     def __post_init__(self) -> None:
         if not isinstance(self.family, str) or self.family not in FAMILIES:
@@ -87,6 +92,7 @@ class EncoderConfig:
                              "embeddings of the width of its layers.")
         _check_count("window", self.window, 0)
         _check_count("global_every", self.global_every, 1)
+        self._check_distances()
         if self.units % self.num_heads:
             raise ModelError(f"units ({self.units}) must be a multiple of num_heads ({self.num_heads}).")
         most = self.about.most_token_types
@@ -122,6 +128,22 @@ class EncoderConfig:
     def classifier(self) -> Classifier:
         """The two layers that a classifier of the family has."""
         return self.about.classifier
+
+    def _check_distances(self) -> None:
+        buckets, most = self.position_buckets, self.relative_positions
+        for name in ("position_buckets", "relative_positions"):
+            _check_count(name, getattr(self, name), 0)
+        if (self.about.positions == "relative") != bool(most) or (buckets and not most):
+            raise ModelError(f"relative_positions is {most} and position_buckets {buckets}, which does not fit an "
+                             f"encoder of the family {self.family}.")
+        if buckets and not 2 <= buckets < 2 * most - 2:
+            raise ModelError(f"position_buckets is {buckets}, and must be at least 2 and less than {2 * most - 2} for "
+                             f"relative_positions {most}.")
+
+    @property
+    def relative_span(self) -> int:
+        """Ranges of distances on either side for which there are embeddings; 0 for none."""
+        return self.position_buckets or self.relative_positions
 
     @property
     def embedding_width(self) -> int:

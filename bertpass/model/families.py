@@ -84,7 +84,8 @@ class Family:
     distance_buckets : rows of the one table from which every layer's attention takes a bias by distance, 0 for none
     positions : how tokens know their place: a "table" that is added to the words; "rotary": queries and keys are turned
         by an angle that grows with it (Su et al., arXiv:2104.09864); "alibi": scores fall with the distance, in each
-        head by its own slope (Press et al., arXiv:2108.12409)
+        head by its own slope (Press et al., arXiv:2108.12409); "relative": scores get products of queries and keys with
+        embeddings of the distance (He et al., arXiv:2006.03654)
     norm_first : whether a layer normalises what its two halves read, and the encoder its end, in place of the sums; the
         first layer then reads the embeddings' norm as it is
     gated : whether the feed-forward layer is ``ffn_2(activation(ffn_1(x)) * ffn_3(x))`` (Shazeer, arXiv:2002.05202)
@@ -140,6 +141,7 @@ class Family:
     def beyond_bert(self) -> str:
         """What its layers have that BERT's do not, for a sentence with "no"; empty where they are BERT's."""
         parts = {"bias of attention by distance": self.distance_buckets or self.positions == "alibi",
+                 "attention with embeddings of distances": self.positions == "relative",
                  "rotary positions": self.positions == "rotary", "gated feed-forward layers": self.gated,
                  "normalisation before each half of a layer": self.norm_first}
         return " and no ".join(name for name, there in parts.items() if there)
@@ -257,11 +259,24 @@ _JINA = dataclasses.replace(
     positions="alibi", gated=True, without_bias=frozenset({"ffn_1"}),
     fields={"feed_forward_type": "geglu"}, activations={"gelu": "gelu"}, own_code=True, model_type="bert")
 
+_DEBERTA = dataclasses.replace(
+    _BERT, classes="DebertaV2", prefix="deberta", words=None,
+    classifier=Classifier("classifier.1", "gelu", "classifier.3",
+                          {"classifier.1": "pooler.dense", "classifier.3": "classifier"}),
+    keys={ours: theirs for ours, theirs in _BERT.keys.items() if ours != "token_type_vocab_size"},
+    cell={**_BERT.cell, "attention_cell.proj_query": "attention.self.query_proj",
+          "attention_cell.proj_key": "attention.self.key_proj",
+          "attention_cell.proj_value": "attention.self.value_proj"},
+    takes_token_types=False, most_token_types=0, layer_norm_eps=1e-7, pooler="", positions="relative",
+    fields={"relative_attention": True, "share_att_key": True, "position_biased_input": False,
+            "norm_rel_ebd": "layer_norm", "pos_att_type": "p2c|c2p", "type_vocab_size": 0, "pooler_hidden_act": "gelu"})
+
 #: by model_type, sorted
 FAMILIES: Mapping[str, Family] = {
     "albert": _ALBERT,
     "bert": _BERT,
     "camembert": dataclasses.replace(_ROBERTA, classes="Camembert", fields={"bos_token_id": 5, "eos_token_id": 6}),
+    "deberta-v2": _DEBERTA,
     "distilbert": _DISTILBERT,
     "electra": _ELECTRA,
     "jina_bert": _JINA,
@@ -274,7 +289,7 @@ FAMILIES: Mapping[str, Family] = {
 }
 
 #: how config.json says where tokens know their place from; ModernBERT and Nomic's code do not read it
-_POSITIONS = {"table": ("absolute",), "rotary": ("rope",), "alibi": ("alibi",)}
+_POSITIONS = {"table": ("absolute",), "rotary": ("rope",), "alibi": ("alibi",), "relative": ("absolute",)}
 _UNREAD = {"modernbert": ("absolute", "rope"), "nomic_bert": ("absolute", "rope")}
 
 

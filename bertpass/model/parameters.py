@@ -42,6 +42,9 @@ def encoder_shapes(config: EncoderConfig) -> dict[str, Shape]:
     shapes.update(_norm(f"{root}.encoder.layer_norm", narrow, norms))
     if config.embedding_size:
         shapes.update(_dense(f"{root}.{PROJECTION}", units, narrow))
+    if about.positions == "relative":
+        shapes[f"{root}.{RELATIVE}.weight"] = (2 * config.relative_span, units)
+        shapes.update(_norm(f"{root}.{RELATIVE_NORM}", units))
     if about.norm_first:
         shapes.update(_norm(f"{root}.encoder.final_norm", units, norms))
     for layer in range(config.num_layers):
@@ -82,6 +85,9 @@ FACTORS = ".int8_factors"
 #: from the embeddings to the width of the layers
 PROJECTION = "embedding_projection"
 
+#: embeddings of distances, and their normalisation
+RELATIVE, RELATIVE_NORM = "encoder.relative_embed", "encoder.relative_norm"
+
 #: a row per range of distances, what attention adds to its scores
 DISTANCES = "encoder.relative_attention_bias.weight"
 
@@ -109,6 +115,16 @@ def distance_rows(config: EncoderConfig) -> np.ndarray | None:
     rows = np.repeat(np.arange(count, dtype=np.float32)[:, None], config.num_heads, axis=1)
     found = distance_bias(config, {f"{config.root}.{DISTANCES}": rows})
     return None if found is None else found[0].astype(np.int64)
+
+
+def relative_rows(config: EncoderConfig) -> np.ndarray | None:
+    """Which row of the embeddings :data:`RELATIVE` each distance from query to key takes: (2 max_length - 1,), int64,
+    with distance 0 in the middle; None for a family without them."""
+    if config.about.positions != "relative":
+        return None
+    from bertpass import _native
+
+    return np.array(_native.relative_rows(config.position_buckets, config.relative_positions, config.max_length))
 
 
 def more_than_bert(config: EncoderConfig) -> str:

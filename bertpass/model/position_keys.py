@@ -20,6 +20,8 @@ def read(family: str, content: Mapping[str, Any]) -> dict[str, Any]:
     """
     if family == "modernbert":
         return _modernbert(content)
+    if family == "deberta-v2":
+        return _deberta(content)
     content = {key: value for key, value in content.items() if value is not None}
     if family == "nomic_bert":
         for key, fine in (("rotary_emb_fraction", 1.0), ("rotary_emb_interleaved", False),
@@ -71,6 +73,32 @@ def _modernbert(content: Mapping[str, Any]) -> dict[str, Any]:
             "window": across // 2 if every != 1 else 0, "global_every": every}
 
 
+#: what the published models have, and what is computed
+_DEBERTA = {"relative_attention": True, "share_att_key": True, "position_biased_input": False,
+            "norm_rel_ebd": "layer_norm", "pos_att_type": "p2c|c2p"}
+
+
+def _deberta(content: Mapping[str, Any]) -> dict[str, Any]:
+    for key, wanted in _DEBERTA.items():
+        if _words(content.get(key)) != _words(wanted):
+            raise ModelError(f"config.json says {key} {content.get(key)!r}; only {wanted!r} is computed.")
+    if content.get("type_vocab_size", 0) != 0:
+        raise ModelError(f"config.json says type_vocab_size {content['type_vocab_size']}; only 0 is computed.")
+    if content.get("layer_norm_eps") is None:  # whose default is another one here
+        raise ModelError("config.json lacks layer_norm_eps, which an encoder of type deberta-v2 needs.")
+    said, most = content.get("max_relative_positions"), content.get("max_position_embeddings")
+    buckets = content.get("position_buckets")
+    return {"relative_positions": most if said in (None, 0, -1) else said,
+            "position_buckets": 0 if buckets in (None, -1) else buckets}
+
+
+def _words(value: Any) -> Any:
+    """A list, or words with | between them, as a set; anything else as it is."""
+    if isinstance(value, str):
+        value = value.lower().split("|")
+    return {str(one).strip() for one in value} if isinstance(value, list) else value
+
+
 def write(family: str, fields: Mapping[str, Any], carried: Mapping[str, Any]) -> dict[str, Any]:
     """Keys of a config.json that say what EncoderConfig's ``fields`` do; ``carried`` are those of the one read."""
     theta = fields["rope_theta"]
@@ -84,4 +112,7 @@ def write(family: str, fields: Mapping[str, Any], carried: Mapping[str, Any]) ->
     if family == "new":
         scaling = {"type": "ntk", "factor": fields["rope_factor"]} if fields["rope_factor"] != 1 else None
         return {"rope_theta": theta, "rope_scaling": scaling, "position_embedding_type": "rope"}
+    if family == "deberta-v2":
+        return {"max_relative_positions": fields["relative_positions"],
+                "position_buckets": fields["position_buckets"] or -1}
     return {"position_embedding_type": "alibi"} if family == "jina_bert" else {}

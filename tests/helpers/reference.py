@@ -32,7 +32,8 @@ SIZES = {"num_layers": 2, "units": 36, "hidden_size": 50, "num_heads": 3, "max_l
 
 
 #: of the families that are not BERT's layers; with few layers both kinds of them
-FIELDS = {"modernbert": {"num_layers": 3, "window": 3, "global_every": 2, "rope_theta": 160.0,
+FIELDS = {"deberta-v2": {"position_buckets": 8, "relative_positions": 20},
+          "modernbert": {"num_layers": 3, "window": 3, "global_every": 2, "rope_theta": 160.0,
                          "rope_local_theta": 10.0},
           "new": {"rope_theta": 90.0, "rope_factor": 2.0}, "nomic_bert": {"rope_theta": 100.0, "activation": "silu"}}
 
@@ -213,6 +214,17 @@ def turned(x, config, layer):
     return np.concatenate([pairs.real, pairs.imag], -1)
 
 
+def distance_rows(config, length):
+    """(length, length): which embedding of a distance belongs to query i and key j; He et al., arXiv:2006.03654, with
+    the ranges of transformers' make_log_bucket_position."""
+    distance = np.arange(length)[:, None] - np.arange(length)[None]
+    far, middle, span = np.abs(distance), config.position_buckets // 2, config.relative_span
+    if config.position_buckets:
+        part = np.log(np.maximum(far, middle) / middle) / np.log((config.relative_positions - 1) / middle)
+        far = np.where(far <= middle, far, np.ceil(part * (middle - 1)) + middle)
+    return (np.sign(distance) * far + span).clip(0, 2 * span - 1).astype(int)
+
+
 def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable = EXACT):
     """(tokens, units) of one sequence; ``low`` is a precision, or gives that of each part ("LAYER.PRODUCT")."""
     of = low if callable(low) else lambda part: low
@@ -236,6 +248,9 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable =
     if config.embedding_size:
         x = dense(x, f"{root}.{parameters.PROJECTION}", EXACT)
     added = distance_bias(params[f"{root}.{parameters.DISTANCES}"], len(ids)) if about.distance_buckets else 0
+    if about.positions == "relative":
+        row, table = distance_rows(config, len(ids))[None], params[f"{root}.encoder.relative_embed.weight"]
+        table = norm(table, f"{root}.encoder.relative_norm")
     if about.positions == "alibi":
         added = slopes_bias(heads, len(ids))
     far = np.abs(np.arange(len(ids))[None] - np.arange(len(ids))[:, None])
@@ -249,6 +264,13 @@ def token_states(checkpoint: Checkpoint, ids, types, low: Precision | Callable =
         if about.positions == "rotary":
             q, k = (qkv.attention(turned(part, config, layer)).astype(np.float64) for part in (q, k))
         scores = q @ k.transpose(0, 2, 1) + added
+        if about.positions == "relative":
+            by_query, by_key = (
+                qkv.attention(dense(table, f"{cell}.attention_cell.proj_{part}", qkv, scales[part])).astype(np.float64)
+                .reshape(len(table), heads, -1).transpose(1, 2, 0) for part in ("query", "key"))
+            scores = scores + np.take_along_axis(q @ by_key, row, -1)
+            scores += np.take_along_axis(k @ by_query, row.transpose(0, 2, 1), -1).transpose(0, 2, 1)
+            scores /= np.sqrt(3)
         if config.window and layer % config.global_every:
             scores = np.where(far <= config.window, scores, -np.inf)
         mixed = (softmax(scores, qkv.attention) @ v).transpose(1, 0, 2).reshape(len(ids), -1)
@@ -289,7 +311,7 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
         elif config.classifier.pooled:
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
-        elif config.family == "electra":
+        elif config.family in ("deberta-v2", "electra"):
             rows.append([dense(dense(states[0], "classifier.1", "gelu"), "classifier.3")])
         elif config.family != "distilbert":  # RoBERTa, its kin and MPNet
             rows.append([dense(dense(states[0], "classifier.1", "tanh"), "classifier.3")])

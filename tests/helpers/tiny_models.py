@@ -24,21 +24,25 @@ TINY |= {"xlm-roberta": TINY["roberta"], "camembert": TINY["roberta"]}
 TINY["mpnet"] = {name: value for name, value in TINY["roberta"].items() if name != "type_vocab_size"}
 TINY["albert"] = {**TINY["bert"], "embedding_size": 10}
 TINY["electra"] = {**TINY["bert"], "embedding_size": 24}
-ON_MXNET = [family for family in TINY if family not in ("albert", "mpnet")]
+TINY["deberta-v2"] = {**TINY["bert"], "relative_attention": True, "position_buckets": 8,
+                      "norm_rel_ebd": "layer_norm", "share_att_key": True, "pos_att_type": "p2c|c2p",
+                      "position_biased_input": False, "layer_norm_eps": 1e-7}
+ON_MXNET = [family for family in TINY if family not in ("albert", "deberta-v2", "mpnet")]
 # Layers 0 and 3 attend to all tokens, 1 and 2 to three on either side.
 TINY["modernbert"] = {"hidden_size": 24, "num_hidden_layers": 4, "num_attention_heads": 3, "intermediate_size": 40,
                       "vocab_size": VOCAB, "max_position_embeddings": POSITIONS, "local_attention": 6,
                       "pad_token_id": 0, "bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3}
 CLASSES = {"bert": "Bert", "distilbert": "DistilBert", "roberta": "Roberta", "xlm-roberta": "XLMRoberta",
            "camembert": "Camembert", "mpnet": "MPNet", "electra": "Electra", "albert": "Albert",
+           "deberta-v2": "DebertaV2",
            "modernbert": "ModernBert", **plain_encoders.CLASSES}
 PAD = {"bert": 0, "distilbert": 0, "roberta": 1, "xlm-roberta": 1, "camembert": 1, "mpnet": 1, "electra": 0,
-       "albert": 0, "modernbert": 0, "new": 1, "nomic_bert": 0, "jina_bert": 0}
+       "albert": 0, "deberta-v2": 0, "modernbert": 0, "new": 1, "nomic_bert": 0, "jina_bert": 0}
 
 
 def token_types(family):
     """Rows of a family's table of token types, as many as it may have."""
-    return {"albert": 2, "bert": 2, "electra": 2, "distilbert": 0, "mpnet": 0}.get(family, 1)
+    return {"albert": 2, "bert": 2, "electra": 2, "deberta-v2": 0, "distilbert": 0, "mpnet": 0}.get(family, 1)
 
 
 def torch_model(family, suffix, seed=0, **fields):

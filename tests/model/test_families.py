@@ -145,7 +145,7 @@ def test_positions_that_begin_elsewhere_are_refused(tmp_path, family):
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "models.md"
 TOKENIZERS = {"albert": "ALBERT", "bert": "BERT", "distilbert": "BERT", "electra": "BERT", "mpnet": "BERT",
-              "roberta": "RoBERTa", "camembert": "CamemBERT", "xlm-roberta": "XLM-R",
+              "roberta": "RoBERTa", "camembert": "CamemBERT", "xlm-roberta": "XLM-R", "deberta-v2": "DeBERTa",
               "modernbert": "ModernBERT", "new": "XLM-R", "nomic_bert": "BERT", "jina_bert": "BERT"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}

@@ -1,5 +1,6 @@
 #include "encoder/distances.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "schema/parameters.h"
@@ -13,6 +14,16 @@ Index bucket_of_distance(Index distance) {
   Index bucket = kExact;
   for (Index square = 2 * kExact * kExact; bucket < kSide - 1 && far * far >= square; square *= 2) ++bucket;
   return side + bucket;
+}
+
+Index relative_row(Index distance, Index buckets, Index most) {
+  const Index span = buckets ? buckets : most, middle = buckets / 2, far = distance < 0 ? -distance : distance;
+  Index bucket = far;
+  if (buckets && far > middle) {
+    const auto log = [&](Index distance) { return std::log(static_cast<double>(distance) / static_cast<double>(middle)); };
+    bucket = static_cast<Index>(std::ceil(log(far) / log(most - 1) * static_cast<double>(middle - 1))) + middle;
+  }
+  return std::clamp<Index>(span + (distance < 0 ? -bucket : bucket), 0, 2 * span - 1);
 }
 
 OwnedDistanceBias::OwnedDistanceBias(const float* table, Index heads, Index length)
@@ -54,6 +65,22 @@ OwnedRotary::OwnedRotary(double base, double factor, Index size, Index length)
       cosines[place * view.half + i] = std::cos(angle);
       sines[place * view.half + i] = std::sin(angle);
     }
+  }
+}
+
+OwnedRelativeKeys::OwnedRelativeKeys(const Kernels& kernels, const Team& team, const ModelConfig& config,
+                                     const PackedLayers& packed, const float* table, const Norm& norm) {
+  for (Index distance = 1 - config.max_length; distance < config.max_length; ++distance)
+    rows_.push_back(static_cast<std::int32_t>(relative_row(-distance, config.buckets, config.relative)));
+  Widths widths = packed.shape().widths;
+  widths.distances = relative_rows(config);
+  for (const Layer& layer : packed.layers()) {
+    const Index bytes = layer.related_bytes(kernels, widths);
+    memory_.emplace_back(2 * bytes);
+    char* const keys = memory_.back().as<char>();
+    layer.relate(kernels, team, widths, table, norm, keys, keys + bytes);
+    const std::int32_t* const row = rows_.data() + config.max_length - 1;
+    layers.push_back({keys, keys + bytes, bytes / widths.heads, widths.distances, row});
   }
 }
 

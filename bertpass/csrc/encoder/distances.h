@@ -1,9 +1,12 @@
 // How attention knows of distances: a bias by a table of few rows or by slopes, and angles.
 #pragma once
 
+#include <cstdint>
 #include <vector>
 
+#include "encoder/packed.h"
 #include "ops/attention.h"
+#include "schema/config.h"
 
 namespace bertpass::native {
 
@@ -11,6 +14,11 @@ namespace bertpass::native {
 // of the rows are for keys after the query. Distances below 8 have a row each, those up to 128 a row for each factor of
 // the square root of two, larger ones the last: Raffel et al., arXiv:1910.10683, section 2.1, in whole numbers.
 Index bucket_of_distance(Index distance);
+
+// The row of DeBERTa's embeddings of distances that belongs to a distance, here that of the query less that of the key:
+// 2 buckets rows, or where buckets is 0 2 most. Up to half of the buckets each distance is one, then up to `most` they
+// are ranges by the logarithm: He et al., arXiv:2006.03654, in the form of transformers' make_log_bucket_position.
+Index relative_row(Index distance, Index buckets, Index most);
 
 // A bias for each head and distance, made once.
 struct OwnedDistanceBias {
@@ -32,6 +40,20 @@ struct OwnedRotary {
 
   OwnedRotary(const OwnedRotary&) = delete;
   OwnedRotary(double base, double factor, Index size, Index length);
+};
+
+// DeBERTa's keys and queries of distances for each layer, made once.
+struct OwnedRelativeKeys {
+  std::vector<RelativeKeys> layers;
+
+  OwnedRelativeKeys(const OwnedRelativeKeys&) = delete;  // the views are of its own memory
+  // table: (relative_rows(config), units), which the norm is applied to.
+  OwnedRelativeKeys(const Kernels& kernels, const Team& team, const ModelConfig& config, const PackedLayers& packed,
+                    const float* table, const Norm& norm);
+
+ private:
+  std::vector<std::int32_t> rows_;
+  std::vector<Memory> memory_;
 };
 
 }  // namespace bertpass::native

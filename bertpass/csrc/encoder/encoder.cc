@@ -32,7 +32,8 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   // here: memory may not grow for a batch that is in no way larger than those before.
   const Index longest = ragged.longest();
   const Index group = std::min(tokens, many ? kGroupTokens + longest : std::max(kGroupTokens, longest));
-  const Widths& widths = layers.shape().widths;
+  Widths widths = layers.shape().widths;
+  if (!attention.empty() && attention.front().relative) widths.distances = attention.front().relative->rows;
   const Index narrow = projection ? stride_of(tables.units, sizeof(float)) : 0;  // of rows that are not projected yet
   const auto has_window = [](const AttentionForm& form) { return form.window > 0; };
   const bool window = std::any_of(attention.begin(), attention.end(), has_window);

@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <utility>
 #include <vector>
 
+#include "ops/pack.h"
 #include "schema/interleave.h"
 
 namespace bertpass::native {
@@ -109,6 +111,45 @@ void Layer::pack(const LayerTypes& types, const Widths& widths, const LayerForm&
   for (const float* vector :
        {weights.attention_gamma, weights.attention_beta, weights.output_gamma, weights.output_beta})
     norm = vector ? std::copy(vector, vector + units, norm) : std::fill_n(norm, units, 0.0f);
+}
+
+void Layer::relate(const Kernels& kernels, const Team& team, const Widths& widths, const float* table, const Norm& norm,
+                   char* keys, char* queries) const {
+  const Index units = widths.units, size = widths.head_size(), rows = widths.distances;
+  const Type type = types_.qkv, products = attention_type(kernels, type);
+  const Index stride = stride_of(3 * units, sizeof(float)), read_stride = stride_of(units, size_of(type));
+  const Index bytes = related_bytes(kernels, widths) / widths.heads;
+  const Index read_bytes = rows * read_stride * size_of(type);
+  const Index scale_bytes = rows * static_cast<Index>(sizeof(RowScale));
+  std::vector<float> normal(rows * units);
+  Memory memory(rows * stride * static_cast<Index>(sizeof(float))), read(read_bytes + scale_bytes);
+  std::memset(read.as<char>(), 0, read_bytes);
+  const Rows both{memory.as<float>(), stride, Type::float32, nullptr};
+  const Rows plain{normal.data(), units, Type::float32, nullptr};
+  Rows input = plain;
+  if (type != Type::float32)
+    input = {read.as<char>(), read_stride, type, reinterpret_cast<RowScale*>(read.as<char>() + read_bytes),
+             qkv_.reads().factors};
+  norm.apply(kernels, team, {const_cast<float*>(table), units, Type::float32, nullptr}, rows, plain,
+             type == Type::float32 ? Rows{} : input);
+  qkv_.apply(kernels, team, input, rows, Activation::none, {}, both);
+  team.loop(widths.heads, static_cast<double>(rows * units), [&](Index head, int) {
+    const float* const query = both.floats() + 3 * head * size;
+    const auto panels = [&](const float* from, char* to) {
+      if (products == Type::bfloat16)
+        native::pack(from, 1, stride, size, rows, reinterpret_cast<bf16*>(to));
+      else
+        native::pack(from, 1, stride, size, rows, reinterpret_cast<float*>(to));
+    };
+    panels(query, queries + head * bytes);
+    panels(query + size, keys + head * bytes);
+  });
+}
+
+Index Layer::related_bytes(const Kernels& kernels, const Widths& widths) const {
+  const Type products = attention_type(kernels, types_.qkv);
+  const Index size = packed_size(widths.head_size(), widths.distances, products);
+  return widths.heads * round_up(size * size_of(products), kLine);
 }
 
 void Layer::attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,

@@ -30,6 +30,12 @@ class Layer {
   void forward(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets, Index sequences,
                const AttentionForm& attention, const Activations& work) const;
 
+  // The layer's keys and queries of distances, in the form of RelativeKeys, related_bytes() each. table: their
+  // embeddings, float32 (widths.distances, units), which the norm is applied to.
+  void relate(const Kernels& kernels, const Team& team, const Widths& widths, const float* table, const Norm& norm,
+              char* keys, char* queries) const;
+  Index related_bytes(const Kernels& kernels, const Widths& widths) const;
+
  private:
   // The products for q, k and v and attention, head after head; the result is in work.mixed.
   void attend_by_heads(const Kernels& kernels, const Team& team, const Widths& widths, const Index* offsets,

@@ -33,8 +33,9 @@ void Workspace::shape(const Kernels& kernels, const Widths& widths, const LayerF
       if (type != Type::float32) widen(low, widths.units, type);
     if (layer.proj == Type::int8) widen(low, widths.units, Type::int8);
     if (layer.down == Type::int8) widen(hidden_low, widths.hidden, Type::int8);
-    scratch_of_a_thread =
-        std::max(scratch_of_a_thread, attention_scratch(kernels, products, longest, widths.head_size(), window));
+    scratch_of_a_thread = std::max(
+        scratch_of_a_thread,
+        attention_scratch(kernels, products, longest, widths.head_size(), window, widths.distances));
   }
   stream = Rows{nullptr, stride_of(widths.units, sizeof(float)), Type::float32, nullptr};
 

@@ -12,6 +12,7 @@ namespace bertpass::native {
 // The widths that decide how much is needed.
 struct Widths {
   Index units = 0, hidden = 0, heads = 0;
+  Index distances = 0;  // rows of RelativeKeys, or 0
   Index head_size() const { return units / heads; }
 };
 

@@ -7,7 +7,7 @@ Model::Model(const ModelConfig& config, const Weights& weights, const std::strin
     : kernels_(kernels),
       config_(config),
       team_(threads),
-      owned_(read_encoder(weights, team_, plan, config)),
+      owned_(read_encoder(weights, kernels_, team_, plan, config)),
       head_(weights, kernels_, config) {}
 
 template <class Given, class Use>

@@ -122,7 +122,7 @@ LayersSource layers_source(const Weights& weights, const std::string& plan, cons
   return source;
 }
 
-OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::string& plan,
+OwnedEncoder read_encoder(const Weights& weights, const Kernels& kernels, const Team& team, const std::string& plan,
                           const ModelConfig& config) {
   OwnedEncoder made;
   Encoder& encoder = made.encoder;
@@ -149,13 +149,21 @@ OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::s
   if (weights.packed().data) {
     made.kept.push_back(weights.packed().owner);
     encoder.layers = view(weights.packed(), config);
-    return made;
+  } else {
+    const LayersSource source = layers_source(weights, plan, config);
+    const auto memory = std::make_shared<Memory>(packed_bytes(source.shape));
+    pack_layers(team, source.shape, source.layers.data(), memory->as<char>());
+    encoder.layers = PackedLayers(memory->as<char>(), memory->bytes());
+    made.kept.push_back(memory);
   }
-  const LayersSource source = layers_source(weights, plan, config);
-  const auto memory = std::make_shared<Memory>(packed_bytes(source.shape));
-  pack_layers(team, source.shape, source.layers.data(), memory->as<char>());
-  encoder.layers = PackedLayers(memory->as<char>(), memory->bytes());
-  made.kept.push_back(memory);
+  if (tables.relative) {
+    const Norm relative = norm(tables.relative_gamma, tables.relative_beta, config.units);
+    const auto keys =
+        std::make_shared<OwnedRelativeKeys>(kernels, team, config, encoder.layers, tables.relative, relative);
+    for (std::size_t layer = 0; layer < keys->layers.size(); ++layer)
+      encoder.attention[layer].relative = &keys->layers[layer];
+    made.kept.push_back(keys);
+  }
   return made;
 }
 

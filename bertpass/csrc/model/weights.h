@@ -59,6 +59,7 @@ struct OwnedEncoder {
 };
 
 // plan: as in layer/types.h; ignored where the layers are packed already. Throws WeightError, PackedError, PlanError.
-OwnedEncoder read_encoder(const Weights& weights, const Team& team, const std::string& plan, const ModelConfig& config);
+OwnedEncoder read_encoder(const Weights& weights, const Kernels& kernels, const Team& team, const std::string& plan,
+                          const ModelConfig& config);
 
 }  // namespace bertpass::native

@@ -1,6 +1,7 @@
 #include "ops/attention.h"
 
 #include <algorithm>
+#include <cmath>
 #include <limits>
 
 #include "ops/pack.h"
@@ -17,14 +18,23 @@ struct Scratch {
   Index inverse;             // (queries), one over the sums of the weights
   Index low;                 // (queries, length): the weights in bfloat16, where the products are
 
-  Scratch(Type type, Index queries, Index length, Index head_size)
+  Index to_stride;           // of the next two
+  Index to_distance;         // (queries, rows of the distances that occur): queries by the distances as keys
+  Index from_distance;       // (length, the same): keys by the distances as queries
+
+  Scratch(Type type, Index queries, Index length, Index head_size, Index distances)
       : stride(stride_of(round_up(length, kPanel), sizeof(float))),
         low_stride(stride_of(length, sizeof(bf16))),
         keys(take(packed_size(head_size, length, type) * size_of(type))),
         values(take(packed_size(length, head_size, type) * size_of(type))),
         scores(take(queries * stride * static_cast<Index>(sizeof(float)))),
         inverse(take(queries * static_cast<Index>(sizeof(float)))),
-        low(take(type == Type::bfloat16 ? queries * low_stride * static_cast<Index>(sizeof(bf16)) : 0)) {}
+        low(take(type == Type::bfloat16 ? queries * low_stride * static_cast<Index>(sizeof(bf16)) : 0)),
+        to_stride(distances ? stride_of(std::min(round_up(distances, kPanel), round_up(2 * length + kPanel, kPanel)),
+                                        sizeof(float))
+                            : 0),
+        to_distance(take(queries * to_stride * static_cast<Index>(sizeof(float)))),
+        from_distance(take(length * to_stride * static_cast<Index>(sizeof(float)))) {}
 
  private:
   Index take(Index size) {
@@ -77,14 +87,50 @@ void keep_only(float* scores, Index first, Index end, Index count) {
   std::fill(scores + end, scores + count, kNothing);
 }
 
+// The distances that occur in a sequence: their panels of a head, and the scores that they are added to.
+struct Distances {
+  const char *keys = nullptr, *queries = nullptr;
+  Index columns = 0;
+
+  Distances(const RelativeKeys* relative, Index length, Index head, Index head_size, Type type) {
+    if (!relative) return;
+    row_ = relative->row;
+    const Index panel = row_[length - 1] / kPanel;  // rows fall from the first distance to the last
+    base_ = panel * kPanel;
+    columns = row_[1 - length] + 1 - base_;
+    const Index place = head * relative->head_bytes + panel * packed_size(head_size, kPanel, type) * size_of(type);
+    keys = relative->keys + place;
+    queries = relative->queries + place;
+  }
+
+  // scores (rows, length) of the queries from `first` on; to: (rows, columns), from: (length, columns).
+  void add(const float* to, const float* from, Index stride, Index first, Index rows, Index length, float* scores,
+           Index scores_stride) const {
+    const float factor = 1 / std::sqrt(3.0f);
+    for (Index i = 0; i < rows; ++i) {
+      const float* const own = to + i * stride;
+      const std::int32_t* const row = row_ - (first + i);
+      float* const score = scores + i * scores_stride;
+      for (Index j = 0; j < length; ++j)
+        score[j] = (score[j] + own[row[j] - base_] + from[j * stride + row[j] - base_]) * factor;
+    }
+  }
+
+ private:
+  const std::int32_t* row_ = nullptr;
+  Index base_ = 0;
+};
+
 // One head of one sequence. Queries are taken a few at a time, over the keys from the first panel on that one of them
 // attends to: where each block begins follows from its place in the sequence alone.
 template <class T>
-void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head_size, const float* bias, Index window,
-            const Rows& out, char* memory) {
+void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head, Index head_size,
+            const AttentionForm& form, const Rows& out, char* memory) {
   constexpr bool in_bf16 = sizeof(T) == sizeof(bf16);
-  const Index block = query_block(kernels);
-  const Scratch at(qkv.type, block, length, head_size);
+  const Index block = query_block(kernels), window = form.window;
+  const float* const bias = form.bias.of(head);
+  const RelativeKeys* const relative = form.relative;
+  const Scratch at(qkv.type, block, length, head_size, relative ? relative->rows : 0);
   T* keys = reinterpret_cast<T*>(memory + at.keys);
   T* values = reinterpret_cast<T*>(memory + at.values);
   float* scores = reinterpret_cast<float*>(memory + at.scores);
@@ -105,6 +151,22 @@ void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head_si
   product.out = scores;
   product.out_stride = at.stride;
 
+  const Distances distances(relative, length, head, head_size, qkv.type);
+  Gemm to_distance = product, from_distance = product;  // queries by distances, keys by distances
+  if (relative) {
+    to_distance.panels = distances.keys;
+    from_distance.panels = distances.queries;
+    to_distance.columns = from_distance.columns = distances.columns;
+    to_distance.out = memory + at.to_distance;
+    to_distance.out_stride = from_distance.out_stride = at.to_stride;
+    for (Index first = 0; first < length; first += block) {
+      from_distance.rows = std::min(block, length - first);
+      from_distance.a = q + head_size + first * qkv.stride;
+      from_distance.out = reinterpret_cast<float*>(memory + at.from_distance) + first * at.to_stride;
+      gemm(from_distance);
+    }
+  }
+
   Gemm mixture{};  // weights by values
   mixture.caches = kernels.caches;
   mixture.a = in_bf16 ? static_cast<const void*>(low) : scores;
@@ -123,6 +185,13 @@ void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head_si
     product.columns = round_up(count, kPanel);  // whole panels: the keys past the length are zeros and not read again
     product.residual = bias ? bias + from - first : nullptr;
     gemm(product);
+    if (relative) {
+      to_distance.rows = rows;
+      to_distance.a = product.a;
+      gemm(to_distance);
+      distances.add(static_cast<float*>(to_distance.out), reinterpret_cast<float*>(memory + at.from_distance),
+                    at.to_stride, first, rows, length, scores, at.stride);
+    }
     for (Index row = 0; window && row < rows; ++row) {
       const Index place = first + row - from;  // of the query, among the keys
       keep_only(scores + row * at.stride, std::max<Index>(0, place - window), std::min(count, place + window + 1),
@@ -154,22 +223,23 @@ void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, 
     if (length == 0) continue;
     const Rows own = qkv.from(start, 0), to = out.from(start, 0);
     if (form.rotary.half) turn(kernels, own, length, head_size, form.rotary);
-    const float* const bias = form.bias.of(head);
-    if (attends_heads(kernels, qkv.type, head_size) && !form.window) {
-      kernels.attend({own.halves(), own.stride, length, head_size, to.data, to.stride, to.type == Type::bfloat16, bias,
-                      scratch});
+    if (attends_heads(kernels, qkv.type, head_size) && !form.window && !form.relative) {
+      kernels.attend({own.halves(), own.stride, length, head_size, to.data, to.stride, to.type == Type::bfloat16,
+                      form.bias.of(head), scratch});
       continue;
     }
     const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
-    one(kernels, own, length, head_size, bias, form.window, to, scratch);
+    one(kernels, own, length, head, head_size, form, to, scratch);
   }
 }
 
-Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window) {
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window,
+                        Index distances) {
   Index most = 0;
   const bool heads = attends_heads(kernels, type, head_size);
   if (heads) most = round_up(kernels.attend_scratch(longest, head_size), kLine);
-  if (!heads || window) most = std::max(most, Scratch(type, query_block(kernels), longest, head_size).bytes);
+  if (!heads || window || distances)
+    most = std::max(most, Scratch(type, query_block(kernels), longest, head_size, distances).bytes);
   return most;
 }
 

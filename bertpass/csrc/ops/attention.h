@@ -6,6 +6,15 @@
 
 namespace bertpass::native {
 
+// A layer's embeddings of distances as keys and as queries (He et al., arXiv:2006.03654, section 3.1); a view. Scores
+// are (q k^T + their products with the content) / sqrt(3).
+struct RelativeKeys {
+  const char *keys, *queries;  // panels of each head in the type of the products, (head size, rows)
+  Index head_bytes;            // from head to head
+  Index rows;
+  const std::int32_t* row;  // of distance 0; which of the rows belongs to the distance of the key less the query
+};
+
 // What is added to a head's scores by the distance from the query to the key; a view.
 struct DistanceBias {
   const float* centre = nullptr;  // the first head's, of distance 0; null where nothing is added
@@ -26,11 +35,13 @@ struct AttentionForm {
   DistanceBias bias;
   Rotary rotary;
   Index window = 0;  // how far on either side a token attends; 0: to all
+  const RelativeKeys* relative = nullptr;  // without any of the others, where there is one
 };
 
 // Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens, with or
-// without a window.
-Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window);
+// without a window; distances: rows of RelativeKeys, or 0.
+Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window,
+                        Index distances = 0);
 
 // out = softmax(q k^T + bias) v for each sequence and head; the scale 1 / sqrt(head_size) is already in q.
 //

@@ -97,6 +97,15 @@ Floats distance_bias(const Floats& table, Index length) {
   return out;
 }
 
+// For the distances from query to key, those of the key less those of the query: 1 - length to length - 1.
+std::vector<Index> rows_of_distances(Index buckets, Index most, Index length) {
+  if (buckets < 0 || most < 1 || length < 1) throw py::value_error("most and length are at least 1, buckets 0");
+  std::vector<Index> rows;
+  for (Index distance = 1 - length; distance < length; ++distance)
+    rows.push_back(relative_row(-distance, buckets, most));
+  return rows;
+}
+
 void check_batch(const Integers& ids, const Integers& types, const Integers& lengths) {
   if (ids.ndim() != 2 || types.ndim() != 2 || lengths.ndim() != 1 || types.shape(0) != ids.shape(0) ||
       types.shape(1) != ids.shape(1) || lengths.shape(0) != ids.shape(0))
@@ -268,6 +277,7 @@ PYBIND11_MODULE(_native, module) {
              py::arg("dtype") = "float32", py::arg("threads") = 1);
   module.def("plan", bp::plan, py::arg("text"), py::arg("layers"));
   module.def("distance_bias", bp::distance_bias, py::arg("table"), py::arg("length"));
+  module.def("relative_rows", bp::rows_of_distances, py::arg("buckets"), py::arg("most"), py::arg("length"));
   module.def("parameters", bp::parameters_of, py::arg("encoder"), py::arg("head"));
   module.def("head", bp::layout_of, py::arg("encoder"), py::arg("head"));
   bp::add_laboratory(module);

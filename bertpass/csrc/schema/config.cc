@@ -105,6 +105,8 @@ ModelConfig read_config(const std::string& text) {
   config.vocabulary = encoder.count("vocab_size", 1, kMostTokens);
   config.token_types = encoder.count("token_type_vocab_size", 0);
   config.embedding = encoder.count_or("embedding_size", 0, 0);
+  config.buckets = encoder.count_or("position_buckets", 0, 0);
+  config.relative = encoder.count_or("relative_positions", 0, 0);
   config.epsilon = static_cast<float>(encoder.number("layer_norm_eps", 0, 1));
   config.activation = encoder.one_of("activation", kActivations);
   config.rope_theta = encoder.number_or("rope_theta", 0, 1e9, 0);
@@ -124,6 +126,9 @@ ModelConfig read_config(const std::string& text) {
   head.end();
   const bool over = config.pooling == Pooling::max || config.pooling == Pooling::sum;
   if (over != (config.head == HeadKind::sparse)) throw ConfigError("its pooling is not one of its head");
+  if ((config.family == Family::deberta) != (config.relative > 0) || (config.buckets && !config.relative) ||
+      config.buckets == 1 || (config.buckets && config.buckets >= 2 * config.relative - 2))
+    throw ConfigError("its position_buckets and relative_positions do not fit its family or each other");
   if (config.units % config.heads) throw ConfigError("its heads do not divide its width");
   const bool turned = positions_of(config) == Positions::rotary;
   if (turned != (config.rope_theta > 0)) throw ConfigError("its description has no usable rope_theta");
@@ -141,6 +146,8 @@ std::string write_config(const ModelConfig& config) {
                         {"vocab_size", config.vocabulary},
                         {"token_type_vocab_size", config.token_types},
                         {"embedding_size", config.embedding},
+                        {"position_buckets", config.buckets},
+                        {"relative_positions", config.relative},
                         {"layer_norm_eps", config.epsilon},
                         {"activation", name_of(config.activation, kActivations)},
                         {"rope_theta", config.rope_theta},

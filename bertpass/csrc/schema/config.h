@@ -8,7 +8,7 @@
 
 namespace bertpass::native {
 
-enum class Family { albert, bert, distilbert, electra, gte, jina, modernbert, mpnet, nomic, roberta };
+enum class Family { albert, bert, deberta, distilbert, electra, gte, jina, modernbert, mpnet, nomic, roberta };
 enum class HeadKind { states, pooled, classifier, qa, tokens, embedding, mlm, sparse };
 enum class Pooling { mean, first, max, sum };
 
@@ -16,6 +16,7 @@ struct ModelConfig {
   Family family = Family::bert;
   Index layers = 0, units = 0, hidden = 0, heads = 0, max_length = 0, vocabulary = 0, token_types = 0;
   Index embedding = 0;  // width of the embeddings, which a projection makes `units`; 0: they have that width, without one
+  Index buckets = 0, relative = 0;  // of DeBERTa's distances: ranges on either side, or 0; from where on all are one
   float epsilon = 1e-12f;
   Activation activation = Activation::gelu;
   double rope_theta = 0, rope_local_theta = 0, rope_factor = 1;  // of rotary positions
@@ -34,6 +35,9 @@ inline bool takes_types(const ModelConfig& c) {
          c.family == Family::jina || c.family == Family::nomic;
 }
 
+// Rows of DeBERTa's embeddings of distances; 0 for other families.
+inline Index relative_rows(const ModelConfig& c) { return 2 * (c.buckets ? c.buckets : c.relative); }
+
 // Width of the embedding tables.
 inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embedding : c.units; }
 
@@ -41,10 +45,12 @@ inline Index embedding_width(const ModelConfig& c) { return c.embedding ? c.embe
 inline bool has_words(const ModelConfig& c) { return c.head == HeadKind::mlm || c.head == HeadKind::sparse; }
 
 // How tokens know their place: by a table that is added to the words, by angles that turn queries and keys, by a bias of
-// the scores that falls with the distance. As bertpass/model/families.py says.
-enum class Positions { table, rotary, alibi };
+// the scores that falls with the distance, by products with embeddings of the distance. As bertpass/model/families.py
+// says.
+enum class Positions { table, rotary, alibi, relative };
 inline Positions positions_of(const ModelConfig& c) {
   if (c.family == Family::jina) return Positions::alibi;
+  if (c.family == Family::deberta) return Positions::relative;
   const bool turned = c.family == Family::gte || c.family == Family::modernbert || c.family == Family::nomic;
   return turned ? Positions::rotary : Positions::table;
 }

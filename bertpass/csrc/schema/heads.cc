@@ -19,6 +19,7 @@ Classifier classifier_of(Family family) {
     case Family::jina:
     case Family::modernbert:
     case Family::nomic: return {"bert.pooler", Activation::tanh, "classifier.1"};
+    case Family::deberta: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
     case Family::electra: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::mpnet:

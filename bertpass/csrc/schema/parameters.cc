@@ -25,6 +25,7 @@ bool has_last_beta(const ModelConfig& c, Index layer) { return norm_first(c) && 
 bool has_norm(const ModelConfig& c, Index layer) { return !norm_first(c) || layer > 0; }
 bool has_norm_beta(const ModelConfig& c, Index layer) { return has_norm(c, layer) && of_norm(c, layer); }
 
+bool is_relative(const ModelConfig& c, Index) { return c.relative > 0; }
 bool projects(const ModelConfig& c, Index) { return c.embedding > 0; }
 
 }  // namespace
@@ -46,6 +47,10 @@ const Table<EmbeddingWeights>& embedding_table() {
       {".embedding_projection.weight", &W::projection,
        [](const ModelConfig& c) -> Shape { return {c.units, c.embedding}; }, projects},
       {".embedding_projection.bias", &W::projection_bias, vector, projects},
+      {".encoder.relative_embed.weight", &W::relative,
+       [](const ModelConfig& c) -> Shape { return {relative_rows(c), c.units}; }, is_relative},
+      {".encoder.relative_norm.gamma", &W::relative_gamma, vector, is_relative},
+      {".encoder.relative_norm.beta", &W::relative_beta, vector, is_relative},
       {".encoder.final_norm.gamma", &W::last_gamma, vector, has_last},
       {".encoder.final_norm.beta", &W::last_beta, vector, has_last_beta},
   };

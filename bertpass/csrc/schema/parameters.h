@@ -16,6 +16,7 @@ struct EmbeddingWeights {
   const float *words, *types, *positions;  // (vocabulary, width), (token types, width), (positions, width)
   const float* distances;                  // (kDistanceBuckets, heads), what attention adds to scores
   const float *gamma, *beta;               // (width)
+  const float *relative, *relative_gamma, *relative_beta;  // (relative_rows(), units), (units)
   const float *projection, *projection_bias;  // (units, width), (units)
   const float *last_gamma, *last_beta;        // (units), of the norm at the end
 };

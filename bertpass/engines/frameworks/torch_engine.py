@@ -138,7 +138,7 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,
                  "gelu_tanh": lambda x: f.gelu(x, approximate="tanh"), "silu": f.silu}
     about = config.about
-    distances = parameters.distance_rows(config)
+    distances, rows = parameters.distance_rows(config), parameters.relative_rows(config)
     dropped = [layer.name for layer in heads.own_layers(config, checkpoint.head)
                if layer.name.startswith("classifier.") or checkpoint.head.kind == "tokens"]
     cells = [f"{config.root}.encoder.transformer_cells.{layer}" for layer in range(config.num_layers)]
@@ -166,6 +166,8 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                     self.register_buffer(trained_name(name), tensor)
             if distances is not None:
                 self.register_buffer("distances", torch.tensor(distances), persistent=False)
+            if rows is not None:
+                self.register_buffer("rows", torch.tensor(rows), persistent=False)
             if about.positions == "alibi":
                 self.register_buffer("slopes", torch.tensor(positions.slopes(config.num_heads)), persistent=False)
             for layer, near in enumerate(local):
@@ -234,14 +236,23 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
             if config.embedding_size:
                 x = self.dense(x, f"{config.root}.{parameters.PROJECTION}")
             masks = {near: self.mask(ids.shape[1], mask, near) for near in set(local)}
-            share = config.dropout if self.training else 0.0
+            share, scale = config.dropout if self.training else 0.0, None
+            if rows is not None:
+                place = torch.arange(ids.shape[1], device=ids.device)
+                row = self.rows[len(rows) // 2 + place - place[:, None]][None, None]
+                scale = (3 * config.units // config.num_heads) ** -0.5
             for cell, near in zip(cells, local, strict=True):
                 bare = not about.norm_first or cell == cells[0]
                 qkv = self.qkv(x if bare else self.norm(x, f"{cell}.layer_norm"), f"{cell}.attention_cell")
                 q, k, v = qkv.view(*ids.shape, 3, config.num_heads, -1).permute(2, 0, 3, 1, 4)
                 if about.positions == "rotary":
                     q, k = self.turned(q, near), self.turned(k, near)
-                mixed = f.scaled_dot_product_attention(q, k, v, masks[near], share).transpose(1, 2).reshape(x.shape)
+                added = masks[near]
+                if rows is not None:
+                    added = self.by_distance(q, k, row, cell) * scale
+                    added = added if mask is None else torch.where(mask, added, float("-inf"))
+                mixed = f.scaled_dot_product_attention(q, k, v, added, share, scale=scale)
+                mixed = mixed.transpose(1, 2).reshape(x.shape)
                 x = self.drop(self.dense(mixed, f"{cell}.proj")) + x
                 x = x if about.norm_first else self.norm(x, f"{cell}.layer_norm")
                 y = self.norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x
@@ -251,6 +262,17 @@ def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = Fa
                 x = self.drop(self.dense(inner, f"{cell}.ffn.ffn_2")) + x
                 x = x if about.norm_first else self.norm(x, f"{cell}.ffn.layer_norm")
             return self.norm(x, f"{config.root}.encoder.final_norm") if about.norm_first else x
+
+        def by_distance(self, q: Any, k: Any, row: Any, cell: str) -> Any:
+            """What the distances add to scores before these are scaled: products of the content with their embeddings
+            as keys and as queries (He et al., arXiv:2006.03654, section 3.1)."""
+            distances = self.drop(self.norm(self.of(f"{config.root}.{parameters.RELATIVE}.weight"),
+                                            f"{config.root}.{parameters.RELATIVE_NORM}"))
+            both = self.qkv(distances, f"{cell}.attention_cell").view(len(distances), 3, config.num_heads, -1)
+            query, key, _ = both.permute(1, 2, 0, 3)
+            row = row.expand(*q.shape[:3], q.shape[2])
+            found = torch.gather(q @ key.transpose(1, 2), 3, row)
+            return found + torch.gather(k @ query.transpose(1, 2), 3, row.transpose(2, 3)).transpose(2, 3)
 
         def head(self, states: Any, lengths: Any) -> list[Any]:
             outputs = [states] if layout.states else []

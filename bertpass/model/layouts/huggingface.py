@@ -44,6 +44,9 @@ _OUTSIDE_CELLS = {
     "token_type_embed.0.weight": "embeddings.token_type_embeddings.weight",
     "encoder.position_weight": "embeddings.position_embeddings.weight",
     "encoder.relative_attention_bias.weight": "encoder.relative_attention_bias.weight",
+    "encoder.relative_embed.weight": "encoder.rel_embeddings.weight",
+    "encoder.relative_norm.gamma": "encoder.LayerNorm.weight",
+    "encoder.relative_norm.beta": "encoder.LayerNorm.bias",
     "encoder.layer_norm.gamma": "embeddings.LayerNorm.weight",
     "encoder.layer_norm.beta": "embeddings.LayerNorm.bias",
 }

@@ -9,7 +9,7 @@ import numpy as np
 from bertpass.model import positions
 from bertpass.model.config import EncoderConfig
 from bertpass.model.low_precision.plan import PRODUCTS
-from bertpass.model.parameters import PROJECTION, as_floats, distance_bias
+from bertpass.model.parameters import PROJECTION, RELATIVE, RELATIVE_NORM, as_floats, distance_bias, relative_rows
 
 Rows = Sequence[tuple[np.ndarray, np.ndarray]]
 #: part ("LAYER.PRODUCT"), its input (tokens, depth), weight (columns, depth), bias (columns,), zeros where there is
@@ -63,7 +63,7 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
         return dense(part, x, np.concatenate(weights), np.concatenate(biases))
 
     x = np.concatenate([_embedded(config, floats, ids, types) for ids, types in rows])
-    bias = distance_bias(config, floats)
+    bias, rows_of = distance_bias(config, floats), relative_rows(config)
     ends = np.cumsum([len(ids) for ids, _ in rows])
     x = norm(x, f"{root}.encoder.layer_norm")
     if config.embedding_size:
@@ -73,8 +73,16 @@ def states(config: EncoderConfig, params: Mapping[str, np.ndarray], rows: Rows, 
         y = norm(x, f"{cell}.layer_norm") if about.norm_first and layer else x
         qkv = product(f"{layer}.qkv", y).reshape(len(x), 3, heads, size)
         window = config.window if positions.is_local(config, layer) else 0
-        mixed = [_attention(_turned(config, layer, part), bias, window).reshape(-1, units)
-                 for part in np.split(qkv, ends[:-1])]
+        if rows_of is not None:
+            distances = norm(floats[f"{root}.{RELATIVE}.weight"], f"{root}.{RELATIVE_NORM}")
+            names = [f"{cell}.attention_cell.proj_{part}" for part in ("query", "key")]
+            query, key = (plain("", distances, floats[f"{name}.weight"], floats[f"{name}.bias"])
+                          .reshape(len(distances), heads, size).transpose(1, 0, 2) for name in names)
+            mixed = [_relative_attention(part, query, key, rows_of).reshape(-1, units)
+                     for part in np.split(qkv, ends[:-1])]
+        else:
+            mixed = [_attention(_turned(config, layer, part), bias, window).reshape(-1, units)
+                     for part in np.split(qkv, ends[:-1])]
         x = x + product(f"{layer}.proj", np.concatenate(mixed))
         x = x if about.norm_first else norm(x, f"{cell}.layer_norm")
         up = product(f"{layer}.up", norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x)
@@ -118,6 +126,21 @@ def _attention(qkv: np.ndarray, bias: np.ndarray | None, window: int) -> np.ndar
         scores += bias[:, bias.shape[1] // 2 + away]
     if window:
         scores = np.where(np.abs(away) <= window, scores, -np.inf)
+    return _mixed(scores, v)
+
+
+def _relative_attention(qkv: np.ndarray, query: np.ndarray, key: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """The same with embeddings of distances as queries and as keys, (heads, rows, size) each: He et al.,
+    arXiv:2006.03654, section 3.1; ``rows`` as of :func:`relative_rows`."""
+    q, k, v = qkv.transpose(1, 2, 0, 3)
+    place = np.arange(len(qkv))
+    row = rows[len(rows) // 2 + place - place[:, None]][None]
+    scores = q @ k.transpose(0, 2, 1) + np.take_along_axis(q @ key.transpose(0, 2, 1), row, -1)
+    scores += np.take_along_axis(k @ query.transpose(0, 2, 1), row.transpose(0, 2, 1), -1).transpose(0, 2, 1)
+    return _mixed(scores / np.float32(np.sqrt(3 * q.shape[-1])), v)
+
+
+def _mixed(scores: np.ndarray, v: np.ndarray) -> np.ndarray:
     weights = np.exp(scores - scores.max(-1, keepdims=True))
     return (weights / weights.sum(-1, keepdims=True) @ v).transpose(1, 0, 2)
 

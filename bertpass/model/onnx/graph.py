@@ -152,6 +152,15 @@ def _distance_bias(w: Writer, away: str) -> str:
     return w.add("Gather", w.store("distance_bias", bias[None]), distances, axis=2)
 
 
+def _relative_rows(w: Writer, away: str) -> str:
+    """The row of the embeddings of distances for each query and key: (sequence, sequence) int64, or nothing."""
+    rows = parameters.relative_rows(w.config)
+    if rows is None:
+        return ""
+    distances = w.add("Add", away, w.constant(len(rows) // 2, np.int32))
+    return w.add("Gather", w.store("distance_rows", rows), distances, axis=0)
+
+
 def _encoder(w: Writer, length: str, inside: str, bias: str, away: str) -> str:
     """Embeddings and all layers in standard operators; ``inside`` is 1 for tokens that are not padding."""
     config, about = w.config, w.config.about
@@ -159,7 +168,7 @@ def _encoder(w: Writer, length: str, inside: str, bias: str, away: str) -> str:
     mask = w.add("Mul", w.add("Sub", w.constant(1.0), spread), w.constant(MASKED))
     if bias:
         mask = w.add("Add", mask, bias)
-    masks, angles = {False: mask}, {}
+    masks, angles, rows = {False: mask}, {}, _relative_rows(w, away)
     if any(positions.is_local(config, layer) for layer in range(config.num_layers)):
         far = w.cast(w.add("Greater", w.add("Abs", away), w.constant(config.window, np.int32)), "FLOAT")
         masks[True] = w.add("Add", mask, w.add("Mul", far, w.constant(MASKED)))
@@ -171,7 +180,8 @@ def _encoder(w: Writer, length: str, inside: str, bias: str, away: str) -> str:
         if local not in angles:
             angles[local] = _angles(w, layer, length)
         y = w.norm(x, f"{cell}.layer_norm") if about.norm_first and layer else x
-        attended = w.dense(_attention(w, y, f"{cell}.attention_cell", masks[local], angles[local]), f"{cell}.proj")
+        attended = _attention(w, y, f"{cell}.attention_cell", masks[local], angles[local], rows)
+        attended = w.dense(attended, f"{cell}.proj")
         x = w.add("Add", attended, x)
         x = x if about.norm_first else w.norm(x, f"{cell}.layer_norm")
         y = w.norm(x, f"{cell}.ffn.layer_norm") if about.norm_first else x
@@ -214,7 +224,7 @@ def _embeddings(w: Writer, length: str) -> str:
     return w.add("Add", x, table)
 
 
-def _attention(w: Writer, x: str, cell: str, mask: str, angles: list[str]) -> str:
+def _attention(w: Writer, x: str, cell: str, mask: str, angles: list[str], rows: str) -> str:
     size = w.config.units // w.config.num_heads
     split, joined = w.constant([0, 0, w.config.num_heads, size]), w.constant([0, 0, w.config.units])
 
@@ -224,9 +234,33 @@ def _attention(w: Writer, x: str, cell: str, mask: str, angles: list[str]) -> st
         return w.add("Transpose", apart, perm=order)
 
     q, k, v = heads("query", [0, 2, 1, 3]), heads("key", [0, 2, 3, 1]), heads("value", [0, 2, 1, 3])
-    scores = w.add("Add", w.add("Div", w.add("MatMul", q, k), w.constant(float(np.sqrt(size)))), mask)
+    scores, scale = w.add("MatMul", q, k), size
+    if rows:
+        scores, scale = w.add("Add", scores, _by_distance(w, q, k, cell, rows)), 3 * size
+    scores = w.add("Add", w.add("Div", scores, w.constant(float(np.sqrt(scale)))), mask)
     mixed = w.add("MatMul", w.add("Softmax", scores, axis=-1), v)
     return w.add("Reshape", w.add("Transpose", mixed, perm=[0, 2, 1, 3]), joined)
+
+
+def _by_distance(w: Writer, q: str, k: str, cell: str, rows: str) -> str:
+    """What the distances add to scores: products of the content with their embeddings as keys and as queries (He et
+    al., arXiv:2006.03654, section 3.1). q (batch, heads, sequence, size), k (batch, heads, size, sequence)."""
+    config, root = w.config, w.config.root
+    table, norm = w.params[f"{root}.{parameters.RELATIVE}.weight"], f"{root}.{parameters.RELATIVE_NORM}"
+    table = table - table.mean(-1, keepdims=True)
+    table = table / np.sqrt((table * table).mean(-1, keepdims=True) + config.layer_norm_eps)
+    table = table * w.params[f"{norm}.gamma"] + w.params[f"{norm}.beta"]
+    spread = w.add("Expand", rows, w.add("Concat", w.add("Shape", q, start=0, end=3), w.add("Shape", q, start=2, end=3),
+                                         axis=0))
+
+    def gathered(content: str, part: str, index: str) -> str:
+        made = table @ w.params[f"{cell}.proj_{part}.weight"].T + w.params[f"{cell}.proj_{part}.bias"]
+        made = made.reshape(len(table), config.num_heads, -1).transpose(1, 2, 0)  # (heads, size, distances)
+        return w.add("GatherElements", w.add("MatMul", content, w.store(f"{cell}.{part}_of_distance", made)), index,
+                     axis=3)
+
+    turned = gathered(w.add("Transpose", k, perm=[0, 1, 3, 2]), "query", w.add("Transpose", spread, perm=[0, 1, 3, 2]))
+    return w.add("Add", gathered(q, "key", spread), w.add("Transpose", turned, perm=[0, 1, 3, 2]))
 
 
 def _vectors(w: Writer, states: str, layout: heads.Layout, output: str | None) -> str:

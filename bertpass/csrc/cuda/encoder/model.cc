@@ -12,7 +12,7 @@ void refuse_unless_computable(const ModelConfig& config, const HeadLayout& head,
   const std::string instead = "; use engine='native' or engine='torch' for this model.";
   if (!native::like_bert(config) || config.activation == Activation::silu)
     throw CudaError("the CUDA engine computes layers like BERT's only, and this model has others (a bias by distance, "
-                    "rotary positions, gated layers, normalisation first or silu)" + instead);
+                    "embeddings of distances, rotary positions, gated layers, normalisation first or silu)" + instead);
   if (config.embedding)
     throw CudaError("the CUDA engine has no embeddings of another width than the layers (" +
                     std::to_string(config.embedding) + " and " + std::to_string(config.units) + ")" + instead);
