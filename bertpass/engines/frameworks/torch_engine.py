@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines.base import PaddedEngine, check_dtype, check_threads
-from bertpass.errors import MissingDependencyError, ModelError, UsageError, unknown
+from bertpass.errors import MissingDependencyError, UsageError, unknown
 from bertpass.extras import require
 from bertpass.model import heads, parameters, positions
 from bertpass.model.record import Checkpoint
@@ -124,15 +124,13 @@ def _traced(torch: Any, network: Any, padded: bool) -> Any:
 def network(torch: Any, checkpoint: Checkpoint, dtype: Any, trainable: bool = False) -> Any:
     """A module (ids, token types, valid length, whether a row is padded) -> outputs, in PyTorch's operators.
 
-    ``trainable``: the arrays are its parameters, called by :func:`trained_name`, query, key and value apart. In
+    ``trainable``: the arrays are its parameters, called by :func:`trained_name`, query, key and value apart; one that
+    stands under several names is one parameter, called by the first, and ``of(name)`` gives it by each. In
     training mode dropout is where :class:`bertpass.model.nets.Network` has it, at the rate of the configuration.
 
     ModelError where parameters are missing or misshapen.
     """
     config, values = checkpoint.network()
-    if trainable and config.about.shared:
-        raise ModelError(f"encoders of the family {config.family}, whose layers share their weights, cannot be trained "
-                         "here; train the model in transformers.")
     layout = heads.layout(config, checkpoint.head)
     f = torch.nn.functional
     functions = {"none": lambda x: x, "tanh": torch.tanh, "relu": f.relu, "gelu": f.gelu,

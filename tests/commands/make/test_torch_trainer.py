@@ -1,5 +1,6 @@
 """Fine-tuning through PyTorch: the steps of MXNet's trainer on its families, and families that MXNet cannot compute."""
 
+import json
 import subprocess
 import sys
 
@@ -149,6 +150,39 @@ def test_mpnet_learns_and_is_written_as_a_folder(mpnet, data, tmp_path, capsys):
         assert toy.result(tmp_path / "again", "metrics.json")["labels"] == ["no", "yes"]
     more = toy.classify(mpnet, tmp_path / "more", *own, "--epochs", 1, "--model_parameters", tmp_path / "net.params")
     assert finetune.classifier(more) == 0
+
+
+@pytest.mark.parametrize(("family", "fields"), [
+    ("albert", {"num_layers": 1, "embedding_size": 16}),
+    ("deberta-v2", {"position_buckets": 8, "relative_positions": 24, "token_type_vocab_size": 0, "use_pooler": False})])
+def test_other_families_are_trained(family, fields, data, tmp_path):
+    """ALBERT's layers stay one; the folder that is written is one of transformers with the same logits."""
+    import transformers
+
+    import bertpass
+
+    encoder = toy.write_encoder(tmp_path / "start", family=family, **fields)
+    if family == "albert":
+        config = json.loads((encoder / "config.json").read_text())
+        (encoder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 3}))
+    own = ("--train_file", data / "own.train.tsv", "--dev_file", data / "own.dev.tsv")
+    assert finetune.classifier(toy.classify(encoder, tmp_path / "out", *own, "--training_steps", 4)) == 0
+    folder = tmp_path / "out" / "bundle"
+    theirs = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+    assert theirs.config.model_type == family
+    model, text = bertpass.load(folder, dtype="float32"), "the film was good and fine"
+    before = bertpass.load(encoder, dtype="float32")
+    name = "bert.encoder.transformer_cells.{}.proj.weight"
+    from bertpass.model.layouts import huggingface
+
+    trained, first = huggingface.read_folder(folder).params, huggingface.read_folder(encoder).params
+    assert model.config.num_layers == before.config.num_layers and not np.array_equal(
+        trained[name.format(0)], first[name.format(0)])
+    assert (trained[name.format(0)] is trained[name.format(1)]) == (family == "albert")
+    ids = torch.tensor(model.tokenizer.encode([text])[0].ids.tolist())[None]
+    with torch.no_grad():
+        wanted = theirs(input_ids=ids).logits.softmax(-1)[0].numpy()
+    assert model.predict(text).score == pytest.approx(wanted.max(), abs=1e-5)
 
 
 def test_resume_gives_the_weights_of_an_uninterrupted_run(tmp_path, monkeypatch):

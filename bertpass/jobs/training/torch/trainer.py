@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines.frameworks.torch_engine import EXTRA, network, trained_name
+from bertpass.engines.frameworks.torch_engine import EXTRA, network
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.tasks.predict import Forward
@@ -40,9 +40,11 @@ class TorchTrainer(Trainer):
         self.device = "cpu" if options.gpu is None else f"cuda:{options.gpu}"
         self.config, arrays = start.network()
         self.net = network(torch, start, torch.float32, trainable=True).to(self.device)
-        self.named = {name: getattr(self.net, trained_name(name)) for name in arrays}
+        self.named = {name: self.net.of(name) for name in arrays}
+        first = {id(parameter): name for name, parameter in reversed(self.named.items())}
+        self.single = {name: self.named[name] for name in first.values()}  # without other names of the same
         self.loss = loss_for(torch, start.head)
-        self.optimizer = Optimizer(torch, self.named, options)
+        self.optimizer = Optimizer(torch, self.single, options)
 
     @classmethod
     def join(cls, options: FinetuneOptions) -> Workers:
@@ -71,7 +73,8 @@ class TorchTrainer(Trainer):
         return Workers()
 
     def weights(self) -> dict[str, np.ndarray]:
-        return {name: parameter.detach().cpu().numpy().copy() for name, parameter in self.named.items()}
+        made = {id(parameter): parameter.detach().cpu().numpy().copy() for parameter in self.single.values()}
+        return {name: made[id(parameter)] for name, parameter in self.named.items()}
 
     def set_weights(self, arrays: Mapping[str, np.ndarray]) -> None:
         parameters.check(arrays, {name: tuple(value.shape) for name, value in self.named.items()})
@@ -89,15 +92,15 @@ class TorchTrainer(Trainer):
             loss = self.loss(self._outputs(batch)[0], labels, lengths.long()).sum() * share
             loss.backward()
             value += loss.item()
-        for parameter in self.named.values():
+        for parameter in self.single.values():
             if parameter.grad is None:  # no row of the batch uses it
                 parameter.grad = torch.zeros_like(parameter)
-        lengths = [torch.linalg.vector_norm(p.grad).item() for p in self.named.values()]
+        lengths = [torch.linalg.vector_norm(p.grad).item() for p in self.single.values()]
         return value, math.sqrt(sum(length * length for length in lengths))
 
     def update(self, rate: float, divisor: float) -> None:
         if divisor != 1.0:
-            for parameter in self.named.values():
+            for parameter in self.single.values():
                 parameter.grad.div_(divisor)
         self.optimizer.step(rate)
 
