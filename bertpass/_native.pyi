@@ -79,10 +79,12 @@ class Model:
         token_types: NDArray[np.int32],
         offsets: NDArray[np.int64],
         outputs: Sequence[NDArray[np.float32]],
+        keys: NDArray[np.int64] | None = None,
     ) -> None:
         """:meth:`forward` of rows one after the other: ids and types (tokens,), offsets (rows + 1,); the same bits.
 
-        ``outputs`` are (tokens, width) each where they are per token, else (rows, width). UsageError, before an id is
+        ``outputs`` are (tokens, width) each where they are per token, else (rows, width). ``keys`` (rows,) says how
+        many of a row's first tokens are attended to, by default all. UsageError, before an id is
         read, for offsets that do not cut them into rows.
         """
 

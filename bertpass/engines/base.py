@@ -77,6 +77,23 @@ class Engine(abc.ABC):
         given = rows.unpadded(input_ids, token_types, valid_length)
         return [output.padded(np.shape(input_ids)[1]) for output in self.rows(*given)]
 
+    def attended_rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray, keys: np.ndarray,
+                      ) -> list[Output]:
+        """:meth:`rows`, of which every token attends to the first tokens of its row alone.
+
+        Parameters
+        ----------
+        keys
+            int64, shape (rows,): how many of a row's first tokens are attended to, at least 1.
+
+        Raises
+        ------
+        UsageError
+            As in :meth:`rows`, or the engine cannot do this.
+        """
+        raise UsageError(f"in the {self.name} engine all tokens of a row are attended to, and this model lengthens "
+                         "queries with [MASK] tokens that are not; use engine 'native'.")
+
     @abc.abstractmethod
     def describe(self) -> dict[str, Any]:
         """Settings that decide speed and accuracy: versions, threads, precision, what the passes did."""

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import ModelError
 from bertpass.model.sentence import Late
 from bertpass.text.tokens.tokenizer import Encoding, Tokenizer
 
@@ -22,8 +23,6 @@ def rows(texts: Sequence[str], tokenizer: Tokenizer, late: Late, is_query: bool,
     ------
     ModelError
         The tokenizer does not have the mark or [MASK], or the encoder has too few positions.
-    UsageError
-        Queries are lengthened with tokens that the others do not attend to.
     """
     ids = {token: at for at, token in enumerate(tokenizer.tokens)}
     mark, length = late.prefix(is_query), late.length(is_query)
@@ -44,11 +43,7 @@ def rows(texts: Sequence[str], tokenizer: Tokenizer, late: Late, is_query: bool,
             raise ModelError("the tokenizer has no mask token, with which this model's queries are lengthened; name it "
                              "in tokenizer_config.json, or write do_query_expansion false into "
                              "config_sentence_transformers.json.")
-        if not late.attends and any(len(row) < length for row in found):
-            raise UsageError("this model lengthens queries with [MASK] tokens that the others do not attend to "
-                             "(attend_to_expansion_tokens false), which is not computed; its documents are. Compute "
-                             "queries with PyLate.")
-        found = [_lengthened(row, length, tokenizer.mask_id) for row in found]
+        found = [_lengthened(row, length, tokenizer.mask_id, late.attends) for row in found]
     return found, [np.ones(len(row), bool) for row in found]
 
 
@@ -60,7 +55,16 @@ def _row(row: Encoding, mark: int | None) -> Encoding:
                     np.insert(row.offsets, 1, 0, axis=0), np.insert(row.sequence_ids, 1, -1))
 
 
-def _lengthened(row: Encoding, length: int, mask: int) -> Encoding:
+@dataclass(frozen=True)
+class Lengthened(Encoding):
+    """A row of which the first ``attended`` tokens are attended to."""
+
+    attended: int
+
+
+def _lengthened(row: Encoding, length: int, mask: int, attends: bool) -> Encoding:
+    """The row with ``mask`` behind it; whether these tokens are attended to says ``attends``."""
     more = length - len(row)
-    return Encoding(np.pad(row.ids, (0, more), constant_values=mask), np.pad(row.token_types, (0, more)),
-                    np.pad(row.offsets, ((0, more), (0, 0))), np.pad(row.sequence_ids, (0, more), constant_values=-1))
+    return Lengthened(np.pad(row.ids, (0, more), constant_values=mask), np.pad(row.token_types, (0, more)),
+                      np.pad(row.offsets, ((0, more), (0, 0))), np.pad(row.sequence_ids, (0, more), constant_values=-1),
+                      length if attends else len(row))

@@ -99,12 +99,18 @@ class Model:
         return self.engine.forward(ids.astype(np.int32), types.astype(np.int32), valid.astype(np.int32))
 
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
-        """Compute encoded sequences in batches of similar length; the first output, one row each, in their order."""
+        """Compute encoded sequences in batches of similar length; the first output, one row each, in their order.
+
+        Of one that has ``attended`` so many of its first tokens are attended to.
+        """
         given.whole_number("batch_size", batch_size)
         rows: list[np.ndarray] = [np.empty(0)] * len(encodings)
         for numbers in plan([len(encoding) for encoding in encodings], batch_size):
             together = joined([(encodings[at].ids, encodings[at].token_types) for at in numbers])
-            for at, row in zip(numbers, self.engine.rows(*together)[0].by_row(), strict=True):
+            keys = np.array([getattr(encodings[at], "attended", len(encodings[at])) for at in numbers], np.int64)
+            whole = np.array_equal(keys, np.diff(together[2]))
+            outputs = self.engine.rows(*together) if whole else self.engine.attended_rows(*together, keys)
+            for at, row in zip(numbers, outputs[0].by_row(), strict=True):
                 rows[at] = row
         return rows
 
@@ -199,7 +205,8 @@ class Model:
         Raises
         ------
         UsageError
-            The model has no vectors for tokens, or lengthens queries with [MASK] in a way that is not computed.
+            The model has no vectors for tokens, or lengthens queries with [MASK] in a way that the engine does not
+            compute.
         """
         late = self.sentence.late
         if late is None:

@@ -85,11 +85,20 @@ class NativeEngine(Engine):
 
     def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
         """See :meth:`Engine.rows`; the arrays go to the kernels as they are."""
+        return self._rows(ids, token_types, offsets, None)
+
+    def attended_rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray, keys: np.ndarray,
+                      ) -> list[Output]:
+        """See :meth:`Engine.attended_rows`."""
+        return self._rows(ids, token_types, offsets, np.ascontiguousarray(keys, np.int64))
+
+    def _rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray, keys: np.ndarray | None,
+              ) -> list[Output]:
         model = self._open()
         rows.check(ids, token_types, offsets)
         outputs = [Output(np.empty((len(ids), width), np.float32), offsets) if per_token else
                    Output(np.empty((len(offsets) - 1, width), np.float32)) for per_token, width in model.outputs]
-        model.rows(ids, token_types, offsets, [output.values for output in outputs])
+        model.rows(ids, token_types, offsets, [output.values for output in outputs], keys)
         return outputs
 
     def forward(self, input_ids: np.ndarray, token_types: np.ndarray, valid_length: np.ndarray) -> list[np.ndarray]:

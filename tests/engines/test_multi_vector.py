@@ -4,11 +4,14 @@ The right vectors come from transformers, by the definition of ColBERT (arXiv:20
 """
 
 import json
+import tempfile
 
 import numpy as np
 import pytest
 
 import bertpass
+from bertpass import _native
+from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
@@ -85,15 +88,16 @@ def right(path, texts, is_query, normalize=True):
     return found
 
 
-def near(found, wanted):
+def near(found, wanted, tolerance=TOLERANCE):
     assert len(found) == len(wanted)
     for one, other in zip(found, wanted, strict=True):
         assert one.shape == other.shape and one.dtype == np.float32
-        assert np.abs(one - other).max() <= TOLERANCE * max(1.0, np.abs(other).max())
+        assert np.abs(one - other).max() <= tolerance * max(1.0, np.abs(other).max())
 
 
 CASES = {
-    "as it is": {}, "without expansion": {"do_query_expansion": False, "attend_to_expansion_tokens": False},
+    "all attend to [MASK]": {}, "none attends to [MASK]": {"attend_to_expansion_tokens": False},
+    "without expansion": {"do_query_expansion": False, "attend_to_expansion_tokens": False},
     "without marks": {"query_prefix": "", "document_prefix": ""}, "nothing is left out": {"skiplist_words": []},
     "words that are no tokens": {"skiplist_words": ["!", "."]},
     "two layers": {"layers": ((24, 16, True), (16, 6, False))}, "DistilBERT": {"family": "distilbert"},
@@ -178,8 +182,7 @@ def test_folders_that_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize("settings, error, words", [
     ({"query_prefix": "[X] "}, ModelError, r"no token '\[X\] ', which marks queries"),
-    ({"query_length": 400}, ModelError, "queries have 400 tokens and the encoder 24 positions"),
-    ({"attend_to_expansion_tokens": False}, UsageError, "the others do not attend to")])
+    ({"query_length": 400}, ModelError, "queries have 400 tokens and the encoder 24 positions")])
 def test_queries_that_are_refused(tmp_path, settings, error, words):
     path = folder_of(tmp_path, **settings)
     ours = bertpass.MultiVectorEncoder(path, threads=1)
@@ -217,6 +220,50 @@ def test_the_server_has_no_route_for_it(tmp_path):
     path = folder_of(tmp_path)
     with pytest.raises(ModelError, match="of the kind late interaction, which no route of the server answers with"):
         Source("late", str(path), "native").checkpoint()
+
+
+@pytest.mark.parametrize("isa", _native.instruction_sets())
+@pytest.mark.parametrize("family", ["bert", "mpnet"])
+def test_tokens_that_are_not_attended_to(family, isa):
+    """As transformers with a mask, in every instruction set and precision; alone and in any batch the same bits."""
+    lengths, keys = [24, 1, 24, 13, 20], np.array([7, 1, 24, 12, 1])
+    theirs = torch_model(family, "Model", num_attention_heads=2, hidden_size=64)
+    with tempfile.TemporaryDirectory() as folder:
+        theirs.save_pretrained(folder)
+        checkpoint = read_folder(folder)
+        random = np.random.default_rng(0)
+        rows = [random.integers(5, VOCAB, length).astype(np.int32) for length in lengths]
+        wanted = []
+        for ids, seen in zip(rows, keys, strict=True):
+            mask = torch.from_numpy((np.arange(len(ids)) < seen).astype(np.int64))[None]
+            with torch.no_grad():
+                wanted.append(theirs(torch.from_numpy(ids).long()[None], attention_mask=mask)[0][0].numpy())
+        ids, offsets = np.concatenate(rows), np.cumsum([0, *lengths])
+        for dtype, tolerance in (("float32", 1e-5), ("bfloat16", 0.1)):
+            together = []
+            for threads in (1, 3):
+                engine = NativeEngine(checkpoint, dtype=dtype, threads=threads, isa=isa)
+                together.append(engine.attended_rows(ids, 0 * ids, offsets, keys)[0].values)
+                near(engine.attended_rows(ids, 0 * ids, offsets, keys)[0].by_row(), wanted, tolerance)
+            alone = np.concatenate([
+                engine.attended_rows(row, 0 * row, np.array([0, len(row)]), np.array([seen]))[0].values
+                for row, seen in zip(rows, keys, strict=True)])
+            assert together[0].tobytes() == together[1].tobytes() == alone.tobytes()
+            every = engine.attended_rows(ids, 0 * ids, offsets, np.array(lengths))[0].values
+            assert every.tobytes() == engine.rows(ids, 0 * ids, offsets)[0].values.tobytes()
+        for wrong in ([0, 1, 1, 1, 1], [1, 1, 1, 1, 21], [1, 2, 1, 1, 1]):
+            with pytest.raises(UsageError, match="the tokens that are attended to must be from 1 to"):
+                engine.attended_rows(ids, 0 * ids, offsets, np.array(wrong))
+        with pytest.raises(UsageError, match=r"must be .rows,."):
+            engine.attended_rows(ids, 0 * ids, offsets, keys[1:])
+
+
+def test_engines_in_which_all_tokens_are_attended_to(tmp_path):
+    path = folder_of(tmp_path, attend_to_expansion_tokens=False)
+    ours = bertpass.MultiVectorEncoder(path, backend="torch", threads=1)
+    near(ours.encode_document(TEXTS), right(tmp_path, TEXTS, False))
+    with pytest.raises(UsageError, match="in the torch engine all tokens of a row are attended to"):
+        ours.encode_query(TEXTS)
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])

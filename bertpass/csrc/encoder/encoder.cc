@@ -36,7 +36,7 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   if (!attention.empty() && attention.front().relative) widths.distances = attention.front().relative->rows;
   const Index narrow = projection ? stride_of(tables.units, sizeof(float)) : 0;  // of rows that are not projected yet
   const auto has_window = [](const AttentionForm& form) { return form.window > 0; };
-  const bool window = std::any_of(attention.begin(), attention.end(), has_window);
+  const bool window = ragged.keys(0) || std::any_of(attention.begin(), attention.end(), has_window);
   work.shape(kernels, widths, layers.shape().form, layers.shape().types, window, tokens, group, longest, team.threads(),
              many, kTokens * narrow * static_cast<Index>(sizeof(float)));
   // Sequences first to last - 1 through all layers.
@@ -65,8 +65,9 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
     });
     own.lap(Stage::embedding);
     for (std::size_t number = 0; number < layers.layers().size(); ++number) {
-      const AttentionForm form = attention.empty() ? AttentionForm{} : attention[number];
+      AttentionForm form = attention.empty() ? AttentionForm{} : attention[number];
       for (Index from = first, to; from < last; from = to) {
+        form.keys = ragged.keys(from);
         to = std::min(last, ragged.group_end(from, own.group));
         layers.layers()[number].forward(kernels, some, widths, ragged.offsets(from), to - from, form, own);
       }

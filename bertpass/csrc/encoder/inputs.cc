@@ -48,6 +48,12 @@ void check(const RowInputs& inputs, const Limits& limits) {
                        " token per row, up to the number of tokens, " + std::to_string(inputs.tokens) + "; after " +
                        std::to_string(first) + " comes " + std::to_string(end) + ".");
     require_positions(end - first, limits);
+    if (!inputs.keys) continue;
+    require("the tokens that are attended to", inputs.keys[s], 1, end - first);
+    if (limits.window && inputs.keys[s] < end - first && end - first > limits.window + 1)
+      throw InputError("in this model a token attends to " + std::to_string(limits.window) +
+                       " others on either side, so a row of which a part is attended to has at most " +
+                       std::to_string(limits.window + 1) + " tokens, not " + std::to_string(end - first) + ".");
   }
   if (offsets[inputs.sequences] != inputs.tokens)
     throw InputError("offsets must end with the number of tokens, " + std::to_string(inputs.tokens) + ", not " +

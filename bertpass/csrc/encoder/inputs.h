@@ -28,14 +28,16 @@ struct RowInputs {
   const std::int32_t* types = nullptr;    // the same, or null
   const std::int64_t* offsets = nullptr;  // (sequences + 1): where each sequence begins, and the end of the last one
   Index sequences = 0, tokens = 0;
+  const std::int64_t* keys = nullptr;     // (sequences): how many of its first tokens are attended to; null: all
 
-  void lay(Ragged& ragged) const { ragged.set(offsets, sequences); }
+  void lay(Ragged& ragged) const { ragged.set(offsets, sequences, keys); }
 };
 
 // What a model has room for.
 struct Limits {
   Index vocabulary = 0, token_types = 0, positions = 0;
   Index least_length = 1;  // tokens of a sequence
+  Index window = 0;        // how far a token attends, in the layer with the least of it; 0: to all
 };
 
 // Throws InputError where a token within a sequence's length has an id or a type that the tables do not hold, or a

@@ -15,6 +15,7 @@ class Ragged {
   // that they are packed too. Both forms allocate only where there are more sequences than ever before.
   void set(const std::int32_t* lengths, Index sequences, Index padded = 0) {
     padded_ = padded;
+    keys_.clear();
     offsets_.resize(sequences + 1);
     offsets_[0] = longest_ = 0;
     for (Index s = 0; s < sequences; ++s) {
@@ -24,8 +25,10 @@ class Ragged {
   }
 
   // From where each sequence of packed arrays begins, and the end of the last one.
-  void set(const std::int64_t* offsets, Index sequences) {
+  // keys: of each sequence, how many of its first tokens are attended to; null: all.
+  void set(const std::int64_t* offsets, Index sequences, const std::int64_t* keys = nullptr) {
     padded_ = longest_ = 0;
+    keys_.assign(keys, keys + (keys ? sequences : 0));
     offsets_.assign(offsets, offsets + sequences + 1);
     for (Index s = 0; s < sequences; ++s) longest_ = std::max(longest_, length(s));
   }
@@ -46,6 +49,8 @@ class Ragged {
   }
   // From a sequence on: its first row, the next one's and so on.
   const Index* offsets(Index first) const { return offsets_.data() + first; }
+  // The same of the tokens that are attended to; null where all are.
+  const Index* keys(Index first) const { return keys_.empty() ? nullptr : keys_.data() + first; }
 
   // The first sequence of part `number` of `parts` that have about as many tokens each.
   Index part_start(Index number, Index parts) const {
@@ -64,7 +69,7 @@ class Ragged {
   }
 
  private:
-  std::vector<Index> offsets_ = {0};
+  std::vector<Index> offsets_ = {0}, keys_;
   Index longest_ = 0, padded_ = 0;
 };
 

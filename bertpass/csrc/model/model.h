@@ -26,8 +26,9 @@ class Model {
 
   // Rows one after the other. outputs: per token (tokens, width) in the order of the ids, else (sequences, width), as
   // outputs() says. All else as above, and the same bits.
+  // keys: (sequences), how many of a row's first tokens are attended to; null: all.
   void rows(const std::int32_t* ids, const std::int32_t* types, const std::int64_t* offsets, Index sequences,
-            Index tokens, float* const* outputs, Stages* stages = nullptr) const;
+            Index tokens, float* const* outputs, Stages* stages = nullptr, const std::int64_t* keys = nullptr) const;
 
   // The encoder's token states, (sequences, length, units), whatever the head is; zero past a sequence's end. As
   // forward otherwise.
@@ -54,6 +55,9 @@ class Model {
   // Check the inputs, compute the token states and give the arena that holds them to `use`, the stage of the head.
   template <class Given, class Use>
   void run(Given given, Stages* stages, const Use& use) const;
+
+  // How far a token attends in the layer where that is least; 0: to all.
+  Index least_window() const;
 
   const Kernels kernels_;
   ModelConfig config_;

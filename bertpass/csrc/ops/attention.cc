@@ -103,15 +103,15 @@ struct Distances {
     queries = relative->queries + place;
   }
 
-  // scores (rows, length) of the queries from `first` on; to: (rows, columns), from: (length, columns).
-  void add(const float* to, const float* from, Index stride, Index first, Index rows, Index length, float* scores,
+  // scores (rows, keys) of the queries from `first` on; to: (rows, columns), from: (keys, columns).
+  void add(const float* to, const float* from, Index stride, Index first, Index rows, Index keys, float* scores,
            Index scores_stride) const {
     const float factor = 1 / std::sqrt(3.0f);
     for (Index i = 0; i < rows; ++i) {
       const float* const own = to + i * stride;
       const std::int32_t* const row = row_ - (first + i);
       float* const score = scores + i * scores_stride;
-      for (Index j = 0; j < length; ++j)
+      for (Index j = 0; j < keys; ++j)
         score[j] = (score[j] + own[row[j] - base_] + from[j * stride + row[j] - base_]) * factor;
     }
   }
@@ -121,10 +121,11 @@ struct Distances {
   Index base_ = 0;
 };
 
-// One head of one sequence. Queries are taken a few at a time, over the keys from the first panel on that one of them
-// attends to: where each block begins follows from its place in the sequence alone.
+// One head of one sequence, of whose tokens the first `seen` are attended to. Queries are taken a few at a time, over
+// the keys from the first panel on that one of them attends to: where each block begins follows from its place in the
+// sequence alone.
 template <class T>
-void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head, Index head_size,
+void attend(const Kernels& kernels, const Rows& qkv, Index length, Index seen, Index head, Index head_size,
             const AttentionForm& form, const Rows& out, char* memory) {
   constexpr bool in_bf16 = sizeof(T) == sizeof(bf16);
   const Index block = query_block(kernels), window = form.window;
@@ -137,11 +138,11 @@ void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head, I
   float* inverse = reinterpret_cast<float*>(memory + at.inverse);
   bf16* low = in_bf16 ? reinterpret_cast<bf16*>(memory + at.low) : nullptr;
   const T* q = static_cast<const T*>(qkv.data);
-  pack_keys(kernels, q + head_size, qkv.stride, length, head_size, keys);
-  pack_values(kernels, q + 2 * head_size, qkv.stride, length, head_size, values);
+  pack_keys(kernels, q + head_size, qkv.stride, seen, head_size, keys);
+  pack_values(kernels, q + 2 * head_size, qkv.stride, seen, head_size, values);
   const auto gemm = in_bf16 ? kernels.gemm_bf16 : kernels.gemm_f32;
   const Index panel_of_keys = packed_size(head_size, kPanel, qkv.type);
-  const Index panel_of_values = packed_size(length, kPanel, qkv.type);
+  const Index panel_of_values = packed_size(seen, kPanel, qkv.type);
 
   Gemm product{};  // queries by keys
   product.caches = kernels.caches;
@@ -178,11 +179,11 @@ void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head, I
   for (Index first = 0; first < length; first += block) {
     const Index rows = std::min(block, length - first);
     const Index from = window ? std::max<Index>(0, first - window) / kPanel * kPanel : 0;
-    const Index count = (window ? std::min(length, first + rows + window) : length) - from;
+    const Index count = (window ? std::min(seen, first + rows + window) : seen) - from;
     product.rows = mixture.rows = rows;
     product.a = q + first * qkv.stride;
     product.panels = keys + from / kPanel * panel_of_keys;
-    product.columns = round_up(count, kPanel);  // whole panels: the keys past the length are zeros and not read again
+    product.columns = round_up(count, kPanel);  // whole panels: the keys past the last are zeros and not read again
     product.residual = bias ? bias + from - first : nullptr;
     gemm(product);
     if (relative) {
@@ -190,7 +191,7 @@ void attend(const Kernels& kernels, const Rows& qkv, Index length, Index head, I
       to_distance.a = product.a;
       gemm(to_distance);
       distances.add(static_cast<float*>(to_distance.out), reinterpret_cast<float*>(memory + at.from_distance),
-                    at.to_stride, first, rows, length, scores, at.stride);
+                    at.to_stride, first, rows, count, scores, at.stride);
     }
     for (Index row = 0; window && row < rows; ++row) {
       const Index place = first + row - from;  // of the query, among the keys
@@ -223,13 +224,14 @@ void attend_head(const Kernels& kernels, const Index* offsets, Index sequences, 
     if (length == 0) continue;
     const Rows own = qkv.from(start, 0), to = out.from(start, 0);
     if (form.rotary.half) turn(kernels, own, length, head_size, form.rotary);
-    if (attends_heads(kernels, qkv.type, head_size) && !form.window && !form.relative) {
+    const Index seen = form.keys ? form.keys[s] : length;
+    if (attends_heads(kernels, qkv.type, head_size) && !form.window && !form.relative && seen == length) {
       kernels.attend({own.halves(), own.stride, length, head_size, to.data, to.stride, to.type == Type::bfloat16,
                       form.bias.of(head), scratch});
       continue;
     }
     const auto one = qkv.type == Type::bfloat16 ? attend<bf16> : attend<float>;
-    one(kernels, own, length, head, head_size, form, to, scratch);
+    one(kernels, own, length, seen, head, head_size, form, to, scratch);
   }
 }
 
@@ -254,7 +256,9 @@ void attention(const Kernels& kernels, const Team& team, const Index* offsets, I
   team.loop(sequences * heads, work, [&](Index task, int thread) {
     const Index* at = offsets + task / heads;
     const Index start = at[0] - offsets[0], head = task % heads;
-    attend_head(kernels, at, 1, head, head_size, qkv.from(start, head * 3 * head_size), form,
+    AttentionForm of_one = form;
+    if (form.keys) of_one.keys += task / heads;
+    attend_head(kernels, at, 1, head, head_size, qkv.from(start, head * 3 * head_size), of_one,
                 out.from(start, head * head_size), scratch + thread * scratch_of_a_thread);
   });
 }

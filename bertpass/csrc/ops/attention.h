@@ -36,10 +36,11 @@ struct AttentionForm {
   Rotary rotary;
   Index window = 0;  // how far on either side a token attends; 0: to all
   const RelativeKeys* relative = nullptr;  // without any of the others, where there is one
+  const Index* keys = nullptr;  // of each sequence, how many of its first tokens are attended to; null: all
 };
 
-// Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens, with or
-// without a window; distances: rows of RelativeKeys, or 0.
+// Bytes of working memory that attention() needs for each thread, sequences of at most `longest` tokens; window: with
+// a window, or with keys; distances: rows of RelativeKeys, or 0.
 Index attention_scratch(const Kernels& kernels, Type type, Index longest, Index head_size, bool window,
                         Index distances = 0);
 

@@ -169,19 +169,21 @@ py::tuple layout_of(const py::dict& encoder, const py::dict& head) {
 }
 
 void rows(const Model& model, const Integers& ids, const Integers& types, const Offsets& offsets,
-          const std::vector<py::array>& outputs) {
+          const std::vector<py::array>& outputs, const std::optional<Offsets>& keys) {
   if (ids.ndim() != 1 || types.ndim() != 1 || types.shape(0) != ids.shape(0) || offsets.ndim() != 1 ||
       offsets.shape(0) < 2)
     throw InputError("ids and token_types must be (tokens,) and offsets (rows + 1,), of at least one row.");
+  if (keys && (keys->ndim() != 1 || keys->shape(0) + 1 != offsets.shape(0)))
+    throw InputError("the tokens that are attended to must be (rows,).");
   const Index count = offsets.shape(0) - 1, tokens = ids.shape(0);
   std::vector<std::vector<Index>> shapes;
   for (const Output& output : model.outputs())
     shapes.push_back({output.per_token ? tokens : count, output.width});
   const std::vector<float*> pointers = pointers_of(outputs, shapes);
   const std::int32_t *id = ids.data(), *type = types.data();
-  const std::int64_t* offset = offsets.data();
+  const std::int64_t *offset = offsets.data(), *key = keys ? keys->data() : nullptr;
   const py::gil_scoped_release released;
-  model.rows(id, type, offset, count, tokens, pointers.data());
+  model.rows(id, type, offset, count, tokens, pointers.data(), nullptr, key);
 }
 
 py::dict profile(const Model& model, const Integers& ids, const Integers& types, const Integers& lengths,
@@ -291,7 +293,8 @@ PYBIND11_MODULE(_native, module) {
       .def("output_shapes", &bp::Model::output_shapes, py::arg("batch"), py::arg("sequence"))
       .def("forward", &bp::forward, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
-      .def("rows", &bp::rows, py::arg("ids"), py::arg("token_types"), py::arg("offsets"), py::arg("outputs"))
+      .def("rows", &bp::rows, py::arg("ids"), py::arg("token_types"), py::arg("offsets"), py::arg("outputs"),
+           py::arg("keys") = py::none())
       .def_property_readonly("outputs", &bp::outputs_of)
       .def("profile", &bp::profile, py::arg("input_ids"), py::arg("token_types"), py::arg("valid_length"),
            py::arg("outputs"))
