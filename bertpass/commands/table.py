@@ -58,6 +58,8 @@ FINETUNE = Group("fine-tune a model", {
                           "fine-tune for every task but question answering", "finetune/finetune_classifier.py"),
     "squad": Command("commands.make.finetune:squad", "jobs.training.squad:SquadOptions",
                      "fine-tune for question answering", "finetune/finetune_squad.py"),
+    "embeddings": Command("commands.make.finetune:embeddings", "jobs.training.embeddings:EmbeddingOptions",
+                          "fine-tune a model of sentence vectors"),
 })
 
 BENCH = Group("compare engines, precisions, passes, servers", {

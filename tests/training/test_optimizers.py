@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from bertpass.jobs.training.loop_options import OPTIMIZERS
 from bertpass.jobs.training.mxnet.optimizer import BY_NAME
-from bertpass.jobs.training.options import OPTIMIZERS, FinetuneOptions
+from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.mx import mx
 
 RATES = (1e-2, 2e-2, 5e-3, 1e-2)

@@ -1,4 +1,4 @@
-"""bertpass finetune classifier and squad, published as finetune/finetune_classifier.py and finetune_squad.py."""
+"""bertpass finetune classifier, squad and embeddings; scripts of the published recipe are the first two."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 from bertpass import progress
 from bertpass.commands.run import guarded
 from bertpass.jobs.machines import local_workers
+from bertpass.jobs.training.loop_options import LoopOptions
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.options import parse
 
@@ -21,6 +22,10 @@ SQUAD_EXAMPLES = """examples:
   %(prog)s --max_seq_length 128 --gpu
   %(prog)s --bert_model minilm --data_dir DATA --epochs 2
 """
+EMBEDDING_EXAMPLES = """examples:
+  %(prog)s --bert_model minilm --train_file pairs.tsv --dev_file scored.tsv
+  %(prog)s --bert_model minilm --data_dir DATA --epochs 2
+"""
 
 
 def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], function: str, argv: Sequence[str] | None,
@@ -30,10 +35,18 @@ def _run(options: FinetuneOptions, job: Callable[[Any], dict[str, Any]], functio
         options.check()  # faults show once, and before processes start
         local_workers.run(f"{__name__}:{function}", sys.argv[1:] if argv is None else argv, options.workers)
         return
+    if local_workers.role() is None:
+        _note_earlier(options)
+    _tell(job(options)["metrics"])
+
+
+def _note_earlier(options: LoopOptions) -> None:
     earlier = Path(options.output_dir) / "net.params"
-    if earlier.exists() and not options.resume and local_workers.role() is None:
+    if earlier.exists() and not options.resume:
         progress.note(f"{earlier} is of an earlier run and is going to be replaced; --output_dir names another folder.")
-    metrics = job(options)["metrics"]
+
+
+def _tell(metrics: dict[str, float]) -> None:
     if metrics:  # only the first of several workers has them
         print(", ".join(f"{name} {value:.4f}" for name, value in metrics.items()))
 
@@ -56,4 +69,15 @@ def squad(argv: Sequence[str] | None = None) -> int:
         from bertpass.jobs.training import squad as job
         options = parse(job.SquadOptions, argv, "Fine-tune BERT for question answering.", SQUAD_EXAMPLES)
         _run(options, job.run, "squad", argv)
+    return guarded(main)
+
+
+def embeddings(argv: Sequence[str] | None = None) -> int:
+    """Run the command with ``argv``; returns the exit code."""
+    def main() -> None:
+        from bertpass.jobs.training import embeddings as job
+        options = parse(job.EmbeddingOptions, argv, "Fine-tune a sentence-embedding model on pairs, triplets or scored "
+                        "pairs, with the losses of sentence-transformers.", EMBEDDING_EXAMPLES)
+        _note_earlier(options)
+        _tell(job.run(options)["metrics"])
     return guarded(main)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from bertpass.jobs.tasks.predict import Dataset
-from bertpass.jobs.training.options import FinetuneOptions
+from bertpass.jobs.training.loop_options import LoopOptions
 from bertpass.text.tokens.batching import Batch, Batches, batches
 
 
@@ -20,7 +20,7 @@ class Epochs:
     """
 
     data: Dataset
-    options: FinetuneOptions
+    options: LoopOptions
     pad_id: int
 
     @property

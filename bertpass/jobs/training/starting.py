@@ -6,7 +6,7 @@ import dataclasses
 import importlib.util
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bertpass.base.files import write_json
 from bertpass.errors import ModelError, UsageError
@@ -25,6 +25,9 @@ from bertpass.model.record import Checkpoint
 from bertpass.progress import log
 from bertpass.text.tokens.tokenizer import Tokenizer
 
+if TYPE_CHECKING:
+    from bertpass.jobs.training.mxnet.trainer import MXNetTrainer
+    from bertpass.jobs.training.torch.trainer import TorchTrainer
 
 def checkpoint(options: FinetuneOptions, head: HeadConfig,
                labels: tuple[str, ...] = ()) -> tuple[Checkpoint, Tokenizer]:
@@ -65,7 +68,7 @@ def tell(start: Checkpoint, trainer: Trainer | None) -> None:
         log.info("note: %s", note)
 
 
-def trainer_class(options: FinetuneOptions, config: EncoderConfig) -> type[Trainer]:
+def trainer_class(options: FinetuneOptions, config: EncoderConfig) -> type[MXNetTrainer] | type[TorchTrainer]:
     """What computes the gradients: MXNet for the families that its network computes, where it is installed; else
     PyTorch, or what --trainer names.
 
@@ -81,7 +84,7 @@ def trainer_class(options: FinetuneOptions, config: EncoderConfig) -> type[Train
         raise ModelError(f"--trainer mxnet: a network of MXNet has no {parameters.more_than_bert(config)}; leave "
                          "--trainer out, and PyTorch trains it.")
     if options.trains:
-        _check_place(Path(options.output_dir) / BUNDLE, _has_graph(config))
+        check_place(Path(options.output_dir) / BUNDLE, _has_graph(config))
     if options.trainer == "mxnet" or (options.trainer == "auto" and _has_graph(config)):
         from bertpass.jobs.training.mxnet.trainer import MXNetTrainer
         return MXNetTrainer
@@ -112,7 +115,7 @@ def _has_graph(config: EncoderConfig) -> bool:
     return parameters.on_mxnet(config) and importlib.util.find_spec("mxnet") is not None
 
 
-def _check_place(place: Path, has_graph: bool) -> None:
+def check_place(place: Path, has_graph: bool) -> None:
     """Refuse, before any long work, a folder that could not be replaced after it."""
     wanted, other = (BUNDLE_FILE, HUGGINGFACE_FILE) if has_graph else (HUGGINGFACE_FILE, BUNDLE_FILE)
     if (place / other).is_file() and not (place / wanted).is_file():

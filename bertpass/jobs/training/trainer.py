@@ -17,7 +17,7 @@ from bertpass.base.files import write_json
 from bertpass.errors import ModelError, TrainingError, UsageError
 from bertpass.jobs.tasks.predict import Forward
 from bertpass.jobs.training.epochs import Epochs
-from bertpass.jobs.training.options import CHECKPOINT, STATE, FinetuneOptions
+from bertpass.jobs.training.loop_options import CHECKPOINT, STATE, LoopOptions
 from bertpass.jobs.training.stopping import Stopping
 from bertpass.jobs.training.workers import Workers
 from bertpass.model.config import HeadConfig
@@ -67,7 +67,7 @@ class Trainer:
     device = "cpu"  #: for people
     mixed = False  #: whether gradients may overflow, as in mixed precision
 
-    def __init__(self, start: Checkpoint, options: FinetuneOptions, workers: Workers | None = None) -> None:
+    def __init__(self, start: Checkpoint, options: LoopOptions, workers: Workers | None = None) -> None:
         self.start, self.options, self.workers = start, options, workers or Workers()
         self.folder = Path(options.output_dir)
         self.checkpoint = self.folder / CHECKPOINT
@@ -76,11 +76,6 @@ class Trainer:
         self.best = Best()
         self.history: list[dict[str, Any]] = []
         self._rows, self._seconds = 0, 0.0  # trained by this process, without evaluations
-
-    @classmethod
-    def join(cls, options: FinetuneOptions) -> Workers:
-        """Refuse what the trainer cannot do, before any long work; then wait for the others that train together."""
-        raise NotImplementedError
 
     def weights(self) -> dict[str, np.ndarray]:
         """The weights of this moment, float32, by the names of :func:`bertpass.model.parameters.shapes`."""

@@ -39,6 +39,7 @@ class MXNetTrainer(Trainer):
     """
 
     name = "mxnet"
+    options: FinetuneOptions
 
     def __init__(self, start: Checkpoint, options: FinetuneOptions, workers: Workers | None = None) -> None:
         super().__init__(start, options, workers)

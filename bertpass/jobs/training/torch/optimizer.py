@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from bertpass.jobs.training.options import FinetuneOptions
+from bertpass.jobs.training.loop_options import LoopOptions
 
 NAMES = ("bertadam", "adam", "adamw", "sgd")
 NO_DECAY = ("beta", "gamma", "bias")  # how names of parameters without decay end
@@ -42,7 +42,7 @@ class Optimizer:
     correction.
     """
 
-    def __init__(self, torch: Any, named: Mapping[str, Any], options: FinetuneOptions) -> None:
+    def __init__(self, torch: Any, named: Mapping[str, Any], options: LoopOptions) -> None:
         self._torch, self._name, self._epsilon = torch, options.optimizer, options.epsilon
         self._steps = 0
         plain = [p for name, p in named.items() if not name.endswith(NO_DECAY)]

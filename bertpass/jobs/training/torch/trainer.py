@@ -14,6 +14,7 @@ from bertpass.engines.frameworks.torch_engine import EXTRA, network
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.tasks.predict import Forward
+from bertpass.jobs.training.loop_options import LoopOptions
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.jobs.training.torch.losses import loss_for
 from bertpass.jobs.training.torch.optimizer import NAMES, Optimizer
@@ -22,6 +23,14 @@ from bertpass.jobs.training.workers import Workers
 from bertpass.model import parameters
 from bertpass.model.record import Checkpoint
 from bertpass.text.tokens.batching import Batch
+
+
+def check_gpu(gpu: int | None) -> None:
+    """DeviceError where PyTorch does not see the GPU, MissingDependencyError where it is not installed."""
+    torch = require("torch", EXTRA)
+    if gpu is not None and gpu >= torch.cuda.device_count():
+        raise DeviceError(f"--gpu {gpu}: PyTorch sees {torch.cuda.device_count()} GPUs; leave --gpu out to train on "
+                          "the CPU.")
 
 
 class TorchTrainer(Trainer):
@@ -33,7 +42,7 @@ class TorchTrainer(Trainer):
 
     name = "torch"
 
-    def __init__(self, start: Checkpoint, options: FinetuneOptions, workers: Workers | None = None) -> None:
+    def __init__(self, start: Checkpoint, options: LoopOptions, workers: Workers | None = None) -> None:
         super().__init__(start, options, workers)
         self.torch = torch = require("torch", EXTRA)
         torch.set_num_threads(machine.threads())
@@ -43,7 +52,6 @@ class TorchTrainer(Trainer):
         self.named = {name: self.net.of(name) for name in arrays}
         first = {id(parameter): name for name, parameter in reversed(self.named.items())}
         self.single = {name: self.named[name] for name in first.values()}  # without other names of the same
-        self.loss = loss_for(torch, start.head)
         self.optimizer = Optimizer(torch, self.single, options)
 
     @classmethod
@@ -59,7 +67,7 @@ class TorchTrainer(Trainer):
         UsageError
             A flag asks for several devices or processes, or for an optimiser that is not here.
         """
-        torch = require("torch", EXTRA)
+        check_gpu(options.gpu)
         if options.backend or options.gpus:
             raise UsageError("fine-tuning through PyTorch is one process on one device: leave --workers, "
                              "--comm_backend and --gpus out (--gpu names one).")
@@ -67,9 +75,6 @@ class TorchTrainer(Trainer):
             raise UsageError(f"--optimizer {options.optimizer}: fine-tuning through PyTorch has {', '.join(NAMES)}.")
         if options.dtype != "float32":
             raise DeviceError(f"--dtype {options.dtype}: fine-tuning through PyTorch is in float32; leave --dtype out.")
-        if options.gpu is not None and options.gpu >= torch.cuda.device_count():
-            raise DeviceError(f"--gpu {options.gpu}: PyTorch sees {torch.cuda.device_count()} GPUs; leave --gpu out to "
-                              "train on the CPU.")
         return Workers()
 
     def weights(self) -> dict[str, np.ndarray]:
@@ -88,8 +93,7 @@ class TorchTrainer(Trainer):
         self.net.train().zero_grad(set_to_none=True)
         value = 0.0
         for batch in group:
-            labels, lengths = (self._tensor(array) for array in (batch.labels, batch.valid_length))
-            loss = self.loss(self._outputs(batch)[0], labels, lengths.long()).sum() * share
+            loss = self.losses(batch) * share
             loss.backward()
             value += loss.item()
         for parameter in self.single.values():
@@ -97,6 +101,11 @@ class TorchTrainer(Trainer):
                 parameter.grad = torch.zeros_like(parameter)
         lengths = [torch.linalg.vector_norm(p.grad).item() for p in self.single.values()]
         return value, math.sqrt(sum(length * length for length in lengths))
+
+    def losses(self, batch: Any) -> Any:
+        """The sum of the losses of a batch's rows, a tensor."""
+        labels, lengths = (self._tensor(array) for array in (batch.labels, batch.valid_length))
+        return loss_for(self.torch, self.start.head)(self._outputs(batch)[0], labels, lengths.long()).sum()
 
     def update(self, rate: float, divisor: float) -> None:
         if divisor != 1.0:
