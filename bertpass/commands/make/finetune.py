@@ -23,8 +23,8 @@ SQUAD_EXAMPLES = """examples:
   %(prog)s --bert_model minilm --data_dir DATA --epochs 2
 """
 EMBEDDING_EXAMPLES = """examples:
-  %(prog)s --bert_model minilm --train_file pairs.tsv --dev_file scored.tsv
-  %(prog)s --bert_model minilm --data_dir DATA --epochs 2
+  %(prog)s minilm --train_file pairs.tsv --dev_file scored.tsv
+  %(prog)s minilm --data_dir DATA --epochs 2
 """
 
 

@@ -35,8 +35,8 @@ OPTIMIZERS = ("adamw", "bertadam", "adam", "sgd")
 class EmbeddingOptions(LoopOptions):
     """Flags of bertpass finetune embeddings."""
 
-    bert_model: str = flag("minilm", "embedding model or encoder to start from: minilm, mpnet, a folder or a hub id",
-                           group="model")
+    model: str = flag("", "embedding model or encoder to start from: minilm, mpnet, a folder or a hub id",
+                      positional=True)
     data_dir: str | None = flag(None, "folder with STS-B in GLUE's layout, for what --train_file and --dev_file do not "
                                 "name", group="data")
     train_file: str | None = flag(None, "rows to train on: text and text_pair, with label for scored pairs, or "
@@ -51,7 +51,7 @@ class EmbeddingOptions(LoopOptions):
                                     group="data")
     negative_column: str | None = flag(None, "column of texts that do not belong (default: negative, if there is one)",
                                        group="data")
-    max_len: int | None = flag(None, "longest text in tokens, here and in the model that is written (default: the "
+    max_length: int | None = flag(None, "longest text in tokens, here and in the model that is written (default: the "
                                "model's)", group="data", least=4, most=8192)
     loss: str = flag("auto", "loss of sentence-transformers; auto is CoSENTLoss for scored pairs and "
                      "MultipleNegativesRankingLoss for others", group="training", choices=("auto", *LOSSES))
@@ -111,20 +111,20 @@ def start_of(options: EmbeddingOptions) -> Checkpoint:
     ModelError
         It has no vocabulary, makes no vectors, or does more to them than the network.
     """
-    found = load(options.bert_model, allow_pickle=options.allow_pickle)
+    found = load(options.model, allow_pickle=options.allow_pickle)
     if found.tokenizer is None:
-        raise ModelError(f"{options.bert_model} has no vocabulary beside it.")
+        raise ModelError(f"{options.model} has no vocabulary beside it.")
     around = found.sentence
     if around.changes_vectors or (not around.include_prompt and around.prompt()):
-        raise ModelError(f"{options.bert_model}: after the network come a pooling, layers or a cut that are not "
+        raise ModelError(f"{options.model}: after the network come a pooling, layers or a cut that are not "
                          "trained here; train such a model with sentence-transformers.")
     if found.head.kind not in ("embedding", "none", "pooled"):
-        raise ModelError(f"{options.bert_model} is a {found.head.kind} model and gives no vectors; name an encoder.")
+        raise ModelError(f"{options.model} is a {found.head.kind} model and gives no vectors; name an encoder.")
     if found.head.kind != "embedding":
         found = adapt(found, HeadConfig("embedding", pooling="mean"))
-    length = options.max_len or found.max_length or found.config.max_length
+    length = options.max_length or found.max_length or found.config.max_length
     if length > found.config.max_length:
-        raise UsageError(f"--max_len {length}: the model has {found.config.max_length} positions.")
+        raise UsageError(f"--max_length {length}: the model has {found.config.max_length} positions.")
     return dataclasses.replace(found, max_length=length)
 
 
@@ -169,7 +169,7 @@ def run(options: EmbeddingOptions) -> dict[str, Any]:
     log.info("before training: %s", ", ".join(f"{name} {value:.4f}" for name, value in before.items()))
     epochs = SentenceEpochs(train, options, tokenizer.pad_id, apart=loss == "MultipleNegativesRankingLoss")
     best = trainer.fit(epochs, evaluate, keep)
-    result = {"task": "embeddings", "model": options.bert_model, "loss": loss, "trainer": trainer.name,
+    result = {"task": "embeddings", "model": options.model, "loss": loss, "trainer": trainer.name,
               "before": before, "metrics": best.metrics, "epoch": trainer.history[best.stretch]["epoch"],
               "history": trainer.history, "samples_per_second": trainer.samples_per_second,
               "seconds": round(time.monotonic() - began, 1), "train_rows": len(train_rows), "dev_rows": len(dev_rows),

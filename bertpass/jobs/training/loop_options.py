@@ -22,8 +22,6 @@ OPTIMIZERS = ("bertadam", "adam", "adamw", "lamb", "sgd")
 class LoopOptions:
     """Flags of every fine-tuning job; those of the loop are of :class:`bertpass.jobs.training.trainer.Trainer`."""
 
-    bert_model: str = flag("bert_12_768_12", "model to start from: bert_12_768_12, bert_24_1024_16, distilbert, "
-                           "roberta_12_768_12, roberta_24_1024_16, minilm, a folder or a .params file", group="model")
     allow_pickle: bool = flag(False, "read pytorch_model.bin files; a pickle can run code, so only from a source that "
                               "you trust", group="model", rare=True)
     data_dir: str | None = flag(None, "folder with data in GLUE or SQuAD layout (files plain or .gz)", group="data")

@@ -17,7 +17,15 @@ COMM_BACKENDS = ("dist_sync", "horovod")
 
 
 @dataclass
-class FinetuneOptions(LoopOptions, LowPrecisionOptions):
+class StartOptions:
+    """The flag that help begins with."""
+
+    bert_model: str = flag("bert_12_768_12", "model to start from: bert_12_768_12, bert_24_1024_16, distilbert, "
+                           "roberta_12_768_12, roberta_24_1024_16, minilm, a folder or a .params file", group="model")
+
+
+@dataclass
+class FinetuneOptions(LoopOptions, StartOptions, LowPrecisionOptions):
     """Flags of finetune_classifier.py and finetune_squad.py that mean the same in both."""
 
     bert_dataset: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights; it decides the "

@@ -58,7 +58,7 @@ def encoder(folder, family="bert", **fields):
 
 
 def argv(model, out, files, kind, ending="tsv", *words):
-    return toy.strings("--bert_model", model, "--output_dir", out, "--train_file", files / f"{kind}.train.{ending}",
+    return toy.strings(model, "--output_dir", out, "--train_file", files / f"{kind}.train.{ending}",
                        "--dev_file", files / f"{kind}.dev.{ending}", "--batch_size", 8, *words)
 
 
@@ -185,7 +185,7 @@ def test_a_batch_holds_no_text_twice(tmp_path):
     ("triplets", ["--loss", "CoSENTLoss"], "take MultipleNegativesRankingLoss, TripletLoss"),
     ("scored", ["--pair_column", "other"], "there is no column 'other'"),
     ("scored", ["--pair_column", "b", "--label_column", "B"], "two flags name one column"),
-    ("scored", ["--max_len", "500"], "--max_len 500: the model has 48 positions"),
+    ("scored", ["--max_length", "500"], "--max_length 500: the model has 48 positions"),
     ("scored", ["--gpu", "7"], "--gpu 7: PyTorch sees"),
 ])
 def test_what_does_not_fit_is_refused(kind, words, told, files, tmp_path, capsys):
@@ -206,8 +206,8 @@ def test_what_does_not_fit_is_refused(kind, words, told, files, tmp_path, capsys
 ])
 def test_rows_that_are_none_are_named(rows, told, files, tmp_path, capsys):
     bad = write(tmp_path / "bad.tsv", rows[0], rows[1:])
-    words = toy.strings("--train_file", bad, "--dev_file", files / "scored.dev.tsv", "--output_dir", tmp_path / "out",
-                        "--loss", "CosineSimilarityLoss")
+    words = toy.strings("minilm", "--train_file", bad, "--dev_file", files / "scored.dev.tsv", "--output_dir",
+                        tmp_path / "out", "--loss", "CosineSimilarityLoss")
     assert finetune.embeddings(words) != 0
     err = capsys.readouterr().err
     assert told in err and "Traceback" not in err
