@@ -12,13 +12,25 @@ _GROUP = "data"
 
 
 @dataclass
-class OwnColumnOptions:
-    """Columns of .csv and .tsv files and keys of .jsonl files; those of CoNLL files are counted."""
+class ColumnOptions:
+    """Columns that every kind of rows has."""
 
     text_column: str | None = flag(None, "column of the texts in own data (default: text)", group=_GROUP)
     pair_column: str | None = flag(None, "column of the second texts in own data (default: text_pair, if there is one)",
                                    group=_GROUP)
     label_column: str | None = flag(None, "column of the labels in own data (default: label)", group=_GROUP)
+
+    @property
+    def columns(self) -> Mapping[str, str]:
+        """Field -> column, of those that are named."""
+        said = {"text": self.text_column, "text_pair": self.pair_column, "label": self.label_column}
+        return {name: column for name, column in said.items() if column is not None}
+
+
+@dataclass
+class OwnColumnOptions(ColumnOptions):
+    """Columns of .csv and .tsv files and keys of .jsonl files; those of CoNLL files are counted."""
+
     label_separator: str = flag(",", "text between the labels of one row in own multi-label data", group=_GROUP,
                                 rare=True)
     threshold: float = flag(0.5, "probability from which a multi-label model gives a label", group=_GROUP, least=0,
@@ -27,12 +39,6 @@ class OwnColumnOptions:
                                    "first column)", group=_GROUP, least=1, rare=True)
     tag_column: int | None = flag(None, "number of the tag column in own CoNLL files, counted from 1 (default: the "
                                   "last column)", group=_GROUP, least=1, rare=True)
-
-    @property
-    def columns(self) -> Mapping[str, str]:
-        """Field -> column, of those that are named."""
-        said = {"text": self.text_column, "text_pair": self.pair_column, "label": self.label_column}
-        return {name: column for name, column in said.items() if column is not None}
 
     def check_columns(self, own_file: str | None) -> None:
         """UsageError where columns are named without a file of one's own, or one column for two fields."""

@@ -15,9 +15,11 @@ from bertpass.errors import DataError, ModelError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.tasks.described import BUNDLE
 from bertpass.jobs.tasks.opening import load
+from bertpass.jobs.tasks.own_columns import ColumnOptions
 from bertpass.jobs.training import starting
 from bertpass.jobs.training.loop_options import LoopOptions
 from bertpass.jobs.training.sentence_rows import METRICS, Rows, SentenceEpochs, encode, judge, read_own, read_stsb
+from bertpass.jobs.training.torch.optimizer import check_optimizer
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import HeadConfig
 from bertpass.model.layouts.huggingface import write_folder
@@ -28,49 +30,33 @@ from bertpass.progress import log, start_logging
 #: class of sentence_transformers.losses -> the kinds of rows that it takes
 LOSSES = {"MultipleNegativesRankingLoss": ("pairs", "triplets"), "CoSENTLoss": ("scored",),
           "CosineSimilarityLoss": ("scored",), "TripletLoss": ("triplets",)}
-OPTIMIZERS = ("adamw", "bertadam", "adam", "sgd")
 
 
 @dataclass
-class EmbeddingOptions(LoopOptions):
+class EmbeddingOptions(ColumnOptions, LoopOptions):
     """Flags of bertpass finetune embeddings."""
 
     model: str = flag("", "embedding model or encoder to start from: minilm, mpnet, a folder or a hub id",
                       positional=True)
-    data_dir: str | None = flag(None, "folder with STS-B in GLUE's layout, for what --train_file and --dev_file do not "
-                                "name", group="data")
-    train_file: str | None = flag(None, "rows to train on: text and text_pair, with label for scored pairs, or "
-                                  "negative for triplets", group="data")
-    dev_file: str | None = flag(None, "rows to judge by: scored pairs (Spearman), triplets (accuracy) or pairs (MRR@10 "
-                                "among the file's texts)", group="data")
-    text_column: str | None = flag(None, "column of the texts (default: text, anchor, query or sentence1)",
-                                   group="data")
-    pair_column: str | None = flag(None, "column of the texts that belong to them (default: text_pair, positive, "
-                                   "passage or sentence2)", group="data")
-    label_column: str | None = flag(None, "column of the scores (default: label, score or similarity, if there is one)",
-                                    group="data")
     negative_column: str | None = flag(None, "column of texts that do not belong (default: negative, if there is one)",
                                        group="data")
     max_length: int | None = flag(None, "longest text in tokens, here and in the model that is written (default: the "
                                "model's)", group="data", least=4, most=8192)
     loss: str = flag("auto", "loss of sentence-transformers; auto is CoSENTLoss for scored pairs and "
                      "MultipleNegativesRankingLoss for others", group="training", choices=("auto", *LOSSES))
-    epochs: int = flag(1, "passes over the training data", group="training", least=1, aliases=("--epoch",))
-    optimizer: str = flag("adamw", "optimiser; adamw is PyTorch's, bertadam is adamw without bias correction",
-                          group="training", choices=OPTIMIZERS, rare=True)
+    dev_batch_size: int = flag(32, "rows per batch in evaluation", group="training", least=1, rare=True)
     lr: float = flag(2e-5, "peak learning rate", group="training", least=0)
-    dev_batch_size: int = flag(32, "texts per batch in evaluation", group="training", least=1, rare=True)
 
     @property
     def columns(self) -> Mapping[str, str]:
         """Field -> column, of those that are named."""
-        said = {"text": self.text_column, "text_pair": self.pair_column, "label": self.label_column,
-                "negative": self.negative_column}
-        return {name: column for name, column in said.items() if column is not None}
+        return super().columns if self.negative_column is None else {**super().columns,
+                                                                     "negative": self.negative_column}
 
     def check(self) -> None:
         """Checks that need no data."""
         self.check_loop()
+        check_optimizer(self.optimizer)
         for name in ("train_file", "dev_file"):
             if getattr(self, name) is None and self.data_dir is None:
                 raise UsageError(f"--{name} is missing: name one, or with --data_dir a folder with STS-B.")

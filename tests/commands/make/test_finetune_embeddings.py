@@ -186,6 +186,7 @@ def test_a_batch_holds_no_text_twice(tmp_path):
     ("scored", ["--pair_column", "other"], "there is no column 'other'"),
     ("scored", ["--pair_column", "b", "--label_column", "B"], "two flags name one column"),
     ("scored", ["--max_length", "500"], "--max_length 500: the model has 48 positions"),
+    ("scored", ["--optimizer", "lamb"], "--optimizer lamb: fine-tuning through PyTorch has"),
     ("scored", ["--gpu", "7"], "--gpu 7: PyTorch sees"),
 ])
 def test_what_does_not_fit_is_refused(kind, words, told, files, tmp_path, capsys):

@@ -6,11 +6,18 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from bertpass.errors import UsageError
 from bertpass.jobs.training.loop_options import LoopOptions
 
 NAMES = ("bertadam", "adam", "adamw", "sgd")
 NO_DECAY = ("beta", "gamma", "bias")  # how names of parameters without decay end
 FIRST, SECOND = 0.9, 0.999
+
+
+def check_optimizer(name: str) -> None:
+    """UsageError for an optimiser that is not here."""
+    if name not in NAMES:
+        raise UsageError(f"--optimizer {name}: fine-tuning through PyTorch has {', '.join(NAMES)}.")
 
 
 def bert_adam(torch: Any) -> type:

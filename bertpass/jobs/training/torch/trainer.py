@@ -17,7 +17,7 @@ from bertpass.jobs.tasks.predict import Forward
 from bertpass.jobs.training.loop_options import LoopOptions
 from bertpass.jobs.training.options import FinetuneOptions
 from bertpass.jobs.training.torch.losses import loss_for
-from bertpass.jobs.training.torch.optimizer import NAMES, Optimizer
+from bertpass.jobs.training.torch.optimizer import Optimizer, check_optimizer
 from bertpass.jobs.training.trainer import Trainer
 from bertpass.jobs.training.workers import Workers
 from bertpass.model import parameters
@@ -71,8 +71,7 @@ class TorchTrainer(Trainer):
         if options.backend or options.gpus:
             raise UsageError("fine-tuning through PyTorch is one process on one device: leave --workers, "
                              "--comm_backend and --gpus out (--gpu names one).")
-        if options.optimizer not in NAMES:
-            raise UsageError(f"--optimizer {options.optimizer}: fine-tuning through PyTorch has {', '.join(NAMES)}.")
+        check_optimizer(options.optimizer)
         if options.dtype != "float32":
             raise DeviceError(f"--dtype {options.dtype}: fine-tuning through PyTorch is in float32; leave --dtype out.")
         return Workers()
