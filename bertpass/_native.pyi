@@ -26,7 +26,7 @@ def parameters(encoder: Mapping[str, Any], head: Mapping[str, Any]) -> list[tupl
     """
 
 def head(encoder: Mapping[str, Any], head: Mapping[str, Any],
-         ) -> tuple[bool, str, list[tuple[str, int, str, str, str]], bool, str, int]:
+         ) -> tuple[bool, str, list[tuple[str, int, str, str, str, bool]], bool, str, int]:
     """What a head is made of: the fields of bertpass.model.heads.Layout, layers as the fields of its Dense."""
 
 class Model:

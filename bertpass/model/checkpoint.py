@@ -12,7 +12,7 @@ from bertpass.model import parameters
 from bertpass.model.config import ALIASES, CLASSIFIERS, NAMED, PACKAGED, EncoderConfig, HeadConfig
 from bertpass.model.files.folders import BUNDLE_FILE, HUGGINGFACE_FILE, MODULES_FILE
 from bertpass.model.given import FOR_PARAMS, Given, assumed, is_params, said
-from bertpass.model.heads import needs_pooler, refuse_own_heads
+from bertpass.model.heads import needs_pooler
 from bertpass.model.hub.names import meant
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
@@ -171,7 +171,6 @@ def adapt(checkpoint: Checkpoint, head: HeadConfig, seed: int = 0, labels: list[
         raise ModelError(f"the vectors of {checkpoint.source} are pooled, or go through further layers, in a way that "
                          "no exported graph has; use it with bertpass.load, serve or batch.")
     config, notes = checkpoint.config, list(checkpoint.notes)
-    refuse_own_heads(config, head)
     fresh = {}
     if needs_pooler(config, head) and not config.use_pooler:
         bare = parameters.encoder_shapes(config)

@@ -96,7 +96,8 @@ class Family:
     fields : further keys of a config.json that is written here
     model_type : in config.json, where it is not the family's name
     own_code : whether its models bring their code with them, which is what is computed here
-    own_heads : whether its heads have a normalisation, which is not computed; only states and vectors are then
+    head_norm : name of the normalisation behind the classifier's first layer, where that layer has no bias and is the
+        first one of tags and answers too; such a classifier computes from the first token or from the mean
     """
 
     classes: str
@@ -130,7 +131,7 @@ class Family:
     keys_now: Mapping[str, str] = field(default_factory=dict)
     prefix_now: str = ""
     own_code: bool = False
-    own_heads: bool = False
+    head_norm: str = ""
 
     @property
     def padding_rows(self) -> int:
@@ -216,7 +217,10 @@ _ALBERT = dataclasses.replace(
 _QKV = ("attention_cell.proj_query", "attention_cell.proj_key", "attention_cell.proj_value")
 
 _MODERNBERT = dataclasses.replace(
-    _BERT, words=None, classes="ModernBert", prefix="model",
+    _BERT, classes="ModernBert", prefix="model",
+    classifier=Classifier("classifier.1", "gelu", "classifier.3",
+                          {"classifier.1": "head.dense", "classifier.2": "head.norm", "classifier.3": "classifier"}),
+    words=Words({"decoder.0": "head.dense", "decoder.2": "head.norm", "decoder.3": "decoder"}, activation="gelu"),
     keys={**{ours: theirs for ours, theirs in _BERT.keys.items() if ours != "token_type_vocab_size"},
           "layer_norm_eps": "norm_eps", "dropout": "mlp_dropout"},
     activation_key="hidden_activation", cells="layers",
@@ -226,7 +230,7 @@ _MODERNBERT = dataclasses.replace(
              "encoder.layer_norm.gamma": "embeddings.norm.weight",
              "encoder.final_norm.gamma": "final_norm.weight"},
     takes_token_types=False, most_token_types=0, layer_norm_eps=1e-5, positions="rotary", norm_first=True, gated=True,
-    without_bias=frozenset({"attention", "ffn_1", "ffn_2", "norm"}), own_heads=True,
+    without_bias=frozenset({"attention", "ffn_1", "ffn_2", "norm"}), head_norm="classifier.2",
     fields={"attention_bias": False, "mlp_bias": False, "norm_bias": False})
 
 _NOMIC = dataclasses.replace(

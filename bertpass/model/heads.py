@@ -19,7 +19,8 @@ class Dense:
     """NAME.weight (outputs, inputs) and NAME.bias (outputs,), then ``activation``: "tanh", "relu", "gelu", "gelu_tanh"
     or "none"; then, where ``norm`` names one, the normalisation NORM.gamma and NORM.beta (outputs,).
 
-    ``table`` is an array of the embeddings in place of NAME.weight, empty for none.
+    ``table`` is an array of the embeddings in place of NAME.weight, empty for none. A ``bare`` layer has neither
+    NAME.bias nor NORM.beta.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Dense:
     activation: str = "none"
     norm: str = ""
     table: str = ""
+    bare: bool = False
 
     @property
     def weight(self) -> str:
@@ -82,13 +84,25 @@ def layout(config: EncoderConfig, head: HeadConfig) -> Layout:
     if head.kind == "embedding":
         return Layout(states=False, takes="mean" if head.pooling == "mean" else "first", normalize=head.normalize)
     if head.kind in TOKEN_LAYERS:
-        return Layout(states=False, takes="tokens", layers=(Dense(TOKEN_LAYERS[head.kind], head.outputs),))
+        return Layout(states=False, takes="tokens",
+                      layers=(*_first(config), Dense(TOKEN_LAYERS[head.kind], head.outputs)))
     if head.kind in WORD_KINDS:
         over, logs = (head.pooling, 2 if head.activation else 1) if head.kind == "sparse" else ("", 0)
         return Layout(states=False, takes="tokens", layers=_words(config, head), over=over, logs=logs)
     classifier = config.classifier
+    if config.about.head_norm:
+        return Layout(states=False, takes="mean" if head.pooling == "mean" else "first",
+                      layers=(*_first(config), Dense(classifier.last, head.outputs)))
     layers = (Dense(classifier.first, config.units, classifier.activation), Dense(classifier.last, head.outputs))
     return Layout(states=False, takes="first", layers=layers)
+
+
+def _first(config: EncoderConfig) -> tuple[Dense, ...]:
+    """The layer that the heads of a family have before their own, with its normalisation; none for most families."""
+    if not config.about.head_norm:
+        return ()
+    classifier = config.classifier
+    return (Dense(classifier.first, config.units, classifier.activation, norm=config.about.head_norm, bare=True),)
 
 
 def _words(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:
@@ -98,15 +112,9 @@ def _words(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:
         raise ModelError(f"the head of masked words of the family {config.family} is not computed; leave out kind "
                          f"'{head.kind}'.")
     table = f"{config.root}.word_embed.0.weight" if head.tied else ""
-    return (Dense("decoder.0", config.embedding_width, words.activation or config.activation, norm="decoder.2"),
+    return (Dense("decoder.0", config.embedding_width, words.activation or config.activation, norm="decoder.2",
+                  bare=bool(config.about.head_norm)),
             Dense("decoder.3", config.vocab_size, table=table))
-
-
-def refuse_own_heads(config: EncoderConfig, head: HeadConfig) -> None:
-    """Raise a ModelError for a head that the family's models have with layers that are not computed."""
-    if config.about.own_heads and head.kind not in ("none", "embedding"):
-        raise ModelError(f"the {head.kind} head of the family {config.family} is not computed; use its token states or "
-                         "sentence vectors.")
 
 
 def refuse_words(head: HeadConfig, what: str) -> None:

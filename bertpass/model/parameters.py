@@ -71,9 +71,10 @@ def head_shapes(config: EncoderConfig, head: HeadConfig) -> dict[str, Shape]:
     for layer in heads.own_layers(config, head):
         if not layer.table:
             shapes[layer.weight] = (layer.outputs, depth)
-        shapes[f"{layer.name}.bias"] = (layer.outputs,)
+        if not layer.bare:
+            shapes[f"{layer.name}.bias"] = (layer.outputs,)
         if layer.norm:
-            shapes.update(_norm(layer.norm, layer.outputs))
+            shapes.update(_norm(layer.norm, layer.outputs, not layer.bare))
         depth = layer.outputs
     return shapes
 

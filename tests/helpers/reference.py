@@ -292,7 +292,13 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
     params = {n: a.astype(np.float64) for n, a in checkpoint.params.items()}
 
     def dense(x, name, activation="none"):
-        return ACTIVATIONS[activation](x @ params[f"{name}.weight"].T + params[f"{name}.bias"])
+        return ACTIVATIONS[activation](x @ params[f"{name}.weight"].T + params.get(f"{name}.bias", 0))
+
+    def first(x):
+        """ModernBERT's layer before those of every head."""
+        if not config.about.head_norm:
+            return x
+        return layer_norm(dense(x, "classifier.1", "gelu"), params["classifier.2.gamma"], 0, config.layer_norm_eps)
 
     rows = []
     for i, valid in enumerate(lengths):
@@ -303,12 +309,15 @@ def outputs(checkpoint: Checkpoint, ids, types, lengths, low: Precision = EXACT)
         elif head.kind == "pooled":
             rows.append([padded, dense(states[0], f"{config.root}.pooler", "tanh")])
         elif head.kind == "qa":
-            rows.append([dense(padded, "span_classifier")])
+            rows.append([dense(first(padded), "span_classifier")])
         elif head.kind == "tokens":
-            rows.append([dense(padded, "tag_classifier")])
+            rows.append([dense(first(padded), "tag_classifier")])
         elif head.kind == "embedding":
             vector = states.mean(0) if head.pooling == "mean" else states[0]
             rows.append([vector / np.linalg.norm(vector) if head.normalize else vector])
+        elif config.about.head_norm:
+            vector = states.mean(0) if head.pooling == "mean" else states[0]
+            rows.append([dense(first(vector), "classifier.3")])
         elif config.classifier.pooled:
             rows.append([dense(dense(states[0], "bert.pooler", "tanh"), "classifier.1")])
         elif config.family in ("deberta-v2", "electra"):

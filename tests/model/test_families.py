@@ -35,11 +35,6 @@ SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTok
 TOLERANCE = 1e-5
 
 
-def suffixes(family):
-    """The heads that are computed of a family, with fields of its configuration."""
-    return {"Model": {}} if FAMILIES[family].own_heads else SUFFIXES
-
-
 def largest(found, wanted, lengths):
     """Largest difference; of outputs per token on the tokens alone."""
     if found.ndim == 3:
@@ -178,7 +173,7 @@ def test_the_page_says_what_is_tested(tmp_path, family):
         pytest.importorskip(package, reason="pip install '.[onnxruntime]' to test the ONNX graph")
     errors = {"native": 0.0, "onnxruntime": 0.0}
     batch, done = without_types(family), []
-    for suffix, fields in suffixes(family).items():
+    for suffix, fields in SUFFIXES.items():
         tokenizer = save(tmp_path / suffix, TOKENIZERS[family])
         theirs = torch_model(family, suffix, vocab_size=max(tokenizer.get_vocab().values()) + 1, **fields)
         theirs.save_pretrained(tmp_path / suffix)

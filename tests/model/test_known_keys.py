@@ -114,6 +114,7 @@ REFUSED_VALUES = {
     "factor_hidden_size": 3, "auto_map": {"AutoModel": "modeling.Model"}, "relative_attention_num_buckets": 64,
     "num_hidden_groups": 2, "inner_group_num": 2, "conv_kernel_size": 3, "pooler_hidden_act": "tanh",
     "attention_head_size": 8,
+    "classifier_activation": "relu", "classifier_bias": True, "decoder_bias": False,
     "attention_bias": True, "mlp_bias": True, "norm_bias": True, "qkv_proj_bias": True, "mlp_fc1_bias": True,
     "mlp_fc2_bias": True, "prenorm": True, "use_rms_norm": True, "parallel_block": True,
     "parallel_block_tied_norm": True, "layer_norm_type": "rms_norm", "moe_every_n_layers": 2, "causal": True,

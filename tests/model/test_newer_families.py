@@ -31,11 +31,6 @@ WAYS = [("native", {}), ("onnxruntime", {}), ("onnxruntime", {"fusions": False})
 TOLERANCE = 1e-5
 
 
-def suffixes(family):
-    """What is computed of the family, with the fields of its configuration."""
-    return {"Model": {}} if FAMILIES[family].own_heads else SUFFIXES
-
-
 def inputs(family):
     ids, types, lengths = ragged_batch(family, rows=5, length=POSITIONS - 1)
     return ids, types if FAMILIES[family].takes_token_types else np.zeros_like(types), lengths
@@ -72,7 +67,7 @@ def test_every_engine(tmp_path, family, engine, options):
         pytest.importorskip(package, reason=f"pip install '.[{engine}]' to test this engine")
     batch = inputs(family)
     short = tuple(array[:1, :7] for array in batch[:2]) + (np.array([7], "int32"),)
-    for suffix, fields in suffixes(family).items():
+    for suffix, fields in SUFFIXES.items():
         theirs = torch_model(family, suffix, **fields)
         theirs.save_pretrained(tmp_path / suffix)
         with bertpass.load(tmp_path / suffix, engine, dtype="float32", threads=1, **options) as model:
@@ -85,7 +80,7 @@ def test_every_engine(tmp_path, family, engine, options):
 @pytest.mark.parametrize("family", NEWER)
 def test_there_and_back(tmp_path, family):
     """Every tensor bit for bit, and everything that config.json said; what one tensor holds is not copied."""
-    for suffix, fields in suffixes(family).items():
+    for suffix, fields in SUFFIXES.items():
         torch_model(family, suffix, **fields).save_pretrained(tmp_path / suffix)
         checkpoint = read_folder(tmp_path / suffix)
         assert checkpoint.notes == ["the folder has no tokenizer (none of tokenizer.json, vocab.txt, vocab.json)."]
@@ -215,9 +210,6 @@ def test_what_transformers_5_writes(tmp_path):
     ("modernbert", {"layer_types": ["sliding_attention"] * 4}, "every Nth layer"),
     ("modernbert", {"rope_parameters": {"full_attention": {"rope_type": "yarn"}}}, "rope_type 'yarn' for full"),
     ("modernbert", {"auto_map": {"AutoModel": "modeling.ModernBertModel"}}, "code of the model's own"),
-    ("modernbert", {"architectures": ["ModernBertForSequenceClassification"]}, "is a ModernBertForSequence"),
-    ("modernbert", {"architectures": ["ModernBertForTokenClassification"]}, "is a ModernBertForToken"),
-    ("modernbert", {"architectures": ["ModernBertForQuestionAnswering"]}, "is a ModernBertForQuestion"),
 ], ids=str)
 def test_refused(tmp_path, family, fields, words):
     torch_model(family, "Model").save_pretrained(tmp_path)
@@ -263,20 +255,35 @@ def test_what_computes_bert_alone_refuses(tmp_path, family):
             bertpass.load(tmp_path / "folder", engine)
 
 
-def test_a_fresh_head_of_modernbert_is_refused(tmp_path):
-    """It would be another one than that of its library, and no folder could hold it."""
-    torch_model("modernbert", "Model").save_pretrained(tmp_path / "theirs")
-    checkpoint, head = read_folder(tmp_path / "theirs"), HeadConfig("classification", num_labels=2)
-    with pytest.raises(ModelError, match="the classification head of the family modernbert is not computed"):
-        adapt(checkpoint, head)
-    plain = dataclasses.replace(checkpoint, head=HeadConfig("qa"), params={
-        **checkpoint.params, "span_classifier.weight": np.ones((2, 24), "float32"),
-        "span_classifier.bias": np.ones(2, "float32")})
-    with pytest.raises(ModelError, match="the qa head of the family modernbert is not computed"):
-        write_folder(tmp_path / "ours", plain)
-    assert not (tmp_path / "ours").exists()
-    with pytest.raises(ModelError, match="modernbert, whose head of masked words is not computed"):
-        bertpass.load(tmp_path / "theirs", "torch", kind="mlm")
+@pytest.mark.parametrize("pooling", ["cls", "mean"])
+def test_what_a_modernbert_classifier_computes_from(tmp_path, pooling):
+    """As config.json says it; a folder that is written says it too, also of a fresh head."""
+    transformers = pytest.importorskip("transformers", reason="pip install '.[reference]' to compare with transformers")
+    theirs = torch_model("modernbert", "ForSequenceClassification", num_labels=3, classifier_pooling=pooling)
+    theirs.save_pretrained(tmp_path / "theirs")
+    batch, checkpoint = inputs("modernbert"), read_folder(tmp_path / "theirs")
+    wanted = torch_outputs(theirs, "modernbert", *batch)[0]
+    for engine in ("native", "onnxruntime", "torch"):
+        with bertpass.load(tmp_path / "theirs", engine, dtype="float32", threads=1) as model:
+            assert error(model.forward(*batch)[0], wanted, batch[2]) <= TOLERANCE, engine
+    write_folder(tmp_path / "ours", checkpoint)
+    auto = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "ours").eval()
+    assert auto.config.classifier_pooling == pooling
+    assert np.array_equal(torch_outputs(auto, "modernbert", *batch)[0], wanted)
+
+    fresh = adapt(checkpoint, HeadConfig("tokens", num_labels=4))
+    write_folder(tmp_path / "fresh", fresh)
+    auto = transformers.AutoModelForTokenClassification.from_pretrained(tmp_path / "fresh").eval()
+    with bertpass.load(tmp_path / "fresh", dtype="float32", threads=1) as model:
+        assert np.abs(model.forward(*batch)[0][0] - torch_outputs(auto, "modernbert", *batch)[0][0]).max() <= TOLERANCE
+
+
+def test_a_modernbert_head_without_the_name_of_its_class_is_refused(tmp_path):
+    """All of them have the same tensors."""
+    torch_model("modernbert", "ForTokenClassification", num_labels=3).save_pretrained(tmp_path)
+    changed(tmp_path, architectures=None)
+    with pytest.raises(ModelError, match=r"has the weights of a head, and its config\.json says architectures nothing"):
+        read_folder(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["ForSequenceClassification", "ForTokenClassification"])

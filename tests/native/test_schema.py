@@ -8,7 +8,7 @@ import pytest
 from bertpass import _native
 from bertpass.errors import ModelError
 from bertpass.model import heads, parameters
-from bertpass.model.config import HEADS, POOLINGS, SPARSE_POOLINGS, WORD_KINDS, EncoderConfig, HeadConfig
+from bertpass.model.config import CLASSIFIERS, HEADS, POOLINGS, SPARSE_POOLINGS, WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.families import FAMILIES
 from tests.helpers.reference import FIELDS
 
@@ -29,7 +29,8 @@ def every_head():
             continue
         if kind == "mlm":
             yield HeadConfig(kind, tied=False)
-        choices = itertools.product(POOLINGS, (False, True)) if kind == "embedding" else [("mean", False)]
+        choices = (itertools.product(POOLINGS, (False, True)) if kind == "embedding"
+                   else [(pooling, False) for pooling in (POOLINGS if kind in CLASSIFIERS else ("mean",))])
         for pooling, normalize in choices:
             yield HeadConfig(kind, num_labels=labels, pooling=pooling, normalize=normalize)
 
@@ -37,8 +38,7 @@ def every_head():
 CASES = [pytest.param(config, head, id=f"{config.family}-{config.token_type_vocab_size}-{config.embedding_size}-"
                       f"{head.kind}-{head.pooling}-{head.normalize}-{head.tied}-{head.activation}")
          for config in CONFIGS for head in every_head()
-         if (head.kind not in WORD_KINDS or config.about.words)
-         and (not config.about.own_heads or head.kind in ("none", "embedding"))]
+         if head.kind not in WORD_KINDS or config.about.words]
 
 
 @pytest.mark.parametrize(("config", "head"), CASES)

@@ -90,7 +90,8 @@ Linear read_linear(const Weights& weights, const DenseLayer& layer, Memory& memo
   const Index columns = layer.outputs, depth = layer.inputs;
   memory.grow(Linear::bytes(Type::float32, columns, depth));
   Linear::pack(Type::float32, weights.get(layer.weight(), {columns, depth}).data,
-               weights.get(layer.name + ".bias", {columns}).data, columns, depth, memory.as<char>());
+               layer.bare ? nullptr : weights.get(layer.name + ".bias", {columns}).data, columns, depth,
+               memory.as<char>());
   return Linear(Type::float32, columns, depth, memory.as<char>());
 }
 
@@ -100,7 +101,10 @@ Norm read_norm(const Weights& weights, const DenseLayer& layer, float epsilon, M
   memory.grow(2 * columns * 4);
   float *const gamma = memory.as<float>(), *const beta = gamma + columns;
   std::copy_n(weights.get(layer.norm + ".gamma", {columns}).data, columns, gamma);
-  std::copy_n(weights.get(layer.norm + ".beta", {columns}).data, columns, beta);
+  if (layer.bare)
+    std::fill_n(beta, columns, 0.0f);
+  else
+    std::copy_n(weights.get(layer.norm + ".beta", {columns}).data, columns, beta);
   return {gamma, beta, columns, epsilon};
 }
 

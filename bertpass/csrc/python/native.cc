@@ -156,14 +156,14 @@ std::vector<std::pair<std::string, Shape>> parameters_of(const py::dict& encoder
 }
 
 // What a head is made of: whether the states are an output, what the layers take, (name, outputs, activation, norm,
-// table) of each layer, whether vectors get length 1, what becomes of the tokens' results and how many logarithms.
+// table, whether it is bare) of each layer, whether vectors get length 1, what becomes of the tokens' results and how many logarithms.
 py::tuple layout_of(const py::dict& encoder, const py::dict& head) {
   const HeadLayout layout = head_layout(config_of(encoder, head));
   constexpr const char *kTakes[] = {"", "tokens", "first", "mean"}, *kOver[] = {"", "max", "sum"};
   py::list layers;
   for (const DenseLayer& layer : layout.layers)
     layers.append(py::make_tuple(layer.name, layer.outputs, name_of(layer.activation, kFunctions), layer.norm,
-                                 layer.table));
+                                 layer.table, layer.bare));
   return py::make_tuple(layout.states, kTakes[static_cast<int>(layout.takes)], layers, layout.normalize,
                         kOver[static_cast<int>(layout.over)], layout.logs);
 }

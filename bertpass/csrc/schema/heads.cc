@@ -17,11 +17,11 @@ Classifier classifier_of(Family family) {
     case Family::bert:
     case Family::gte:
     case Family::jina:
-    case Family::modernbert:
     case Family::nomic: return {"bert.pooler", Activation::tanh, "classifier.1"};
     case Family::deberta: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::distilbert: return {"pre_classifier", Activation::relu, "classifier.1"};
-    case Family::electra: return {"classifier.1", Activation::gelu, "classifier.3"};
+    case Family::electra:
+    case Family::modernbert: return {"classifier.1", Activation::gelu, "classifier.3"};
     case Family::mpnet:
     case Family::roberta: return {"classifier.1", Activation::tanh, "classifier.3"};
   }
@@ -35,6 +35,7 @@ Activation words_of(const ModelConfig& config) {
     case Family::bert:
     case Family::distilbert: return config.activation;
     case Family::electra:
+    case Family::modernbert:
     case Family::mpnet:
     case Family::roberta: return Activation::gelu;
     default: return Activation::none;
@@ -47,7 +48,7 @@ std::vector<DenseLayer> words(const ModelConfig& config) {
   if (activation == Activation::none) throw ConfigError("its family has no head of masked words");
   const std::string table = config.tied ? root_of(config) + ".word_embed.0.weight" : "";
   const Index width = embedding_width(config);
-  return {{"decoder.0", width, config.units, activation, "decoder.2"},
+  return {{"decoder.0", width, config.units, activation, "decoder.2", "", config.family == Family::modernbert},
           {"decoder.3", config.vocabulary, width, Activation::none, "", table}};
 }
 
@@ -60,16 +61,28 @@ HeadLayout head_layout(const ModelConfig& config) {
   };
   const auto logits = [&](const char* name, Index labels) { return DenseLayer{name, labels, units, Activation::none}; };
   const Classifier classifier = classifier_of(config.family);
+  const bool modern = config.family == Family::modernbert;  // whose heads have one first layer, with a normalisation
+  const auto behind = [&](const DenseLayer& last) {
+    std::vector<DenseLayer> layers;
+    if (modern) layers = {{classifier.first, units, units, classifier.activation, "classifier.2", "", true}};
+    layers.push_back(last);
+    return layers;
+  };
   HeadLayout head;
   switch (config.head) {
     case HeadKind::states: head = {true, Takes::nothing, {}}; break;
     case HeadKind::pooled: head = {true, Takes::first, {inner(root_of(config) + ".pooler", Activation::tanh)}}; break;
     case HeadKind::classifier:
+      if (modern) {
+        head = {false, config.pooling == Pooling::mean ? Takes::mean : Takes::first,
+                behind(logits(classifier.last, config.labels))};
+        break;
+      }
       head = {false, Takes::first,
               {inner(classifier.first, classifier.activation), logits(classifier.last, config.labels)}};
       break;
-    case HeadKind::qa: head = {false, Takes::tokens, {logits("span_classifier", 2)}}; break;
-    case HeadKind::tokens: head = {false, Takes::tokens, {logits("tag_classifier", config.labels)}}; break;
+    case HeadKind::qa: head = {false, Takes::tokens, behind(logits("span_classifier", 2))}; break;
+    case HeadKind::tokens: head = {false, Takes::tokens, behind(logits("tag_classifier", config.labels))}; break;
     case HeadKind::embedding:
       head = {false, config.pooling == Pooling::mean ? Takes::mean : Takes::first, {}, config.normalize};
       break;

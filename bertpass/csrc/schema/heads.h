@@ -8,13 +8,15 @@
 
 namespace bertpass::native {
 
-// NAME.weight (outputs, inputs) and NAME.bias (outputs), float32, then an activation function, then a normalisation.
+// NAME.weight (outputs, inputs) and NAME.bias (outputs), float32, then an activation function, then a normalisation; a
+// bare one has neither that bias nor the normalisation's beta.
 struct DenseLayer {
   std::string name;
   Index outputs, inputs;
   Activation activation;
   std::string norm = {};   // NORM.gamma and NORM.beta (outputs); empty: none
   std::string table = {};  // an array of the embeddings in place of NAME.weight; empty: none
+  bool bare = false;
   std::string weight() const { return table.empty() ? name + ".weight" : table; }
 };
 

@@ -96,9 +96,9 @@ std::vector<Parameter> parameters(const ModelConfig& config) {
     each(layer_table(), cell_of(config, layer), config, layer, add);
   for (const DenseLayer& layer : head_layout(config).layers) {
     if (layer.table.empty()) found.push_back({layer.weight(), {layer.outputs, layer.inputs}});
-    found.push_back({layer.name + ".bias", {layer.outputs}});
-    for (const char* part : {".gamma", ".beta"})
-      if (!layer.norm.empty()) found.push_back({layer.norm + part, {layer.outputs}});
+    if (!layer.bare) found.push_back({layer.name + ".bias", {layer.outputs}});
+    if (!layer.norm.empty()) found.push_back({layer.norm + ".gamma", {layer.outputs}});
+    if (!layer.norm.empty() && !layer.bare) found.push_back({layer.norm + ".beta", {layer.outputs}});
   }
   return found;
 }

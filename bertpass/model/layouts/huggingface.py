@@ -24,7 +24,7 @@ from bertpass.model.families import FAMILIES, Family, family_of
 from bertpass.model.files import tensors
 from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
-from bertpass.model.heads import needs_pooler, refuse_own_heads
+from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts import huggingface_heads as heads
 from bertpass.model.layouts import sentence_transformers
 from bertpass.model.record import Checkpoint
@@ -68,12 +68,12 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
     if path == f"{config.root}.pooler":
         return f"{config.about.pooler}.{kind}"
     if path in heads.TOKEN_LAYERS:
-        return f"{heads.TOKEN_LAYERS[path]}.{kind}"
+        return f"{heads.token_layer(config, path)}.{kind}"
     if config.about.words is not None and path in config.about.words.tensors:
         words = config.about.words
         return words.bias if words.bias and name == "decoder.3.bias" else f"{words.tensors[path]}.{_KIND[kind]}"
     if path in config.classifier.tensors:
-        return f"{config.classifier.tensors[path]}.{kind}"
+        return f"{config.classifier.tensors[path]}.{_KIND[kind]}"
     name = name[len(config.root) + 1:]
     outside = {**_OUTSIDE_CELLS, **config.about.outside}
     if name in outside:
@@ -192,7 +192,6 @@ def write_folder(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None:
         The parameters do not fit the configuration, or the folder cannot be written.
     """
     checkpoint.check()
-    refuse_own_heads(checkpoint.config, checkpoint.head)
     with replacing(path, CONFIG, "a Hugging Face folder") as folder:
         arrays = _to_tensors(checkpoint)
         write_json(folder / CONFIG, _config_json(checkpoint, arrays))
@@ -311,7 +310,9 @@ def _config_json(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> di
     head, read = checkpoint.head, checkpoint.carried.get(CONFIG, {})
     carried = {name: value for name, value in read.items() if name not in (*heads.FIELDS, "torch_dtype", "dtype")}
     suffix = heads.SUFFIXES.get(head.kind, "Model")
+    pools = checkpoint.config.about.head_norm and suffix == heads.SUFFIXES["classification"]
+    pooling = {"classifier_pooling": head.pooling} if pools else {}
     return {"architectures": [checkpoint.config.about.classes + suffix],
             **checkpoint.config.to_huggingface(carried),
             "torch_dtype": np.result_type(*{array.dtype for array in arrays.values()}).name,
-            **heads.fields(head, checkpoint.labels, read)}
+            **heads.fields(head, checkpoint.labels, read), **pooling}

@@ -49,12 +49,8 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     architecture = str(names[0]) if isinstance(names, list) and names else ""
     if layout.modules:  # vectors of sentences, whatever else is in the weights
         return HeadConfig("none")
-    if config.about.own_heads:
-        with_head = architecture.endswith((_SEQUENCE, _TOKENS, *_MORE)) or layout.is_cross_encoder
-        if with_head or (not architecture and {"classifier.weight", "qa_outputs.weight"} & set(shapes)):
-            raise ModelError(f"{layout.encoder} is a {architecture or 'model with a head'}; of the family "
-                             f"{config.family} only token states and sentence vectors are computed.")
-        return HeadConfig("none")
+    if config.about.head_norm:
+        return _by_class(content, architecture, config, shapes, layout)
     layers = [f"{layer}.weight" for layer in config.classifier.tensors.values()]
     if "qa_outputs.weight" in shapes:
         return HeadConfig("qa")
@@ -67,6 +63,32 @@ def head(content: Mapping[str, Any], config: EncoderConfig, shapes: Mapping[str,
     if layout.is_cross_encoder:
         raise ModelError(f"{layout.encoder} is a cross-encoder without the weights of a classifier.")
     return HeadConfig("none")
+
+
+def _by_class(content: Mapping[str, Any], architecture: str, config: EncoderConfig,
+              shapes: Mapping[str, tuple[int, ...]], layout: Layout) -> HeadConfig:
+    """The head of a family whose heads all have the same tensors: the name of the class tells them apart."""
+    last = config.classifier.tensors[config.classifier.last]
+    outputs = shapes.get(f"{last}.weight", (0,))[0]
+    ranks = layout.is_cross_encoder and not architecture.endswith((_TOKENS, *_MORE))
+    if outputs and (architecture.endswith(_SEQUENCE) or ranks):
+        pooling = content.get("classifier_pooling") or "cls"
+        return dataclasses.replace(_classifier(content, outputs, layout), pooling=pooling)
+    if outputs and architecture.endswith(_TOKENS):
+        return HeadConfig("tokens", num_labels=outputs)
+    if outputs == 2 and architecture.endswith(_MORE[0]):
+        return HeadConfig("qa")
+    if outputs or layout.is_cross_encoder:
+        raise ModelError(f"{layout.encoder} has {'the' if outputs else 'no'} weights of a head, and its config.json "
+                         f"says architectures {architecture or 'nothing'}; it must be a {config.about.classes}"
+                         f"{_SEQUENCE}, {_TOKENS} or {_MORE[0]} with its weights.")
+    return HeadConfig("none")
+
+
+def token_layer(config: EncoderConfig, name: str) -> str:
+    """The tensor in a folder of a layer of :data:`TOKEN_LAYERS`."""
+    classifier = config.classifier
+    return classifier.tensors[classifier.last] if config.about.head_norm else TOKEN_LAYERS[name]
 
 
 def words(head: HeadConfig, content: Mapping[str, Any], config: EncoderConfig, found: dict[str, Any], folder: Path,
@@ -88,7 +110,8 @@ def words(head: HeadConfig, content: Mapping[str, Any], config: EncoderConfig, f
                          f"('{names.tensors['decoder.0']}.weight'); give the folder of a "
                          f"{config.about.classes}ForMaskedLM, or leave out kind '{head.kind}'.")
     tied = content.get(TIED) is not False
-    decoder, table = names.tensors["decoder.3"], "embeddings.word_embeddings.weight"
+    table = config.about.outside.get("word_embed.0.weight", "embeddings.word_embeddings.weight")
+    decoder = names.tensors["decoder.3"]
     for name, other in (([(f"{decoder}.weight", table)] if tied else [])
                         + ([(f"{decoder}.bias", names.bias)] if names.bias else [])):
         second = found.pop(name, None)
