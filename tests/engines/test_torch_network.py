@@ -5,7 +5,6 @@ import dataclasses
 import numpy as np
 import pytest
 
-from bertpass.model.families import FAMILIES
 from bertpass.model.layouts import huggingface
 from tests.helpers.tiny_models import TINY, ragged_batch, torch_model
 
