@@ -16,6 +16,7 @@ import numpy as np
 from bertpass.engines.base import Batch
 from bertpass.errors import UsageError, unknown
 from bertpass.model.config import EncoderConfig
+from bertpass.model.positions import is_local
 
 #: share of rows -> tokens, of all 872 sentences of SST-2's dev split (longest of the test split at the end)
 SST = ((0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1),
@@ -90,9 +91,19 @@ def of_family(family: str) -> list[Workload]:
 def flops(config: EncoderConfig, lengths: Sequence[int]) -> float:
     """Floating-point operations that the encoder needs for rows of these lengths, padding not counted.
 
-    Two for each multiplication of a product: four of units x units and two of units x hidden size a token, and scores
-    and their sums over the values, each units a pair of tokens of one row.
+    Two for each multiplication of a product: four of units x units and two of units x hidden size (three where layers
+    are gated) per token, and scores and their sums over the values, each units per pair of tokens of one row that
+    attend to each other.
     """
-    tokens, pairs = float(sum(lengths)), float(sum(n * n for n in lengths))
-    units, hidden = config.units, config.hidden_size
-    return config.num_layers * (2 * tokens * (4 * units * units + 2 * units * hidden) + 4 * pairs * units)
+    tokens, units, hidden = float(sum(lengths)), config.units, config.hidden_size
+    products = 4 * units * units + (3 if config.about.gated else 2) * units * hidden
+    local = sum(is_local(config, layer) for layer in range(config.num_layers))
+    pairs = {near: float(sum(_pairs(n, config.window if near else n) for n in lengths)) for near in (False, True)}
+    attention = local * pairs[True] + (config.num_layers - local) * pairs[False]
+    return config.num_layers * 2 * tokens * products + 4 * attention * units
+
+
+def _pairs(length: int, window: int) -> int:
+    """Pairs of tokens of a row at most ``window`` apart, both orders and a token with itself counted."""
+    near = min(window, length - 1)
+    return length * (2 * near + 1) - near * (near + 1)

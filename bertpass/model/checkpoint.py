@@ -30,6 +30,7 @@ _HUB = {  # the checkpoints from which GluonNLP's were converted, by size and da
     ("bert_24_1024_16", "book_corpus_wiki_en_uncased"): "google-bert/bert-large-uncased",
     ("bert_24_1024_16", "book_corpus_wiki_en_cased"): "google-bert/bert-large-cased",
     ("distilbert_6_768_12", None): "distilbert/distilbert-base-uncased",
+    ("modernbert_22_768_12", None): "answerdotai/ModernBERT-base",
     ("roberta_12_768_12", None): "FacebookAI/roberta-base",
     ("roberta_24_1024_16", None): "FacebookAI/roberta-large",
 }

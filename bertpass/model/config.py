@@ -375,12 +375,13 @@ NAMED: dict[str, EncoderConfig] = {
     "minilm": EncoderConfig(num_layers=6, units=384, hidden_size=1536),
     "mpnet": EncoderConfig(family="mpnet", vocab_size=30527, token_type_vocab_size=0, layer_norm_eps=1e-5,
                            use_pooler=False),
-    "modernbert": EncoderConfig(family="modernbert", num_layers=22, hidden_size=1152, max_length=8192, vocab_size=50368,
-                                token_type_vocab_size=0, layer_norm_eps=1e-5, use_pooler=False, rope_theta=160000.0,
-                                rope_local_theta=10000.0, window=64, global_every=3),
+    "modernbert_22_768_12": EncoderConfig(
+        family="modernbert", num_layers=22, hidden_size=1152, max_length=8192, vocab_size=50368,
+        token_type_vocab_size=0, layer_norm_eps=1e-5, use_pooler=False, rope_theta=160000.0, rope_local_theta=10000.0,
+        window=64, global_every=3),
 }
 PACKAGED = ("minilm", "mpnet")  # those whose weights come from Python packages
-ALIASES = {"distilbert": "distilbert_6_768_12"}
+ALIASES = {"distilbert": "distilbert_6_768_12", "modernbert": "modernbert_22_768_12"}
 
 
 def named(name: str) -> EncoderConfig:

@@ -1,5 +1,7 @@
 """What is timed, and what is computed from it by hand."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -7,7 +9,7 @@ from bertpass.bench import models, variants, workloads
 from bertpass.bench.variants import Variant
 from bertpass.engines import checking
 from bertpass.errors import UsageError
-from bertpass.model.config import EncoderConfig
+from bertpass.model.config import EncoderConfig, named
 from tests.helpers import reference
 
 CONFIG = EncoderConfig(**reference.SIZES)
@@ -51,6 +53,15 @@ def test_flops_by_hand():
     dense = 4 * 6 * 6 + 2 * 6 * 10  # multiplications a token
     assert workloads.flops(config, [3, 5]) == 2 * (2 * 8 * dense + 2 * 2 * (9 + 25) * 6)
     assert workloads.flops(EncoderConfig(), [128]) == pytest.approx(22.35e9, rel=0.001)  # BERT-base, (1, 128)
+
+
+@pytest.mark.parametrize("length", [1, 3, 9, 40])
+def test_operations_of_gated_layers_and_windows(length):
+    """Pairs of tokens counted one by one; every third layer attends to all."""
+    config = dataclasses.replace(named("modernbert"), num_layers=4, units=24, num_heads=3, hidden_size=40, window=5)
+    near = sum(abs(i - j) <= 5 for i in range(length) for j in range(length))
+    products = 4 * 24 * 24 + 3 * 24 * 40
+    assert workloads.flops(config, [length]) == 4 * 2 * length * products + 4 * 24 * (2 * length**2 + 2 * near)
 
 
 @pytest.mark.parametrize("word", ["8*128", "0x4", "sst2", "", "12"])

@@ -10,7 +10,7 @@ from bertpass.model.config import ALIASES, NAMED, EncoderConfig, HeadConfig, nam
 
 MILLIONS = {  # of parameters, as published by their authors (without heads of pretraining)
     "bert_12_768_12": 109.5, "bert_24_1024_16": 335.1, "distilbert_6_768_12": 66.4, "roberta_12_768_12": 124.1,
-    "roberta_24_1024_16": 354.3, "minilm": 22.7, "mpnet": 108.9,
+    "roberta_24_1024_16": 354.3, "minilm": 22.7, "mpnet": 108.9, "modernbert_22_768_12": 149.0,
 }
 
 
