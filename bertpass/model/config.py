@@ -202,9 +202,10 @@ class EncoderConfig:
                                            "vocab_size", "embedding_size") if name in keys and name not in fields]
         if lacking:
             raise ModelError(f"config.json lacks {', '.join(lacking)}, which an encoder of type {family} needs.")
-        width = fields.pop("embedding_size", config.get("embedding_size", fields["units"]))
-        _check_count("embedding_size", width, 1)
-        if width != fields["units"] or about.always_projected:
+        width = fields.pop("embedding_size", config.get("embedding_size"))
+        if width is not None:
+            _check_count("config.json: embedding_size", width, 1)
+        if about.always_projected or width not in (None, fields["units"]):
             fields["embedding_size"] = width
         if about.pad_id is not None:
             pad = config.get("pad_token_id", about.pad_id)

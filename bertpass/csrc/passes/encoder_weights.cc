@@ -42,10 +42,11 @@ Header header_of(const float* weights) {
 }
 
 // In the order of encoder_tensors().
-std::vector<const float*> pointers(const EncoderMatch& match) {
+std::vector<const float*> pointers(const native::ModelConfig& config, const EncoderMatch& match) {
   std::vector<const float*> found = match.tables;
   for (const native::LayerWeights& weights : match.weights)
-    for (const auto& row : native::layer_table()) found.push_back(weights.*row.place);
+    native::each(native::layer_table(), "", config, 0,
+                 [&](const auto& row, const std::string&, const native::Shape&) { found.push_back(weights.*row.place); });
   return found;
 }
 
@@ -67,7 +68,7 @@ std::int64_t unpacked_floats(const EncoderOperator& op) {
 
 void write_unpacked(const EncoderOperator& op, const EncoderMatch& match, float* out) {
   const std::vector<EncoderTensor> tensors = encoder_tensors(op);
-  const std::vector<const float*> from = pointers(match);
+  const std::vector<const float*> from = pointers(op.config(), match);
   float* to = out + kHeaderFloats;
   for (std::size_t i = 0; i < tensors.size(); ++i) to = std::copy_n(from[i], tensors[i].size, to);
   Header header{};
