@@ -15,6 +15,7 @@ from bertpass.engines.native import NativeEngine
 from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.json_files import change
 from tests.helpers.tiny_models import VOCAB, torch_model, write_vocab
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
@@ -152,14 +153,6 @@ def test_prompts(tmp_path):
     near(ours.encode(TEXTS), right(path, ["w1 " + text for text in TEXTS], True))
     near(ours.encode_document(TEXTS, prompt_name="document"), right(path, ["bad " + text for text in TEXTS], False))
     near(ours.encode_document(TEXTS, prompt=""), right(path, TEXTS, False))
-
-
-def change(name, **fields):
-    def apply(path):
-        content = json.loads((path / name).read_text())
-        (content[-1] if isinstance(content, list) else content).update(fields)
-        (path / name).write_text(json.dumps(content))
-    return apply
 
 
 SETTINGS_FILE = "config_sentence_transformers.json"

@@ -14,6 +14,7 @@ from bertpass.engines.results import SparseVector
 from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.json_files import change
 from tests.helpers.tiny_models import VOCAB, torch_model, write_vocab
 
 REASON = "pip install 'bertpass[reference]' to compare with sentence-transformers"
@@ -195,14 +196,6 @@ def test_the_older_layout(tmp_path, source):
     assert not ours.model.notes and ours.max_seq_length == theirs.max_seq_length == 9
     same(ours.encode_query(TEXTS), theirs.encode_query(TEXTS))
     same(ours.encode(TEXTS), theirs.encode(TEXTS))
-
-
-def change(name, **fields):
-    def apply(path):
-        content = json.loads((path / name).read_text())
-        (content[-1] if isinstance(content, list) else content).update(fields)
-        (path / name).write_text(json.dumps(content))
-    return apply
 
 
 REFUSED = {

@@ -1,7 +1,6 @@
 """DeBERTa-v2 and v3, whose attention has embeddings of distances: against transformers where it is computed, refused
 elsewhere."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -12,22 +11,23 @@ from bertpass import _native
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError
 from bertpass.model import parameters
-from bertpass.model.export import export_bundle
 from bertpass.model.files import tensors
-from bertpass.model.layouts import gluonnlp, packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from bertpass.model.low_precision import numpy_encoder
-from tests.helpers import reference
-from tests.helpers.tiny_models import VOCAB, same_arrays, torch_model, torch_outputs
+from tests.helpers import against_transformers, reference
+from tests.helpers.against_transformers import (
+    LENGTHS,
+    SUFFIXES,
+    TOLERANCE,
+    long_batch,
+    refused_where_only_bert_is_computed,
+)
+from tests.helpers.tiny_models import same_arrays, torch_model, torch_outputs
 
-SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
-            "ForQuestionAnswering": {}}
-LENGTHS = [170, 1, 30, 2, 131]  # in the longest, keys are farther away than the last range of distances begins
 POSITIONS = 180
 #: ranges by the logarithm up to all positions and up to fewer; a row for each distance
 FORMS = [{"position_buckets": 16}, {"position_buckets": 32, "max_relative_positions": 90},
          {"position_buckets": -1, "max_relative_positions": 50}]
-TOLERANCE = 1e-5
 
 
 def model(suffix="Model", **fields):
@@ -35,24 +35,15 @@ def model(suffix="Model", **fields):
 
 
 def batch():
-    ids = np.random.default_rng(5).integers(5, VOCAB, (len(LENGTHS), max(LENGTHS))).astype("int32")
-    lengths = np.array(LENGTHS, "int32")
-    ids[np.arange(ids.shape[1]) >= lengths[:, None]] = 0
-    return ids, np.zeros_like(ids), lengths
+    return long_batch(0)
 
 
 def outputs(theirs, suffix):
-    found = torch_outputs(theirs, "deberta-v2", *batch())
-    return np.stack(found, axis=-1) if suffix == "ForQuestionAnswering" else found[0]
+    return against_transformers.outputs(theirs, "deberta-v2", suffix, batch())
 
 
 def largest(found, wanted):
-    """Largest difference; of outputs per token on the tokens alone."""
-    if found.ndim == 3:
-        inside = np.arange(found.shape[1]) < batch()[2][:, None]
-        found, wanted = found[inside], wanted[inside]
-    assert found.shape == wanted.shape and np.abs(wanted).max() > 0.1
-    return np.abs(found - wanted).max()
+    return against_transformers.largest(found, wanted, batch()[2])
 
 
 @pytest.mark.parametrize("buckets, most", [(256, 512), (256, 1024), (32, 90), (16, 180), (2, 5), (7, 40), (0, 50)])
@@ -165,18 +156,7 @@ def test_every_precision(isa, dtype, buckets):
 def test_what_has_no_such_attention_refuses(tmp_path):
     checkpoint = reference.tiny("deberta-v2", "classification", units=32, num_heads=1)
     words = "no attention with embeddings of distances, which encoders of the family deberta-v2 have; use engine"
-    for write in (gluonnlp.write, packed.write_unpacked):
-        with pytest.raises(ModelError, match=words):
-            write(tmp_path / "x", checkpoint)
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(ModelError, match=words):
-        export_bundle(checkpoint, tmp_path / "bundle")
-    write_folder(tmp_path / "folder", checkpoint)
-    for engine in ("cuda", "mxnet", "tvm", "tensorflow"):
-        if engine in ("tvm", "tensorflow") and importlib.util.find_spec(engine) is None:
-            continue
-        with pytest.raises(ModelError, match=words):
-            bertpass.load(tmp_path / "folder", engine)
+    refused_where_only_bert_is_computed(tmp_path, checkpoint, words)
 
 
 def test_a_description_whose_distances_do_not_fit_is_refused():

@@ -2,7 +2,6 @@
 elsewhere."""
 
 import dataclasses
-import importlib.util
 import json
 
 import numpy as np
@@ -12,34 +11,23 @@ import bertpass
 from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError
 from bertpass.model import parameters
-from bertpass.model.export import export_bundle
 from bertpass.model.files import tensors
-from bertpass.model.layouts import gluonnlp, packed
+from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from bertpass.model.low_precision import numpy_encoder
 from bertpass.model.onnx.graph import to_onnx
 from tests.helpers import reference
+from tests.helpers.against_transformers import (
+    SUFFIXES,
+    TOLERANCE,
+    largest,
+    outputs,
+    refused_where_only_bert_is_computed,
+)
 from tests.helpers.tiny_models import ragged_batch, same_arrays, torch_model, torch_outputs
 
 FAMILIES = ["albert", "electra"]
 WIDTHS = [7, 50]  # narrower and wider than the layers
-SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
-            "ForQuestionAnswering": {}}
-TOLERANCE = 1e-5
-
-
-def outputs(theirs, family, suffix, batch):
-    found = torch_outputs(theirs, family, *batch)
-    return np.stack(found, axis=-1) if suffix == "ForQuestionAnswering" else found[0]
-
-
-def largest(found, wanted, lengths):
-    """Largest difference; of outputs per token on the tokens alone."""
-    if found.ndim == 3:
-        inside = np.arange(found.shape[1]) < lengths[:, None]
-        found, wanted = found[inside], wanted[inside]
-    assert found.shape == wanted.shape and np.abs(wanted).max() > 0.1
-    return np.abs(found - wanted).max()
 
 
 @pytest.mark.parametrize("width", WIDTHS)
@@ -111,18 +99,7 @@ def test_every_precision(family, dtype, isa):
 def test_what_has_no_projection_refuses(tmp_path, family):
     checkpoint = reference.tiny(family, "classification", units=32, num_heads=1)
     words = r"no embeddings of another width than the layers, which this encoder has \(20 and 32\); use engine 'native'"
-    for write in (gluonnlp.write, packed.write_unpacked):
-        with pytest.raises(ModelError, match=words):
-            write(tmp_path / "x", checkpoint)
-    assert not list(tmp_path.iterdir())
-    with pytest.raises(ModelError, match=words):
-        export_bundle(checkpoint, tmp_path / "bundle")
-    write_folder(tmp_path / "folder", checkpoint)
-    for engine in ("cuda", "mxnet", "tvm", "tensorflow"):
-        if engine in ("tvm", "tensorflow") and importlib.util.find_spec(engine) is None:
-            continue
-        with pytest.raises(ModelError, match=words):
-            bertpass.load(tmp_path / "folder", engine)
+    refused_where_only_bert_is_computed(tmp_path, checkpoint, words)
 
 
 def test_files_that_do_not_fit(tmp_path):

@@ -15,6 +15,7 @@ from bertpass.model.families import FAMILIES
 from bertpass.model.files import tensors
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
+from tests.helpers.against_transformers import SUFFIXES, TOLERANCE, largest, outputs
 from tests.helpers.tiny_models import (
     CLASSES,
     PAD,
@@ -30,23 +31,6 @@ from tests.helpers.tiny_models import (
 KIN = ["camembert", "xlm-roberta"]
 ENGINES = {"native": (), "onnxruntime": ("onnxruntime", "onnx"), "openvino": ("openvino", "onnx"), "torch": ("torch",),
            "mxnet": ("mxnet",)}
-SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
-            "ForQuestionAnswering": {}}
-TOLERANCE = 1e-5
-
-
-def largest(found, wanted, lengths):
-    """Largest difference; of outputs per token on the tokens alone."""
-    if found.ndim == 3:
-        inside = np.arange(found.shape[1]) < lengths[:, None]
-        found, wanted = found[inside], wanted[inside]
-    assert found.shape == wanted.shape and found.size and np.abs(wanted).max() > 0.1
-    return np.abs(found - wanted).max()
-
-
-def outputs(model, family, suffix, batch):
-    found = torch_outputs(model, family, *batch)
-    return np.stack(found, axis=-1) if suffix == "ForQuestionAnswering" else found[0]
 
 
 def without_types(family):

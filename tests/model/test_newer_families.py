@@ -14,31 +14,22 @@ import bertpass
 from bertpass.errors import ModelError
 from bertpass.model.checkpoint import adapt
 from bertpass.model.config import EncoderConfig, HeadConfig
-from bertpass.model.export import export_bundle
 from bertpass.model.files import tensors
-from bertpass.model.layouts import gluonnlp, packed
 from bertpass.model.layouts.huggingface import read_folder, tensor_name, write_folder
 from bertpass.model.low_precision import calibration, numpy_encoder
 from bertpass.model.onnx.graph import to_onnx
+from tests.helpers.against_transformers import SUFFIXES, TOLERANCE, outputs, refused_where_only_bert_is_computed
 from tests.helpers.plain_encoders import CONFIGS
 from tests.helpers.tiny_models import FAMILIES, POSITIONS, ragged_batch, same_arrays, torch_model, torch_outputs
 
 NEWER = ["modernbert", "nomic_bert", "new", "jina_bert"]
-SUFFIXES = {"Model": {}, "ForSequenceClassification": {"num_labels": 3}, "ForTokenClassification": {"num_labels": 5},
-            "ForQuestionAnswering": {}}
 WAYS = [("native", {}), ("onnxruntime", {}), ("onnxruntime", {"fusions": False}), ("openvino", {}), ("torch", {}),
         ("torch", {"mode": "script"})]
-TOLERANCE = 1e-5
 
 
 def inputs(family):
     ids, types, lengths = ragged_batch(family, rows=5, length=POSITIONS - 1)
     return ids, types if FAMILIES[family].takes_token_types else np.zeros_like(types), lengths
-
-
-def outputs(model, family, suffix, batch):
-    found = torch_outputs(model, family, *batch)
-    return np.stack(found, axis=-1) if suffix == "ForQuestionAnswering" else found[0]
 
 
 def error(found, wanted, lengths):
@@ -236,23 +227,13 @@ def test_other_tensors_are_refused(tmp_path, family, name, shape, words):
 
 @pytest.mark.parametrize("family", NEWER)
 def test_what_computes_bert_alone_refuses(tmp_path, family):
-    torch_model(family, "Model").save_pretrained(tmp_path / "folder")
-    checkpoint = read_folder(tmp_path / "folder")
-    words = f"which encoders of the family {family} have; use engine 'native'"
-    for write in (gluonnlp.write, packed.write_unpacked):
-        with pytest.raises(ModelError, match=words):
-            write(tmp_path / "x", checkpoint)
-    with pytest.raises(ModelError, match=words):
-        export_bundle(checkpoint, tmp_path / "bundle")
+    torch_model(family, "Model").save_pretrained(tmp_path / "theirs")
+    checkpoint = read_folder(tmp_path / "theirs")
+    refused_where_only_bert_is_computed(tmp_path / "ours", checkpoint,
+                                        f"which encoders of the family {family} have; use engine 'native'")
     if importlib.util.find_spec("onnx") is not None:
         with pytest.raises(ModelError, match=f"do not compute encoders of the family {family}"):
             to_onnx(checkpoint, fused=True)
-    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
-    for engine in ("cuda", "mxnet", "tvm", "tensorflow"):
-        if engine in ("tvm", "tensorflow") and importlib.util.find_spec(engine) is None:
-            continue
-        with pytest.raises(ModelError, match=words):
-            bertpass.load(tmp_path / "folder", engine)
 
 
 @pytest.mark.parametrize("pooling", ["cls", "mean"])

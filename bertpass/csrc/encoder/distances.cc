@@ -20,7 +20,9 @@ Index relative_row(Index distance, Index buckets, Index most) {
   const Index span = buckets ? buckets : most, middle = buckets / 2, far = distance < 0 ? -distance : distance;
   Index bucket = far;
   if (buckets && far > middle) {
-    const auto log = [&](Index distance) { return std::log(static_cast<double>(distance) / static_cast<double>(middle)); };
+    const auto log = [&](Index distance) {
+      return std::log(static_cast<double>(distance) / static_cast<double>(middle));
+    };
     bucket = static_cast<Index>(std::ceil(log(far) / log(most - 1) * static_cast<double>(middle - 1))) + middle;
   }
   return std::clamp<Index>(span + (distance < 0 ? -bucket : bucket), 0, 2 * span - 1);

@@ -43,7 +43,8 @@ void Encoder::forward(const Kernels& kernels, const Team& team, const std::int32
   const auto through = [&](const Team& some, Index first, Index last, const Activations& own) {
     const Index start = ragged.start(first), rows = ragged.start(last) - start;
     const Rows low = own.lowered(layers.layers().front().reads(), 0);
-    some.loop((rows + kTokens - 1) / kTokens, 32.0 * static_cast<double>(rows * widths.units), [&](Index block, int thread) {
+    const double amount = 32.0 * static_cast<double>(rows * widths.units);
+    some.loop((rows + kTokens - 1) / kTokens, amount, [&](Index block, int thread) {
       const Index begin = start + block * kTokens, count = std::min(kTokens, start + rows - begin);
       Index at[kTokens], position[kTokens];  // of each token in the caller's arrays, and in its sequence
       for (Index i = 0, s = ragged.sequence(begin); i < count; ++i) {

@@ -260,9 +260,10 @@ void bert_adam(const BertAdam& adam, const float* gradient, Index count, float* 
   }
 }
 
-constexpr Kernels kTable = {"portable", 1, 0.25, false,   gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
-                            pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
-                            rotate<float>, rotate<bf16>, drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
+constexpr Kernels kTable = {"portable", 1, 0.25, false, gemm<float, 1>, gemm<bf16, 2>, gemm_i8,
+                            pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>,
+                            add, mean, normalize, rotate<float>, rotate<bf16>,
+                            drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam,
                             nullptr, nullptr, {}};
 
 }  // namespace

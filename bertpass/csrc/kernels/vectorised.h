@@ -16,7 +16,8 @@ constexpr Kernels table(const char* name) {
   return {name, kTile, 0.25, Vector::fast_bf16,
           gemm<Floats>, gemm<Halves>, gemm<Bytes>,
           pack_words, pack_pair, softmax, layer_norm, quantize<float>, quantize<bf16>, add, mean, normalize,
-          rotate<float>, rotate<bf16>, drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam, nullptr, nullptr, {}};
+          rotate<float>, rotate<bf16>,
+          drop, attention_weights, attention_gradient, layer_norm_gradient, bert_adam, nullptr, nullptr, {}};
 }
 
 }  // namespace

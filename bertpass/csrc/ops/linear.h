@@ -13,8 +13,9 @@ struct Reads {
   const float* factors = nullptr;
 };
 
-// A view: the memory is of somebody else. A gated one gives half as many columns as it has (see kernels.h). In memory the parts follow each other, each on a cache line: bias, for int8
-// the scales and the sums of the columns and the factors of the depth, panels (see kernels.h).
+// A view: the memory is of somebody else. In memory the parts follow each other, each on a cache line: bias, for int8
+// the scales and the sums of the columns and the factors of the depth, panels (see kernels.h). A gated one gives half as
+// many columns as it has.
 class Linear {
  public:
   Linear() = default;

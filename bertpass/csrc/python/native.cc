@@ -156,7 +156,8 @@ std::vector<std::pair<std::string, Shape>> parameters_of(const py::dict& encoder
 }
 
 // What a head is made of: whether the states are an output, what the layers take, (name, outputs, activation, norm,
-// table, whether it is bare) of each layer, whether vectors get length 1, what becomes of the tokens' results and how many logarithms.
+// table, whether it is bare) of each layer, whether vectors get length 1, what becomes of the tokens' results and how
+// many logarithms.
 py::tuple layout_of(const py::dict& encoder, const py::dict& head) {
   const HeadLayout layout = head_layout(config_of(encoder, head));
   constexpr const char *kTakes[] = {"", "tokens", "first", "mean"}, *kOver[] = {"", "max", "sum"};

@@ -17,9 +17,8 @@ struct Named {
 inline constexpr Named<Family> kFamilies[] = {
     {"bert", Family::bert}, {"distilbert", Family::distilbert}, {"mpnet", Family::mpnet}, {"roberta", Family::roberta},
     {"albert", Family::albert}, {"deberta-v2", Family::deberta}, {"electra", Family::electra},
-    {"jina_bert", Family::jina},
-    {"modernbert", Family::modernbert}, {"new", Family::gte}, {"nomic_bert", Family::nomic}, {"camembert", Family::roberta},
-    {"xlm-roberta", Family::roberta}};
+    {"jina_bert", Family::jina}, {"modernbert", Family::modernbert}, {"new", Family::gte},
+    {"nomic_bert", Family::nomic}, {"camembert", Family::roberta}, {"xlm-roberta", Family::roberta}};
 
 // Of an encoder.
 inline constexpr Named<Activation> kActivations[] = {

@@ -33,8 +33,10 @@ bool projects(const ModelConfig& c, Index) { return c.embedding > 0; }
 const Table<EmbeddingWeights>& embedding_table() {
   using W = EmbeddingWeights;
   static const Table<W> table = {
-      {".word_embed.0.weight", &W::words, [](const ModelConfig& c) -> Shape { return {c.vocabulary, embedding_width(c)}; }},
-      {".token_type_embed.0.weight", &W::types, [](const ModelConfig& c) -> Shape { return {c.token_types, embedding_width(c)}; },
+      {".word_embed.0.weight", &W::words,
+       [](const ModelConfig& c) -> Shape { return {c.vocabulary, embedding_width(c)}; }},
+      {".token_type_embed.0.weight", &W::types,
+       [](const ModelConfig& c) -> Shape { return {c.token_types, embedding_width(c)}; },
        [](const ModelConfig& c, Index) { return c.token_types > 0; }},
       {".encoder.position_weight", &W::positions,
        [](const ModelConfig& c) -> Shape { return {c.max_length, embedding_width(c)}; },

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from bertpass import engines
-from bertpass.engines import given
+from bertpass.engines import given, vectors
 from bertpass.engines.model import Model
 from bertpass.errors import UsageError, unknown
 from bertpass.extras import require
+from bertpass.model.layouts.sentence_transformers import SETTINGS_FILE
 
 # Arguments of the library's that are accepted with the value that changes nothing, and what to do in place of another.
 _REFUSED = {
@@ -119,6 +120,37 @@ class Encoder:
         if prompt_name is None and prompt is None:
             prompt_name = next((name for name in names if name in self.prompts), None)
         return self.encode(inputs, prompt_name, prompt, *arguments, **more)  # type: ignore[attr-defined]
+
+
+class VectorEncoder(Encoder):
+    """What those have that give one vector per text: the library's own two prompts, and how vectors are compared.
+
+    ``similarity_fn_name`` is in place of what the folder says.
+    """
+
+    _similar = "cosine"  # where neither says it
+
+    def __init__(self, model_name_or_path: Any, *, similarity_fn_name: str | None = None, **options: Any) -> None:
+        super().__init__(model_name_or_path, **options)
+        self._check()
+        self.prompts = {"query": "", "document": "", **self.prompts}
+        said = self.model.carried.get(SETTINGS_FILE, {}).get("similarity_fn_name")
+        self.similarity_fn_name = similarity_fn_name or said or self._similar
+
+    def _check(self) -> None:
+        """UsageError for a model of other outputs than the class is for."""
+
+    @property
+    def similarity_fn_name(self) -> str:
+        """How :meth:`similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
+        return self._similarity
+
+    @similarity_fn_name.setter
+    def similarity_fn_name(self, name: Any) -> None:
+        name = str(getattr(name, "value", name))  # the library's enumeration has them as values
+        if name not in vectors.SIMILARITIES:
+            raise UsageError(unknown("similarity_fn_name", name, vectors.SIMILARITIES))
+        self._similarity = name
 
 
 def renamed(call: str, inputs: Any, more: dict[str, Any], **old: str) -> Any:

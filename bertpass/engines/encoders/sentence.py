@@ -10,17 +10,16 @@ import numpy as np
 
 from bertpass import engines
 from bertpass.engines import given, vectors
-from bertpass.engines.encoders.common import Encoder, converted, refuse, renamed
+from bertpass.engines.encoders.common import VectorEncoder, converted, refuse, renamed
 from bertpass.engines.model import Model, with_prompt
-from bertpass.errors import UsageError, unknown
+from bertpass.errors import UsageError
 from bertpass.extras import require
 from bertpass.model.config import CLASSIFIERS
-from bertpass.model.layouts.sentence_transformers import SETTINGS_FILE
 
 _INSTEAD = {**dict.fromkeys(CLASSIFIERS, "; use CrossEncoder"), "sparse": "; use SparseEncoder"}
 
 
-class SentenceEncoder(Encoder):
+class SentenceEncoder(VectorEncoder):
     """In the place of ``sentence_transformers.SentenceTransformer``, for inference.
 
     Parameters
@@ -45,32 +44,18 @@ class SentenceEncoder(Encoder):
         As :func:`bertpass.load`.
     """
 
-    def __init__(self, model_name_or_path: Any, *, similarity_fn_name: str | None = None,
-                 truncate_dim: int | None = None, **options: Any) -> None:
+    def __init__(self, model_name_or_path: Any, *, truncate_dim: int | None = None, **options: Any) -> None:
         super().__init__(model_name_or_path, **options)
-        self.prompts = {"query": "", "document": "", **self.prompts}  # the library's own two
+        self._states: Model | None = None
+        if truncate_dim is not None:
+            self.truncate_dim = truncate_dim
+
+    def _check(self) -> None:
         if self.model.head.kind not in ("embedding", "none", "pooled"):
             raise UsageError(f"{self.model.source} is a {self.model.head.kind} model and gives no vectors"
                              f"{_INSTEAD.get(self.model.head.kind, '')}.")
         if self.model.sentence.late is not None:
             raise UsageError(f"{self.model.source} has a vector for every token; use MultiVectorEncoder.")
-        said = self.model.carried.get(SETTINGS_FILE, {}).get("similarity_fn_name")
-        self.similarity_fn_name = similarity_fn_name or said or "cosine"
-        self._states: Model | None = None
-        if truncate_dim is not None:
-            self.truncate_dim = truncate_dim
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How :meth:`similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
-        return self._similarity
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, name: Any) -> None:
-        name = str(getattr(name, "value", name))  # the library's enumeration has them as values
-        if name not in vectors.SIMILARITIES:
-            raise UsageError(unknown("similarity_fn_name", name, vectors.SIMILARITIES))
-        self._similarity = name
 
     @property
     def truncate_dim(self) -> int | None:

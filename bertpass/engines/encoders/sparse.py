@@ -7,16 +7,14 @@ from typing import Any
 import numpy as np
 
 from bertpass.engines import given, vectors
-from bertpass.engines.encoders.common import Encoder, refuse, renamed
+from bertpass.engines.encoders.common import VectorEncoder, refuse, renamed
 from bertpass.engines.results import SparseVector
-from bertpass.errors import UsageError, unknown
 from bertpass.extras import require
-from bertpass.model.layouts.sentence_transformers import SETTINGS_FILE
 
 _LEAST = 1e-12  # what a length is divided by at least, as in torch.nn.functional.normalize
 
 
-class SparseEncoder(Encoder):
+class SparseEncoder(VectorEncoder):
     """In the place of ``sentence_transformers.SparseEncoder``, for inference: a weight for each word of the vocabulary.
 
     Parameters
@@ -37,28 +35,12 @@ class SparseEncoder(Encoder):
         As :func:`bertpass.load`.
     """
 
-    _kind = "sparse"
+    _kind, _similar = "sparse", "dot"
 
-    def __init__(self, model_name_or_path: Any, *, similarity_fn_name: str | None = None,
-                 max_active_dims: int | None = None, **options: Any) -> None:
+    def __init__(self, model_name_or_path: Any, *, max_active_dims: int | None = None, **options: Any) -> None:
         super().__init__(model_name_or_path, **options)
-        self.prompts = {"query": "", "document": "", **self.prompts}  # the library's own two
-        said = self.model.carried.get(SETTINGS_FILE, {}).get("similarity_fn_name")
-        self.similarity_fn_name = similarity_fn_name or said or "dot"
         self.max_active_dims = None if max_active_dims is None else given.whole_number("max_active_dims",
                                                                                        max_active_dims)
-
-    @property
-    def similarity_fn_name(self) -> str:
-        """How :meth:`similarity` compares: "cosine", "dot", "euclidean" or "manhattan"."""
-        return self._similarity
-
-    @similarity_fn_name.setter
-    def similarity_fn_name(self, name: Any) -> None:
-        name = str(getattr(name, "value", name))  # the library's enumeration has them as values
-        if name not in vectors.SIMILARITIES:
-            raise UsageError(unknown("similarity_fn_name", name, vectors.SIMILARITIES))
-        self._similarity = name
 
     def get_embedding_dimension(self) -> int:
         """Words of the vocabulary."""
