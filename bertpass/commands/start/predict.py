@@ -32,7 +32,8 @@ class PredictOptions(ComputeOptions):
     texts: list[str] = flag([], "texts to classify or tag, or questions to answer", positional=True, metavar="TEXT")
     pair: str | None = flag(None, "second text of every pair, for a model of pairs", metavar="TEXT")
     context: str | None = flag(None, "text that holds the answers, for a question-answering model", metavar="TEXT")
-    threshold: float = flag(0.5, "probability from which a multi-label model gives a label", least=0, most=1)
+    threshold: float = flag(0.5, "probability from which a multi-label model gives a label", least=0, most=1,
+                            rare=True)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -53,8 +53,8 @@ class DeployOptions(OwnColumnOptions, LowPrecisionOptions):
     dtype: str = flag("float32", "precision of the inference. On a CPU only the encoder is below float32; float16 "
                       "there becomes bfloat16 or float32 and needs --custom_pass", group="inference",
                       choices=("float32", "float16", "bfloat16", "int8"))
-    keep: list[str] = flag([], "layers, or products of layers, in another precision than --dtype, as 0=bfloat16 "
-                           "5.down=float32 (products: qkv, proj, up, down)", group="low precision", rare=True)
+    keep: list[str] = flag([], "layers, or products of layers, in another precision, as 0=bfloat16 5.down=float32 "
+                           "(products: qkv, proj, up, down)", group="low precision", rare=True)
     true_fp16: bool = flag(False, "accumulate in float16 too (sets MXNET_FC_TRUE_FP16=1; GPU)", group="inference",
                            rare=True)
     custom_pass: str | None = flag(None, "library of graph passes that MXNet loads, usually bertpass_lib.so",

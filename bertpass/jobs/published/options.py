@@ -20,7 +20,7 @@ class WordVectorOptions:
                              "vocabulary", group="model")
     params_path: str | None = flag(None, "weights (.params) instead of the model's", group="model")
     vocab: str | None = flag(None, "vocabulary file (.vocab, vocab.txt or tokenizer.json) for a .params file without "
-                             "one next to it", group="model")
+                             "one next to it", group="model", rare=True)
     sentencepiece: str | None = flag(None, "published flag that is refused: SentencePiece vocabularies are not "
                                      "supported here", group="model", rare=True)
     max_seq_length: int = flag(128, "longest row in tokens; longer texts are cut", group="data", least=4, most=8192)
@@ -54,9 +54,9 @@ class ExportPairOptions:
     dataset_name: str = flag("book_corpus_wiki_en_uncased", "data set of the pretrained weights; it decides the "
                              "vocabulary", group="model")
     vocab: str | None = flag(None, "vocabulary file (.vocab, vocab.txt or tokenizer.json) for a .params file without "
-                             "one next to it", group="model")
+                             "one next to it", group="model", rare=True)
     num_heads: int | None = flag(None, "attention heads of a .params file that is not 768 or 1024 wide, or whose heads "
-                                 "are not of size 64", group="model", least=1)
+                                 "are not of size 64", group="model", least=1, rare=True)
     dropout: float = flag(0.1, "published flag without effect: an exported graph for inference has no dropout",
                           group="model", least=0, most=0.9)
     seq_length: int = flag(64, "tokens of the row that the speed is measured with, plus 10", group="data", least=4,
