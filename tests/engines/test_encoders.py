@@ -19,7 +19,8 @@ torch = pytest.importorskip("torch", reason=REASON)
 TEXTS = [SCRIPTS[name] for name in ("Latin", "Cyrillic", "Chinese", "empty", "emoji", "Thai")] + ["a longer text " * 9]
 PROMPTS = {"query": "query: ", "passage": "Anna "}
 FAMILIES = {"bert": "BERT", "xlm-roberta": "XLM-R", "camembert": "CamemBERT", "roberta": "RoBERTa"}
-TOLERANCE, STATES = 1e-6, 3e-6  # of the largest number, of vectors and of the states of tokens
+# of the largest number, of vectors and of the states of tokens; twice what ten processes, each with its vocabulary, had
+TOLERANCE, STATES = 2e-6, 3e-6
 
 
 def encoder(folder, family, suffix="Model", **fields):
