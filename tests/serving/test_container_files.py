@@ -1,8 +1,10 @@
 """The container recipe: what can be checked without building it."""
 
+import dataclasses
 import json
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -17,10 +19,23 @@ from tests.helpers.served import ROOT, Process, ServeOptions
 CONTAINER = ROOT / "container"
 
 
-def test_every_metric_of_the_dashboard_is_there(serve):
+def alerts():
+    (group,) = yaml.safe_load((CONTAINER / "alerts.yml").read_text())["groups"]
+    return group["rules"]
+
+
+def resources():
+    return [each for file in sorted((CONTAINER / "kubernetes").glob("*.yaml")) if file.name != "kustomization.yaml"
+            for each in yaml.safe_load_all(file.read_text())]
+
+
+def test_every_metric_of_dashboard_alerts_and_scaling_is_there(serve):
     dashboard = json.loads((CONTAINER / "grafana" / "bertpass.json").read_text())
-    named = {name for panel in dashboard["panels"] for target in panel["targets"]
-             for name in re.findall(r"\b(?:te|bertpass)_\w+", target["expr"])}
+    expressions = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
+    expressions += [rule["expr"] for rule in alerts()]
+    (scaling,) = [each["spec"] for each in resources() if each["kind"] == "HorizontalPodAutoscaler"]
+    expressions += [metric["pods"]["metric"]["name"] for metric in scaling["metrics"]]
+    named = {name for text in expressions for name in re.findall(r"\b(?:te|bertpass)_\w+", text)}
 
     async def job(client):
         await client.post("/embed", json={"inputs": "a"})
@@ -30,6 +45,80 @@ def test_every_metric_of_the_dashboard_is_there(serve):
         assert named and named <= there
         page = (ROOT / "bertpass" / "serving" / "static" / "live.js").read_text()
         assert set(re.findall(r"\b(?:te|bertpass)_\w+", page)) <= there
+    serve(job, "embedding")
+
+
+def test_alerts_name_causes_that_the_server_counts():
+    page = (ROOT / "docs" / "serving.md").read_text().partition("Causes: ")[2].partition("\n\n")[0]
+    known = set(re.findall(r"`(\w+)`", page))
+    named = {kind for rule in alerts() for kinds in re.findall(r'err=~?"([\w|]+)"', rule["expr"])
+             for kind in kinds.split("|")}
+    assert named and named <= known
+    assert all(rule["labels"]["severity"] and rule["annotations"]["action"] for rule in alerts())
+
+
+# series of 10 minutes, one value per minute, and the alerts that they raise at the end
+TROUBLE = [
+    ({"bertpass_instances_up": "0x10", "up": "1x10"}, {"BertpassNoEngine"}),
+    ({"bertpass_instances_up": "2x10", "up": "1x10", "bertpass_expected_wait": "0.1x10"}, set()),
+    ({"up": "0x10"}, {"BertpassGone"}),
+    ({"bertpass_expected_wait": "1.5x10"}, {"BertpassSlow"}),
+    ({'te_request_failure{err="overloaded"}': "0+30x10", 'te_request_count{method="embed"}': "0+600x10"},
+     {"BertpassOverloaded"}),
+    ({'te_request_failure{err="overloaded"}': "0+3x10", 'te_request_count{method="embed"}': "0+600x10"}, set()),
+    ({'te_request_failure{err="backend"}': "0+1x10"}, {"BertpassFails"}),
+    ({'te_request_failure{err="validation"}': "0+50x10", 'te_request_count{method="embed"}': "0+60x10"}, set()),
+]
+
+
+@pytest.mark.parametrize(("series", "raised"), TROUBLE)
+def test_alerts_are_raised_by_trouble_and_by_nothing_else(tmp_path, series, raised):
+    promtool = shutil.which("promtool")
+    if promtool is None:
+        pytest.skip("promtool is not on PATH; the Debian package prometheus has it")
+    given = [{"series": (name[:-1] + "," if "{" in name else name + "{") + 'job="bertpass",instance="a"}',
+              "values": values} for name, values in series.items()]
+    (tmp_path / "test.yml").write_text(yaml.safe_dump({"rule_files": [str(CONTAINER / "alerts.yml")], "tests": [{
+        "interval": "1m", "input_series": given, "promql_expr_test": [
+            {"expr": f'count(ALERTS{{alertname="{rule["alert"]}",alertstate="firing"}}) or vector(0)',
+             "eval_time": "10m", "exp_samples": [{"labels": "{}", "value": int(rule["alert"] in raised)}]}
+            for rule in alerts()]}]}))
+    found = subprocess.run([promtool, "test", "rules", tmp_path / "test.yml"], capture_output=True, text=True,
+                           check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
+def test_the_manifests_are_those_of_kubernetes():
+    kubernetes_validate = pytest.importorskip("kubernetes_validate", reason="pip install kubernetes-validate")
+    for each in resources():
+        kubernetes_validate.validate(each, "1.31", strict=True)
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate({**resources()[0], "spek": 1}, "1.31", strict=True)
+
+
+def test_the_manifests_say_what_the_server_does(serve):
+    """Ports, probes, metrics and the time to end are the server's own; the pieces fit each other."""
+    deployment, autoscaler, service, budget = sorted(resources(), key=lambda each: (
+        "Deployment", "HorizontalPodAutoscaler", "Service", "PodDisruptionBudget").index(each["kind"]))
+    pod = deployment["spec"]["template"]
+    (container,) = pod["spec"]["containers"]
+    labels = pod["metadata"]["labels"]
+    for chosen in (deployment["spec"]["selector"]["matchLabels"], service["spec"]["selector"],
+                   budget["spec"]["selector"]["matchLabels"]):
+        assert chosen.items() <= labels.items()
+    assert autoscaler["spec"]["scaleTargetRef"]["name"] == deployment["metadata"]["name"]
+    assert [port["containerPort"] for port in container["ports"]] == [ServeOptions.port]
+    assert pod["metadata"]["annotations"]["prometheus.io/port"] == str(ServeOptions.port)
+    assert pod["spec"]["terminationGracePeriodSeconds"] > ServeOptions.drain_timeout
+    assert pod["spec"]["securityContext"]["runAsUser"] == int(
+        re.findall(r"^USER (\d+)", (CONTAINER / "Dockerfile").read_text(), re.M)[-1])
+    settings = {"_".join(each["name"].split("_")[2:]).lower() for each in container["env"]}
+    assert settings <= {field.name for field in dataclasses.fields(ServeOptions)}
+    probes = {container[f"{kind}Probe"]["httpGet"]["path"] for kind in ("startup", "liveness", "readiness")}
+
+    async def job(client):
+        for path in probes | {pod["metadata"]["annotations"]["prometheus.io/path"]}:
+            assert (await client.get(path)).status_code == 200
     serve(job, "embedding")
 
 
@@ -53,7 +142,8 @@ def test_all_that_the_recipe_copies_or_mounts_is_there():
         assert script in kept
 
 
-@pytest.mark.parametrize("file", ["prometheus.yml", "grafana/datasource.yaml", "grafana/dashboards.yaml"])
+@pytest.mark.parametrize("file", ["prometheus.yml", "alerts.yml", "kubernetes/kustomization.yaml",
+                                  "grafana/datasource.yaml", "grafana/dashboards.yaml"])
 def test_configurations_are_yaml(file):
     assert isinstance(yaml.safe_load((CONTAINER / file).read_text()), dict)
 
