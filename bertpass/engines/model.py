@@ -13,9 +13,10 @@ from bertpass.engines.base import Engine
 from bertpass.engines.results import Answer, Entity, Prediction, Ranked, SparseVector
 from bertpass.engines.rows import joined
 from bertpass.errors import UsageError
-from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig, placeholders
+from bertpass.model.config import WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.sentence import Sentence, scaled
 from bertpass.text.data import tagging
+from bertpass.text.data.labels import placeholders
 from bertpass.text.tokens.batching import plan
 from bertpass.text.tokens.tokenizer import Tokenizer
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bertpass.model.config import HeadConfig, placeholders
+from bertpass.model.config import HeadConfig
+from bertpass.text.data.labels import placeholders
 from bertpass.text.data.tagging import OUTSIDE, TaggedRow, entities
 
 

@@ -344,11 +344,6 @@ class HeadConfig:
         return cls(**_known_fields(cls, fields, "head"))
 
 
-def placeholders(count: int) -> list[str]:
-    """Names of outputs that have none, as transformers gives them: LABEL_0 and so on."""
-    return [f"LABEL_{at}" for at in range(count)]
-
-
 def _check_count(name: str, value: Any, least: int) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ModelError(f"{name} must be a whole number of at least {least}, not {value!r}.")

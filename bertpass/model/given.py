@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bertpass.errors import UsageError
-from bertpass.model.config import CLASSIFIERS, HEADS, WORD_KINDS, HeadConfig, placeholders
+from bertpass.model.config import CLASSIFIERS, HEADS, WORD_KINDS, HeadConfig
 from bertpass.options import flag
+from bertpass.text.data.labels import placeholders
 
 if TYPE_CHECKING:
     from bertpass.model.record import Checkpoint

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-Label = int | float | tuple[int, ...]
+Label = int | float | tuple[int, ...] | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -17,8 +17,8 @@ class Example:
         The text and the second one, or None; of a ranking task the query and a passage, of a tokens task the words
         joined by spaces.
     label
-        A class number, a score, a relevance from 0 to 1, or 0 or 1 for each label of a multi-label task. None where the
-        file has none, and in tokens tasks.
+        A class number, a score or several, a relevance from 0 to 1, or 0 or 1 for each label of a multi-label task.
+        None where the file has none, and in tokens tasks.
     id
         The number of the row from 0 unless the file has ids.
     group

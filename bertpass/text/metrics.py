@@ -79,6 +79,29 @@ def compute(names: Iterable[str], predictions: Numbers, labels: Numbers) -> dict
     return out
 
 
+def regression(names: Iterable[str], predictions: Numbers, labels: Numbers, outputs: Sequence[str]) -> dict[str, float]:
+    """The mean over the outputs of each named metric, then the metric of each output as "pearson (width)".
+
+    Parameters
+    ----------
+    predictions, labels
+        (rows, outputs)
+    outputs
+        Their names.
+
+    Raises
+    ------
+    UsageError, DataError
+        As :func:`compute`.
+    """
+    names = list(names)
+    predicted, gold = _checked(predictions, labels, 2)
+    each = [compute(names, predicted[:, at], gold[:, at]) for at in range(len(outputs))]
+    return {**{name: float(np.mean([found[name] for found in each])) for name in names},
+            **{f"{name} ({output})": found[name] for output, found in zip(outputs, each, strict=True)
+               for name in names}}
+
+
 def multilabel(names: Iterable[str], probabilities: Numbers, threshold: float, labels: Numbers) -> dict[str, float]:
     """The named metrics of a multi-label task, in 0..1.
 

@@ -43,7 +43,7 @@ def ranked(source, query):
 
 
 def write(root):
-    """Write NER/ in CoNLL-2003's layout, several.*, ranking.*; returns ``root``."""
+    """Write NER/ in CoNLL-2003's layout, several.*, values.*, ranking.*; returns ``root``."""
     (root / "CoNLL-2003").mkdir(parents=True)
     for split, name, count, seed in (("train", "train", TRAIN, 1), ("valid", "dev", DEV, 2), ("test", "test", 6, 3)):
         source = random.Random(seed)
@@ -54,6 +54,11 @@ def write(root):
             csv.writer(file).writerows([("text", "label"), *((text, ";".join(names)) for text, names in texts)])
         with (root / f"several.{name}.jsonl").open("w") as file:
             file.writelines(json.dumps({"text": text, "labels": names}) + "\n" for text, names in texts)
+        with (root / f"values.{name}.csv").open("w", newline="") as file:
+            rows = (labelled(source)[0] for _ in range(count if name != "train" else 3 * count))
+            csv.writer(file).writerows([("text", "praise", "people"), *(
+                (text, sum(word in GOOD for word in text.split()), 2 * sum(word in NAMES for word in text.split()) - 1)
+                for text in rows)])
         with (root / f"ranking.{name}.tsv").open("w") as file:
             file.write("query\tpassage\trelevance\tgroup\n")
             for at in range(count // 2):

@@ -116,7 +116,7 @@ class Control:
                           + functional.cross_entropy(end, labels[:, 1].long()))
         logits = out.logits
         if self.job.kind == "regression":
-            return 0.5 * functional.mse_loss(logits.reshape(-1), labels.float())
+            return 0.5 * functional.mse_loss(logits, labels.float().reshape(logits.shape))
         if self.job.kind in ("multilabel", "ranking"):
             return functional.binary_cross_entropy_with_logits(logits, labels.float().reshape(logits.shape))
         if self.job.kind == "tokens":

@@ -45,8 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def about(checkpoint: Checkpoint) -> dict[str, Any]:
     """What a person asks about a model, as JSON-ready values."""
-    from bertpass.model.config import placeholders
     from bertpass.model.record import PackedCheckpoint
+    from bertpass.text.data.labels import placeholders
 
     config, head, tokenizer = checkpoint.config, checkpoint.head, checkpoint.tokenizer
     packed = isinstance(checkpoint, PackedCheckpoint)

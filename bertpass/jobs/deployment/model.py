@@ -20,6 +20,7 @@ from bertpass.model.layouts.bundle import Bundle
 from bertpass.model.layouts.gluonnlp import cached, read_vocabulary
 from bertpass.model.record import Checkpoint
 from bertpass.progress import log
+from bertpass.text.data.labels import placeholders
 from bertpass.text.data.tasks import Task
 from bertpass.text.example import Example
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -56,7 +57,9 @@ class Found:
 
     @property
     def labels(self) -> list[str]:
-        return self.model.labels or []
+        """Names of the outputs; of a regression with several they are LABEL_0 and so on where it names none."""
+        nameless = self.head.kind == "regression" and self.head.num_labels > 1
+        return self.model.labels or (placeholders(self.head.num_labels) if nameless else [])
 
     def tokenizer(self) -> Tokenizer:
         """ModelError where the model has none."""

@@ -113,7 +113,8 @@ def read(settings: RowSettings, task: Task, labels: Sequence[str] | None) -> Sou
                                            and not settings.columns and not _has_own_header(Path(path))):
             return Source(task, [path], {name: read_task_file(task, path, settings.split)})
         kind = "regression" if task.kind == "embedding" else task.kind
-        examples, _ = read_own(path, kind, labels or task.labels or None, need_labels=False, separator=task.separator,
+        known = labels or task.labels or (() if kind == "regression" else None)
+        examples, _ = read_own(path, kind, known, need_labels=False, separator=task.separator,
                                word_column=settings.word_column, tag_column=settings.tag_column,
                                columns=settings.columns)
         if examples and task.columns is not None and (examples[0].text_pair is not None) != task.pair:

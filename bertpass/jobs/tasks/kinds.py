@@ -63,9 +63,13 @@ class Kind:
     def write(self, path: Path, task: Task, outputs: Outputs, data: Dataset) -> None:
         """Write ``index<TAB>prediction``, GLUE's submission layout."""
         with path.open("w", encoding="utf-8") as file:
-            file.write("index\tprediction\n")
+            file.write(f"index\t{self.column(task)}\n")
             for example, row in zip(data.examples, outputs, strict=False):
                 file.write(f"{example.id}\t{self.spelled(task, row)}\n")
+
+    def column(self, task: Task) -> str:
+        """The header above what :meth:`spelled` gives."""
+        return "prediction"
 
     def spelled(self, task: Task, row: np.ndarray) -> str:
         """The prediction of one row as a file holds it."""
@@ -83,14 +87,21 @@ class Classification(Kind):
 
 
 class Regression(Kind):
-    """The score itself, in a file within the task's limits."""
+    """The score itself, in a file within the task's limits; several scores have a column each, by their names."""
 
     def score(self, task: Task, outputs: Outputs, data: Dataset) -> dict[str, float]:
-        return metrics.compute(task.metrics, np.stack(outputs)[:, 0], _labels(task, len(outputs), data))
+        gold = _labels(task, len(outputs), data)
+        if task.outputs == 1:
+            return metrics.compute(task.metrics, np.stack(outputs)[:, 0], gold)
+        return metrics.regression(task.metrics, np.stack(outputs), gold, task.labels)
+
+    def column(self, task: Task) -> str:
+        return "\t".join(task.labels) or super().column(task)
 
     def spelled(self, task: Task, row: np.ndarray) -> str:
         least, most = task.limits or (-np.inf, np.inf)
-        return f"{min(max(float(row[0]), least), most):.9g}"  # all digits of a float32, so that no two scores tie
+        # all digits of a float32, so that no two scores tie
+        return "\t".join(f"{min(max(float(value), least), most):.9g}" for value in row)
 
 
 class MultiLabel(Kind):

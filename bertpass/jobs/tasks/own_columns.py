@@ -18,7 +18,8 @@ class ColumnOptions:
     text_column: str | None = flag(None, "column of the texts in own data (default: text)", group=_GROUP)
     pair_column: str | None = flag(None, "column of the second texts in own data (default: text_pair, if there is one)",
                                    group=_GROUP)
-    label_column: str | None = flag(None, "column of the labels in own data (default: label)", group=_GROUP)
+    label_column: str | None = flag(None, "column of the labels in own data (default: label); of a regression "
+                                    "with several outputs a column for each, as in a,b,c", group=_GROUP)
 
     @property
     def columns(self) -> Mapping[str, str]:

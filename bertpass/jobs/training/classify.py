@@ -91,13 +91,18 @@ def read_splits(options: ClassifierOptions) -> Splits:
     dev = {stem(path): read_task_file(task, path, "dev") for path in find_split(task, root, "dev")}
     test: dict[str, list[Example]] = {}
     if options.test_file:
-        test["test_file"] = read_own(options.test_file, task.kind, task.labels or None, need_labels=False)[0]
+        test["test_file"] = read_own(options.test_file, task.kind, _known(task), need_labels=False)[0]
     elif not options.no_test and has_split(task, root, "test"):
         test = {stem(path): read_task_file(task, path, "test") for path in find_split(task, root, "test")}
     if task.open:
         found = KINDS[task.kind].labels(train or [row for rows in dev.values() for row in rows])
         task = dataclasses.replace(task, labels=tuple(known or found))
     return Splits(task, train, dev, test)
+
+
+def _known(task: Task) -> tuple[str, ...] | None:
+    """The labels for reading more data of a task; None where they are those of the data."""
+    return task.labels if task.labels or task.kind == "regression" else None
 
 
 def _own_splits(options: ClassifierOptions, labels: Sequence[str] | None) -> Splits:

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from bertpass.errors import ModelError
-from bertpass.model.config import CLASSIFIERS, WORD_KINDS, EncoderConfig, HeadConfig, placeholders
+from bertpass.model.config import CLASSIFIERS, WORD_KINDS, EncoderConfig, HeadConfig
 from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
+from bertpass.text.data.labels import placeholders
 
 TOKEN_LAYERS = {"span_classifier": "qa_outputs", "tag_classifier": "classifier"}
 _MORE = ("ForQuestionAnswering", "ForMultipleChoice")

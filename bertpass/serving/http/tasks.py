@@ -15,11 +15,11 @@ from bertpass.engines import results
 from bertpass.engines.model import with_prompt
 from bertpass.engines.results import Entity
 from bertpass.errors import UsageError
-from bertpass.model.config import placeholders
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import bodies
 from bertpass.serving.state import State
+from bertpass.text.data.labels import placeholders
 
 EMBEDDING = ("embedding", "none", "pooled")
 CLASSIFIER = ("classification", "multilabel", "regression", "ranking")

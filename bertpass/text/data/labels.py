@@ -28,10 +28,15 @@ def read(task: Task, cell: Any, where: str) -> Label:
 
 
 def names_in(task: Task, cells: Iterable[Any]) -> tuple[str, ...]:
-    """The labels that these cells name, sorted (as numbers if all are whole numbers); none for tasks of numbers.
+    """The labels that these cells name, sorted (as numbers if all are whole numbers); none for tasks of one number.
+
+    Several numbers per row have no names of their own: they are called LABEL_0 and so on.
 
     Where all are numbers, "1.0" is "1": a table with a gap in it has its whole numbers written so.
     """
+    if task.kind == "regression":
+        first = next(iter(cells), None)
+        return tuple(placeholders(len(first))) if isinstance(first, list) and len(first) > 1 else ()
     if task.kind == "classification":
         found = _spellings(str(cell) for cell in cells)
     elif task.kind == "multilabel":
@@ -44,15 +49,34 @@ def names_in(task: Task, cells: Iterable[Any]) -> tuple[str, ...]:
         return tuple(sorted(found))
 
 
+def placeholders(count: int) -> list[str]:
+    """Names of outputs that have none, as transformers gives them: LABEL_0 and so on."""
+    return [f"LABEL_{at}" for at in range(count)]
+
+
 def number(task: Task, cell: Any, where: str) -> float:
     """A finite number."""
     try:
-        value = math.nan if "_" in str(cell) else float(cell)  # Python alone reads 1_000 as a number
+        # Python alone reads 1_000 and true as numbers
+        value = math.nan if "_" in str(cell) or isinstance(cell, bool) else float(cell)
     except (TypeError, ValueError):
         value = math.nan
     if not math.isfinite(value):
         raise DataError(f"{where}: the label is {cell!r:.60}, expected a number.")
     return value
+
+
+def _values(task: Task, cell: Any, where: str) -> float | tuple[float, ...]:
+    """A number, or one per output where the task has several."""
+    if not isinstance(cell, list):
+        cell = [cell]
+    if len(cell) != task.outputs:
+        raise DataError(f"{where}: the label has {len(cell)} numbers, expected {task.outputs} as in the first row or "
+                        "the model.")
+    names = task.labels or ("",)
+    found = tuple(number(task, value, f"{where}{name and ', ' + name}")
+                  for name, value in zip(names, cell, strict=True))
+    return found if len(found) > 1 else found[0]
 
 
 def _one(task: Task, cell: Any, where: str) -> int:
@@ -123,6 +147,6 @@ def _unknown(label: Any, labels: Sequence[str], where: str) -> DataError:
 
 
 _READERS: dict[str, Callable[[Task, Any, str], Label]] = {
-    "classification": _one, "regression": number, "embedding": number, "ranking": _relevance,
+    "classification": _one, "regression": _values, "embedding": number, "ranking": _relevance,
     "multilabel": _indicators,
 }

@@ -191,7 +191,7 @@ def _check_header(where: str, header: list[str], cells: list[str], wanted: _Want
 def _refuse_twice(where: str, what: str, names: list[str], wanted: _Wanted) -> None:
     """DataError where a column or field that is read is there twice."""
     for name in names:
-        read = wanted.all_columns or name in KNOWN or name == wanted.needed
+        read = wanted.all_columns or name in KNOWN or name in wanted.chosen or name == wanted.needed
         if names.count(name) > 1 and read and not _INDEX.fullmatch(name):
             raise DataError(f"{where}: the {what} {name} is there twice; take one out or give it another name.")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from bertpass.errors import DataError, UsageError
 from bertpass.text.data import labels as label_cells
 from bertpass.text.data import own_files
 from bertpass.text.data.conll import read_conll
+from bertpass.text.data.number_columns import NumberColumns, number_columns
 from bertpass.text.data.own_files import EXPECTED, count
 from bertpass.text.data.tagging import label_names
 from bertpass.text.data.tasks import Columns, Kind, Task, find_split, own_task
@@ -111,6 +112,8 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     =============  ====================================================================================================
     ranking        text, text_pair and label may be called query, passage and relevance (0 to 1); optionally group,
                    else the rows of one query are those with the same text
+    regression     label holds a number, or a list of them as JSON writes it; or several columns are chosen for it, with
+                   commas between their names, and each holds a number
     multilabel     label holds names with ``separator`` between them, or nothing; in jsonl also a list. Where there is
                    no label, every other column is a label of that name and holds 0 or 1
     tokens         a CoNLL file with any ending, see :func:`bertpass.text.data.conll.read_conll`
@@ -119,8 +122,8 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     Parameters
     ----------
     labels
-        The classes in order. None: the labels of this file, sorted (as numbers if all are whole numbers); give what
-        comes back for the training file when reading the others.
+        The classes in order, or the names of several outputs of a regression. None: the labels of this file, sorted (as
+        numbers if all are whole numbers); give what comes back for the training file when reading the others.
     need_labels
         False for files to predict: a missing or empty label is then no error.
     columns
@@ -132,12 +135,12 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
     Returns
     -------
     examples, labels
-        ``labels`` is empty for the kinds of numbers.
+        ``labels`` is empty for the kinds of numbers, except a regression with several per row.
 
     Raises
     ------
     UsageError
-        The name of the file ends in none of these.
+        The name of the file ends in none of these, or its columns are not those of the model's outputs.
     DataError
         A row is malformed; the text names file, line and what is expected.
     """
@@ -148,7 +151,8 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
         sentences = read_conll(path, need_labels, word_column=word_column, tag_column=tag_column)
         return sentences, label_names(t for e in sentences for t in e.tags or ()) if labels is None else tuple(labels)
     task = own_task(path.name, kind, tuple(labels or ()), separator=separator)
-    rows = list(_own_rows(task, path, need_labels, columns or {}))
+    numbers = number_columns(columns or {}, labels) if kind == "regression" else None
+    rows = list(_own_rows(task, path, need_labels, columns or {}, numbers))
     if not rows:
         raise DataError(f"{path} has no rows; expected {EXPECTED}.")
     if len({example.text_pair is None for _, example, _ in rows}) == 2:
@@ -156,7 +160,9 @@ def read_own(path: str | Path, kind: Kind = "classification", labels: Sequence[s
         raise DataError(f"{where}: no text_pair, but other rows have one; give it to all rows or to none.")
     if kind == "ranking" and rows[0][1].text_pair is None:
         raise DataError(f"{path} has no passages; expected query, passage, relevance[, group].")
-    if labels is None:
+    if labels is None and numbers is not None and numbers.names:
+        task = dataclasses.replace(task, labels=numbers.names)
+    elif labels is None:
         task = dataclasses.replace(task, labels=label_cells.names_in(task, (c for _, _, c in rows if c is not None)))
     least = {"classification": 2, "multilabel": 1}.get(kind, 0)
     if need_labels and len(task.labels) < least:
@@ -181,7 +187,7 @@ def doubts(task: Task, rows: Sequence[Example]) -> list[str]:
     for label in task.labels:
         same.setdefault(label.casefold(), []).append(label)
     for several in same.values():
-        if len(several) > 1 and task.kind != "tokens":
+        if len(several) > 1 and task.kind not in ("tokens", "regression"):
             found.append(f"the labels {', '.join(several)} differ in upper and lower case alone and are {len(several)} "
                          "classes; write them in one way if one is meant.")
     if task.kind == "classification" and label_cells.are_numbers(task.labels) and len(task.labels) > max(
@@ -192,15 +198,22 @@ def doubts(task: Task, rows: Sequence[Example]) -> list[str]:
 
 
 def _own_rows(task: Task, path: Path, need_labels: bool, columns: Mapping[str, str],
-              ) -> Iterator[tuple[str, Example, Any]]:
+              numbers: NumberColumns | None = None) -> Iterator[tuple[str, Example, Any]]:
     """(where, example without its label, cell of the label or None) of each row."""
     names = own_files.RANKING if task.kind == "ranking" else None
     several = task.kind == "multilabel"
-    rows = own_files.rows(path, names, all_columns=several, chosen=columns, may_lack=() if need_labels else ("label",))
+    may_lack: Collection[str] = () if need_labels else ("label",)
+    if numbers is not None:
+        columns, may_lack = numbers.chosen, numbers.may_lack(need_labels)
+    rows = own_files.rows(path, names, all_columns=several, chosen=columns, may_lack=may_lack)
     for at, (where, fields) in enumerate(rows):
         if fields.get("text") is None:
             raise DataError(f"{where}: no text; expected {EXPECTED}.")
-        cell = _several(fields, where, need_labels) if several else _plain(fields.get("label"), where)
+        if several:
+            cell = _several(fields, where, need_labels)
+        else:
+            cell = fields.get("label") if numbers is None else numbers.cell(fields, where)
+            cell = cell if isinstance(cell, list) and numbers is not None else _plain(cell, where)
         if cell is None and need_labels:
             raise DataError(f"{where}: no label; expected {EXPECTED}.")
         text, pair = check_text(fields["text"], where), fields.get("text_pair")

@@ -58,8 +58,9 @@ class Task:
         For each split its files; each file is a tuple of names of which the first that exists is taken (plain or .gz).
         More than one file of a split is evaluated one by one (MNLI matched and mismatched).
     labels
-        In the order of the classes; empty for regression, ranking, qa and embedding. Empty for tokens and multilabel:
-        those of the training file. ``label_aliases`` maps other spellings.
+        In the order of the classes; empty for ranking, qa and embedding. Of a regression the names of its outputs where
+        it has several. Empty for tokens and multilabel: those of the training file. ``label_aliases`` maps other
+        spellings.
     metrics, main_metric
         Names for the functions of :mod:`bertpass.text.metrics`; the main one chooses the best weights. For qa those of
         :func:`bertpass.text.squad.metrics.evaluate`.
@@ -104,8 +105,10 @@ class Task:
 
     @property
     def outputs(self) -> int:
-        """Width of the head: classes, 1 for regression and ranking, 2 (start and end) for qa, 0 without a head."""
-        return {"regression": 1, "ranking": 1, "qa": 2, "embedding": 0}.get(self.kind, len(self.labels))
+        """Width of the head: classes, values of a regression, 1 for ranking, 2 (start and end) for qa, 0 without."""
+        if self.kind == "regression":
+            return max(len(self.labels), 1)
+        return {"ranking": 1, "qa": 2, "embedding": 0}.get(self.kind, len(self.labels))
 
     def columns_of(self, split: str) -> Columns:
         """The columns of a split's files; only for tasks in tab-separated files."""

@@ -264,3 +264,76 @@ def test_scores_in_a_file_keep_within_the_limits(tmp_path):
 
     assert [task.spelled(get_task("STS-B"), np.array([v])) for v in (5.31, -0.2, 2.5)] == ["5", "0", "2.5"]
     assert task.spelled(own_task("own", "regression"), np.array([-7.0])) == "-7"
+
+
+# -- several numbers per row ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def scorer(encoder, kinds_data, tmp_path_factory):
+    return trained(encoder, tmp_path_factory.mktemp("values") / "out", "--task_kind", "regression", "--label_column",
+                   "praise,people", "--epochs", 5, "--lr", "1e-3", "--train_file", kinds_data / "values.train.csv",
+                   "--dev_file", kinds_data / "values.dev.csv", "--test_file", kinds_data / "values.test.csv")
+
+
+def test_learns_several_numbers(scorer, kinds_data):
+    """Each metric is the mean of those of the outputs; the file of predictions has a column for each output."""
+    from scipy.stats import pearsonr
+
+    result = toy.result(scorer, "metrics.json")
+    assert result["labels"] == ["praise", "people"] and result["metrics"]["pearson"] >= 0.9
+    lines = [line.split("\t") for line in (scorer / "predictions.tsv").read_text().splitlines()]
+    assert lines[0] == ["index", "praise", "people"]
+    found = np.array([[float(cell) for cell in row[1:]] for row in lines[1:]])
+    rows, _ = read_own(kinds_data / "values.test.csv", "regression", ("praise", "people"))
+    gold, metrics = np.array([row.label for row in rows]), result["test_metrics"]
+    wanted = [float(pearsonr(found[:, at], gold[:, at])[0]) for at in range(2)]
+    assert [metrics["pearson (praise)"], metrics["pearson (people)"]] == pytest.approx(wanted, abs=1e-6)
+    assert metrics["pearson"] == pytest.approx(np.mean(wanted), abs=1e-6) and "spearman (people)" in metrics
+    model = bertpass.load(scorer / "bundle", dtype="float32")
+    first = model.predict(rows[0].text).scores
+    assert first == pytest.approx({"praise": found[0, 0], "people": found[0, 1]}, abs=1e-5)
+
+
+def test_deploys_and_evaluates_several_numbers(scorer, kinds_data, tmp_path, capsys):
+    """The columns are found by the names of the model's outputs; other names and one column are refused."""
+    wanted = toy.result(scorer, "metrics.json")["metrics"]
+    argv = toy.deploy("--model_parameters", scorer / "net.params", "--eval_file", kinds_data / "values.dev.csv",
+                      "--check_accuracy", "--output_dir", tmp_path)
+    assert deploy.main(argv) == 0
+    assert toy.result(tmp_path / "custom", "result.json")["metrics"] == pytest.approx(wanted, abs=1e-4)
+    capsys.readouterr()
+    own = ("--task_kind", "regression", "--only_inference", "--model_parameters", scorer / "bundle", "--dev_file",
+           kinds_data / "values.dev.csv")
+    named = toy.classify(scorer, tmp_path / "again", *own, "--label_column", "People, praise")
+    assert finetune.classifier(named) == 0
+    assert toy.result(tmp_path / "again", "metrics.json")["metrics"] == pytest.approx(wanted, abs=1e-4)
+    for said, told in (("people,text", "give every output a column of its own"),
+                       ("people,length", "the model's outputs are called praise, people"),
+                       ("people", "the label has 1 numbers, expected 2")):
+        capsys.readouterr()
+        assert finetune.classifier(toy.classify(scorer, tmp_path / "no", *own, "--label_column", said)) != 0
+        err = capsys.readouterr().err
+        assert told in err and "Traceback" not in err
+
+
+def test_losses_of_several_numbers_are_half_of_transformers(tmp_path):
+    """transformers' loss of problem_type regression, over all outputs; both trainers' functions."""
+    torch = pytest.importorskip("torch", reason=REFERENCE)
+    transformers = pytest.importorskip("transformers", reason=REFERENCE)
+    from bertpass.jobs.training.torch import losses as torch_losses
+    from bertpass.mx import mx
+
+    config = transformers.BertConfig(vocab_size=30, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+                                     intermediate_size=16, num_labels=3, problem_type="regression")
+    torch.manual_seed(3)
+    theirs = transformers.BertForSequenceClassification(config).eval()
+    labels = np.random.default_rng(5).normal(0, 2, (4, 3)).astype("float32")
+    with torch.no_grad():
+        out = theirs(input_ids=torch.arange(24).reshape(4, 6), labels=torch.tensor(labels))
+    none = np.zeros((4, 1), np.int32)
+    batch = Batch(none, none, np.ones(4, np.int32), labels, np.arange(4))
+    ours = losses.regression(mx.nd.array(out.logits.numpy()), batch).mean().asscalar()
+    assert ours == pytest.approx(out.loss.item() / 2, rel=1e-5)
+    loss = torch_losses.loss_for(torch, HeadConfig("regression", 3))
+    assert loss(out.logits, torch.tensor(labels), None).mean().item() == pytest.approx(out.loss.item() / 2, rel=1e-5)

@@ -38,6 +38,8 @@ JOBS = {kind: ("classifier", ["--task_kind", kind, "--train_file", f"{file.forma
         for kind, file in (("classification", "pairs.{}.tsv"), ("regression", "numbers.{}.tsv"),
                            ("multilabel", "several.{}.csv"), ("ranking", "ranking.{}.tsv"))}
 JOBS["multilabel"][1].extend(["--label_separator", ";"])
+JOBS["values"] = ("classifier", ["--task_kind", "regression", "--label_column", "praise,people", "--train_file",
+                                 "values.train.csv", "--dev_file", "values.dev.csv"])
 JOBS["tokens"] = ("classifier", ["--task_name", "NER", "--data_dir", "."])
 JOBS["qa"] = ("squad", ["--data_dir", "squad"])
 

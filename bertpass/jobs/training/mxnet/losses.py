@@ -23,8 +23,9 @@ def classification(outputs: Any, batch: Batch) -> Any:
 
 
 def regression(outputs: Any, batch: Batch) -> Any:
-    """Half the squared difference, as in GluonNLP's L2Loss for STS-B."""
-    return 0.5 * mx.nd.square(outputs.reshape((-1,)) - mx.nd.array(batch.labels, ctx=outputs.context, dtype="float32"))
+    """Half the squared difference, as in GluonNLP's L2Loss for STS-B; the mean of several outputs."""
+    labels = mx.nd.array(batch.labels, ctx=outputs.context, dtype="float32").reshape(outputs.shape)
+    return (0.5 * mx.nd.square(outputs - labels)).mean(axis=1)
 
 
 def binary(outputs: Any, batch: Batch) -> Any:

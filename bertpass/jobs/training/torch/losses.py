@@ -25,7 +25,7 @@ def losses(torch: Any) -> dict[str, Loss]:
         return entropy(outputs, labels)
 
     def regression(outputs: Any, labels: Any, lengths: Any) -> Any:
-        return 0.5 * (outputs.reshape(-1) - labels.float()).square()
+        return 0.5 * (outputs - labels.float().reshape(outputs.shape)).square().mean(1)
 
     def binary(outputs: Any, labels: Any, lengths: Any) -> Any:
         labels = labels.float().reshape(outputs.shape)
