@@ -12,7 +12,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build cuda demo demo-serve test test-clients sanitize lint bench tensorflow bench-passes bench-kernels reproduce clean
+.PHONY: help setup build cuda demo demo-serve test test-clients sanitize lint docs bench tensorflow bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -64,7 +64,8 @@ test: setup $(VENV)/test.stamp ## all tests, in two processes (WORKERS=0: in one
 
 # clients of the server; what they require would change versions in .venv
 CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-text-embeddings-inference \
-  llama-index-embeddings-openai-like llama-index-postprocessor-tei-rerank haystack-ai litellm "tritonclient[http]" huggingface_hub
+  llama-index-embeddings-openai-like llama-index-postprocessor-tei-rerank haystack-ai litellm "tritonclient[http]" huggingface_hub \
+  safetensors
 
 .venv-clients/clients.stamp: Makefile
 	@test -x .venv-clients/bin/python || "$(PYTHON)" -m venv .venv-clients
@@ -72,7 +73,7 @@ CLIENTS := openai langchain-openai langchain-huggingface llama-index-embeddings-
 	@touch $@
 
 test-clients: setup $(VENV)/test.stamp .venv-clients/clients.stamp ## real clients, in an environment of their own, against a server (opt-in)
-	@BERTPASS_CLIENTS=1 $(BIN)/python -m pytest -q tests/serving/http/test_peers.py
+	@BERTPASS_CLIENTS=1 $(BIN)/python -m pytest -q tests/serving/http/test_peers.py tests/docs/test_examples.py
 
 sanitize: setup $(VENV)/test.stamp ## the CPU engine's tests under address and undefined-behaviour sanitizers (some minutes)
 	@scripts/sanitize.sh
@@ -81,6 +82,14 @@ lint: setup $(VENV)/lint.stamp ## ruff, mypy, hadolint
 	@$(BIN)/ruff check .
 	@$(BIN)/mypy
 	@$(BIN)/hadolint container/Dockerfile
+
+.venv-docs/docs.stamp: Makefile
+	@test -x .venv-docs/bin/python || "$(PYTHON)" -m venv .venv-docs
+	@.venv-docs/bin/python -m pip --disable-pip-version-check install -q mkdocs-material "mkdocstrings[python]" ruff
+	@touch $@
+
+docs: .venv-docs/docs.stamp ## the site of docs/ and the docstrings, build/site/index.html (a warning is an error)
+	@NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build -q
 
 bench: setup $(VENV)/bench.stamp ## every CPU engine on the same weights, interleaved (9 minutes; BENCH="--minutes 30", BENCH=--quick)
 	@$(BIN)/bertpass bench cpu --minutes 9 $(BENCH)

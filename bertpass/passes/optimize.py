@@ -65,6 +65,8 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: Passes
                    dtype: str = "float32") -> tuple[str, Arrays, PassReport]:
     """Run passes over a symbol and its parameters; both come back rewritten, with a report.
 
+    After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
+
     Parameters
     ----------
     symbol : MXNet's JSON of the graph
@@ -77,8 +79,6 @@ def optimize_graph(symbol: str, params: Mapping[str, np.ndarray], passes: Passes
     dtype : precision of the encoders that native_encoder puts in: "float32", "bfloat16" or "int8", or a plan of several
         (:mod:`bertpass.model.low_precision.plan`), on a GPU "float32", "float16" or "bfloat16", and "float32" means
         that of the parameters there; the parameters that the other passes see stay as they are
-
-    After every pass the graph is verified, and its shapes are inferred by MXNet where that is installed.
 
     Raises
     ------
