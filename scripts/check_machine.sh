@@ -3,8 +3,8 @@
 python="$1"
 fail() { echo "error: $*" >&2; exit 1; }
 [ -n "$python" ] || fail "no python3 found; on Debian 12: apt-get install python3 python3-venv python3-dev g++ make"
-"$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' ||
-  fail "bertpass needs Python 3.11 or 3.12 (3.11 is tested) and $python is $("$python" -V 2>&1); give another with make PYTHON=..."
+"$python" -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] <= (3, 12))' ||
+  fail "make installs MXNet too, which needs Python 3.10 to 3.12 (3.11 is tested), and $python is $("$python" -V 2>&1); give another with make PYTHON=..., or install without MXNet: pip install ."
 "$python" -c 'import venv, ensurepip' 2>/dev/null || fail "Python's venv module is missing; on Debian 12: apt-get install python3-venv"
 "$python" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(os.path.join(sysconfig.get_paths()["include"], "Python.h")))' ||
   fail "Python's headers are missing; on Debian 12: apt-get install python3-dev"

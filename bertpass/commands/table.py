@@ -94,6 +94,8 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
                            "labels, values, answers or entities of texts"),
         "info": Command("commands.start.info:main", "commands.start.info:InfoOptions",
                         "what a model is: family, head, labels, length, pooling"),
+        "download": Command("commands.start.download:main", "commands.start.download:DownloadOptions",
+                            "the weights of minilm or mpnet, into the cache folder"),
         "serve": Command("commands.start.serve:main", "serving.options:ServeOptions", "models over HTTP"),
     },
     "make a model": {

@@ -80,7 +80,7 @@ class JsonLines(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The line."""
-        written = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        written = datetime.datetime.fromtimestamp(record.created, datetime.timezone.utc)
         line: dict[str, Any] = {"time": written.isoformat(timespec="milliseconds"), "level": record.levelname.lower(),
                                 "logger": record.name, "message": record.getMessage(), **_fields(record),
                                 **getattr(record, "apart", {})}

@@ -1,4 +1,4 @@
-"""The tasks' metrics, computed by scikit-learn, SciPy and seqeval (which are imported on use)."""
+"""The tasks' metrics, computed by scikit-learn, SciPy and seqeval, which are extras and imported on use."""
 
 from __future__ import annotations
 
@@ -15,36 +15,40 @@ Numbers = Sequence[float] | np.ndarray
 CUT = 10  # ranks that mrr@10 and ndcg@10 look at
 
 
-def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import accuracy_score
+def check() -> None:
+    """MissingDependencyError where the packages of the extra "metrics" are not installed."""
+    _sklearn()
+    _scipy()
 
-    return float(accuracy_score(labels, predictions))
+
+def _sklearn() -> Any:
+    return require("sklearn.metrics", "metrics")
+
+
+def _scipy() -> Any:
+    return require("scipy.stats", "metrics")
+
+
+def _accuracy(predictions: np.ndarray, labels: np.ndarray) -> float:
+    return float(_sklearn().accuracy_score(labels, predictions))
 
 
 def _f1(predictions: np.ndarray, labels: np.ndarray) -> float:
     """F1 of class 1 as GLUE has it; the mean over classes where there are more than two."""
-    from sklearn.metrics import f1_score
-
     binary = not set(np.unique(np.concatenate([labels, predictions]))) - {0, 1}
-    return float(f1_score(labels, predictions, average="binary" if binary else "macro", zero_division=0.0))
+    return float(_sklearn().f1_score(labels, predictions, average="binary" if binary else "macro", zero_division=0.0))
 
 
 def _matthews(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from sklearn.metrics import matthews_corrcoef
-
-    return float(matthews_corrcoef(labels, predictions))
+    return float(_sklearn().matthews_corrcoef(labels, predictions))
 
 
 def _pearson(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from scipy.stats import pearsonr
-
-    return float(pearsonr(predictions, labels)[0])
+    return float(_scipy().pearsonr(predictions, labels)[0])
 
 
 def _spearman(predictions: np.ndarray, labels: np.ndarray) -> float:
-    from scipy.stats import spearmanr
-
-    return float(spearmanr(predictions, labels)[0])
+    return float(_scipy().spearmanr(predictions, labels)[0])
 
 
 _METRICS: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {
@@ -118,8 +122,7 @@ def multilabel(names: Iterable[str], probabilities: Numbers, threshold: float, l
     UsageError, DataError
         As :func:`compute`.
     """
-    from sklearn.metrics import average_precision_score, f1_score
-
+    sklearn = _sklearn()
     scores, gold = _checked(probabilities, labels, 2)
     chosen, some = scores > threshold, gold.any(axis=1)
 
@@ -127,10 +130,10 @@ def multilabel(names: Iterable[str], probabilities: Numbers, threshold: float, l
         if not some.any():
             warnings.warn("average_precision is not defined, because no row has a label; given as 0.0.", stacklevel=3)
             return 0.0
-        return float(average_precision_score(gold[some], scores[some], average="samples"))
+        return float(sklearn.average_precision_score(gold[some], scores[some], average="samples"))
 
-    known = {"f1_micro": lambda: float(f1_score(gold, chosen, average="micro", zero_division=0.0)),
-             "f1_macro": lambda: float(f1_score(gold, chosen, average="macro", zero_division=0.0)),
+    known = {"f1_micro": lambda: float(sklearn.f1_score(gold, chosen, average="micro", zero_division=0.0)),
+             "f1_macro": lambda: float(sklearn.f1_score(gold, chosen, average="macro", zero_division=0.0)),
              "average_precision": average_precision}
     return {name: _named(name, known)() for name in names}
 
@@ -143,15 +146,11 @@ def _reciprocal_rank(scores: np.ndarray, relevance: np.ndarray) -> float:
 
 
 def _ndcg(scores: np.ndarray, relevance: np.ndarray) -> float:
-    from sklearn.metrics import ndcg_score
-
-    return float(ndcg_score(relevance[None], scores[None], k=CUT))
+    return float(_sklearn().ndcg_score(relevance[None], scores[None], k=CUT))
 
 
 def _average_precision(scores: np.ndarray, relevance: np.ndarray) -> float:
-    from sklearn.metrics import average_precision_score
-
-    return float(average_precision_score(relevance > 0, scores))
+    return float(_sklearn().average_precision_score(relevance > 0, scores))
 
 
 _RANKING: dict[str, Callable[[np.ndarray, np.ndarray], float]] = {

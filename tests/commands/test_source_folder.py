@@ -60,8 +60,7 @@ def test_python_in_the_folder(clone):
 
 
 @pytest.mark.parametrize(("error", "builds", "words"), [
-    (ModuleNotFoundError("No module named 'mxnet'", name="mxnet"), [], ["pip install 'mxnet==1.9.1'",
-                                                                        "engine='native'"]),
+    (ModuleNotFoundError("No module named 'mxnet'", name="mxnet"), [], ["pip install '.[mxnet]'", "engine='native'"]),
     (ModuleNotFoundError("No module named 'distutils'", name="distutils"), ["mxnet"],
      ["MXNet is installed", "imports distutils", "pip install setuptools"]),
     (ModuleNotFoundError("No module named 'distutils.spawn'", name="distutils.spawn"), ["mxnet"], ["install "
@@ -75,3 +74,11 @@ def test_why_mxnet_is_not_there(error, builds, words):
     told = mx.why_not(error, builds)
     assert all(word in told for word in words)
     assert ("install it with" in told) is (not builds)
+
+
+def test_why_mxnet_cannot_be_there(monkeypatch):
+    from bertpass import mx
+
+    monkeypatch.setattr(mx, "_TOO_NEW", (3, sys.version_info[1]))
+    told = mx.why_not(ModuleNotFoundError("No module named 'mxnet'", name="mxnet"), [])
+    assert f"needs Python 3.{sys.version_info[1] - 1} or earlier" in told and "install" not in told

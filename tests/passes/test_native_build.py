@@ -103,16 +103,43 @@ def test_build_requirements_missing(tree: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize(("choice", "expected"), [("", "mxnet==1.9.1"), ("cpu", "mxnet==1.9.1"), ("none", None),
+@pytest.mark.parametrize(("choice", "expected"), [("", None), ("cpu", "mxnet==1.9.1"), ("none", None),
                                                   ("cu117", "mxnet-cu117==1.9.1"), ("cu102", "mxnet-cu102==1.9.1")])
 def test_the_mxnet_build_is_chosen_by_the_environment(choice: str, expected: str | None, tree: Path) -> None:
     script = ("import runpy, setuptools, sys; setuptools.setup = lambda **known: print(*known['install_requires'], "
               "sep='\\n'); runpy.run_path('setup.py'); assert 'mxnet' not in sys.modules")
     done = build(tree, "-c", script, BERTPASS_MXNET=choice)
     assert done.returncode == 0, done.stderr
+    lines = [line.partition(";")[0] for line in done.stdout.split("\n")]
+    assert [line for line in lines if line.startswith("mxnet")] == ([expected] if expected else [])
+    recipe = {"gluonnlp==0.10.0", "numpy<2", "scipy>=1.10", "scikit-learn>=1.3"}
+    assert recipe & set(lines) == (recipe if expected else set()) and "numpy>=1.23.5" in lines
+
+
+INSTALL = """
+import os, runpy, subprocess, sys
+asked, run = [], subprocess.run
+def instead(command, **known):
+    if command[1:4] != ["-m", "pip", "install"]:
+        return run(command, **known)
+    asked.extend(word.partition(";")[0] for word in command)
+    return subprocess.CompletedProcess(command, 0)
+subprocess.run = instead
+sys.argv = ["setup.py", "-q", "install", "--single-version-externally-managed", "--record=files.txt", "--prefix=here"]
+runpy.run_path("setup.py", run_name="__main__")
+print(*asked, sep="\\n")
+"""
+
+
+@pytest.mark.parametrize(("choice", "expected"), [("", "mxnet==1.9.1"), ("cu117", "mxnet-cu117==1.9.1"),
+                                                  ("none", None)])
+def test_setup_py_install_brings_mxnet(choice: str, expected: str | None, tree: Path) -> None:
+    """The published recipe's first command: pip is asked for what is missing, once the files are in place."""
+    done = build(tree, "-c", INSTALL, BERTPASS_MXNET=choice)
+    assert done.returncode == 0, done.stderr
     lines = done.stdout.split("\n")
     assert [line for line in lines if line.startswith("mxnet")] == ([expected] if expected else [])
-    assert "gluonnlp==0.10.0" in lines
+    assert "tokenizers>=0.20,<0.24" in lines and list(tree.glob("here/**/bertpass/bertpass_lib.so"))
 
 
 def test_an_unknown_mxnet_build_is_one_sentence(tree: Path) -> None:

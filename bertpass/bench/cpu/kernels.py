@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from scipy.special import erf
 
 from bertpass import _native
+from bertpass.extras import require
 from bertpass.model.config import named
 
 #: largest difference over the reference's largest value that a kernel in this precision may have
@@ -97,6 +97,7 @@ def linear(rows: int, columns: int, depth: int, activation: str, dtype: str) -> 
 
         def reference() -> np.ndarray:
             x = a.astype(np.float64) @ weight.T.astype(np.float64) + bias
+            erf = require("scipy.special", "bench").erf
             return 0.5 * x * (1 + erf(x / np.sqrt(2))) if activation.startswith("gelu") else x
 
         return lambda isa, threads: _native.linear_work(a, weight, bias, activation=activation, dtype=dtype,

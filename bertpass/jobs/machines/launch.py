@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO, BinaryIO
+from typing import IO, Any, BinaryIO
 
 from bertpass.errors import UsageError
 from bertpass.placement import Instance
@@ -19,6 +19,8 @@ from bertpass.placement.binding import placed
 from bertpass.progress import log
 
 FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: of Popen: a group of processes of its own
+OWN_GROUP: Mapping[str, Any] = {"process_group": 0} if sys.version_info >= (3, 11) else {"preexec_fn": os.setpgrp}
 _LOOK = 0.2  # seconds after which ended processes are looked for where no output told of it
 _LINE = 2**16  # bytes after which a line without an end is written
 
@@ -115,7 +117,7 @@ class Launcher:
         try:
             with placed(job.instance.cpus, job.instance.memory):
                 process = subprocess.Popen(job.words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                                           stderr=subprocess.PIPE, env=job.environment, process_group=0)
+                                           stderr=subprocess.PIPE, env=job.environment, **OWN_GROUP)
         except OSError as error:
             raise UsageError(f"{job.words[0]}: it cannot be started ({error}).") from error
         number = job.instance.number

@@ -43,6 +43,7 @@ class Kind:
 
     def check(self) -> None:
         """MissingDependencyError, before any long work, where a package that the metrics need is not installed."""
+        metrics.check()
 
     def labels(self, examples: Sequence[Example]) -> tuple[str, ...]:
         """The labels that examples of a task with open labels hold."""

@@ -164,8 +164,6 @@ def round_weights(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     ----------
     x : (tokens, depth) of mean zero: what the weights are multiplied with
     """
-    from scipy.linalg import cholesky
-
     depth = weight.shape[1]
     scale = scales_of(weight)
     scale[scale == 0] = 1
@@ -176,7 +174,7 @@ def round_weights(weight: np.ndarray, x: np.ndarray) -> np.ndarray:
     order = np.argsort(-np.diag(moments), kind="stable")  # what matters most first, while all others can make up for it
     place = np.argsort(order)  # of each element in the order
     left = left[:, order]
-    upper = cholesky(np.linalg.inv(moments[np.ix_(order, order)]))
+    upper = np.linalg.cholesky(np.linalg.inv(moments[np.ix_(order, order)])).T
     for first in range(0, depth, _BLOCK):
         last = min(first + _BLOCK, depth)
         errors = np.empty((len(left), last - first))

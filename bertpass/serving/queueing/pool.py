@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from bertpass.base.timeouts import timeout
 from bertpass.errors import BertpassError, ModelError
 from bertpass.serving.failures import EngineFailure
 from bertpass.serving.instances.instance import Instance, InstanceLost
@@ -150,10 +151,10 @@ class Pool:
         instance, longest = self._instances[number], BATCH * self._queue.timeout
         while True:
             try:
-                async with asyncio.timeout(self._health_interval):
+                async with timeout(self._health_interval):
                     batch = await self._queue.take(lambda: self._limit(number),
                                                    lambda model: self._pace.batch(number, model, longest))
-            except TimeoutError:
+            except asyncio.TimeoutError:
                 try:
                     await self.within(self.most(0.0), instance, instance.probe)
                 except EngineFailure as error:  # it answers, but cannot compute any more

@@ -17,6 +17,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Sequence
 
+from bertpass.base.timeouts import timeout_at
 from bertpass.serving.failures import Overloaded
 from bertpass.serving.instances.worker import Row
 from bertpass.serving.queueing.waiting import Item, Job, Lane
@@ -155,9 +156,9 @@ class TokenQueue:
         end = asyncio.get_running_loop().time() + self._max_wait
         while sum(lane.tokens.total() for lane in self._within(limit)) < self._budget:
             try:
-                async with asyncio.timeout_at(end):
+                async with timeout_at(end):
                     await self._change()
-            except TimeoutError:
+            except asyncio.TimeoutError:
                 return
 
     def _batch(self, lanes: Sequence[Lane], most: Callable[[int], float]) -> list[Item]:

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from bertpass.base.timeouts import timeout
 from bertpass.serving.failures import ClientGone, SlowBody, TooLarge, UnknownEncoding, Unreadable
 from bertpass.serving.options import ServeOptions
 
@@ -49,9 +50,9 @@ async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: Ser
     if length.isdigit() and int(length) > limit:
         raise _large(limit)
     try:
-        async with asyncio.timeout(options.body_timeout):
+        async with timeout(options.body_timeout):
             body = await _read(receive, limit)
-    except TimeoutError:
+    except asyncio.TimeoutError:
         raise SlowBody(f"the body did not arrive within {options.body_timeout:g} seconds.") from None
     encoding = headers.get(b"content-encoding", b"identity").strip().lower()
     if encoding in (b"gzip", b"deflate"):
@@ -114,8 +115,8 @@ def drained(send: Any, receive: Receive, seconds: float) -> Any:
             await send(message)
             return
         await send({**message, "more_body": True})
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
+        with contextlib.suppress(asyncio.TimeoutError):
+            async with timeout(seconds):
                 while (part := await receive()).get("more_body", False):
                     del part
         await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -31,7 +31,7 @@ def check() -> None:
     """DeviceError where no GPU can be."""
     if not machine.has_nvidia_driver():
         raise DeviceError("gpu_passes: there is no NVIDIA driver here (libcuda.so.1); run it on a machine with a GPU "
-                          "that MXNet knows, such as a T4, where BERTPASS_MXNET=cu117 pip install '.[cu117]' was run.")
+                          "that MXNet knows, such as a T4, where pip install '.[cu117]' was run.")
 
 
 def measure(session: Session) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from bertpass import machine
-from bertpass.engines.frameworks.torch_engine import EXTRA, network
+from bertpass.engines.frameworks.torch_engine import network
 from bertpass.errors import DeviceError, UsageError
 from bertpass.extras import require
 from bertpass.jobs.tasks.predict import Forward
@@ -27,7 +27,7 @@ from bertpass.text.tokens.batching import Batch
 
 def check_gpu(gpu: int | None) -> None:
     """DeviceError where PyTorch does not see the GPU, MissingDependencyError where it is not installed."""
-    torch = require("torch", EXTRA)
+    torch = require("torch", "train")
     if gpu is not None and gpu >= torch.cuda.device_count():
         raise DeviceError(f"--gpu {gpu}: PyTorch sees {torch.cuda.device_count()} GPUs; leave --gpu out to train on "
                           "the CPU.")
@@ -44,7 +44,7 @@ class TorchTrainer(Trainer):
 
     def __init__(self, start: Checkpoint, options: LoopOptions, workers: Workers | None = None) -> None:
         super().__init__(start, options, workers)
-        self.torch = torch = require("torch", EXTRA)
+        self.torch = torch = require("torch", "train")
         torch.set_num_threads(machine.threads())
         self.device = "cpu" if options.gpu is None else f"cuda:{options.gpu}"
         self.config, arrays = start.network()
