@@ -29,7 +29,8 @@ class ServeOptions(Given):
                              "gives a model a name (default: that of its file or folder)", group="model",
                              positional=True)
     engine: str = flag("native", "native, or dummy, which needs no weights and serves the models embedding, "
-                       "classification, qa, tokens, ranking and none; embedding@2000 computes 2000 tokens per second",
+                       "classification, qa, tokens, ranking, sparse, mlm, late and none; embedding@2000 computes 2000 "
+                       "tokens per second",
                        group="model", choices=("native", "dummy"), rare=True)
     dtype: str | None = flag(None, "precision of the native engine: auto, float32, bfloat16, int8 or float16 (default: "
                              "a packed file's own, otherwise auto)", group="model")

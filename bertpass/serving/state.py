@@ -126,9 +126,9 @@ class State:
             name = names.find(name, {each: model.path for each, model in self.models.items()})
         candidates = [self.models[name]] if name is not None else list(self.models.values())
         for model in candidates:
-            if not kinds or model.head.kind in kinds:
+            if not kinds or model.kind in kinds:
                 return model
-        have = ", ".join(f"{model.name} is of kind {model.head.kind}" for model in candidates)
+        have = ", ".join(f"{model.name} is of kind {model.kind}" for model in candidates)
         raise InvalidBody(f"this needs a model of kind {' or '.join(kinds)}; {have}.", "model")
 
     async def compute(self, request: Request, response: Response, function: Callable[[], T]) -> T:

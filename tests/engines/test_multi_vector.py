@@ -16,77 +16,14 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from tests.helpers.json_files import change
-from tests.helpers.tiny_models import VOCAB, torch_model, write_vocab
+from tests.helpers.late_models import folder_of, right
+from tests.helpers.tiny_models import VOCAB, torch_model
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
 torch = pytest.importorskip("torch", reason=REASON)
 transformers = pytest.importorskip("transformers", reason=REASON)
 TEXTS = ["the film is good .", " bad, un able ", "w1 w2 w3 w4 w5 w6", "good " * 40, "", "un ; w3 . w4"]
-SETTINGS = {"query_prefix": "[Q] ", "document_prefix": "[D] ", "query_length": 12, "document_length": 15,
-            "attend_to_expansion_tokens": True, "do_query_expansion": True, "skiplist_words": [".", ",", ";"]}
 TOLERANCE = 1e-5
-
-
-def folder_of(path, family="bert", layers=((24, 8, False),), activation="torch.nn.modules.linear.Identity", **settings):
-    """A folder as PyLate 1.6 with sentence-transformers 5.3 saves it."""
-    from safetensors.torch import save_file
-
-    write_vocab(path / "vocabulary")
-    kind = transformers.DistilBertTokenizerFast if family == "distilbert" else transformers.BertTokenizerFast
-    tokenizer = kind(vocab_file=str(path / "vocabulary" / "vocab.txt"))
-    tokenizer.add_tokens(["[Q] ", "[D] "])
-    tokenizer.save_pretrained(path)
-    torch_model(family, "Model", vocab_size=VOCAB + 2).save_pretrained(path)
-    torch.manual_seed(4)
-    modules = [("", "sentence_transformers.models.Transformer")]
-    for at, (inputs, outputs, bias) in enumerate(layers, 1):
-        place = path / f"{at}_Dense"
-        place.mkdir()
-        arrays = {"linear.weight": torch.randn(outputs, inputs)}
-        arrays |= {"linear.bias": torch.randn(outputs)} if bias else {}
-        save_file(arrays, place / "model.safetensors")
-        (place / "config.json").write_text(json.dumps({
-            "in_features": inputs, "out_features": outputs, "bias": bias, "use_residual": False,
-            "activation_function": activation}))
-        modules.append((place.name, "pylate.models.Dense.Dense"))
-    (path / "modules.json").write_text(json.dumps([
-        {"idx": at, "name": str(at), "path": place, "type": kind} for at, (place, kind) in enumerate(modules)]))
-    (path / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 14, "do_lower_case": False}))
-    (path / "config_sentence_transformers.json").write_text(json.dumps({
-        "model_type": "ColBERT", "__version__": {"sentence_transformers": "5.3.0", "transformers": "4.57.6",
-                                                 "pytorch": "2.10.0"},
-        "prompts": {"query": "", "document": ""}, "default_prompt_name": None, "similarity_fn_name": "MaxSim",
-        **SETTINGS, **settings}))
-    return path
-
-
-def right(path, texts, is_query, normalize=True):
-    """The vectors of each text's tokens, by transformers."""
-    from safetensors.torch import load_file
-
-    said = json.loads((path / "config_sentence_transformers.json").read_text())
-    model = transformers.AutoModel.from_pretrained(path).eval()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(path)
-    mark, length = (said["query_prefix"], said["query_length"]) if is_query else (said["document_prefix"],
-                                                                                 said["document_length"])
-    found = []
-    for text in texts:
-        ids = tokenizer(text.strip(), truncation=True, max_length=length - bool(mark))["input_ids"]
-        ids = [*ids[:1], *([tokenizer.convert_tokens_to_ids(mark)] if mark else []), *ids[1:]]
-        own = len(ids)
-        if is_query and said["do_query_expansion"]:
-            ids += [tokenizer.mask_token_id] * (length - own)
-        seen = len(ids) if said["attend_to_expansion_tokens"] else own
-        with torch.no_grad():
-            x = model(torch.tensor([ids]), attention_mask=(torch.arange(len(ids)) < seen)[None].long())[0][0]
-        for place in sorted(path.glob("*_Dense")):
-            arrays = load_file(place / "model.safetensors")
-            x = torch.nn.functional.linear(x, arrays["linear.weight"], arrays.get("linear.bias"))
-        if not is_query:
-            skipped = {tokenizer.convert_tokens_to_ids(word) for word in said["skiplist_words"]}
-            x = x[[one not in skipped for one in ids]]
-        found.append((torch.nn.functional.normalize(x, dim=1) if normalize else x).numpy())
-    return found
 
 
 def near(found, wanted):
@@ -205,14 +142,6 @@ def test_other_classes(tmp_path):
         bertpass.MultiVectorEncoder(tmp_path / "plain")
     with pytest.raises(UsageError, match=r"no vectors of tokens for late interaction; use encode"):
         bertpass.load(tmp_path / "plain").encode_tokens(["good"], is_query=True)
-
-
-def test_the_server_has_no_route_for_it(tmp_path):
-    from bertpass.serving.instances.models import Source
-
-    path = folder_of(tmp_path)
-    with pytest.raises(ModelError, match="of the kind late interaction, which no route of the server answers with"):
-        Source("late", str(path), "native").checkpoint()
 
 
 @pytest.mark.parametrize("isa", _native.instruction_sets())

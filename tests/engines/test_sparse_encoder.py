@@ -15,7 +15,8 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from tests.helpers.json_files import change
-from tests.helpers.tiny_models import VOCAB, torch_model, write_vocab
+from tests.helpers.tiny_models import VOCAB, torch_model
+from tests.helpers.word_models import plain, saved
 
 REASON = "pip install 'bertpass[reference]' to compare with sentence-transformers"
 library = pytest.importorskip("sentence_transformers", reason=REASON)
@@ -23,27 +24,6 @@ torch = pytest.importorskip("torch", reason=REASON)
 TEXTS = ["the film is good", "The Film is bad, un able", "w1 w2 w3 w4 w5 w6", "good " * 40, "", "un"]
 TOLERANCE = 1e-5  # of the largest number
 PROMPTS = {"query": "w1 w2 ", "passage": "bad "}
-
-
-def plain(folder, family="bert", seed=0):
-    """A folder as transformers saves it, with a head of masked words."""
-    import transformers
-
-    write_vocab(folder / "vocabulary")
-    torch_model(family, "ForMaskedLM", seed=seed).save_pretrained(folder)
-    kind = transformers.DistilBertTokenizerFast if family == "distilbert" else transformers.BertTokenizerFast
-    kind(vocab_file=str(folder / "vocabulary" / "vocab.txt"), model_max_length=16).save_pretrained(folder)
-    return folder
-
-
-def saved(path, source, strategy="max", function="relu", **settings):
-    """A folder that the library saved."""
-    from sentence_transformers.base.modules import Transformer
-    from sentence_transformers.sparse_encoder.modules import SpladePooling
-
-    modules = [Transformer(str(source), transformer_task="fill-mask"), SpladePooling(strategy, function)]
-    library.SparseEncoder(modules=modules, device="cpu", **settings).save_pretrained(str(path))
-    return path
 
 
 def both_of(path, **more):
@@ -238,13 +218,6 @@ def test_other_classes(both, tmp_path):
     torch_model("bert", "Model").save_pretrained(tmp_path)
     with pytest.raises(ModelError, match="no weights of a head of masked words"):
         bertpass.SparseEncoder(tmp_path)
-
-
-def test_the_server_has_no_route_for_it(both):
-    from bertpass.serving.instances.models import Source
-
-    with pytest.raises(ModelError, match="of the kind sparse, which no route of the server answers with"):
-        Source("words", both[0].model.source, "native").checkpoint()
 
 
 @pytest.mark.parametrize("backend", ["onnx", "openvino", "torch"])

@@ -1,1 +1,1 @@
-"""HTTP: the application, what every request passes, and the routes of each API."""
+"""HTTP: the application, and what every request passes."""

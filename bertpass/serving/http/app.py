@@ -15,8 +15,9 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
+from bertpass.serving.faces import kserve, openai, pipelines, plain
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
-from bertpass.serving.http import kserve, openai, page, pipelines, routes
+from bertpass.serving.http import page
 from bertpass.serving.http.answers import answer, failure
 from bertpass.serving.http.gate import Gate
 from bertpass.serving.options import ServeOptions
@@ -56,7 +57,7 @@ def _routed(state: State) -> FastAPI:
     # /docs with its scripts from here, where FastAPI's own asks for them elsewhere
     app = FastAPIOffline(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses(),
                          redoc_url=None, static_url="/docs-files", redirect_slashes=False)
-    for part in (routes, kserve, pipelines):
+    for part in (plain, kserve, pipelines):
         app.include_router(part.router(state))
     app.include_router(openai.router(state), responses=_statuses(openai.Error))
     app.include_router(page.router())
@@ -77,7 +78,7 @@ def _about(app: FastAPI, state: State) -> None:
         """Models, instances, and the effective configuration."""
         changes = await asyncio.to_thread(state.kept.changes)
         return {"version": __version__, "options": state.options.shown(),
-                "models": [{"id": model.name, "source": model.source, "kind": model.head.kind,
+                "models": [{"id": model.name, "source": model.source, "kind": model.kind,
                             "family": model.config.family, "units": model.config.units, "labels": model.labels,
                             "max_input_length": model.max_length, "dtype": model.dtype, "dtype_why": model.dtype_why,
                             "prompts": dict(model.sentence.prompts), "default_prompt": model.sentence.default_prompt,

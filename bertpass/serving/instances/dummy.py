@@ -16,6 +16,7 @@ from bertpass.engines.rows import Output
 from bertpass.errors import ModelError, unknown
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.record import Checkpoint
+from bertpass.model.sentence import Late, Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer
 
 _WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuvwxyz0123456789.,?!",
@@ -23,7 +24,10 @@ _WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *"abcdefghijklmnopqrstuv
 _LABELS = {"classification": ("negative", "positive"), "tokens": ("O", "B-PER", "I-PER")}
 _HEADS = {"embedding": HeadConfig("embedding", pooling="mean", normalize=True), "none": HeadConfig("none"),
           "classification": HeadConfig("classification", 2), "tokens": HeadConfig("tokens", 3),
-          "qa": HeadConfig("qa", 2), "ranking": HeadConfig("ranking", 1)}
+          "qa": HeadConfig("qa", 2), "ranking": HeadConfig("ranking", 1), "sparse": HeadConfig("sparse"),
+          "mlm": HeadConfig("mlm"), "late": HeadConfig("none")}
+#: of late interaction: all tokens are attended to, for a row depends on its own tokens alone anyway
+_LATE = Late(query_prefix="", document_prefix="", query_length=12, document_length=40, attends=True)
 
 
 class DummyEngine(Engine):
@@ -34,7 +38,9 @@ class DummyEngine(Engine):
     def __init__(self, config: EncoderConfig, head: HeadConfig, tokens_a_second: float | None = None) -> None:
         self._pace = tokens_a_second
         self._per_token, self._normalize = head.per_token, head.normalize
-        self._width = {"none": config.units, "embedding": config.units}.get(head.kind, head.num_labels)
+        self._width = {"none": config.units, "embedding": config.units, "mlm": config.vocab_size,
+                       "sparse": config.vocab_size}.get(head.kind, head.num_labels)
+        self._least = 0.0 if head.kind == "sparse" else -1.0
 
     def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
         """See :meth:`Engine.rows`."""
@@ -47,6 +53,7 @@ class DummyEngine(Engine):
         if not self._per_token:
             phase = np.add.reduceat(phase, offsets[:-1])
         out = np.sin(phase[:, None] + np.arange(1, self._width + 1)).astype(np.float32)
+        out = np.maximum(out, self._least, dtype=np.float32)
         if self._normalize:
             out /= np.linalg.norm(out, axis=1, keepdims=True)
         return [Output(out, offsets if self._per_token else None)]
@@ -81,4 +88,5 @@ def checkpoint(path: str) -> Checkpoint:
     config = EncoderConfig(num_layers=1, units=16, hidden_size=16, num_heads=1, use_pooler=False, max_length=64,
                            vocab_size=len(_WORDS), dropout=0.0)
     return Checkpoint(config, _HEADS[kind], {}, Tokenizer.from_wordpiece(_WORDS, lower=True),
-                      labels=list(_LABELS[kind]) if kind in _LABELS else None, source=f"dummy {path}")
+                      labels=list(_LABELS[kind]) if kind in _LABELS else None, source=f"dummy {path}",
+                      sentence=Sentence(late=_LATE if kind == "late" else None))

@@ -18,12 +18,12 @@ import numpy as np
 
 from bertpass import machine
 from bertpass.engines import native
-from bertpass.engines.base import Engine
 from bertpass.errors import ModelError
 from bertpass.model.files import mapping
 from bertpass.model.layouts import packed
 from bertpass.model.record import Checkpoint, PackedCheckpoint
-from bertpass.serving.instances.models import Opened, Source, pooled_only
+from bertpass.serving.instances.models import Opened, Source, mask_of, pooled_only
+from bertpass.serving.instances.ways import Ways
 
 log = logging.getLogger("bertpass.serving")
 
@@ -36,24 +36,25 @@ class Held:
 
     ``shared`` says that the packed layers are used where they are, as of a file of bertpass pack. Else each process
     copies them into memory of its own: that has huge pages and is on the process's own NUMA node. The tables of
-    embeddings, of which a row reads little, are always shared.
+    embeddings, of which a row reads little, are always shared. ``mask`` is the id of the tokenizer's [MASK], if any.
     """
 
     name: str
     file: int
     shared: bool
+    mask: int | None = None
 
     def checkpoint(self) -> Checkpoint:
         """The model, mapped."""
         return packed.read(f"/proc/self/fd/{self.file}")
 
-    def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
-        """The engine that computes it."""
+    def load(self, checkpoint: Checkpoint, threads: int) -> Ways:
+        """The engines that compute it."""
         if not self.shared and isinstance(checkpoint, PackedCheckpoint):
             checkpoint = dataclasses.replace(checkpoint, layers=_copied(checkpoint.layers))
             mapping.release(checkpoint.params.values())
-        checkpoint = dataclasses.replace(checkpoint, head=pooled_only(checkpoint))
-        return native.from_checkpoint(checkpoint, threads=threads)
+        return Ways(lambda head: native.from_checkpoint(dataclasses.replace(checkpoint, head=head), threads=threads),
+                    pooled_only(checkpoint), self.mask)
 
 
 def _copied(layers: np.ndarray) -> np.ndarray:
@@ -132,7 +133,7 @@ class Kept:
             raise ModelError(f"{source.name}: there is no room to keep the model ({error}); give more memory, or a "
                              "TMPDIR with room.") from error
         self._files.append(file)
-        return Held(source.name, file.fileno(), isinstance(checkpoint, PackedCheckpoint))
+        return Held(source.name, file.fileno(), isinstance(checkpoint, PackedCheckpoint), mask_of(checkpoint))
 
 
 def _written(checkpoint: Checkpoint, dtype: str) -> BinaryIO:

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bertpass.engines import native, precision
-from bertpass.engines.base import Engine
-from bertpass.errors import ModelError, UsageError
+from bertpass.errors import UsageError
 from bertpass.model.checkpoint import load_checkpoint
-from bertpass.model.config import WORD_KINDS, HeadConfig
+from bertpass.model.config import HeadConfig
 from bertpass.model.files import mapping
 from bertpass.model.given import FOR_PARAMS, Given, is_params
 from bertpass.model.record import Checkpoint
 from bertpass.serving.instances import dummy
+from bertpass.serving.instances.ways import Ways
 from bertpass.serving.names import named
 from bertpass.serving.options import ServeOptions
 
@@ -38,23 +38,19 @@ class Source:
     given: Given = field(default_factory=Given)
 
     def checkpoint(self) -> Checkpoint:
-        """The model's configuration, tokenizer and mapped weights; ModelError where it cannot be read or no route
-        answers with its outputs."""
+        """The model's configuration, tokenizer and mapped weights; ModelError where it cannot be read."""
         if self.engine == "dummy":
             return dummy.checkpoint(self.path)
-        found = load_checkpoint(self.path, packed=True, given=self.given)
-        if found.head.kind in WORD_KINDS or found.sentence.late is not None:
-            kind = found.head.kind if found.sentence.late is None else "late interaction"
-            raise ModelError(f"{self.path} is of the kind {kind}, which no route of the server answers with; use it in "
-                             "Python (bertpass.SparseEncoder, bertpass.MultiVectorEncoder).")
-        return found
+        return load_checkpoint(self.path, packed=True, given=self.given)
 
-    def load(self, checkpoint: Checkpoint, threads: int) -> Engine:
-        """The engine that computes it."""
+    def load(self, checkpoint: Checkpoint, threads: int) -> Ways:
+        """The engines that compute it."""
         if self.engine == "dummy":
-            return dummy.DummyEngine(checkpoint.config, pooled_only(checkpoint), dummy.named(self.path)[1])
-        checkpoint = replace(checkpoint, head=pooled_only(checkpoint))
-        return native.from_checkpoint(checkpoint, dtype=self.dtype, threads=threads)
+            pace = dummy.named(self.path)[1]
+            return Ways(lambda head: dummy.DummyEngine(checkpoint.config, head, pace), pooled_only(checkpoint),
+                        mask_of(checkpoint))
+        return Ways(lambda head: native.from_checkpoint(replace(checkpoint, head=head), dtype=self.dtype,
+                                                        threads=threads), pooled_only(checkpoint), mask_of(checkpoint))
 
     def files(self) -> dict[str, tuple[int, int, int]]:
         """The model's files with what tells whether they are still the same: time of change, size and inode. Empty
@@ -76,6 +72,11 @@ def pooled_only(checkpoint: Checkpoint) -> HeadConfig:
     are scaled."""
     head = checkpoint.head
     return head if checkpoint.sentence.layers else replace(head, normalize=False)
+
+
+def mask_of(checkpoint: Checkpoint) -> int | None:
+    """The id of [MASK]; None where there is no tokenizer or it has none."""
+    return None if checkpoint.tokenizer is None else checkpoint.tokenizer.mask_id
 
 
 @dataclass(frozen=True)

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from bertpass.base import child
-from bertpass.engines.base import Engine
 from bertpass.engines.rows import Output, Rows, joined
 from bertpass.errors import BertpassError
 from bertpass.serving.instances.kept import Held
 from bertpass.serving.instances.models import Source
+from bertpass.serving.instances.ways import WIDTH, Ways
 
 #: one row: ids and token types, int32, shape (tokens,)
 Row = tuple[np.ndarray, np.ndarray]
@@ -27,16 +27,18 @@ class Computer:
     """The engines of one process."""
 
     def __init__(self, models: Sequence[Source | Held], threads: int) -> None:
-        self._engines: list[Engine] = [model.load(model.checkpoint(), threads) for model in models]
+        self._models: list[Ways] = [model.load(model.checkpoint(), threads) for model in models]
         for number in range(len(models)):
             self.rows(number, joined([warm_up_row()]))
 
     def describe(self) -> list[dict[str, Any]]:
-        return [engine.describe() for engine in self._engines]
+        return [model.describe() for model in self._models]
 
-    def rows(self, model: int, rows: Rows) -> Output:
-        """The first output of the rows of a model, see :meth:`bertpass.engines.base.Engine.rows`."""
-        found = self._engines[model].rows(*rows)[0]
+    def rows(self, number: int, rows: Rows) -> Output:
+        """The first output of rows, see :meth:`bertpass.engines.base.Engine.rows`; the number is that of a model and a
+        way (:mod:`bertpass.serving.instances.ways`)."""
+        way, model = divmod(number, WIDTH)
+        found = self._models[model][way].rows(*rows)[0]
         if not np.isfinite(found.values).all():
             raise BertpassError("the model computed numbers that are not finite; are its weights whole?")
         return found

@@ -20,6 +20,7 @@ from bertpass.engines.model import Model
 from bertpass.engines.rows import Output
 from bertpass.errors import ModelError
 from bertpass.serving.failures import TooLarge
+from bertpass.serving.instances import ways
 from bertpass.serving.instances.models import Opened, pooled_only
 from bertpass.serving.instances.worker import Row
 from bertpass.serving.queueing.queue import TokenQueue
@@ -136,10 +137,11 @@ class QueueEngine(Engine):
     def __init__(self, number: int, per_token: bool, dtype: str) -> None:
         self._number, self._per_token, self._dtype = number, per_token, dtype
 
-    def submit(self, rows: Sequence[Row]) -> list[np.ndarray]:
-        """The first output of each row, in their order; the queue makes the batches."""
-        call = CURRENT.get()
-        return asyncio.run_coroutine_threadsafe(call.submit(self._number, rows), call.loop).result()
+    def submit(self, rows: Sequence[Row], way: int = ways.OWN) -> list[np.ndarray]:
+        """The first output of each row, in their order; the queue makes the batches. ``way`` is one of
+        :mod:`bertpass.serving.instances.ways`."""
+        call, number = CURRENT.get(), self._number + ways.WIDTH * way
+        return asyncio.run_coroutine_threadsafe(call.submit(number, rows), call.loop).result()
 
     def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
         """See :meth:`Engine.rows`; the first output alone."""
@@ -168,9 +170,24 @@ class QueuedModel(Model):
             log.warning("%s: %s", self.name, note)
         self.dtype_why = opened.choice.why
 
+    @property
+    def kind(self) -> str:
+        """That of the head, or "late" of a model of late interaction."""
+        return self.head.kind if self.sentence.late is None else "late"
+
     def run(self, encodings: Sequence[Any], batch_size: int = 32) -> list[np.ndarray]:
-        """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says."""
-        return self.engine.submit([(encoding.ids, encoding.token_types) for encoding in encodings])
+        """As :meth:`Model.run`; the queue makes the batches, whatever ``batch_size`` says. Of masked words only the
+        logits where a [MASK] stands."""
+        way = ways.OWN
+        if any(getattr(each, "attended", len(each)) < len(each) for each in encodings):
+            way, mask = ways.QUERIES, self.tokenizer.mask_id
+            assert mask is not None and all(each.attended == ways.attended(each.ids, mask) for each in encodings)
+        return self.engine.submit([(encoding.ids, encoding.token_types) for encoding in encodings], way)
+
+    def states(self, encodings: Sequence[Any]) -> list[np.ndarray]:
+        """The states of each row's tokens, (tokens, units), whatever head the model has."""
+        way = ways.STATES if self.head.kind == "embedding" else ways.OWN
+        return self.engine.submit([(encoding.ids, encoding.token_types) for encoding in encodings], way)
 
     def cutting(self, side: Side | None) -> QueuedModel:
         """The model as it is, or one that cuts texts at that side, "left" or "right"."""

@@ -50,6 +50,23 @@ class Embed(Vectors):
 
 class EmbedAll(Prompted):
     inputs: Texts
+    is_query: bool | None = Field(
+        default=None, description="of a model of late interaction: whether the texts are queries or documents")
+
+
+class EmbedSparse(Prompted):
+    inputs: Texts
+
+
+class FillMaskParameters(Body):
+    """Of Hugging Face's pipelines."""
+
+    top_k: int = Field(default=5, ge=1, description="so many words per [MASK], the best")
+    targets: str | list[str] | None = Field(default=None, description="of these words alone, tokens of the vocabulary")
+
+
+class FillMask(Cut, FillMaskParameters):
+    inputs: Texts
 
 
 class Scored(Cut):

@@ -16,6 +16,7 @@ const OF_KIND = {
   pooled: ["similarity", "compares texts"], qa: ["qa", "answers questions"], tokens: ["ner", "marks names"],
   ranking: ["rerank", "ranks passages"], classification: ["predict", "gives one label"],
   multilabel: ["predict", "gives several labels"], regression: ["predict", "gives values"],
+  late: ["rerank", "ranks passages"],
 };
 
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);

@@ -8,12 +8,13 @@ import pytest
 from bertpass.serving.http.app import document
 from tests.helpers.served import serving
 
-ALL = ("embedding", "classification", "qa", "tokens", "ranking", "none")
+ALL = ("embedding", "classification", "qa", "tokens", "ranking", "none", "sparse", "mlm", "late")
 LONG = " ".join("abcdefghij"[at % 10] for at in range(100))  # 100 tokens; the model takes 64
 
 #: a right body of every route, by its path
 RIGHT = {
-    "/embed": {"inputs": "abc"}, "/embed_all": {"inputs": "abc"}, "/predict": {"inputs": "abc"},
+    "/embed": {"inputs": "abc"}, "/embed_all": {"inputs": "abc"}, "/embed_sparse": {"inputs": "abc"},
+    "/predict": {"inputs": "abc"},
     "/rerank": {"query": "q", "texts": ["a", "b"]}, "/qa": {"question": "who", "context": "anna lives here"},
     "/similarity": {"inputs": {"source_sentence": "a", "sentences": ["b"]}}, "/ner": {"inputs": "anna was here"},
     "/tokenize": {"inputs": "abc"}, "/decode": {"ids": [5, 6]}, "/": {"inputs": "abc"},
@@ -77,7 +78,7 @@ EFFECTS = {
     "max_answer_length": (1, {}), "align_to_words": (False, {}), "top_k": (2, {}), "truncate": (True, {}),
     "handle_impossible_answer": (True, {}), "aggregation_strategy": ("simple", {}), "add_special_tokens": (False, {}),
     "skip_special_tokens": (False, {}), "parameters": ({"truncate": True, "top_k": 1}, {}), "id": ("7", {}),
-    "outputs": ([{"name": "other"}], {})}
+    "outputs": ([{"name": "other"}], {}), "is_query": (True, {"model": "late"})}
 TEXT = dict.fromkeys(("truncate", "truncation_direction"), LONG + " x")  # whose effect is seen on long texts
 #: which say that they change nothing
 NO_EFFECT = {("/v1/embeddings", "user"), ("/ner", "truncate"), ("/", "options"), ("/invocations", "options")}

@@ -5,7 +5,7 @@ import pytest
 
 from tests.helpers.served import Process, httpx
 
-MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none")
+MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none", "sparse")
 CONTEXT = "anna lives in berlin. bob lives in paris."
 
 
@@ -140,6 +140,11 @@ def test_huggingface_hub_with_a_classifier_and_a_tagger():
         labels = hub(url, "/").text_classification("abc", top_k=1)
         assert [labels[0].label, labels[0].score] == list(post(url, "/predict", inputs="abc")[0].values())
         assert len(labels) == 1 and len(hub(url, "").text_classification("abc")) == 2
+    with Process("mlm", "--port", 0, "--engine", "dummy") as server:
+        found = hub(server.url(), "/").fill_mask("a [MASK] c", targets=["b", "d"], top_k=1)
+        (expected,) = post(server.url(), "/", inputs="a [MASK] c", parameters={"targets": ["b", "d"], "top_k": 1})
+        assert [{name: each[name] for name in expected} for each in found] == [expected]
+        assert expected["sequence"] == f"a {expected['token_str']} c"
     with Process("tokens", "--port", 0, "--engine", "dummy") as server:
         url = server.url()
         assert [vars(each)["word"] for each in hub(url, "/").token_classification(CONTEXT)] == \

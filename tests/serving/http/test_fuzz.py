@@ -14,7 +14,7 @@ from tests.helpers.served import ROOT, Process
 
 schemathesis = pytest.importorskip("schemathesis", reason="schemathesis is not installed: pip install "
                                    "'.[test]'")
-MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none")
+MODELS = ("embedding", "classification", "qa", "tokens", "ranking", "none", "sparse", "mlm", "late")
 EXAMPLES = int(os.environ.get("BERTPASS_FUZZ", "8"))
 SCHEMA = schemathesis.openapi.from_path(ROOT / "docs" / "openapi.json")
 

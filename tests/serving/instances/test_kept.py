@@ -15,7 +15,7 @@ from bertpass.model import parameters
 from bertpass.model.config import EncoderConfig, HeadConfig
 from bertpass.model.layouts import huggingface, packed
 from bertpass.model.record import Checkpoint
-from bertpass.serving.instances import kept
+from bertpass.serving.instances import kept, ways
 from bertpass.serving.instances.models import Source, opened
 from bertpass.text.tokens.tokenizer import Tokenizer
 from tests.helpers.served import pids, serving, until
@@ -145,13 +145,13 @@ def test_kept_models_compute_the_same_bits(folder, tmp_path, monkeypatch, shared
         packed.write(path, checkpoint(), "float32")
     source = Source("x", str(path), "native", "float32")
     inputs = np.arange(30, dtype=np.int32).reshape(2, 15), np.zeros((2, 15), np.int32), np.array([15, 4], np.int32)
-    expected = source.load(source.checkpoint(), 1).forward(*inputs)
+    expected = source.load(source.checkpoint(), 1)[ways.OWN].forward(*inputs)
     models = kept.Kept([opened(source)])
     before = set(tmp_path.iterdir())
     (held,) = models.models()
     assert isinstance(held, kept.Held) and held.shared == shared and set(tmp_path.iterdir()) == before
     assert os.readlink(f"/proc/self/fd/{held.file}").startswith(str(tmp_path) if writable else "/memfd:")
-    for found, wanted in zip(held.load(held.checkpoint(), 1).forward(*inputs), expected, strict=True):
+    for found, wanted in zip(held.load(held.checkpoint(), 1)[ways.OWN].forward(*inputs), expected, strict=True):
         assert np.array_equal(found, wanted)
     assert models.models() == [held]
     models.close()

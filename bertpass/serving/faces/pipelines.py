@@ -11,12 +11,12 @@ from pydantic import BeforeValidator, Field, ValidationInfo
 
 from bertpass.errors import UsageError, nearest
 from bertpass.serving.failures import EmptyInput, InvalidBody
-from bertpass.serving.http import tasks
-from bertpass.serving.http.tasks import Work
 from bertpass.serving.received import bodies
 from bertpass.serving.received.fields import Body, checked, is_ids, kind_of, shown, token_ids
 from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
+from bertpass.serving.tasks import common, embeddings, labels, ranking, spans, words
+from bertpass.serving.tasks.common import Work
 
 _OBJECTS: dict[frozenset[str], type[Body]] = {
     frozenset(cls.model_fields): cls for cls in (bodies.Sentences, bodies.Asked, bodies.Pair)}
@@ -55,6 +55,7 @@ class Parameters(bodies.LabelParameters, bodies.TagParameters):
     normalize: bool | None = Field(default=None, description="as beside inputs")
     truncate: bool | None = Field(default=None, description="as beside inputs")
     truncation_direction: bodies.Side | None = Field(default=None, description="as beside inputs")
+    targets: str | list[str] | None = Field(default=None, description="words that may stand for a [MASK]")
     prompt_name: str | None = Field(default=None, description="as beside inputs")
 
 
@@ -117,33 +118,41 @@ def work(state: State, body: Pipeline) -> Work:
             lacking = "query" if body.query is None else "texts"
             raise InvalidBody(f"{lacking} is missing; a ranking needs query and texts.", lacking)
         _only(body, "a ranking", {*_CUT, "query", "texts", "raw_scores", "return_text", "top_n"})
-        return tasks.rerank(state, bodies.Rerank(**_some(body, bodies.Rerank)))
+        return ranking.rerank(state, bodies.Rerank(**_some(body, bodies.Rerank)))
     if inputs is None:
         raise EmptyInput("send inputs, or query and texts.")
     if isinstance(inputs, bodies.Sentences):
         _only(body, "similarities", {*_CUT, "prompt", "prompt_name"})
-        return tasks.similarity(state, bodies.Similarity(**_some(body, bodies.Similarity, "parameters")))
+        return embeddings.similarity(state, bodies.Similarity(**_some(body, bodies.Similarity, "parameters")))
     if isinstance(inputs, bodies.Asked):
         _only(body, "an answer", {"max_answer_len", "handle_impossible_answer", "align_to_words", "top_k"})
         if chosen.top_k not in (None, 1):
             raise InvalidBody("parameters.top_k must be 1, for one answer is given.", "top_k")
-        return tasks.answer(state, bodies.Question(
+        return spans.answer(state, bodies.Question(
             model=body.model, question=inputs.question, context=inputs.context, truncate=body.truncate,
             max_answer_length=chosen.max_answer_len, handle_impossible_answer=chosen.handle_impossible_answer,
             align_to_words=chosen.align_to_words))
     if isinstance(inputs, bodies.Pair):
         return _labels(state, body, [[inputs.text] if inputs.text_pair is None else [inputs.text, inputs.text_pair]])
-    kind = state.model(body.model).head.kind
+    kind = state.model(body.model).kind
     if kind == "tokens":
         _only(body, "entities", {"aggregation_strategy"})
-        return tasks.tag(state, bodies.Tag(**_some(body, bodies.Tag, "parameters")))
-    if kind in tasks.EMBEDDING:
+        return spans.tag(state, bodies.Tag(**_some(body, bodies.Tag, "parameters")))
+    if kind in common.EMBEDDING:
         _only(body, "embeddings", _VECTORS)
-        return tasks.embed(state, bodies.Embed(**_some(body, bodies.Embed)))
-    if kind in ("qa", "ranking"):
-        wanted = {"qa": '"inputs": {"question": ..., "context": ...}', "ranking": '"query" and "texts"'}[kind]
+        return embeddings.embed(state, bodies.Embed(**_some(body, bodies.Embed)))
+    if kind == "mlm":
+        _only(body, "words for a [MASK]", {*_CUT, "top_k", "targets"})
+        told = {name: getattr(chosen, name) for name in ("top_k", "targets") if getattr(chosen, name) is not None}
+        return words.fill_mask(state, bodies.FillMask(**_some(body, bodies.FillMask), **told))
+    if kind == "sparse":
+        _only(body, "weights of words", {*_CUT, "prompt", "prompt_name"})
+        return words.embed_sparse(state, bodies.EmbedSparse(**_some(body, bodies.EmbedSparse)))
+    if kind in ("qa", "ranking", "late"):
+        wanted = {"qa": '"inputs": {"question": ..., "context": ...}', "ranking": '"query" and "texts"',
+                  "late": '"query" and "texts", or ask /embed_all'}[kind]
         raise UsageError(f"this is a {kind} model; send {wanted}, or name another model.")
-    return _labels(state, body, [[text] for text in tasks.listed(state, inputs)])
+    return _labels(state, body, [[text] for text in common.listed(state, inputs)])
 
 
 def _labels(state: State, body: Pipeline, rows: list[list[str]]) -> Work:
@@ -151,7 +160,8 @@ def _labels(state: State, body: Pipeline, rows: list[list[str]]) -> Work:
     _only(body, "labels", _LABELS)
     chosen = bodies.LabelParameters(**{name: getattr(body.parameters, name)
                                        for name in bodies.LabelParameters.model_fields})
-    return tasks.predict(state, bodies.Predict(**{**_some(body, bodies.Predict), "inputs": rows, "parameters": chosen}))
+    return labels.predict(state, bodies.Predict(
+        **{**_some(body, bodies.Predict), "inputs": rows, "parameters": chosen}))
 
 
 def _some(body: Pipeline, cls: type[Body], *leave_out: str) -> dict[str, Any]:

@@ -16,13 +16,13 @@ from fastapi import APIRouter, Depends, Request, Response
 from bertpass import __version__
 from bertpass.errors import UsageError, unknown
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge, UnknownModel, UnknownPath
-from bertpass.serving.http import tasks
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import tensors
 from bertpass.serving.received.fields import shown
 from bertpass.serving.received.reading import check_type
 from bertpass.serving.received.tensors import Parameters
 from bertpass.serving.state import State
+from bertpass.serving.tasks import common, embeddings, spans
 
 #: inputs of the form that takes ids; the first is needed
 IDS = ("input_ids", "attention_mask", "token_type_ids")
@@ -32,6 +32,10 @@ Texts = Mapping[str, list[str]]
 Outputs = dict[str, np.ndarray]
 #: what cuts texts that are too long, in the words of this protocol
 SWITCH = '"parameters": {"truncate": true}'
+
+
+#: kinds of models that this protocol does not answer with -> what does
+_ELSEWHERE = {"sparse": "/embed_sparse", "late": "/embed_all or /rerank", "mlm": "/invocations"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +52,10 @@ class Signature:
 
 def signature(model: QueuedModel) -> Signature:
     """That of a model."""
-    kind, score, text = model.head.kind, ("FP32", ()), ("BYTES", ())
-    if kind in tasks.EMBEDDING:
+    kind, score, text = model.kind, ("FP32", ()), ("BYTES", ())
+    if kind in _ELSEWHERE:
+        raise UsageError(f"{model.name} is of the kind {kind}, which has no tensors here; ask {_ELSEWHERE[kind]}.")
+    if kind in common.EMBEDDING:
         return Signature(("text",), {"embedding": ("FP32", (model.sentence.size(model.config.units),))}, _embeddings,
                          parameters=("truncate", "truncation_direction", "normalize", "dimensions"))
     if kind == "qa":
@@ -68,13 +74,13 @@ def signature(model: QueuedModel) -> Signature:
 
 
 def _embeddings(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
-    return {"embedding": tasks.embeddings(state, model, texts["text"], asked.truncate, asked.normalize is not False,
-                                          asked.dimensions, SWITCH)}
+    return {"embedding": embeddings.embeddings(state, model, texts["text"], asked.truncate,
+                                               asked.normalize is not False, asked.dimensions, SWITCH)}
 
 
 def _answers(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
     for question in texts["question"]:
-        tasks.fit_question(state, model, asked.truncate, question, SWITCH)
+        spans.fit_question(state, model, asked.truncate, question, SWITCH)
     found = [model.answer(*pair, max_answer_length=asked.max_answer_length or 30,
                           version_2=bool(asked.handle_impossible_answer))
              for pair in zip(texts["question"], texts["context"], strict=True)]
@@ -85,13 +91,13 @@ def _answers(state: State, model: QueuedModel, texts: Texts, asked: Parameters) 
 
 def _entities(_: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
     """Each text's entities as JSON, for they are of any number."""
-    return {"entities": np.array([json.dumps([tasks.entity(each) for each in entities])
+    return {"entities": np.array([json.dumps([spans.entity(each) for each in entities])
                                   for entities in model.tag(texts["text"])], object)}
 
 
 def _labels(state: State, model: QueuedModel, texts: Texts, asked: Parameters) -> Outputs:
     firsts, seconds = texts["text"], texts.get("text_pair")
-    tasks.fit(state, model, asked.truncate, firsts, seconds, SWITCH)
+    common.fit(state, model, asked.truncate, firsts, seconds, SWITCH)
     found = model.predict(firsts, seconds)
     outputs: Outputs = {"score": np.array([each.score for each in found], np.float32)}
     if found[0].scores:
@@ -173,7 +179,7 @@ def _any_version(version: str) -> None:
     """A model has one version, whatever number a client writes."""
 
 
-def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mapping[str, np.ndarray]) -> tasks.Work:
+def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mapping[str, np.ndarray]) -> common.Work:
     form = signature(model)
     known = IDS if IDS[0] in inputs else (*form.inputs, *form.optional)
     for name in inputs:
@@ -186,7 +192,7 @@ def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mappin
         if name not in looked_at:
             raise InvalidBody(f"parameters.{name} would change nothing of what {model.name} computes of "
                               f"{' and '.join(inputs)}; leave it out.", "parameters")
-    tasks.refuse_dimensions(model, asked.parameters.dimensions)
+    embeddings.refuse_dimensions(model, asked.parameters.dimensions)
     model = model.cutting(asked.parameters.truncation_direction)
     if known is IDS:
         return _ids(state, model, inputs, asked.parameters)
@@ -203,16 +209,16 @@ def _work(state: State, model: QueuedModel, asked: tensors.Infer, inputs: Mappin
 def _texts(state: State, name: str, array: np.ndarray) -> list[str]:
     if array.dtype != object:
         raise UsageError(f"{name} must be BYTES.")
-    return tasks.listed(state, array.ravel().tolist(), name)
+    return common.listed(state, array.ravel().tolist(), name)
 
 
-def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], asked: Parameters) -> tasks.Work:
+def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], asked: Parameters) -> common.Work:
     """Rows of ids, padded on the right; the output has the name of what the model computes."""
     ids, mask, types = (inputs.get(name) for name in IDS)
     assert ids is not None  # _work looked for it
     if not ids.size:
         raise EmptyInput(f"{IDS[0]} must not be empty.")
-    tasks.refuse_many(state, len(ids), IDS[0])
+    common.refuse_many(state, len(ids), IDS[0])
     valid = None
     if mask is not None:
         if mask.shape != ids.shape or ids.ndim != 2 or not np.isin(mask, (0, 1)).all() or \
@@ -227,7 +233,7 @@ def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], ask
     if longest > model.max_length:
         raise TooLarge(f"a row of {IDS[0]} has {longest} tokens and the model takes {model.max_length}; cut it.")
     if model.head.per_token:
-        tasks.refuse_large_outputs(state, ids.size)
+        common.refuse_large_outputs(state, ids.size)
     name = {"embedding": "embedding", "none": "last_hidden_state", "pooled": "last_hidden_state"}.get(
         model.head.kind, "logits")
 
@@ -235,7 +241,7 @@ def _ids(state: State, model: QueuedModel, inputs: Mapping[str, np.ndarray], ask
         found = model.forward(ids, types, valid)[0]
         if name == "embedding":
             found = model.sentence.finish(found)
-        return {name: tasks.finished(found, asked.normalize is not False, asked.dimensions)
+        return {name: embeddings.finished(found, asked.normalize is not False, asked.dimensions)
                 if name == "embedding" else found}
 
     return work

@@ -10,11 +10,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
 from bertpass.serving.failures import InvalidBody
-from bertpass.serving.http import tasks
 from bertpass.serving.received import bodies
 from bertpass.serving.received.fields import Body, Texts, checked, kind_of
 from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
+from bertpass.serving.tasks import common, embeddings, ranking
 
 
 class Embeddings(bodies.Prompted):
@@ -70,10 +70,10 @@ def router(state: State) -> APIRouter:
     @routes.post("/embeddings")
     async def embed(body: Embeddings, request: Request, response: Response) -> dict[str, Any]:
         """Embeddings of length 1, as numbers or as base64 of little-endian float32."""
-        model, texts = tasks.asked(state, body, tasks.EMBEDDING), tasks.listed(state, body.input, "input")
-        tasks.refuse_dimensions(model, body.dimensions)
-        prompt = tasks.prompt_of(model, body)
-        vectors = await state.compute(request, response, lambda: tasks.embeddings(
+        model, texts = common.asked(state, body, common.EMBEDDING), common.listed(state, body.input, "input")
+        embeddings.refuse_dimensions(model, body.dimensions)
+        prompt = embeddings.prompt_of(model, body)
+        vectors = await state.compute(request, response, lambda: embeddings.embeddings(
             state, model, texts, body.truncate, True, body.dimensions, prompt=prompt))
         return {"object": "list", "model": model.name,
                 "data": [{"object": "embedding", "index": at, "embedding": _written(row, body.encoding_format)}
@@ -84,10 +84,10 @@ def router(state: State) -> APIRouter:
         """Documents by their relevance to a query, the most relevant first."""
         texts = [each if isinstance(each, str) else each.text for each in body.documents]
         given = {name: getattr(body, name) for name in ("model", "truncate", "truncation_direction", "query", "top_n")}
-        tasks.listed(state, texts, "documents")
-        work = tasks.rerank(state, bodies.Rerank(**given, texts=texts))
+        common.listed(state, texts, "documents")
+        work = ranking.rerank(state, bodies.Rerank(**given, texts=texts))
         ranked = await state.compute(request, response, work)
-        return {"model": tasks.asked(state, body, ("ranking",)).name, "usage": _usage(response),
+        return {"model": common.asked(state, body, common.RANKING).name, "usage": _usage(response),
                 "results": [{"index": each["index"], "relevance_score": each["score"],
                              **({"document": {"text": texts[each["index"]]}} if body.return_documents else {})}
                             for each in ranked]}

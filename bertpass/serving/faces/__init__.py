@@ -1,0 +1,1 @@
+"""The routes, by whose clients they are for: text-embeddings-inference, OpenAI, Hugging Face, KServe."""
