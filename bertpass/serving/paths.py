@@ -11,15 +11,14 @@ from bertpass.serving.received.fields import shown
 
 #: what clients of OpenAI's API write that were given an address without its /v1
 _WITHOUT_V1 = re.compile(r"/(embeddings|models)(/.*)?")
-_ALIASES = {"/v2/rerank": "/v1/rerank"}  # of Cohere's second API, with the same fields
 
 
 def canonical(path: str, root: str) -> str:
-    """A path without the prefix of a proxy, without slashes at its end, and with the /v1 of OpenAI's or Cohere's."""
+    """A path without the prefix of a proxy, without slashes at its end, and with the /v1 of OpenAI's."""
     if root and (path == root or path.startswith(root + "/")):
         path = path[len(root):]
     path = path.rstrip("/") or "/"
-    return "/v1" + path if _WITHOUT_V1.fullmatch(path) else _ALIASES.get(path, path)
+    return "/v1" + path if _WITHOUT_V1.fullmatch(path) else path
 
 
 class Paths:

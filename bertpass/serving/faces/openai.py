@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Annotated, Any, Literal
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, BeforeValidator, Field
 
@@ -14,7 +12,7 @@ from bertpass.serving.received import bodies
 from bertpass.serving.received.fields import Body, Texts, checked, kind_of
 from bertpass.serving.received.reading import JsonRoute
 from bertpass.serving.state import State
-from bertpass.serving.tasks import common, embeddings, ranking
+from bertpass.serving.tasks import common, embeddings, quantized, ranking
 
 
 class Embeddings(bodies.Prompted):
@@ -22,6 +20,8 @@ class Embeddings(bodies.Prompted):
 
     input: Texts
     encoding_format: Literal["float", "base64"] = "float"
+    output_dtype: bodies.Dtype = Field(default="float", description="float, or binary (int8) and ubinary (uint8): "
+                                       "whether numbers are above 0, eight in a byte")
     dimensions: int | None = Field(
         default=None, ge=1, description="so many numbers from the front of each embedding, scaled to length 1")
     user: str | None = Field(default=None, description="changes nothing")
@@ -41,8 +41,8 @@ def _documents(value: Any) -> Any:
     return [each if isinstance(each, str) else checked(Passage, each) for each in value]
 
 
-class Ranking(bodies.Cut):
-    """Of Cohere's and Jina's API."""
+class Ranking(bodies.Scored):
+    """Of Cohere's and Jina's API, and of infinity's."""
 
     query: str
     documents: Annotated[list[str | Passage], BeforeValidator(_documents)]
@@ -72,18 +72,22 @@ def router(state: State) -> APIRouter:
         """Embeddings of length 1, as numbers or as base64 of little-endian float32."""
         model, texts = common.asked(state, body, common.EMBEDDING), common.listed(state, body.input, "input")
         embeddings.refuse_dimensions(model, body.dimensions)
+        quantized.check(body.output_dtype, "output_dtype")
         prompt = embeddings.prompt_of(model, body)
         vectors = await state.compute(request, response, lambda: embeddings.embeddings(
             state, model, texts, body.truncate, True, body.dimensions, prompt=prompt))
+        kind = body.output_dtype
+        written = [quantized.base64_of(row, kind) for row in vectors] if body.encoding_format == "base64" else \
+            quantized.rows(vectors, kind)
         return {"object": "list", "model": model.name,
-                "data": [{"object": "embedding", "index": at, "embedding": _written(row, body.encoding_format)}
-                         for at, row in enumerate(vectors)], "usage": _usage(response)}
+                "data": [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(written)],
+                "usage": _usage(response)}
 
     @routes.post("/rerank")
     async def rerank(body: Ranking, request: Request, response: Response) -> dict[str, Any]:
         """Documents by their relevance to a query, the most relevant first."""
         texts = [each if isinstance(each, str) else each.text for each in body.documents]
-        given = {name: getattr(body, name) for name in ("model", "truncate", "truncation_direction", "query", "top_n")}
+        given = {name: getattr(body, name) for name in (*bodies.Scored.model_fields, "query", "top_n")}
         common.listed(state, texts, "documents")
         work = ranking.rerank(state, bodies.Rerank(**given, texts=texts))
         ranked = await state.compute(request, response, work)
@@ -112,10 +116,3 @@ def _about(name: str) -> dict[str, Any]:
 def _usage(response: Response) -> dict[str, int]:
     tokens = int(response.headers["x-compute-tokens"])
     return {"prompt_tokens": tokens, "total_tokens": tokens}
-
-
-def _written(row: np.ndarray, encoding: str) -> str | list[float]:
-    if encoding == "base64":
-        return base64.b64encode(row.astype("<f4").tobytes()).decode()
-    numbers: list[float] = row.tolist()
-    return numbers

@@ -15,7 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving.faces import kserve, openai, pipelines, plain
+from bertpass.serving.faces import classify, cohere, kserve, openai, pipelines, plain
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
 from bertpass.serving.http import page
 from bertpass.serving.http.answers import answer, failure
@@ -57,7 +57,7 @@ def _routed(state: State) -> FastAPI:
     # /docs with its scripts from here, where FastAPI's own asks for them elsewhere
     app = FastAPIOffline(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses(),
                          redoc_url=None, static_url="/docs-files", redirect_slashes=False)
-    for part in (plain, kserve, pipelines):
+    for part in (plain, kserve, pipelines, classify, cohere):
         app.include_router(part.router(state))
     app.include_router(openai.router(state), responses=_statuses(openai.Error))
     app.include_router(page.router())

@@ -44,8 +44,14 @@ class Vectors(Prompted):
         default=None, ge=1, description="so many numbers from the front of each embedding, which are scaled afterwards")
 
 
+#: forms of an embedding's numbers
+Dtype = Literal["float", "int8", "uint8", "binary", "ubinary"]
+
+
 class Embed(Vectors):
     inputs: Texts
+    output_dtype: Dtype = Field(default="float", description="float, or binary (int8) and ubinary (uint8): whether "
+                                "numbers are above 0, eight in a byte")
 
 
 class EmbedAll(Prompted):

@@ -25,7 +25,7 @@ ELSEWHERE = {
     **dict.fromkeys(("input_type", "task", "task_type", "text_type"),
                     "what a text is for is said by prompt_name, where the model has prompts."),
     **dict.fromkeys(("embedding_types", "embedding_type", "output_dtype", "precision"),
-                    "vectors are float32 and nothing else; /v1/embeddings gives them as base64 too."),
+                    "/embed and /v1/embeddings take output_dtype: float, binary or ubinary."),
     **dict.fromkeys(("priority", "timeout"), "requests are computed in a fair order, within --queue_timeout."),
     **dict.fromkeys(("sequence_id", "sequence_start", "sequence_end"),
                     "a model here keeps nothing from one request to the next."),

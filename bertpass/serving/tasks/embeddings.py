@@ -12,7 +12,7 @@ from bertpass.serving.failures import InvalidBody
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import bodies
 from bertpass.serving.state import State
-from bertpass.serving.tasks import common
+from bertpass.serving.tasks import common, quantized
 from bertpass.serving.tasks.common import Work
 
 
@@ -46,20 +46,21 @@ def finished(vectors: np.ndarray, normalize: bool, dimensions: int | None = None
     return cut / np.maximum(np.linalg.norm(cut, axis=1, keepdims=True), 1e-12) if normalize else cut
 
 
-def refuse_dimensions(model: QueuedModel, dimensions: int | None) -> None:
+def refuse_dimensions(model: QueuedModel, dimensions: int | None, name: str = "dimensions") -> None:
     """InvalidBody for more numbers than an embedding has."""
     size = model.sentence.size(model.config.units)
     if dimensions is not None and dimensions > size:
-        raise InvalidBody(f"dimensions: {model.name} gives {size} numbers, and no {dimensions}.", "dimensions")
+        raise InvalidBody(f"{name}: {model.name} gives {size} numbers, and no {dimensions}.", name)
 
 
 def embed(state: State, body: bodies.Embed) -> Work:
     """One vector a text."""
     model, texts = common.asked(state, body, common.EMBEDDING), common.listed(state, body.inputs)
     refuse_dimensions(model, body.dimensions)
+    quantized.check(body.output_dtype, "output_dtype")
     prompt = prompt_of(model, body)
-    return lambda: embeddings(state, model, texts, body.truncate, body.normalize, body.dimensions,
-                              prompt=prompt).tolist()
+    return lambda: quantized.rows(embeddings(state, model, texts, body.truncate, body.normalize, body.dimensions,
+                                             prompt=prompt), body.output_dtype)
 
 
 def similarity(state: State, body: bodies.Similarity) -> Work:
