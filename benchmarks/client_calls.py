@@ -83,7 +83,8 @@ def openai(plain: Plain) -> Iterator[Call]:
     yield "a classifier's embeddings", lambda: vectors(model="classification"), Says("kind embedding")
     azure = AzureOpenAI(azure_endpoint=plain.url, api_version="2024-02-01", api_key="-",
                         max_retries=0)
-    yield "AzureOpenAI", lambda: azure.embeddings.create(model="embedding", input="abc"), Says("there is no path")
+    yield "AzureOpenAI", lambda: [each.embedding for each in azure.embeddings.create(
+        model="embedding", input="abc").data], plain.embed("abc")
 
 
 def langchain_openai(plain: Plain) -> Iterator[Call]:
@@ -210,7 +211,7 @@ def tritonclient(plain: Plain) -> Iterator[Call]:
     yield "class_count=2", lambda: client.infer("classification", [tensor("text", TEXTS)], outputs=[
         triton.InferRequestedOutput("scores", class_count=2)]), Says("unknown field 'classification'")
     yield "a text that is too long", lambda: embed([tensor("text", [LONG])]), Says('"parameters": {"truncate": true}')
-    yield "get_model_config", lambda: client.get_model_config("embedding"), Says("no path /v2/models/embedding/config")
+    yield "get_model_config", lambda: client.get_model_config("embedding")["output"][0]["data_type"], "TYPE_FP32"
 
 
 def huggingface_hub(plain: Plain) -> Iterator[Call]:

@@ -16,7 +16,7 @@ from bertpass.serving.failures import UnknownModel
 #: words that begin like these are paths and nothing else
 _PATHS = ("/", "./", "../", "~")
 #: parts of paths of HTTP that follow a name
-_AFTER = {"infer", "ready", "versions"}
+_AFTER = {"config", "infer", "ready", "versions"}
 
 
 def named(word: str) -> tuple[str, str]:

@@ -34,6 +34,8 @@ Outputs = dict[str, np.ndarray]
 SWITCH = '"parameters": {"truncate": true}'
 
 
+#: names of datatypes in Triton's configuration
+_TYPES = {"BYTES": "TYPE_STRING", "FP32": "TYPE_FP32", "INT64": "TYPE_INT64"}
 #: kinds of models that this protocol does not answer with -> what does
 _ELSEWHERE = {"sparse": "/embed_sparse", "late": "/embed_all or /rerank", "mlm": "/invocations"}
 
@@ -134,6 +136,16 @@ def router(state: State) -> APIRouter:
                 "outputs": [{"name": each, "datatype": datatype, "shape": [-1, *shape]}
                             for each, (datatype, shape) in found.outputs.items()]}
 
+    async def config(name: str) -> dict[str, Any]:
+        """A model's tensors in the words of Triton's configuration."""
+        found = signature(_model(state, name))
+        return {"name": name, "platform": "bertpass", "backend": "bertpass",
+                "max_batch_size": state.options.max_client_batch_size,
+                "input": [{"name": each, "data_type": "TYPE_STRING", "dims": [1],
+                           "optional": each in found.optional} for each in (*found.inputs, *found.optional)],
+                "output": [{"name": each, "data_type": _TYPES[datatype], "dims": list(shape) or [1]}
+                           for each, (datatype, shape) in found.outputs.items()]}
+
     async def model_ready(name: str) -> dict[str, Any]:
         """As /ready, for a model that is served."""
         state.model(name)
@@ -158,6 +170,7 @@ def router(state: State) -> APIRouter:
     for path, more in (("/models/{name:path}/versions/{version}", [Depends(_any_version)]),
                        ("/models/{name:path}", [])):
         routes.get(path + "/ready", dependencies=more)(model_ready)
+        routes.get(path + "/config", dependencies=more)(config)
         routes.post(path + "/infer", dependencies=more, openapi_extra={"requestBody": content})(infer)
         routes.get(path, dependencies=more)(about)
     return routes
@@ -171,7 +184,7 @@ def _model(state: State, name: str) -> QueuedModel:
         for model in state.models:
             if name.startswith(model + "/"):
                 raise UnknownPath(f"there is no path {shown(f'/v2/models/{name}')}; below the model {model} there are "
-                                  "ready and infer.") from None
+                                  "ready, config and infer.") from None
         raise
 
 

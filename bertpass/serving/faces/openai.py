@@ -70,18 +70,7 @@ def router(state: State) -> APIRouter:
     @routes.post("/embeddings")
     async def embed(body: Embeddings, request: Request, response: Response) -> dict[str, Any]:
         """Embeddings of length 1, as numbers or as base64 of little-endian float32."""
-        model, texts = common.asked(state, body, common.EMBEDDING), common.listed(state, body.input, "input")
-        embeddings.refuse_dimensions(model, body.dimensions)
-        quantized.check(body.output_dtype, "output_dtype")
-        prompt = embeddings.prompt_of(model, body)
-        vectors = await state.compute(request, response, lambda: embeddings.embeddings(
-            state, model, texts, body.truncate, True, body.dimensions, prompt=prompt))
-        kind = body.output_dtype
-        written = [quantized.base64_of(row, kind) for row in vectors] if body.encoding_format == "base64" else \
-            quantized.rows(vectors, kind)
-        return {"object": "list", "model": model.name,
-                "data": [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(written)],
-                "usage": _usage(response)}
+        return await embedded(state, body, request, response)
 
     @routes.post("/rerank")
     async def rerank(body: Ranking, request: Request, response: Response) -> dict[str, Any]:
@@ -107,6 +96,22 @@ def router(state: State) -> APIRouter:
         return _about(state.model(name).name)
 
     return routes
+
+
+async def embedded(state: State, body: Embeddings, request: Request, response: Response) -> dict[str, Any]:
+    """The answer to a request for embeddings."""
+    model, texts = common.asked(state, body, common.EMBEDDING), common.listed(state, body.input, "input")
+    embeddings.refuse_dimensions(model, body.dimensions)
+    quantized.check(body.output_dtype, "output_dtype")
+    prompt = embeddings.prompt_of(model, body)
+    vectors = await state.compute(request, response, lambda: embeddings.embeddings(
+        state, model, texts, body.truncate, True, body.dimensions, prompt=prompt))
+    kind = body.output_dtype
+    written = [quantized.base64_of(row, kind) for row in vectors] if body.encoding_format == "base64" else \
+        quantized.rows(vectors, kind)
+    return {"object": "list", "model": model.name,
+            "data": [{"object": "embedding", "index": at, "embedding": row} for at, row in enumerate(written)],
+            "usage": _usage(response)}
 
 
 def _about(name: str) -> dict[str, Any]:

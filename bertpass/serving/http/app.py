@@ -15,7 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 
 from bertpass import __version__
 from bertpass.errors import BertpassError
-from bertpass.serving.faces import classify, cohere, kserve, openai, pipelines, plain
+from bertpass.serving.faces import azure, classify, cohere, kserve, openai, pipelines, plain
+from bertpass.serving.faces.info import of_first as first
 from bertpass.serving.failures import ClientGone, NotReady, RequestFailure
 from bertpass.serving.http import page
 from bertpass.serving.http.answers import answer, failure
@@ -59,7 +60,8 @@ def _routed(state: State) -> FastAPI:
                          redoc_url=None, static_url="/docs-files", redirect_slashes=False)
     for part in (plain, kserve, pipelines, classify, cohere):
         app.include_router(part.router(state))
-    app.include_router(openai.router(state), responses=_statuses(openai.Error))
+    for part in (openai, azure):
+        app.include_router(part.router(state), responses=_statuses(openai.Error))
     app.include_router(page.router())
     _about(app, state)
     _failures(app, state)
@@ -75,9 +77,10 @@ def document() -> dict[str, Any]:
 def _about(app: FastAPI, state: State) -> None:
     @app.get("/info")
     async def info() -> dict[str, Any]:
-        """Models, instances, and the effective configuration."""
+        """Models, instances, and the effective configuration; of the first model what text-embeddings-inference says
+        of its own."""
         changes = await asyncio.to_thread(state.kept.changes)
-        return {"version": __version__, "options": state.options.shown(),
+        return {**first(state), "version": __version__, "options": state.options.shown(),
                 "models": [{"id": model.name, "source": model.source, "kind": model.kind,
                             "family": model.config.family, "units": model.config.units, "labels": model.labels,
                             "max_input_length": model.max_length, "dtype": model.dtype, "dtype_why": model.dtype_why,

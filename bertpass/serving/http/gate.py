@@ -29,6 +29,9 @@ log = logging.getLogger("bertpass.serving")
 
 #: paths that need no key and are not logged, except for a POST
 PUBLIC = frozenset({"/health", "/ready", "/metrics", "/ping", "/v2/health/live", "/v2/health/ready", *page.FILES})
+#: Azure's addresses, at which a key may stand in the header api-key
+_AZURE = "/openai/"
+_VERSION = re.compile(rb"api-version=[\w.-]+")
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
 
 class Gate:
@@ -74,10 +77,10 @@ class Gate:
         self._active += counted
         try:
             if answered.computes or answered.path not in PUBLIC:
-                self._check_key(headers)
+                self._check_key(headers, path)
             self._state.paths.check(path, method)
             if answered.computes:
-                _refuse_query(scope.get("query_string", b""))
+                _refuse_query(scope.get("query_string", b""), path)
                 self._check_room()
                 receive = await whole_body(headers, receive, self._state.options)
                 answered.arrived = time.monotonic()
@@ -124,11 +127,13 @@ class Gate:
                 "http.response.status_code": answered.status, "bertpass.request_id": REQUEST.get() or "",
                 **({"bertpass.tokens": answered.call.tokens} if answered.call is not None else {})}, answered.call)
 
-    def _check_key(self, headers: dict[bytes, bytes]) -> None:
+    def _check_key(self, headers: dict[bytes, bytes], path: str) -> None:
         key = self._state.options.api_key
         if key is None:
             return
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
+        if path.startswith(_AZURE) and b"api-key" in headers:
+            scheme, given = b"bearer", headers[b"api-key"]
         if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), key.encode()):
             raise Unauthorized("send the key of this server as 'Authorization: Bearer KEY'.")
 
@@ -140,8 +145,9 @@ class Gate:
         self._state.admission.check()
 
 
-def _refuse_query(query: bytes) -> None:
-    """InvalidBody for parameters in the address of a request that computes: nobody would read them."""
-    if query:
+def _refuse_query(query: bytes, path: str) -> None:
+    """InvalidBody for parameters in the address of a request that computes: nobody would read them. Azure's clients
+    always write the version of its API there."""
+    if query and not (path.startswith(_AZURE) and _VERSION.fullmatch(query)):
         name = shown(query.decode("latin-1").partition("=")[0])
         raise InvalidBody(f"the address ends with ?{name}, which is not read; put fields into the body.", name)

@@ -43,7 +43,8 @@ def raw(url, data, seconds=10.0):
 
 
 GETS = ("/", "/info", "/health", "/ready", "/metrics", "/ping", "/v1/models", "/v1/models/embedding", "/v2",
-        "/v2/health/live", "/v2/health/ready", "/v2/models/embedding", "/v2/models/embedding/ready", "/docs",
+        "/v2/health/live", "/v2/health/ready", "/v2/models/embedding", "/v2/models/embedding/ready",
+        "/v2/models/embedding/config", "/docs",
         "/openapi.json", "/docs-files/swagger-ui.css")
 
 
@@ -84,8 +85,8 @@ def test_bytes_that_are_no_request(url, data):
 def test_no_path_is_guessed_that_is_quite_another(url):
     for path, words in (("/embedd", "Did you mean '/embed'?"), ("/similarty", "Did you mean '/similarity'?"),
                         ("/vertex", "there is no path /vertex. GET"),
-                        ("/v2/models/embedding/config", "no path /v2/models/embedding/config; below the model"),
-                        ("/v2/models/embedding/versions/1/stats", "below the model embedding there are ready and"),
+                        ("/v2/models/embedding/stats", "no path /v2/models/embedding/stats; below the model"),
+                        ("/v2/models/embedding/versions/1/stats", "embedding there are ready, config and"),
                         ("/v2/models/embeding", "unknown model 'embeding'. Did you mean 'embedding'?")):
         reply = httpx.get(url + path)
         assert reply.status_code == 404 and words in reply.json()["error"]

@@ -19,6 +19,7 @@ RIGHT = {
     "/similarity": {"inputs": {"source_sentence": "a", "sentences": ["b"]}}, "/ner": {"inputs": "anna was here"},
     "/tokenize": {"inputs": "abc"}, "/decode": {"ids": [5, 6]}, "/": {"inputs": "abc"},
     "/invocations": {"inputs": "abc"}, "/v1/embeddings": {"input": "abc"},
+    "/openai/deployments/embedding/embeddings": {"input": "abc"},
     "/v1/rerank": {"query": "q", "documents": ["a", "b"]}, "/v2/rerank": {"query": "q", "documents": ["a", "b"]},
     "/v2/embed": {"texts": ["abc"]}, "/classify": {"input": "abc"}, "/v1/classify": {"input": "abc"},
     "/v2/models/embedding/infer": {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["abc"]}]},
@@ -94,7 +95,8 @@ EFFECTS = {
 TEXT = dict.fromkeys(("truncate", "truncation_direction"), LONG + " x")  # whose effect is seen on long texts
 #: which say that they change nothing
 NO_EFFECT = {("/v1/embeddings", "user"), ("/ner", "truncate"), ("/", "options"), ("/invocations", "options"),
-             ("/v2/embed", "input_type")}  # of a model without prompts
+             ("/v2/embed", "input_type"),
+             ("/openai/deployments/embedding/embeddings", "user")}  # of a model without prompts
 
 
 @pytest.mark.parametrize("path", RIGHT)
@@ -106,7 +108,9 @@ def test_no_field_is_taken_and_ignored(ask, path):
                   "/v1/rerank": {"query": "q", "documents": ["a", text]},
                   "/qa": {"question": text, "context": "anna lives here"}, "/decode": {"ids": [2, 5, 6]},
                   "/v2/rerank": {"query": "q", "documents": ["a", text]}, "/v2/embed": {"texts": [text]},
-                  "/v1/embeddings": {"input": text}, "/classify": {"input": text}, "/v1/classify": {"input": text},
+                  "/v1/embeddings": {"input": text},
+                  "/openai/deployments/embedding/embeddings": {"input": text}, "/classify": {"input": text},
+                  "/v1/classify": {"input": text},
                   "/v2/models/embedding/infer": RIGHT["/v2/models/embedding/infer"]}
         body = bodies.get(path, {"inputs": text})
         if name in body or name in ("inputs", "query", "texts") or (path, name) in NO_EFFECT:

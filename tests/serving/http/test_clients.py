@@ -46,6 +46,10 @@ def test_triton_describes(client):
     assert client.is_server_live() and client.is_server_ready() and client.is_model_ready("qa")
     assert not client.is_model_ready("other")
     assert client.get_server_metadata()["name"] == "bertpass"
+    config = client.get_model_config("embedding")
+    assert config["input"] == [{"name": "text", "data_type": "TYPE_STRING", "dims": [1], "optional": False}]
+    assert config["output"] == [{"name": "embedding", "data_type": "TYPE_FP32", "dims": [16]}]
+    assert [each["optional"] for each in client.get_model_config("classification", "1")["input"]] == [False, True]
     told = client.get_model_metadata("embedding", "1")
     assert told["inputs"] == [{"name": "text", "datatype": "BYTES", "shape": [-1]}]
     assert told["outputs"] == [{"name": "embedding", "datatype": "FP32", "shape": [-1, 16]}]

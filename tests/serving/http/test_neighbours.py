@@ -112,3 +112,50 @@ def test_labels_of_vllm_and_infinity(serve):
             await posted(client, path, input=LONG, truncate=True)
             await posted(client, path, 422, input=[[1, 2]])
     serve(job, "classification")
+
+
+def test_azure(serve):
+    """Its own client: the model in the path, ?api-version=, and the key in a header of its own."""
+    openai = pytest.importorskip("openai", reason="pip install '.[test]'")
+
+    async def job(client):
+        def azure(key):
+            return openai.AsyncAzureOpenAI(azure_endpoint="http://test", api_version="2024-10-21", api_key=key,
+                                           max_retries=0, http_client=client)
+
+        good = {"authorization": "Bearer secret"}
+        path = "/openai/deployments/embedding/embeddings"
+        wanted = (await client.post("/embed", json={"inputs": TEXTS}, headers=good)).json()
+        found = await azure("secret").embeddings.create(model="embedding", input=TEXTS)
+        assert [each.embedding for each in found.data] == wanted and found.model == "embedding"
+        with pytest.raises(openai.AuthenticationError, match="key of this server"):
+            await azure("wrong").embeddings.create(model="embedding", input="a")
+        with pytest.raises(openai.NotFoundError, match="unknown model 'ada'"):
+            await azure("secret").embeddings.create(model="ada", input="a")
+        assert (await client.post("/embed", json={"inputs": "a"}, headers={"api-key": "secret"})).status_code == 401
+        for address, body, status in ((path, {"input": "a"}, 200), (path + "?api-version=1", {"input": "a"}, 200),
+                                      (path + "?truncate=true", {"input": "a"}, 422),
+                                      (path + "?api-version=1&truncate=true", {"input": "a"}, 422),
+                                      ("/embed?api-version=1", {"inputs": "a"}, 422),
+                                      (path, {"input": "a", "model": "other"}, 422)):
+            reply = await client.post(address, json=body, headers={"api-key": "secret", **good})
+            assert reply.status_code == status, (address, reply.text)
+    serve(job, "embedding", api_key="secret")
+
+
+@pytest.mark.parametrize(("model", "kind"), [
+    ("embedding", {"embedding": {"pooling": "mean"}}), ("sparse", {"embedding": {"pooling": "splade"}}),
+    ("classification", {"classifier": {"id2label": {"0": "negative", "1": "positive"},
+                                       "label2id": {"negative": 0, "positive": 1}}}),
+    ("ranking", {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}}), ("qa", {"qa": {}})])
+def test_info_of_text_embeddings_inference(serve, model, kind):
+    async def job(client):
+        found = (await client.get("/info")).json()
+        assert {name: found[name] for name in (
+            "model_id", "model_sha", "model_dtype", "model_type", "max_concurrent_requests", "max_input_length",
+            "max_batch_tokens", "max_client_batch_size", "auto_truncate", "tokenization_workers")} == {
+            "model_id": model, "model_sha": None, "model_dtype": "float32", "model_type": kind,
+            "max_concurrent_requests": 77, "max_input_length": 64, "max_batch_tokens": 555,
+            "max_client_batch_size": 33, "auto_truncate": True, "tokenization_workers": 77}
+        assert isinstance(found["version"], str)
+    serve(job, model, max_concurrent_requests=77, max_batch_tokens=555, max_client_batch_size=33, auto_truncate=True)
