@@ -36,20 +36,29 @@ class Paths:
         self._routes = [(re.compile(re.sub(r"\\\{\w+\\\}", ".+", re.escape(path))), path,
                          sorted({method.upper() for method in methods}))
                         for path, methods in sorted(templates.items(), key=lambda item: -len(item[0]))]
+        #: those whose names stand for themselves, which most requests ask for
+        self._plain: dict[str, tuple[str, list[str]] | None] = {}
+        self._plain = {path: self._found(path) for path in templates if "{" not in path}
 
     def route(self, path: str) -> str:
         """The template that a path belongs to, "other" for none."""
-        return next((name for pattern, name, _ in self._routes if pattern.fullmatch(path)), "other")
+        found = self._found(path)
+        return "other" if found is None else found[0]
 
     def check(self, path: str, method: str) -> None:
         """UnknownPath, or WrongMethod, where no route takes a request."""
-        for pattern, _, methods in self._routes:
-            if pattern.fullmatch(path):
-                if method in methods:
-                    return
-                allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else [])])
-                raise WrongMethod(f"{shown(path)} takes {allowed}, and no {shown(method)}.", allowed)
-        raise self.unknown(path)
+        found = self._found(path)
+        if found is None:
+            raise self.unknown(path)
+        if method not in found[1]:
+            allowed = ", ".join([*found[1], *(["HEAD"] if "GET" in found[1] else [])])
+            raise WrongMethod(f"{shown(path)} takes {allowed}, and no {shown(method)}.", allowed)
+
+    def _found(self, path: str) -> tuple[str, list[str]] | None:
+        """The template of a path and its methods."""
+        if path in self._plain:
+            return self._plain[path]
+        return next(((name, methods) for pattern, name, methods in self._routes if pattern.fullmatch(path)), None)
 
     def unknown(self, path: str) -> UnknownPath:
         """The failure of a path that is not there."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from bertpass import placement
 from bertpass.placement import binding
 from bertpass.serving import names
-from bertpass.serving.failures import ClientGone, InvalidBody, NotReady
+from bertpass.serving.failures import InvalidBody, NotReady
 from bertpass.serving.instances.instance import Instance
 from bertpass.serving.instances.kept import Kept
 from bertpass.serving.instances.models import Source, models_of, opened
@@ -132,23 +132,19 @@ class State:
         raise InvalidBody(f"this needs a model of kind {' or '.join(kinds)}; {have}.", "model")
 
     async def compute(self, request: Request, response: Response, function: Callable[[], T]) -> T:
-        """The function's value, computed in a thread in which models go through the queue; sets the timing headers.
+        """The function's value, computed where models go through the queue: in a thread, or here where the body is
+        short; sets the timing headers.
 
         ClientGone where the client goes away meanwhile: what has not begun is not computed.
         """
         answered = ANSWERED.get()
         call = answered.call = Call(self._queue, self.admission.check, answered.arrived, asyncio.get_running_loop())
-        work = asyncio.create_task(call.work(self._threads, function))
         gone = asyncio.create_task(_disconnected(request))
+        gone.add_done_callback(lambda task: None if task.cancelled() else call.leave())
         try:
-            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-            if not work.done():
-                raise ClientGone
-            value = work.result()
+            value = await call.work(self._threads, function, answered.size)
         finally:
-            for task in (work, gone):
-                task.cancel()
-            await asyncio.gather(work, gone, return_exceptions=True)
+            gone.cancel()
         self.metrics.computed(call)
         response.headers["x-compute-tokens"] = str(call.tokens)
         for name, seconds in (("tokenization", call.tokenization), ("queue", call.queued),

@@ -26,6 +26,7 @@ from bertpass.serving.paths import Paths
 from bertpass.serving.queueing.calls import ANSWERED
 from bertpass.serving.received import bodies
 from bertpass.serving.received.fields import sentence
+from bertpass.serving.received.reading import Direct, directly
 from bertpass.serving.state import State
 
 #: headers with the parts of a request's time
@@ -34,19 +35,20 @@ TIMES = ("x-total-time", "x-tokenization-time", "x-queue-time", "x-inference-tim
 
 def create_app(state: State) -> Any:
     """The application of a server; its lifespan starts and ends the instances."""
-    app = _routed(state)
+    app, direct = _routed(state)
     templates = {path: list(operations) for path, operations in app.openapi()["paths"].items()}
     for path in (*page.FILES, "/docs", "/openapi.json", "/docs-files/{file}"):
         templates.setdefault(path, []).append("get")
     state.paths = Paths(templates)
-    gate, origins = Gate(app, state), state.options.cors_allow_origin
+    gate, origins = Gate(app, state, direct), state.options.cors_allow_origin
     if not origins:
         return gate
     return CORSMiddleware(gate, allow_origins=origins, allow_methods=["GET", "HEAD", "POST"], allow_headers=["*"],
                           expose_headers=["retry-after", "x-request-id", "x-compute-tokens", *TIMES], max_age=600)
 
 
-def _routed(state: State) -> FastAPI:
+def _routed(state: State) -> tuple[FastAPI, dict[str, Direct]]:
+    """The application with all routes, and those of them that need nothing else of it."""
     @contextlib.asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await state.start()
@@ -58,19 +60,20 @@ def _routed(state: State) -> FastAPI:
     # /docs with its scripts from here, where FastAPI's own asks for them elsewhere
     app = FastAPIOffline(title="bertpass", version=__version__, lifespan=lifespan, responses=_statuses(),
                          redoc_url=None, static_url="/docs-files", redirect_slashes=False)
-    for part in (plain, kserve, pipelines, classify, cohere):
-        app.include_router(part.router(state))
-    for part in (openai, azure):
-        app.include_router(part.router(state), responses=_statuses(openai.Error))
+    direct: dict[str, Direct] = {}
+    for part in (plain, kserve, pipelines, classify, cohere, openai, azure):
+        router = part.router(state)
+        app.include_router(router, responses=_statuses(openai.Error) if part in (openai, azure) else None)
+        direct |= directly(router.routes)
     app.include_router(page.router())
     _about(app, state)
     _failures(app, state)
-    return app
+    return app, direct
 
 
 def document() -> dict[str, Any]:
     """The OpenAPI document, which depends on no model: docs/openapi.json."""
-    found: dict[str, Any] = _routed(State(ServeOptions(models=["embedding"], engine="dummy"))).openapi()
+    found: dict[str, Any] = _routed(State(ServeOptions(models=["embedding"], engine="dummy")))[0].openapi()
     return found
 
 

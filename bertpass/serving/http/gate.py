@@ -10,6 +10,7 @@ import logging
 import re
 import time
 import uuid
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bertpass.errors import BertpassError
@@ -20,9 +21,10 @@ from bertpass.serving.logs import REQUEST
 from bertpass.serving.paths import canonical
 from bertpass.serving.queueing.calls import ANSWERED, Answered
 from bertpass.serving.received.fields import shown
-from bertpass.serving.received.incoming import Incoming, drained, whole_body
+from bertpass.serving.received.incoming import Incoming, drained, replaying, whole_body
 
 if TYPE_CHECKING:
+    from bertpass.serving.received.reading import Direct
     from bertpass.serving.state import State
 
 log = logging.getLogger("bertpass.serving")
@@ -35,10 +37,16 @@ _VERSION = re.compile(rb"api-version=[\w.-]+")
 _PRINTABLE = re.compile(rb"[!-~]{1,128}")
 
 class Gate:
-    """ASGI middleware in front of the routes."""
+    """ASGI middleware in front of the routes.
 
-    def __init__(self, app: Any, state: State) -> None:
-        self._app, self._state = app, state
+    Parameters
+    ----------
+    direct
+        Routes by their paths that are given a whole body and answer without the application's own layers.
+    """
+
+    def __init__(self, app: Any, state: State, direct: Mapping[str, Direct]) -> None:
+        self._app, self._state, self._direct = app, state, direct
         self._active = 0
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
@@ -82,8 +90,12 @@ class Gate:
             if answered.computes:
                 _refuse_query(scope.get("query_string", b""), path)
                 self._check_room()
-                receive = await whole_body(headers, receive, self._state.options)
-                answered.arrived = time.monotonic()
+                body = await whole_body(headers, receive, self._state.options)
+                answered.arrived, answered.size = time.monotonic(), len(body)
+                if (direct := self._direct.get(path)) is not None:
+                    await direct(body, scope, receive, tell)
+                    return
+                receive = replaying(body, receive)
             await self._app(scope, receive, tell)
         except ClientGone:
             answered.status, answered.kind = ClientGone.http_status, ClientGone.kind

@@ -1,4 +1,8 @@
-"""A request's way from a thread, where texts are read and results made, to the queue and back."""
+"""A request's way from where its texts are read and its results made to the queue and back.
+
+That is a thread, or for a request of few bytes the event loop itself: there its function runs in a greenlet, which
+stops while its rows wait, so that neither the function nor the model needs to know where it runs.
+"""
 
 from __future__ import annotations
 
@@ -14,23 +18,29 @@ from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
+from greenlet import getcurrent, greenlet
 
 from bertpass.engines.base import Engine
 from bertpass.engines.model import Model
 from bertpass.engines.rows import Output
 from bertpass.errors import ModelError
-from bertpass.serving.failures import TooLarge
+from bertpass.serving.failures import ClientGone, TooLarge
 from bertpass.serving.instances import ways
 from bertpass.serving.instances.models import Opened, pooled_only
 from bertpass.serving.instances.worker import Row
 from bertpass.serving.queueing.queue import TokenQueue
+from bertpass.serving.queueing.reading import ReadOnce
 from bertpass.serving.queueing.waiting import Job
-from bertpass.text.tokens.tokenizer import Side
+from bertpass.text.tokens.tokenizer import Pieces, Side
 
 log = logging.getLogger("bertpass.serving")
 T = TypeVar("T")
 CURRENT: contextvars.ContextVar[Call] = contextvars.ContextVar("bertpass_call")
 ANSWERED: contextvars.ContextVar[Answered] = contextvars.ContextVar("bertpass_answered")
+
+#: bytes of a body up to which its texts are read on the event loop: less than a millisecond of work, and two changes of
+#: threads would cost as much as the reading
+SHORT = 512
 
 
 @dataclass
@@ -44,11 +54,18 @@ class Call:
     check: Callable[[int, Sequence[Row]], None]
     arrived: float
     loop: asyncio.AbstractEventLoop
+    #: what its texts are made of, see :class:`ReadOnce`
+    read: dict[str, Pieces] = field(default_factory=dict)
     tokens: int = 0
     start: float = 0.0
     total: float = 0.0
     _jobs: list[Job] = field(default_factory=list)
     _over: bool = False
+    #: of where the function runs on the loop
+    _here: greenlet | None = None
+    #: of where it runs in a thread
+    _thread: asyncio.Future[Any] | None = None
+    _left: bool = False
 
     @property
     def queued(self) -> float:
@@ -73,20 +90,63 @@ class Call:
             yield "inference", taken, at
         yield "results", at, self.start + self.total
 
-    async def work(self, threads: Executor, function: Callable[[], T]) -> T:
-        """The function's value, computed in a thread; cancelled, its rows leave the queue."""
+    async def work(self, threads: Executor, function: Callable[[], T], size: int) -> T:
+        """The function's value, computed in a thread, or here where the body has no more than :data:`SHORT` bytes;
+        cancelled, its rows leave the queue.
+
+        ClientGone after :meth:`leave`.
+        """
         context = contextvars.copy_context()
         context.run(CURRENT.set, self)
         self.start = time.monotonic()
         try:
-            return await self.loop.run_in_executor(threads, context.run, function)
+            if size <= SHORT:
+                return await self._on_loop(context, function)
+            self._thread = self.loop.run_in_executor(threads, context.run, function)
+            value: T = await self._thread
+            return value
+        except asyncio.CancelledError:
+            if self._left:
+                raise ClientGone from None
+            raise
         finally:
             self.total, self._over = time.monotonic() - self.start, True
             for job in self._jobs:
                 job.future.cancel()
 
+    def leave(self) -> None:
+        """The client goes away: whoever waits in :meth:`work` gets ClientGone."""
+        if self._over:
+            return
+        self._left = True
+        for future in (self._thread, *(job.future for job in self._jobs)):
+            if future is not None:
+                future.cancel()
+
+    async def _on_loop(self, context: contextvars.Context, function: Callable[[], T]) -> T:
+        self._here = here = greenlet(function)
+        here.gr_context = context
+        found = here.switch()
+        while not here.dead:  # it stands in rows()
+            try:
+                outputs = await self.submit(*found)
+            except BaseException as error:
+                found = here.throw(error)
+            else:
+                found = here.switch(outputs)
+        value: T = found
+        return value
+
+    def rows(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
+        """The first output of each row, through the queue; for the function of :meth:`work`."""
+        if self._here is None:
+            return asyncio.run_coroutine_threadsafe(self.submit(model, rows), self.loop).result()
+        assert getcurrent() is self._here and self._here.parent is not None
+        outputs: list[np.ndarray] = self._here.parent.switch((model, rows))
+        return outputs
+
     async def submit(self, model: int, rows: Sequence[Row]) -> list[np.ndarray]:
-        """Through the queue; called from the thread by way of the loop."""
+        """Put rows into the queue, and wait for their outputs; on the loop."""
         if self._over:  # nobody waits any more
             raise asyncio.CancelledError
         if not self._jobs:  # what was taken once is computed, also where it comes to the queue several times
@@ -111,6 +171,8 @@ class Answered:
     error: str = ""
     kind: str = "internal"
     call: Call | None = None
+    #: bytes of its body
+    size: int = 0
 
     @property
     def computes(self) -> bool:
@@ -130,7 +192,7 @@ class Answered:
 
 
 class QueueEngine(Engine):
-    """Computes nothing: puts rows into the queue of the request that is being answered; for use in its thread."""
+    """Computes nothing: puts rows into the queue of the request that is being answered; for use in its function."""
 
     name = "queue"
 
@@ -140,8 +202,7 @@ class QueueEngine(Engine):
     def submit(self, rows: Sequence[Row], way: int = ways.OWN) -> list[np.ndarray]:
         """The first output of each row, in their order; the queue makes the batches. ``way`` is one of
         :mod:`bertpass.serving.instances.ways`."""
-        call, number = CURRENT.get(), self._number + ways.WIDTH * way
-        return asyncio.run_coroutine_threadsafe(call.submit(number, rows), call.loop).result()
+        return CURRENT.get().rows(self._number + ways.WIDTH * way, rows)
 
     def rows(self, ids: np.ndarray, token_types: np.ndarray, offsets: np.ndarray) -> list[Output]:
         """See :meth:`Engine.rows`; the first output alone."""
@@ -154,7 +215,10 @@ class QueueEngine(Engine):
 
 
 class QueuedModel(Model):
-    """A model whose rows go through the queue of the request that is being answered; for use in its thread."""
+    """A model whose rows go through the queue of the request that is being answered; for use in its function.
+
+    Its tokenizer reads a text once per request.
+    """
 
     engine: QueueEngine
 
@@ -163,7 +227,7 @@ class QueuedModel(Model):
         if checkpoint.tokenizer is None:
             raise ModelError(f"{source.path} has no vocabulary, so it cannot be served; name one with --vocab.")
         super().__init__(QueueEngine(number, checkpoint.head.per_token, opened.choice.dtype), checkpoint.config,
-                         pooled_only(checkpoint), checkpoint.tokenizer, checkpoint.labels or (),
+                         pooled_only(checkpoint), ReadOnce(checkpoint.tokenizer, _read), checkpoint.labels or (),
                          checkpoint.max_length, checkpoint.sentence, checkpoint.notes)
         self.name, self.path, self.source = source.name, source.path, checkpoint.source or source.path
         for note in self.notes:
@@ -202,9 +266,18 @@ class QueuedModel(Model):
     def refuse_long(self, texts: Sequence[str], pairs: Sequence[str] | None = None,
                     switch: str = '"truncate": true') -> None:
         """TooLarge where a text, or a pair, has more tokens than the model takes; ``switch`` is what cuts it."""
-        lengths = list(map(len, self.tokenizer.encode(texts, pairs, truncation=False)))
+        special = self.tokenizer.special_count(pairs is not None)
+        lengths = [len(pieces.ids) + special for pieces in self.tokenizer.pieces(texts)]
+        if pairs is not None:
+            lengths = [length + len(second.ids)
+                       for length, second in zip(lengths, self.tokenizer.pieces(pairs), strict=True)]
         longest = max(lengths, default=0)
         if longest > self.max_length:
             which = "the text" if len(lengths) == 1 else f"text {lengths.index(longest) + 1}"
             raise TooLarge(f"{which} has {longest} tokens and the model takes {self.max_length}; send {switch} to have "
                            "it cut.")
+
+
+def _read() -> dict[str, Pieces]:
+    """What the request that is being answered has read."""
+    return call.read if (call := CURRENT.get(None)) is not None else {}

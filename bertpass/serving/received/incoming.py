@@ -29,8 +29,8 @@ class Incoming:
         return message
 
 
-async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: ServeOptions) -> Receive:
-    """Read and unpack the body; returns a ``receive`` that gives it at once and then the client's going.
+async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: ServeOptions) -> bytes:
+    """Read and unpack the body.
 
     Raises
     ------
@@ -59,7 +59,7 @@ async def whole_body(headers: dict[bytes, bytes], receive: Receive, options: Ser
         body = _unpacked(body, limit)
     elif encoding != b"identity":
         raise UnknownEncoding("content-encoding may be gzip or deflate; send the body as it is.")
-    return replaying(body, receive)
+    return body
 
 
 def replaying(body: bytes, receive: Receive) -> Receive:
