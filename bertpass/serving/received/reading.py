@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from starlette.requests import Request
 from starlette.responses import Response
 
-from bertpass.serving.failures import InvalidBody, UnknownEncoding
+from bertpass.serving.failures import UnknownEncoding
 from bertpass.serving.received.fields import Body, checked, parsed, shown
 from bertpass.serving.received.incoming import replaying
 
@@ -69,10 +69,9 @@ class JsonRoute(APIRoute):
         async def answer(body: bytes, scope: Any, receive: Any, send: Any) -> None:
             request = Request(scope, replaying(body, receive))
             check_type(request.headers.get("content-type"))
-            if (value := parsed(body)) is None:
-                raise InvalidBody("the body is empty; send a JSON object.")
+            value = checked(cls, parsed(body))
             response = Response(media_type="application/json")
-            found = await endpoint(checked(cls, value), request, response)
+            found = await endpoint(value, request, response)
             response.body = to_json(found, inf_nan_mode="null")
             response.headers["content-length"] = str(len(response.body))
             await response(scope, receive, send)
