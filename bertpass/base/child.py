@@ -6,12 +6,15 @@ request was refused, or ``(False, (sentence, traceback))`` where something was r
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pickle
 import signal
 import socket
+import struct
 import subprocess
 import sys
+import termios
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
@@ -20,6 +23,8 @@ from typing import IO, Any
 from bertpass.base.paths import ROOT, python_path
 from bertpass.errors import BertpassError
 from bertpass.placement.binding import placed
+
+_LENGTH = struct.Struct("!i")
 
 
 class Ended(Exception):
@@ -62,7 +67,7 @@ class Child:
             self.process = subprocess.Popen(
                 [python, "-P", "-m", program, str(theirs.fileno())], stdin=subprocess.DEVNULL, stdout=output,
                 stderr=output, env=environment, pass_fds=[theirs.fileno(), *files])
-        self._connection = Connection(ours.detach())
+        self._socket, self._connection = ours, Connection(os.dup(ours.fileno()))
 
     @property
     def pid(self) -> int:
@@ -97,12 +102,30 @@ class Child:
             raise Refused(value) if isinstance(value, str) else Refused(*value)
         return value
 
+    def answered(self) -> bool:
+        """Whether :meth:`receive` would not wait: a whole answer is there, or the process has ended.
+
+        The first four bytes of a message are its length, -1 where that needs more (multiprocessing.connection). Of so
+        long an answer this is never true.
+        """
+        try:
+            head = self._socket.recv(_LENGTH.size, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+            there = struct.unpack("i", fcntl.ioctl(self._socket, termios.FIONREAD, bytes(4)))[0]
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        if not head:
+            return True
+        return len(head) == _LENGTH.size and 0 <= _LENGTH.unpack(head)[0] <= there - _LENGTH.size
+
     def kill(self) -> None:
         """End the process: who waits for its answer gets Ended."""
         self.process.kill()
 
     def close(self, grace: float = 0) -> None:
         """End the process, by force where it has not ended by itself after ``grace`` seconds."""
+        self._socket.close()
         self._connection.close()
         try:
             self.process.wait(timeout=grace)

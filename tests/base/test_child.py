@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 import time
+from multiprocessing.connection import wait
 
 import pytest
 
@@ -92,3 +93,22 @@ def test_output_and_python(start, tmp_path):
     child.send("print", "what a library prints")
     child.receive()
     assert "what a library prints" in (tmp_path / "log").read_text()
+
+
+def test_whether_an_answer_is_there(start):
+    """Not before it is whole; of one that is larger than the socket's buffer never; at the end of the process."""
+    child = start()
+    child.send("sleep", 0.3)
+    assert not child.answered()
+    wait([child], 30)
+    assert child.answered() and child.receive()[2] == 0.3 and not child.answered()
+    large = "x" * 5_000_000
+    child.send("echo", large)
+    wait([child], 30)
+    time.sleep(0.3)
+    assert not child.answered() and child.receive()[2] == large and not child.answered()
+    child.kill()
+    wait([child], 30)
+    assert child.answered()
+    with pytest.raises(Ended):
+        child.receive()

@@ -66,7 +66,8 @@ class Instance:
         if self._retired:
             raise InstanceLost(f"instance {self.place.number} is not wanted any more")
         try:
-            self.about = self._ask(models, threads)
+            self._send(models, threads)
+            self.about = self._receive()
         except EngineFailure as error:
             self.close()
             raise ModelError(str(error)) from error
@@ -82,19 +83,45 @@ class Instance:
         InstanceLost
             The process ended.
         """
-        found: Output = self._ask(model, joined(rows))
+        self.begin(model, rows)
+        return self.finish()
+
+    def begin(self, model: int, rows: Sequence[Row]) -> None:
+        """The first half of :meth:`compute`: send the batch; waits only for a process that does not read."""
+        self._send(model, joined(rows))
+
+    def finish(self) -> list[np.ndarray]:
+        """The second half: the outputs, waiting for them unless :meth:`answered` is true."""
+        found: Output = self._receive()
         return found.by_row()
+
+    def answered(self) -> bool:
+        """Whether :meth:`finish` would not wait."""
+        return self._child is None or self._child.answered()
+
+    def fileno(self) -> int:
+        """What becomes readable with an answer, or with the end of the process."""
+        if self._child is None:
+            raise InstanceLost(f"instance {self.place.number} is not running")
+        return self._child.fileno()
 
     def probe(self) -> None:
         """A real forward of every model."""
         for number in range(len(self._kept)):
             self.compute(number, [warm_up_row()])
 
-    def _ask(self, *request: Any) -> Any:
+    def _send(self, *request: Any) -> None:
         if self._child is None:
             raise InstanceLost(f"instance {self.place.number} is not running")
         try:
             self._child.send(*request)
+        except Ended as error:
+            raise InstanceLost(f"instance {self.place.number} ended or was ended") from error
+
+    def _receive(self) -> Any:
+        if self._child is None:
+            raise InstanceLost(f"instance {self.place.number} is not running")
+        try:
             return self._child.receive()
         except Ended as error:
             raise InstanceLost(f"instance {self.place.number} ended or was ended") from error

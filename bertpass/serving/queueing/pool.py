@@ -31,6 +31,9 @@ ROOM = 5
 #: share of the queue's time-out, and seconds, after which a process that does nothing at all hangs; that it does
 #: something is looked for so many times meanwhile
 STALL, STALL_LEAST, LOOKS = 0.2, 1.0, 4
+#: tokens of a batch that is sent from the event loop (8 bytes each: any socket takes them without its other end), and
+#: seconds in which its answer is waited for there; then a thread waits, and the process is looked at
+SMALL, QUICK = 512, 0.05
 #: seconds before an instance that was lost is started again; doubled with every start that fails, up to the second
 PAUSES = 0.1, 10.0
 
@@ -169,8 +172,16 @@ class Pool:
         computed = False
         self._pace.begin(number, model, tokens)
         try:
-            outputs = await self.within(self.most(self._pace.expected(number, model, tokens)), instance,
-                                         lambda: instance.compute(model, rows))
+            most = self.most(self._pace.expected(number, model, tokens))
+            if tokens > SMALL:
+                outputs = await self.within(most, instance, lambda: instance.compute(model, rows))
+            else:
+                instance.begin(model, rows)
+                quick = min(QUICK, most)
+                if await _answered(instance, quick):
+                    outputs = instance.finish()
+                else:
+                    outputs = await self.within(most, instance, instance.finish, spent=quick)
             computed = True
         except EngineFailure as error:
             for item in batch:
@@ -193,11 +204,12 @@ class Pool:
             return self._timeout
         return FIRST if expected is None else max(LEAST, self._queue.timeout, ROOM * expected)
 
-    async def within(self, seconds: float, instance: Instance, call: Callable[[], T], look: bool = True) -> T:
+    async def within(self, seconds: float, instance: Instance, call: Callable[[], T], look: bool = True,
+                     spent: float = 0.0) -> T:
         """The call in a thread. Its instance's process is ended where it takes longer, or does nothing for too long:
-        then it is stopped, or waits for what never comes."""
+        then it is stopped, or waits for what never comes. ``spent`` are seconds that it has taken already."""
         loop = asyncio.get_running_loop()
-        work, end = loop.run_in_executor(self._threads, call), loop.time() + seconds
+        work, end = loop.run_in_executor(self._threads, call), loop.time() + seconds - spent
         seen, same = instance.progress() if look else None, 0
         try:
             while not (await asyncio.wait({work}, timeout=min(self._stall / LOOKS, max(0.0, end - loop.time()))))[0]:
@@ -213,3 +225,22 @@ class Pool:
             return await work
         finally:
             work.cancel()
+
+
+async def _answered(instance: Instance, seconds: float) -> bool:
+    """Whether the whole answer to a batch comes within so many seconds; False too as soon as a part of a long one is
+    there."""
+    loop = asyncio.get_running_loop()
+    there: asyncio.Future[bool] = loop.create_future()
+
+    def settle(found: bool) -> None:
+        if not there.done():
+            there.set_result(found)
+
+    number, timer = instance.fileno(), loop.call_later(seconds, settle, False)
+    loop.add_reader(number, lambda: settle(instance.answered()))
+    try:
+        return await there
+    finally:
+        timer.cancel()
+        loop.remove_reader(number)

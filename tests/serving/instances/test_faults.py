@@ -43,15 +43,15 @@ def test_a_killed_instance_loses_nothing(serve, two_cores):
 
 
 def test_a_request_that_is_lost_twice_fails(serve, monkeypatch):
-    real = instance.Instance.compute
+    real = instance.Instance.begin
 
     def poisoned(self, model, rows):
         if any(len(ids) == 5 for ids, _ in rows):  # "abc" with its special tokens
             self.kill()
-        return real(self, model, rows)
+        real(self, model, rows)
 
     async def job(client):
-        monkeypatch.setattr(instance.Instance, "compute", poisoned)
+        monkeypatch.setattr(instance.Instance, "begin", poisoned)
         poison, *others = await asyncio.gather(*(embed(client, text) for text in ("abc", "a", "b", "c")))
         assert poison.status_code == 424 and "twice" in poison.json()["error"]
         assert {r.status_code for r in others} == {200}  # they shared its first batch and not its second

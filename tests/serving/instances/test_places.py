@@ -84,11 +84,11 @@ def test_many_long_rows_hide_no_short_one():
 
 def test_requests_go_by_their_length(serve, monkeypatch):
     """Limits hold while both instances are up; without the large one the small one computes everything."""
-    real, seen = instance.Instance.compute, []
+    real, seen = instance.Instance.begin, []
 
     def watched(self, model, rows):
         seen.extend((self.place.number, len(ids)) for ids, _ in rows if len(ids) > 2)  # 2: the warm-up
-        return real(self, model, rows)
+        real(self, model, rows)
 
     async def job(client):
         def embed(letters):
@@ -103,7 +103,7 @@ def test_requests_go_by_their_length(serve, monkeypatch):
         assert {number for number, tokens in seen if tokens > 16} == {1}
         assert {tokens for number, tokens in seen if number == 0}  # and the small one has work
 
-    monkeypatch.setattr(instance.Instance, "compute", watched)
+    monkeypatch.setattr(instance.Instance, "begin", watched)
     monkeypatch.setattr(placement, "here", lambda: FOUR)
 
     async def alone(client):
