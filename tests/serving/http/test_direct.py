@@ -1,6 +1,7 @@
 """Short requests: answered without FastAPI's layers and read once, with just what FastAPI would have answered."""
 
 import asyncio
+import re
 
 import pytest
 
@@ -24,7 +25,8 @@ OWN = ("x-request-id", "x-total-time", "x-tokenization-time", "x-queue-time", "x
 
 
 def shown(reply):
-    return reply.status_code, reply.content, {name: value for name, value in reply.headers.items() if name not in OWN}
+    content = re.sub(rb'"id":"[^"]*"|"created":\d+', b"", reply.content)  # no two are the same
+    return reply.status_code, content, {name: value for name, value in reply.headers.items() if name not in OWN}
 
 
 def test_answers_are_those_of_fastapi_byte_for_byte():
