@@ -137,7 +137,8 @@ def work(state: State, body: Pipeline) -> Work:
     kind = state.model(body.model).kind
     if kind == "tokens":
         _only(body, "entities", {"aggregation_strategy"})
-        return spans.tag(state, bodies.Tag(**_some(body, bodies.Tag, "parameters")))
+        return spans.tag(state, bodies.Tag(
+            **_some(body, bodies.Tag, "parameters"), aggregation_strategy=chosen.aggregation_strategy))
     if kind in common.EMBEDDING:
         _only(body, "embeddings", _VECTORS)
         return embeddings.embed(state, bodies.Embed(**_some(body, bodies.Embed)))

@@ -142,7 +142,9 @@ class Pair(Body):
 
 
 class Long(Named):
-    truncate: bool | None = Field(default=None, description="changes nothing: texts of any length are read whole")
+    truncate: bool | None = Field(
+        default=None, description="with first it changes nothing: texts of any length are read whole; with "
+        "another aggregation_strategy it cuts texts that are too long")
 
 
 class Question(Named, Asked):
@@ -157,13 +159,18 @@ class Question(Named, Asked):
 class TagParameters(Body):
     """Of Hugging Face's pipelines."""
 
-    aggregation_strategy: Literal["first"] = Field(default="first",
-                                                   description="a word has the tag of its first token")
+    aggregation_strategy: Literal["none", "simple", "first", "average", "max"] = Field(
+        default="first", description="first: a word has the tag of its first token; none: tokens with their tags; "
+        "simple, average, max: as the pipeline")
 
 
 class Tag(Long, TagParameters):
     inputs: Texts
     parameters: TagParameters = Field(default=TagParameters(), description="as beside inputs")
+
+    def model_post_init(self, _: Any) -> None:
+        """What stands in ``parameters`` counts as if it stood beside ``inputs``."""
+        take_parameters(self, self.parameters)
 
 
 class Tokenize(Named):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from bertpass.engines.results import Entity
@@ -9,8 +10,9 @@ from bertpass.serving.failures import TooLarge
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import bodies
 from bertpass.serving.state import State
-from bertpass.serving.tasks import common
+from bertpass.serving.tasks import common, strategies
 from bertpass.serving.tasks.common import Work
+from bertpass.text.data.labels import placeholders
 
 
 def answer(state: State, body: bodies.Question) -> Work:
@@ -41,12 +43,29 @@ def fit_question(state: State, model: QueuedModel, truncate: bool | None, questi
 def tag(state: State, body: bodies.Tag) -> Work:
     """Entities of a text; a list of such lists for a list of texts."""
     model, texts = common.asked(state, body, ("tokens",)), common.listed(state, body.inputs)
+    strategy = body.aggregation_strategy
 
     def work() -> list[Any]:
-        found = [[entity(each) for each in entities] for entities in model.tag(texts)]
+        if strategy == "first":
+            found = [[entity(each) for each in entities] for entities in model.tag(texts)]
+        else:
+            common.fit(state, model, body.truncate, texts,
+                       switch='"truncate": true, or aggregation_strategy "first", which reads texts of any length,')
+            found = _tagged(model, texts, strategy)
         return found[0] if isinstance(body.inputs, str) else found
 
     return work
+
+
+def _tagged(model: QueuedModel, texts: Sequence[str], strategy: str) -> list[list[dict[str, Any]]]:
+    rows = model.tokenizer.encode(texts, max_length=model.max_length)
+    labels = model.labels or placeholders(model.head.num_labels)
+    outputs = model.run(rows)
+    if strategy == "none":
+        return [strategies.tokens(row, logits, labels, model.tokenizer, text)
+                for row, logits, text in zip(rows, outputs, texts, strict=True)]
+    return [[entity(each) for each in strategies.entities(row, logits, labels, model.tokenizer, text, strategy)]
+            for row, logits, text in zip(rows, outputs, texts, strict=True)]
 
 
 def entity(found: Entity) -> dict[str, Any]:

@@ -292,8 +292,16 @@ def test_parameters_of_pipelines_at_the_routes_of_their_tasks(ask):
     for parameters in ({}, {"aggregation_strategy": "first"}, {"aggregation_strategy": None}):
         assert ask("/ner", {**RIGHT["/ner"], "parameters": parameters}) == ask("/ner", RIGHT["/ner"])
     for strategy in ("none", "simple", "average", "max"):
-        status, content = ask("/ner", {**RIGHT["/ner"], "parameters": {"aggregation_strategy": strategy}})
-        assert status == 422 and f"must be 'first', and is '{strategy}'" in said(content)
+        beside = ask("/ner", {**RIGHT["/ner"], "aggregation_strategy": strategy})
+        assert beside == ask("/ner", {**RIGHT["/ner"], "parameters": {"aggregation_strategy": strategy}})
+        at_root = {**RIGHT["/ner"], "model": "tokens", "parameters": {"aggregation_strategy": strategy}}
+        assert beside == ask("/", at_root)
+        assert beside[0] == 200 and beside != ask("/ner", RIGHT["/ner"])
+        status, content = ask("/ner", {"inputs": LONG, "aggregation_strategy": strategy})
+        assert status == 413 and 'aggregation_strategy "first"' in said(content)
+        assert ask("/ner", {"inputs": LONG, "aggregation_strategy": strategy, "truncate": True})[0] == 200
+    status, content = ask("/ner", {**RIGHT["/ner"], "aggregation_strategy": "last"})
+    assert status == 422 and "'first', 'average' or 'max', and is 'last'" in said(content)
 
 
 @pytest.mark.parametrize(("path", "beside", "inside", "name"), [
@@ -301,6 +309,7 @@ def test_parameters_of_pipelines_at_the_routes_of_their_tasks(ask):
     ("/similarity", {"truncation_direction": "left"}, {"truncation_direction": "Right"}, "truncation_direction"),
     ("/", {"normalize": True}, {"normalize": False}, "normalize"),
     ("/invocations", {"truncate": False}, {"truncate": True}, "truncate"),
+    ("/ner", {"aggregation_strategy": "simple"}, {"aggregation_strategy": "none"}, "aggregation_strategy"),
 ])
 def test_one_field_with_two_values_is_refused(ask, path, beside, inside, name):
     status, content = ask(path, {**RIGHT[path], **beside, "parameters": inside})
