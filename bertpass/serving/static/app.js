@@ -16,7 +16,7 @@ const OF_KIND = {
   pooled: ["similarity", "compares texts"], qa: ["qa", "answers questions"], tokens: ["ner", "marks names"],
   ranking: ["rerank", "ranks passages"], classification: ["predict", "gives one label"],
   multilabel: ["predict", "gives several labels"], regression: ["predict", "gives values"],
-  late: ["rerank", "ranks passages"],
+  late: ["rerank", "ranks passages"], sparse: ["sparse", "gives words weights"], mlm: ["mask", "fills in words"],
 };
 
 const lines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -30,6 +30,7 @@ const FIELDS = {
   question: ["Question", "When was the lighthouse built?"],
   context: ["Context", "The lighthouse at Norvik was built in 1874. Ines Halvorsen kept its lamp for thirty years."],
   words: ["Text", "Ines Halvorsen moved from Bergen to Lisbon in 1901."],
+  masked: ["Text with a mask token, such as [MASK] or <mask>", "The lighthouse stands by the [MASK]."],
   query: ["Query", "How is copper used?"],
   passages: ["Passages, one per line",
     "Copper conducts electricity well, which is why it is used for cables.\nQuartz and mica make up granite."],
@@ -73,6 +74,20 @@ const WAYS = {
       make("p", { class: "note" }, answer.length ? `entities: ${answer.length}` : "no entities"),
       marked(values.words, answer.map((each) => ({ ...each, label: each.entity_group }))),
     ],
+  },
+  sparse: {
+    fields: ["text"],
+    ask: (values, model) => ["embed_sparse", { model, inputs: values.text }],
+    show: ([words]) => [
+      make("p", { class: "note" }, `words with a weight: ${words.length}; the heaviest, by their ids:`),
+      bars([...words].sort((one, other) => other.value - one.value).slice(0, 10)
+        .map((each) => [`id ${each.index}`, each.value]))],
+  },
+  mask: {
+    fields: ["masked"],
+    ask: (values, model) => ["invocations", { model, inputs: values.masked }],
+    show: (answer) => (Array.isArray(answer[0]) ? answer : [answer])
+      .map((words) => bars(words.map((each) => [each.token_str, each.score]))),
   },
   rerank: {
     fields: ["query", "passages"],

@@ -12,7 +12,7 @@ from tests.helpers.served import ROOT, Process, httpx
 
 STATIC = ROOT / "bertpass" / "serving" / "static"
 REFUSED = "Failed to load resource: the server responded"  # the browser's own words for any answer but 200
-MODELS = ("classification", "embedding", "qa", "tokens", "ranking")
+MODELS = ("classification", "embedding", "qa", "tokens", "ranking", "sparse", "mlm", "late")
 
 
 def test_files_come_along_and_ask_for_nothing_from_elsewhere(serve):
@@ -121,6 +121,22 @@ def test_similarities_entities_and_ranks(tab, url):
     ask(tab, "ranking", query="q", passages="first\nsecond\nthird")
     rows = tab.locator(".bars li").all_inner_texts()
     assert sorted(row.split("\n")[0] for row in rows) == ["first", "second", "third"]
+
+
+def test_words_and_late_interaction(tab, url):
+    ask(tab, "sparse", text="abc")
+    (words,) = httpx.post(url + "/embed_sparse", json={"inputs": "abc"}).json()
+    best = max(words, key=lambda each: each["value"])
+    rows = tab.locator(".bars li").all_inner_texts()
+    assert rows[0].split("\n")[0] == f"id {best['index']}" and len(rows) == min(10, len(words))
+    ask(tab, "mlm", masked="a [MASK] c [MASK]")
+    found = httpx.post(url + "/", json={"inputs": "a [MASK] c [MASK]", "model": "mlm"}).json()
+    assert [row.split("\n")[0] for row in tab.locator(".bars li").all_inner_texts()] == \
+        [each["token_str"] for words in found for each in words]
+    ask(tab, "late", query="q", passages="first\nsecond")
+    ranked = httpx.post(url + "/rerank", json={"query": "q", "texts": ["first", "second"], "model": "late"}).json()
+    assert [row.split("\n")[0] for row in tab.locator(".bars li").all_inner_texts()] == \
+        [["first", "second"][each["index"]] for each in ranked]
 
 
 def test_bars_begin_at_zero(tab):
