@@ -133,9 +133,13 @@ def test_everything_inferred_but_the_heads(tmp_path, tiny):
 
 def test_vocabulary(tmp_path, tiny, vocab_folder):
     checkpoint = tiny()
+    shutil.copytree(vocab_folder, tmp_path / "folder")
+    vocab_folder = tmp_path / "folder"
+    checkpoint.tokenizer.save(vocab_folder)
     gluonnlp.write(tmp_path / "net.params", checkpoint)
     checkpoint.tokenizer.save_gluonnlp_vocab(tmp_path / "tiny_uncased.vocab")
-    for vocab in (tmp_path / "tiny_uncased.vocab", vocab_folder, vocab_folder / "vocab.txt"):
+    for vocab in (tmp_path / "tiny_uncased.vocab", vocab_folder, vocab_folder / "vocab.txt",
+                  vocab_folder / "tokenizer.json"):
         again = gluonnlp.read(tmp_path / "net.params", num_heads=4, vocab=vocab, classifier="classification")
         assert again.tokenizer.tokens == checkpoint.tokenizer.tokens and again.tokenizer.lower
     assert not gluonnlp.read_vocabulary(tmp_path / "tiny_uncased.vocab", lower=False).lower

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -92,3 +93,17 @@ def test_padding_inside_a_text_of_roberta(roberta_folder: Path) -> None:
     """transformers gives the padding token there no position of its own; BERT has no such rule."""
     with pytest.raises(DataError, match="text 2 holds '<pad>'"):
         Tokenizer.from_folder(roberta_folder).encode(["a", "a <pad> b"])
+
+
+def test_a_vocabulary_without_the_token_of_unknown_words(tmp_path: Path) -> None:
+    """The library raises an Exception without a type of its own, at the first word that it does not know."""
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "the"]
+    Tokenizer.from_wordpiece(tokens, lower=True).save(tmp_path)
+    content = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
+    content["model"]["unk_token"] = "[NONE]"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content), encoding="utf-8")
+    tokenizer = Tokenizer.from_folder(tmp_path)
+    assert len(tokenizer.encode(["the"])) == 1
+    for read in (lambda: tokenizer.encode(["the film"]), lambda: tokenizer.words("the film")):
+        with pytest.raises(ModelError, match=r"the tokenizer cannot read a text: .*UNK"):
+            read()

@@ -45,7 +45,7 @@ def read(path: PathLike, *, vocab: PathLike | None = None, lower: bool | None = 
     Parameters
     ----------
     path : the file
-    vocab : its vocabulary: a ``.vocab`` file of GluonNLP's, a vocab.txt, or a folder with tokenizer files
+    vocab : its vocabulary: a ``.vocab`` file of GluonNLP's, a vocab.txt, a tokenizer.json, or a folder with these
     lower : whether its text is put into lower case; by default what the vocabulary's name says ("uncased", "cased"), or
         else whether it holds no upper-case letter (only for ``.vocab`` files)
     family : a name of :data:`bertpass.model.families.FAMILIES`; by default "bert", "distilbert" or "roberta", from the
@@ -128,11 +128,12 @@ def infer(arrays: Mapping[str, np.ndarray], family: str, num_heads: int | None =
 
 
 def read_vocabulary(path: PathLike, lower: bool | None = None) -> Tokenizer:
-    """A tokenizer from a GluonNLP ``.vocab``, a vocab.txt or a folder; ``lower`` as in :func:`read`."""
+    """A tokenizer from a GluonNLP ``.vocab``, a vocab.txt, a tokenizer.json or their folder; ``lower`` as in
+    :func:`read`."""
     path = Path(path)
     if path.is_dir():
         return Tokenizer.from_folder(path)
-    if path.suffix == ".txt" and path.name == "vocab.txt":
+    if path.name in ("vocab.txt", "tokenizer.json"):
         return Tokenizer.from_folder(path.parent)
     if lower is None and "cased" in path.name:
         lower = "uncased" in path.name

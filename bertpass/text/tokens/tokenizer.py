@@ -217,8 +217,11 @@ class Tokenizer:
         if isinstance(texts, str):
             raise DataError("expected a list of texts, found one string; put it into a list.")
         checked = [check_text(text, f"text {at + 1}") for at, text in enumerate(texts)]
-        found = [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2))
-                 for e in self._backend.encode_batch(checked, add_special_tokens=False)]
+        try:
+            encoded = self._backend.encode_batch(checked, add_special_tokens=False)
+        except Exception as error:  # the library's own type, without a name
+            raise self._cannot(error) from error
+        found = [Pieces(np.array(e.ids, np.int32), np.array(e.offsets, np.int32).reshape(-1, 2)) for e in encoded]
         if self.family != "wordpiece" or self.config.get("tokenizer_class") in tokenizer_files.MPNET_CLASSES:
             # RoBERTa and its kin count their positions without padding tokens
             for at, one in enumerate(found):
@@ -297,9 +300,19 @@ class Tokenizer:
             types[:] = 0
         return Encoding(ids, types, offsets, sequence)
 
+    @staticmethod
+    def _cannot(error: Exception) -> ModelError:
+        """What the library says of a text that its model cannot take, as of a word where it has no unknown token."""
+        return ModelError(f"the tokenizer cannot read a text: {' '.join(str(error).split())}; is its tokenizer.json "
+                          "whole?")
+
     def words(self, text: str) -> np.ndarray:
         """Where the words are that the tokenizer splits, before it makes tokens of them: (W, 2) int, in characters."""
-        found = self._backend.encode(check_text(text, "text 1"), add_special_tokens=False)
+        text = check_text(text, "text 1")
+        try:
+            found = self._backend.encode(text, add_special_tokens=False)
+        except Exception as error:  # the library's own type, without a name
+            raise self._cannot(error) from error
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for word, (start, end) in zip(found.word_ids, found.offsets, strict=True):
