@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
+for module in ("fastapi", "uvicorn", "prometheus_client", "greenlet", "openai"):
     pytest.importorskip(module, reason="pip install '.[test]' for the server and its clients")
 
 from bertpass.bench.traffic import demo  # noqa: E402 - after the check that its packages are there

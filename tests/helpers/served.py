@@ -8,7 +8,7 @@ import pytest
 
 NEEDS = "pip install '.[test]' for the server and its clients"
 httpx = pytest.importorskip("httpx", reason=NEEDS)
-for module in ("fastapi", "uvicorn", "prometheus_client", "openai"):
+for module in ("fastapi", "uvicorn", "prometheus_client", "greenlet", "openai"):
     pytest.importorskip(module, reason=NEEDS)
 
 from serving_process import ROOT, Process  # noqa: E402, F401 - for the tests

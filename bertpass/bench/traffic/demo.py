@@ -36,7 +36,7 @@ def run(output_dir: str, qa: str | None = None, keep: bool = False) -> None:
     ServerError
         The server does not start.
     """
-    for module in ("fastapi", "uvicorn", "prometheus_client"):
+    for module in ("fastapi", "uvicorn", "prometheus_client", "greenlet"):
         extras.require(module, "serve")
     openai = extras.require("openai", "test")
     if qa is not None and not Path(qa).exists():

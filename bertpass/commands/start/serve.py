@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; returns the exit code."""
     def job() -> None:
         options = options_of(sys.argv[1:] if argv is None else argv, os.environ)
-        for module in ("fastapi", "uvicorn", "prometheus_client"):
+        for module in ("fastapi", "uvicorn", "prometheus_client", "greenlet"):
             extras.require(module, "serve")
         from bertpass.serving import on_ray, server
 
