@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 from fastapi import APIRouter, Depends, Request, Response
-from pydantic import Field
 
 from bertpass import __version__
 from bertpass.errors import UsageError, unknown
 from bertpass.serving.failures import EmptyInput, InvalidBody, TooLarge, UnknownModel, UnknownPath
 from bertpass.serving.queueing.calls import QueuedModel
 from bertpass.serving.received import tensors
-from bertpass.serving.received.fields import Body, checked, parsed, shown
+from bertpass.serving.received.fields import shown
 from bertpass.serving.received.reading import check_type
 from bertpass.serving.received.tensors import Parameters
 from bertpass.serving.state import State
@@ -51,12 +50,6 @@ class Signature:
     optional: tuple[str, ...] = ()
     #: fields of Parameters that are looked at
     parameters: tuple[str, ...] = ("truncate", "truncation_direction")
-
-
-class Index(Body):
-    """Of /v2/repository/index."""
-
-    ready: bool = Field(default=False, description="only models that are ready; all are")
 
 
 def signature(model: QueuedModel) -> Signature:
@@ -134,17 +127,6 @@ def router(state: State) -> APIRouter:
     async def ready() -> dict[str, Any]:
         """As /ready."""
         return state.check_ready()
-
-    @routes.post("/repository/index", openapi_extra={"requestBody": {"required": False, "content": {
-        "application/json": {"schema": Index.model_json_schema()}}}})
-    async def index(request: Request) -> list[dict[str, Any]]:
-        """The models that are served, as Triton lists them."""
-        body = await request.body()
-        if body.strip():
-            check_type(request.headers.get("content-type"))
-            checked(Index, parsed(body))  # all models are ready, so nothing is left out
-        state.check_taking()
-        return [{"name": name, "version": "1", "state": "READY", "reason": ""} for name in state.models]
 
     async def about(name: str) -> dict[str, Any]:
         """A model's tensors."""

@@ -23,7 +23,6 @@ RIGHT = {
     "/v1/rerank": {"query": "q", "documents": ["a", "b"]}, "/v2/rerank": {"query": "q", "documents": ["a", "b"]},
     "/v2/embed": {"texts": ["abc"]}, "/classify": {"input": "abc"}, "/v1/classify": {"input": "abc"},
     "/v2/models/embedding/infer": {"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["abc"]}]},
-    "/v2/repository/index": {},
 }
 
 
@@ -96,7 +95,7 @@ EFFECTS = {
 TEXT = dict.fromkeys(("truncate", "truncation_direction"), LONG + " x")  # whose effect is seen on long texts
 #: which say that they change nothing
 NO_EFFECT = {("/v1/embeddings", "user"), ("/ner", "truncate"), ("/", "options"), ("/invocations", "options"),
-             ("/v2/embed", "input_type"), ("/v2/repository/index", "ready"),
+             ("/v2/embed", "input_type"),
              ("/openai/deployments/embedding/embeddings", "user")}  # of a model without prompts
 
 
