@@ -40,6 +40,11 @@ COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextr
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
           "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
 SOURCE_FLAGS = {}
+if platform.machine().lower() in ("aarch64", "arm64"):
+    SOURCE_FLAGS.update({
+        "bertpass/csrc/kernels/neon_dot.cc": ["-march=armv8.2-a+dotprod"],
+        "bertpass/csrc/kernels/neon_bf16.cc": ["-march=armv8.2-a+dotprod+bf16"],
+    })
 if platform.machine().lower() in ("x86_64", "amd64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],

@@ -166,5 +166,8 @@ const Kernels* avx512_kernels();
 const Kernels* avx512_bf16_kernels();
 const Kernels* amx_kernels();
 const Kernels* amx_emulated_kernels();
+const Kernels* neon_kernels();
+const Kernels* neon_dot_kernels();
+const Kernels* neon_bf16_kernels();
 
 }  // namespace bertpass::native

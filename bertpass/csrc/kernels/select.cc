@@ -7,6 +7,8 @@
 #include <cpuid.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 #include "kernels/caches.h"
@@ -16,6 +18,7 @@ namespace {
 
 struct Features {
   bool avx2 = false, avx512 = false, avx512_bf16 = false, amx = false;
+  bool neon = false, neon_dot = false, neon_bf16 = false;
 };
 
 #if defined(__x86_64__)
@@ -51,6 +54,14 @@ Features detect() {
   const bool tiles = (d & kTiles) == kTiles && (low & 0x60000) == 0x60000;
   if (a >= 1 && __get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512_bf16 = found.avx512 && (a >> 5 & 1);
   found.amx = found.avx512_bf16 && tiles && may_use_tiles();
+#elif defined(__aarch64__)
+  found.neon = true;
+#if defined(__linux__)
+  // Bits of AT_HWCAP and AT_HWCAP2: Documentation/arch/arm64/elf_hwcaps.rst of the kernel. Old headers lack their names.
+  constexpr unsigned long kDotProducts = 1ul << 20, kBfloat16 = 1ul << 14;  // ASIMDDP, BF16
+  found.neon_dot = getauxval(AT_HWCAP) & kDotProducts;
+  found.neon_bf16 = found.neon_dot && (getauxval(AT_HWCAP2) & kBfloat16);
+#endif
 #endif
   return found;
 }
@@ -78,7 +89,10 @@ const std::vector<Entry>& entries() {
                               {"avx2", avx2_kernels(), f.avx2},
                               {"avx512", avx512_kernels(), f.avx512},
                               {"avx512_bf16", avx512_bf16_kernels(), f.avx512_bf16},
-                              {"amx", amx_kernels(), f.amx}};
+                              {"amx", amx_kernels(), f.amx},
+                              {"neon", neon_kernels(), f.neon},
+                              {"neon_dot", neon_dot_kernels(), f.neon_dot},
+                              {"neon_bf16", neon_bf16_kernels(), f.neon_bf16}};
   }();
   return all;
 }

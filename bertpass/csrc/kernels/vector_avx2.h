@@ -99,6 +99,7 @@ struct Vector {
 
   // Whole numbers of 32 bits, and groups of four bytes: 8 of them beside each other, or one for all.
   using I = __m256i;
+  static constexpr std::int32_t byte_shift = 0;  // what rows of bytes are less in Quads
   using Quads = I;
   using Weights = I;
   static I whole_zero() { return _mm256_setzero_si256(); }

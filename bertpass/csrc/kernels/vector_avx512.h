@@ -104,6 +104,7 @@ struct Vector {
 
   // Whole numbers of 32 bits, and groups of four bytes: 16 of them beside each other, or one for all.
   using I = __m512i;
+  static constexpr std::int32_t byte_shift = 0;  // what rows of bytes are less in Quads
   using Quads = __m512i;
   using Weights = __m512i;
   static I whole_zero() { return _mm512_setzero_si512(); }

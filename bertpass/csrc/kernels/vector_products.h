@@ -25,14 +25,14 @@ inline V numbers(const Gemm&, const float* sums, Index, Index, Index) { return V
 inline V numbers(const Gemm& g, const std::int32_t* sums, Index row, Index column, Index left) {
   const RowScale scale = g.row_scales[row];
   const Vector::I totals = Vector::load_whole(g.column_sums + column, left);
-  const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero, totals));
+  const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero - Vector::byte_shift, totals));
   return Vector::mul(exact, Vector::mul(Vector::set(scale.scale), load_some(g.column_scales + column, left)));
 }
 
 // One row of the result from the sums of a panel; whole: there are as many columns.
 template <Activation activation, class Out, bool whole, class Sum>
 inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* sums, Index row, Index column) {
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (Index c = 0; c < kPanel; c += W, column += W) {
     const Index left = whole ? W : g.columns - column;
     if (left <= 0) return;
@@ -49,7 +49,7 @@ inline __attribute__((always_inline)) void finish_row(const Gemm& g, const Sum* 
 template <Activation activation, class Out, class Numbers>
 inline __attribute__((always_inline)) void finish_gated(Out* out, const Numbers& numbers) {
   constexpr Index kHalf = kVectors / 2;
-#pragma GCC unroll 2
+#pragma GCC unroll 4
   for (Index part = 0; part < kHalf; ++part)
     store_some(out + part * W, Vector::mul(activate<activation>(numbers(part)), numbers(kHalf + part)), W);
 }
@@ -85,7 +85,7 @@ struct PanelColumns<std::int32_t> {
   }
   V numbers(const Gemm& g, const std::int32_t* sums, Index row, Index part) const {
     const RowScale scale = g.row_scales[row];
-    const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero, totals[part]));
+    const V exact = Vector::to_float(Vector::minus_product(Vector::load_whole(sums, W), scale.zero - Vector::byte_shift, totals[part]));
     const V x = Vector::mul(exact, Vector::mul(Vector::set(scale.scale), scales[part]));
     return g.row_factors ? Vector::fma(x, Vector::set(g.row_factors[row]), bias[part]) : Vector::add(x, bias[part]);
   }
@@ -198,7 +198,7 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
   typename P::Register sum[R][C];
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) sum[r][c] = begin ? P::zero() : P::start(sums + r * sums_stride + c * W);
   // Every third row has a pointer and the next two are found from it: a pointer for each would not fit in registers;
   // the compiler would keep some in vectors, at the cost of an instruction where the sums need the ports.
@@ -209,12 +209,12 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
   // inlined also where it stands twice: a call would move all sums to memory and back
   const auto step = [&](auto set) __attribute__((always_inline)) {
     decltype(P::load(panel)) b[C];
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) b[c] = P::load(panel + c * P::group * W);
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r) {
       const auto x = set(at[r / 3] + r % 3 * stride);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int c = 0; c < C; ++c) sum[r][c] = P::dot(sum[r][c], x, b[c]);
     }
     __builtin_prefetch(ahead);
@@ -232,7 +232,7 @@ void multiply(const typename P::Left* a, Index stride, const typename P::Right* 
     if (whole < depth) step([](const typename P::Left* p) { return P::set_rest(p); });
 #pragma GCC unroll 16
   for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int c = 0; c < C; ++c) P::store(sums + r * sums_stride + c * W, sum[r][c]);
 }
 
