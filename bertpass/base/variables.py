@@ -14,8 +14,9 @@ VARIABLES = {
     "MXNET_SAFE_ACCUMULATION": "set to 1 by --dtype float16 unless you set it",
     "MXNET_FC_TRUE_FP16": "set to 1 by --true_fp16 unless you set it",
     "MXNET_HOME": "GluonNLP's cache of weights and vocabularies (default ~/.mxnet)",
-    "BERTPASS_ISA": "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx; by default "
-                    "the fastest that the processor has (`bertpass env` shows it)",
+    "BERTPASS_ISA": "instruction set of the native engine: portable, avx2, avx512, avx512_bf16, amx, on aarch64 "
+                    "neon, neon_dot, neon_bf16; by default the fastest that the processor has (`bertpass env` shows "
+                    "it)",
     "BERTPASS_CUDA": "library of the CUDA engine (default: the package's own libbertpass_cuda.so)",
     "BERTPASS_CUBLASLT": "libcublasLt.so for the CUDA engine (default: an installed package's, else the loader's)",
     "BERTPASS_CUDA_MEASUREMENTS": "file of the CUDA engine's measured algorithms (default: cuda-algorithms.json in "

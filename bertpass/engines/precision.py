@@ -27,7 +27,8 @@ DTYPES = (*COMPUTED, "float16", "auto")
 #: relative error that "auto" allows by default: that of bfloat16 on real sentences, with some room
 MAX_ERROR = 1e-2
 #: instruction sets of the kernels that multiply in this precision; the others widen to float32 first
-_UNITS = {"bfloat16": ("avx512_bf16", "amx"), "int8": ("avx2", "avx512", "avx512_bf16", "amx")}
+_UNITS = {"bfloat16": ("avx512_bf16", "amx", "neon_bf16"),
+          "int8": ("avx2", "avx512", "avx512_bf16", "amx", "neon", "neon_dot", "neon_bf16")}
 #: makers of processors whose AVX512_BF16 does twice the multiplications of float32 in the same time: AMD's since Zen 4.
 #: With Intel's (Cooper Lake, and later ones where tiles may not be used) bfloat16 is slower than float32.
 _FULL_RATE = ("AuthenticAMD",)
@@ -130,6 +131,9 @@ def choose(make: Callable[[str], _native.Model], checkpoint: Checkpoint, isa: st
     vendor : :func:`bertpass.machine.vendor`
     """
     if not bfloat16_pays(isa, vendor):
+        if has_units("bfloat16", isa) and isa.startswith("neon"):
+            return None, Choice("float32", f"float32: how fast the kernels for {isa} multiply bfloat16 has not been "
+                                "measured")
         return None, Choice("float32", f"float32: the kernels for {isa} multiply bfloat16 no faster on this processor")
     batch = sentence_batch(checkpoint)
     exact, low = make("float32"), make("bfloat16")

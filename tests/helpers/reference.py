@@ -177,7 +177,7 @@ BFLOAT16 = Precision(to_bfloat16, to_bfloat16, to_bfloat16, gelu_coarse)
 
 def precision(dtype: str, isa: str) -> Precision:
     """What the engine does in a precision with an instruction set."""
-    attention = to_bfloat16 if isa in ("avx512_bf16", "amx", "amx_emulated") else same
+    attention = to_bfloat16 if isa in ("avx512_bf16", "amx", "amx_emulated", "neon_bf16") else same
     return {"float32": EXACT, "bfloat16": BFLOAT16,
             "int8": Precision(to_bytes, to_signed_bytes, attention, gelu_coarse, attention)}[dtype]
 

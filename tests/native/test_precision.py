@@ -47,7 +47,7 @@ def choose(isa, vendor, error=5e-3, max_error=1e-2):
     ("amx", INTEL, "bfloat16"), ("avx512_bf16", AMD, "bfloat16"),
     ("avx512_bf16", INTEL, "float32"), ("avx512_bf16", "", "float32"), ("avx512_bf16", "HygonGenuine", "float32"),
     ("avx512", INTEL, "float32"), ("avx512", AMD, "float32"), ("avx2", AMD, "float32"), ("avx2", INTEL, "float32"),
-    ("portable", AMD, "float32"), ("portable", "", "float32")])
+    ("portable", AMD, "float32"), ("portable", "", "float32"), ("neon", "", "float32"), ("neon_bf16", "", "float32")])
 def test_the_rule_is_one_of_processor_and_kernels(isa, vendor, taken):
     choice, made = choose(isa, vendor)
     assert choice.dtype == taken and choice.why.startswith(f"{taken}: ") and isa in choice.why
