@@ -204,6 +204,23 @@ void activations(const Kernels& kernels, const Kernels& portable) {
   }
 }
 
+// Numbers in the middle between two of bfloat16 go to the even one; infinities and what is no number stay.
+void rounding(const Kernels& kernels) {
+  std::vector<float> x(4000), panel(kPanel, 0);
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const std::uint32_t bits = (static_cast<std::uint32_t>(source()) & 0xffff0000u) | (i % 3 ? 0x8000u : 0x7fffu);
+    std::memcpy(&x[i], &bits, sizeof bits);
+    if (std::abs(x[i]) < 1e-30f) x[i] = HUGE_VALF;
+  }
+  std::vector<bf16> out(x.size());
+  panel[0] = 1;
+  Gemm g{};
+  g.a = x.data(), g.a_stride = 1, g.panels = panel.data(), g.columns = g.depth = 1, g.out_stride = 1;
+  g.rows = static_cast<Index>(x.size()), g.out = out.data(), g.out_is_bf16 = true;
+  kernels.gemm_f32(g);
+  same("rounding to bfloat16", out, halves(x));
+}
+
 void packing(const Kernels& kernels, const Kernels& portable) {
   for (const Index used : {1, 3, 4, 5, 15, 16, 31, 32})
     for (const Index words : {1, 3, 4, 7, 16, 33}) {
@@ -258,8 +275,12 @@ void quantized(const Kernels& kernels, const Kernels& portable, Index columns) {
         for (Index j = 0; j < columns; ++j) u[j] = found[j], v[j] = wanted[j];
         // A value in the middle between two levels may go to either.
         double most = 0;
-        for (Index j = 0; j < columns; ++j) most = std::max<double>(most, std::abs(u[j] - v[j]));
-        if (most > 1 || !std::equal(found.begin() + columns, found.end(), wanted.begin() + columns)) fail(name, most);
+        Index others = 0;
+        for (Index j = 0; j < columns; ++j) {
+          most = std::max<double>(most, std::abs(u[j] - v[j]));
+          others += u[j] != v[j];
+        }
+        if (most > 1 || others > 1 + columns / 50 || !std::equal(found.begin() + columns, found.end(), wanted.begin() + columns)) fail(name, most);
         close(name, {a.scale}, {b.scale}, 1e-6);
         if (std::abs(a.zero - b.zero) > 1) fail(name, a.zero - b.zero);
       };
@@ -278,12 +299,10 @@ void rows_of(const Kernels& kernels, const Kernels& portable, Index columns) {
   const auto compare = [&](const char* name, double bound, const std::function<std::vector<float>(const Kernels&)>& f) {
     close(name + (" " + std::to_string(columns)), f(kernels), f(portable), bound);
   };
-  const std::vector<float> x = values(columns, 3, 5), y = values(columns), z = values(columns), many = values(5 * columns),
-                           half = values(2 * columns), positive = [&] {
-                             std::vector<float> out = values(columns);
-                             for (float& one : out) one = std::abs(one);
-                             return out;
-                           }();
+  const std::vector<float> x = values(columns, 3, 5), y = values(columns), z = values(columns);
+  const std::vector<float> many = values(5 * columns), half = values(2 * columns);
+  std::vector<float> positive = values(columns);
+  for (float& one : positive) one = std::abs(one);
   const auto joined = [](std::vector<float> a, const std::vector<float>& b, const std::vector<float>& c = {}) {
     a.insert(a.end(), b.begin(), b.end());
     a.insert(a.end(), c.begin(), c.end());
@@ -369,6 +388,7 @@ int main(int count, char** names) {
       if (kernels.name != at) fail("name", 0);
       products(kernels, portable);
       activations(kernels, portable);
+      rounding(kernels);
       packing(kernels, portable);
       for (const Index columns : {1, 2, 3, 4, 5, 7, 8, 15, 16, 17, 31, 33, 63, 100, 257}) {
         softmax_rows(kernels, portable, columns);
