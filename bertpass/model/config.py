@@ -83,7 +83,8 @@ class EncoderConfig:
             raise ModelError(unknown("encoder family", str(self.family), FAMILIES))
         if self.activation not in ACTIVATIONS:
             raise ModelError(unknown("activation", str(self.activation), ACTIVATIONS))
-        for name in ("num_layers", "units", "hidden_size", "num_heads", "max_length", "vocab_size"):
+        _check_count("num_layers", self.num_layers, 1, 1000)
+        for name in ("units", "hidden_size", "num_heads", "max_length", "vocab_size"):
             _check_count(name, getattr(self, name), 1)
         for name in ("token_type_vocab_size", "embedding_size"):
             _check_count(name, getattr(self, name), 0)
@@ -305,7 +306,7 @@ class HeadConfig:
             raise ModelError(f"normalize must be true or false, not {self.normalize!r}.")
         if self.kind in _ONE_OUTPUT and self.num_labels == 0:
             object.__setattr__(self, "num_labels", 1)
-        _check_count("num_labels", self.num_labels, 1 if self.has_classifier or self.kind == "tokens" else 0)
+        _check_count("num_labels", self.num_labels, 1 if self.has_classifier or self.kind == "tokens" else 0, 10**6)
         if self.kind == "ranking" and self.num_labels != 1:
             raise ModelError(f"a ranking head has one output, not {self.num_labels}.")
 
@@ -344,9 +345,11 @@ class HeadConfig:
         return cls(**_known_fields(cls, fields, "head"))
 
 
-def _check_count(name: str, value: Any, least: int) -> None:
+def _check_count(name: str, value: Any, least: int, most: int = 2**31 - 1) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise ModelError(f"{name} must be a whole number of at least {least}, not {value!r}.")
+    if value > most:  # a damaged file: lists of so many layers or labels would take all memory
+        raise ModelError(f"{name} must be at most {most}, not {value}.")
 
 
 def _known_fields(cls: type, fields: Any, what: str) -> dict[str, Any]:

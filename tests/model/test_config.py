@@ -57,6 +57,8 @@ def test_transformers_reads_our_config(tmp_path):
 
 @pytest.mark.parametrize("fields, words", [
     ({"family": "t5"}, "unknown encoder family"), ({"num_layers": 0}, "must be a whole number of at least 1"),
+    ({"num_layers": 1001}, "num_layers must be at most 1000"), ({"num_layers": 2**70}, "must be at most 1000"),
+    ({"units": 2**31}, "units must be at most 2147483647"),
     ({"units": 768.0}, "units must be a whole"), ({"num_heads": 7}, "multiple of num_heads"),
     ({"vocab_size": True}, "vocab_size"), ({"dropout": 1.5}, "dropout must be a number from"),
     ({"layer_norm_eps": "1e-12"}, "layer_norm_eps must be a number"), ({"activation": "swish"}, "unknown activation"),
