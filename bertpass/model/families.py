@@ -46,11 +46,16 @@ class Words:
     tensors : "decoder.0" (the layer), "decoder.2" (its normalisation), "decoder.3" (the words) -> name in a Hugging
         Face folder
     bias : where a folder has the words' bias, if not with their weights
+    may_lack : biases that a folder of the models' own code does not have; they are zero then
+    other_tensors : other names of tensors in front of "weight" and "bias" -> those above; such a folder has no weights
+        of the words apart from their table
     """
 
     tensors: Mapping[str, str]
     bias: str = ""
     activation: str = ""
+    may_lack: tuple[str, ...] = ()
+    other_tensors: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Family:
     prefix : first part of the names of a folder's tensors, where the folder has a head
     root : first part of the names of the encoder's parameters, GluonNLP's
     classifier : the layers of its classifiers
-    words : its head of masked words, None where that is not computed
+    words : its head of masked words
     keys : field of :class:`~bertpass.model.config.EncoderConfig` -> key of config.json
     activation_key : key of config.json with the activation function
     activations : the family's own names of activation functions -> ours, where only these are computed
@@ -108,7 +113,7 @@ class Family:
     activation_key: str
     cells: str
     cell: Mapping[str, str]
-    words: Words | None = None
+    words: Words
     takes_token_types: bool = False
     most_token_types: int | None = 0
     pad_id: int | None = None
@@ -234,7 +239,9 @@ _MODERNBERT = dataclasses.replace(
     fields={"attention_bias": False, "mlp_bias": False, "norm_bias": False})
 
 _NOMIC = dataclasses.replace(
-    _BERT, words=None, classes="NomicBert",
+    _BERT, classes="NomicBert",
+    words=Words({**_BERT.words.tensors, "decoder.2": "cls.predictions.transform.layer_norm"},
+                bias="cls.predictions.bias", may_lack=("decoder.0.bias", "decoder.3.bias")),
     keys={"num_layers": "n_layer", "units": "n_embd", "hidden_size": "n_inner", "num_heads": "n_head",
           "max_length": "n_positions", "vocab_size": "vocab_size", "token_type_vocab_size": "type_vocab_size",
           "layer_norm_eps": "layer_norm_epsilon", "dropout": "resid_pdrop"},
@@ -249,7 +256,8 @@ _NOMIC = dataclasses.replace(
             "use_rms_norm": False, "parallel_block": False})
 
 _GTE = dataclasses.replace(
-    _BERT, words=None, classes="New", prefix="new",
+    _BERT, classes="New", prefix="new",
+    words=Words({"decoder.0": "lm_head.dense", "decoder.2": "lm_head.norm", "decoder.3": "lm_head.decoder"}),
     cell={"proj": "attention.o_proj", "layer_norm": "attn_ln", "ffn.ffn_2": "mlp.down_proj",
           "ffn.layer_norm": "mlp_ln"},
     fused={"attention.qkv_proj": _QKV, "mlp.up_gate_proj": ("ffn.ffn_3", "ffn.ffn_1")},
@@ -257,14 +265,18 @@ _GTE = dataclasses.replace(
     own_code=True, fields={"layer_norm_type": "layer_norm", "pack_qkv": True})
 
 _JINA = dataclasses.replace(
-    _BERT, words=None, classes="JinaBert",
+    _BERT, classes="JinaBert",
     cell={**_BERT.cell, "ffn.ffn_2": "mlp.wo", "ffn.layer_norm": "mlp.layernorm"},
     fused={"mlp.gated_layers": ("ffn.ffn_1", "ffn.ffn_3")},
     positions="alibi", gated=True, without_bias=frozenset({"ffn_1"}),
     fields={"feed_forward_type": "geglu"}, activations={"gelu": "gelu"}, own_code=True, model_type="bert")
 
 _DEBERTA = dataclasses.replace(
-    _BERT, classes="DebertaV2", prefix="deberta", words=None,
+    _BERT, classes="DebertaV2", prefix="deberta",
+    words=dataclasses.replace(_BERT.words, other_tensors={
+        "lm_predictions.lm_head.dense": "cls.predictions.transform.dense",
+        "lm_predictions.lm_head.LayerNorm": "cls.predictions.transform.LayerNorm",
+        "lm_predictions.lm_head": "cls.predictions"}),
     classifier=Classifier("classifier.1", "gelu", "classifier.3",
                           {"classifier.1": "pooler.dense", "classifier.3": "classifier"}),
     keys={ours: theirs for ours, theirs in _BERT.keys.items() if ours != "token_type_vocab_size"},

@@ -108,9 +108,6 @@ def _first(config: EncoderConfig) -> tuple[Dense, ...]:
 def _words(config: EncoderConfig, head: HeadConfig) -> tuple[Dense, ...]:
     """From a token's state to the logits of all words, by GluonNLP's names."""
     words = config.about.words
-    if words is None:
-        raise ModelError(f"the head of masked words of the family {config.family} is not computed; leave out kind "
-                         f"'{head.kind}'.")
     table = f"{config.root}.word_embed.0.weight" if head.tied else ""
     return (Dense("decoder.0", config.embedding_width, words.activation or config.activation, norm="decoder.2",
                   bare=bool(config.about.head_norm)),

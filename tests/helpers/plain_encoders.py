@@ -100,9 +100,27 @@ def _shapes(family: str, config: dict[str, Any], suffix: str) -> dict[str, tuple
         dense("pooler.dense", UNITS, UNITS)
     if suffix == "Model":
         return found
+    if suffix == "ForMaskedLM":
+        return {**{_PREFIX[family] + name: shape for name, shape in found.items()}, **_words(family, config)}
     found = {_PREFIX[family] + name: shape for name, shape in found.items()}
     dense("qa_outputs" if suffix == "ForQuestionAnswering" else "classifier", config.get("num_labels", 2), UNITS)
     return found
+
+
+#: layer, its normalisation, the words' bias ("" for none), by their names in a folder
+_WORDS = {"nomic_bert": ("cls.predictions.transform.dense", "cls.predictions.transform.layer_norm", ""),
+          "new": ("lm_head.dense", "lm_head.norm", "lm_head.decoder.bias"),
+          "jina_bert": ("cls.predictions.transform.dense", "cls.predictions.transform.LayerNorm",
+                        "cls.predictions.bias")}
+
+
+def _words(family: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """The head of masked words, whose last weights are the table of words: NomicBertForPreTraining of the same file of
+    contrastors (whose layers have biases where mlp_fc1_bias says so), NewForMaskedLM and JinaBertForMaskedLM as the
+    models' config.json name them."""
+    dense, norm, bias = _WORDS[family]
+    return {f"{dense}.weight": (UNITS, UNITS), **({f"{dense}.bias": (UNITS,)} if bias else {}),
+            f"{norm}.weight": (UNITS,), f"{norm}.bias": (UNITS,), **({bias: (config["vocab_size"],)} if bias else {})}
 
 
 class PlainEncoder:
@@ -151,6 +169,10 @@ class PlainEncoder:
             return [self._dense("classifier", torch.tanh(self._dense("pooler.dense", states[0])))]
         if self.suffix == "ForTokenClassification":
             return [self._dense("classifier", padded)]
+        if self.suffix == "ForMaskedLM":
+            dense, norm, bias = _WORDS[self.family]
+            inner = self._norm(norm, self._activation(self._dense(dense, padded)))
+            return [inner @ self._of("embeddings.word_embeddings.weight").T + (self._of(bias) if bias else 0)]
         return list(self._dense("qa_outputs", padded).unbind(-1))
 
     def _of(self, name: str) -> Any:

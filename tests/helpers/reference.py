@@ -24,7 +24,7 @@ HEADS = {
     "mean": HeadConfig("embedding"), "mean_norm": HeadConfig("embedding", normalize=True),
     "cls_norm": HeadConfig("embedding", pooling="cls", normalize=True),
 }
-#: heads of masked words, of families that have one
+#: heads of masked words
 WORDS = {"mlm": HeadConfig("mlm"), "untied": HeadConfig("mlm", tied=False), "sparse": HeadConfig("sparse"),
          "sum": HeadConfig("sparse", pooling="sum", activation="log1p_relu")}
 #: odd on purpose: no width is a multiple of a vector

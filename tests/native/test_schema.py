@@ -37,8 +37,7 @@ def every_head():
 
 CASES = [pytest.param(config, head, id=f"{config.family}-{config.token_type_vocab_size}-{config.embedding_size}-"
                       f"{head.kind}-{head.pooling}-{head.normalize}-{head.tied}-{head.activation}")
-         for config in CONFIGS for head in every_head()
-         if head.kind not in WORD_KINDS or config.about.words]
+         for config in CONFIGS for head in every_head()]
 
 
 @pytest.mark.parametrize(("config", "head"), CASES)
@@ -54,15 +53,6 @@ def test_the_two_tables_are_the_same(config, head):
 def test_every_kind_and_family_is_compared():
     assert {param.values[1].kind for param in CASES} == set(HEADS)
     assert {param.values[0].family for param in CASES} == set(FAMILIES)
-
-
-def test_families_without_the_head_of_masked_words():
-    for config in CONFIGS:
-        if config.about.words is None:
-            with pytest.raises(ModelError, match="no head of masked words"):
-                _native.parameters(config.to_dict(), HeadConfig("mlm").to_dict())
-            with pytest.raises(ModelError, match=f"of the family {config.family} is not computed"):
-                heads.layout(config, HeadConfig("mlm"))
 
 
 @pytest.mark.parametrize("head, words", [({"kind": "sparse", "pooling": "mean"}, "its pooling is not one of its head"),

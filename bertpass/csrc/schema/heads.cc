@@ -31,21 +31,17 @@ Classifier classifier_of(Family family) {
 // The activation function of the words' first layer.
 Activation words_of(const ModelConfig& config) {
   switch (config.family) {
-    case Family::albert:
-    case Family::bert:
-    case Family::distilbert: return config.activation;
     case Family::electra:
     case Family::modernbert:
     case Family::mpnet:
     case Family::roberta: return Activation::gelu;
-    default: return Activation::none;
+    default: return config.activation;
   }
 }
 
 // From a state to the logits of all words.
 std::vector<DenseLayer> words(const ModelConfig& config) {
   const Activation activation = words_of(config);
-  if (activation == Activation::none) throw ConfigError("its family has no head of masked words");
   const std::string table = config.tied ? root_of(config) + ".word_embed.0.weight" : "";
   const Index width = embedding_width(config);
   return {{"decoder.0", width, config.units, activation, "decoder.2", "", config.family == Family::modernbert},

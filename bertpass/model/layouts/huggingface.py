@@ -69,8 +69,8 @@ def tensor_name(config: EncoderConfig, name: str) -> str:
         return f"{config.about.pooler}.{kind}"
     if path in heads.TOKEN_LAYERS:
         return f"{heads.token_layer(config, path)}.{kind}"
-    if config.about.words is not None and path in config.about.words.tensors:
-        words = config.about.words
+    words = config.about.words
+    if path in words.tensors:
         return words.bias if words.bias and name == "decoder.3.bias" else f"{words.tensors[path]}.{_KIND[kind]}"
     if path in config.classifier.tensors:
         return f"{config.classifier.tensors[path]}.{_KIND[kind]}"
@@ -289,6 +289,8 @@ def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     arrays: dict[str, np.ndarray] = {}
     for name, array in checkpoint.params.items():
         if name.startswith(f"{config.root}.pooler.") and not has_pooler:
+            continue
+        if own_code and name in config.about.words.may_lack and not array.any():
             continue
         inside = name.startswith(f"{config.root}.")
         theirs = (prefix if inside else "") + tensor_name(config, name)

@@ -11,6 +11,7 @@ import numpy as np
 
 from bertpass.errors import ModelError
 from bertpass.model.config import CLASSIFIERS, WORD_KINDS, EncoderConfig, HeadConfig
+from bertpass.model.families import Words
 from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts.sentence_transformers import Layout, activation, activation_path
 from bertpass.text.data.labels import placeholders
@@ -100,17 +101,15 @@ def words(head: HeadConfig, content: Mapping[str, Any], config: EncoderConfig, f
     Raises
     ------
     ModelError
-        The family has no such head here, the folder has no weights of it, or two of its tensors should be one and
-        differ.
+        The folder has no weights of it, or two of its tensors should be one and differ.
     """
     names = config.about.words
-    if names is None:
-        raise ModelError(f"{folder} is of the family {config.family}, whose head of masked words is not computed.")
+    others = _renamed(names, content, found)
     if f"{names.tensors['decoder.0']}.weight" not in found:
         raise ModelError(f"{folder} has no weights of a head of masked words "
                          f"('{names.tensors['decoder.0']}.weight'); give the folder of a "
                          f"{config.about.classes}ForMaskedLM, or leave out kind '{head.kind}'.")
-    tied = content.get(TIED) is not False
+    tied = others or content.get(TIED) is not False
     table = config.about.outside.get("word_embed.0.weight", "embeddings.word_embeddings.weight")
     decoder = names.tensors["decoder.3"]
     for name, other in (([(f"{decoder}.weight", table)] if tied else [])
@@ -119,7 +118,28 @@ def words(head: HeadConfig, content: Mapping[str, Any], config: EncoderConfig, f
         if second is not None and not np.array_equal(found.setdefault(other, second), second):
             raise ModelError(f"{folder} holds '{name}' and '{other}', which are one tensor and differ"
                              + (f"; write {TIED} false into its config.json to have both." if other == table else "."))
+    for name in names.may_lack:
+        layer, count = name.removesuffix(".bias"), config.vocab_size if name == "decoder.3.bias" else config.units
+        found.setdefault(names.bias if layer == "decoder.3" else f"{names.tensors[layer]}.bias",
+                         np.zeros(count, np.float32))
     return dataclasses.replace(head, tied=tied)
+
+
+def _renamed(names: Words, content: Mapping[str, Any], found: dict[str, Any]) -> bool:
+    """Give tensors of the family's other form of the head the names of the first one; whether they are of the other.
+
+    A folder that has both is read as transformers does, by ``legacy`` of config.json.
+    """
+    others = {f"{other}.{kind}": f"{name}.{kind}" for other, name in names.other_tensors.items()
+              for kind in ("weight", "bias") if f"{other}.{kind}" in found}
+    both = any(name in found for name in others.values())
+    if not others or (both and content.get("legacy") is not False):
+        return False
+    for kind in ("weight", "bias"):
+        found.pop(f"{names.tensors['decoder.3']}.{kind}", None)
+    for other, name in others.items():
+        found[name] = found.pop(other)
+    return True
 
 
 def _classifier(content: Mapping[str, Any], outputs: int, layout: Layout) -> HeadConfig:
@@ -191,6 +211,8 @@ def fields(head: HeadConfig, labels: list[str] | None, carried: Mapping[str, Any
         content["problem_type"] = _PROBLEMS[head.kind]
     if head.kind in WORD_KINDS:
         content[TIED] = head.tied
+        if carried.get("legacy") is not None:
+            content["legacy"] = True  # the form of the head that is written
     elif head.kind == "ranking" or head.activation:
         own = carried.get(_FIELD)
         content[_FIELD] = {**(own if isinstance(own, dict) else {}),
