@@ -159,7 +159,7 @@ def originals(folder: Path) -> dict[str, tuple[Path, Path, Callable[[Path], None
     found[".params"] = (path, path, compute_with_vocabulary)
     path = folder / "net-symbol.json"
     path.write_text(build(PARITY["tiny"]).symbol, encoding="utf-8")
-    found["-symbol.json"] = (path, path, parse_graph)
+    found["net-symbol.json"] = (path, path, parse_graph)
     toy.write_data(folder)
     toy_kinds.write(folder)
     for name, kind in (("own.dev.tsv", "classification"), ("own.dev.csv", "classification"),
