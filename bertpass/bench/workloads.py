@@ -1,7 +1,7 @@
 """What is timed: batches of one shape, and ragged batches in the layouts that an engine can choose from.
 
-A name says all: "8x128" is batch x length, every row full. "sst" and "squad" are batches whose rows have the lengths of
-real data, each in several layouts: padded to the recipe's length, padded to the longest row, and sorted by length in
+A name says all: "8x128" is batch x length, every row full. "queries", "sst" and "squad" are batches whose rows have the
+lengths of search queries and of real data, each in several layouts: padded to the recipe's length, padded to the longest row, and sorted by length in
 groups that are each padded to their longest. The best layout of an engine is its time for that batch.
 """
 
@@ -24,8 +24,11 @@ SST = ((0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1),
 #: the same of the 10,833 windows of SQuAD 1.1's dev split, at most 384 tokens each
 SQUAD = ((0, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 1),
          (41, 88, 110, 127, 139, 150, 164, 179, 198, 223, 272, 320, 384, 384))
-RAGGED = {"sst": (SST, 32, 128, 4), "squad": (SQUAD, 8, 384, 4)}  # quantiles, rows, padded to, groups
-SHAPES = ("1x16", "1x128", "8x128", "1x384", "32x128", "sst", "squad")
+#: what people type into a search box: as many of each length from 8 to 20 tokens
+QUERIES = ((0, 1), (7.5, 20.5))
+RAGGED = {"queries": (QUERIES, 32, 32, 4), "sst": (SST, 32, 128, 4),  # quantiles, rows, padded to, groups
+          "squad": (SQUAD, 8, 384, 4)}
+SHAPES = ("1x16", "1x128", "8x128", "1x384", "32x128", *RAGGED)
 SEED = 7
 
 
@@ -71,7 +74,7 @@ def drawn(quantiles: tuple[Sequence[float], Sequence[float]], rows: int) -> tupl
 
 
 def of_family(family: str) -> list[Workload]:
-    """The workloads of "BATCHxLENGTH", "sst" or "squad"; UsageError for anything else."""
+    """The workloads of "BATCHxLENGTH" or of a name in :data:`RAGGED`; UsageError for anything else."""
     full = re.fullmatch(r"([1-9]\d{0,3})x([1-9]\d{0,3})", family)
     if full:
         batch, length = int(full[1]), int(full[2])

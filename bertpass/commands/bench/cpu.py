@@ -28,8 +28,8 @@ class CpuOptions:
     engines: list[str] = flag([], "engines (native, openvino, ...) or variants of them (openvino-int8, ...) (default: "
                               "all, tensorflow where it has its environment; without --quick and --minutes also "
                               "onnxruntime-float16 and what compiles for each shape)")
-    shapes: list[str] = flag([], "batch x sequence length with full rows; sst and squad are ragged batches (default: "
-                             "1x16 1x128 8x128 1x384 32x128 sst squad; with --quick 1x128 8x128 sst)")
+    shapes: list[str] = flag([], "batch x sequence length with full rows; queries, sst and squad are ragged batches "
+                             "(default: 1x16 1x128 8x128 1x384 32x128 queries sst squad; with --quick 1x128 8x128 sst)")
     beside: str | None = flag(None, "folder of another built checkout of bertpass, whose CPU engine is measured as "
                               "well")
     rounds: int | None = flag(None, "largest number of interleaved rounds (default: 15, with --quick 5)", least=3)
