@@ -1,8 +1,9 @@
 """What is timed: batches of one shape, and ragged batches in the layouts that an engine can choose from.
 
 A name says all: "8x128" is batch x length, every row full. "queries", "sst" and "squad" are batches whose rows have the
-lengths of search queries and of real data, each in several layouts: padded to the recipe's length, padded to the longest row, and sorted by length in
-groups that are each padded to their longest. The best layout of an engine is its time for that batch.
+lengths of search queries and of real data, each in several layouts: padded to the recipe's length, padded to the
+longest row, and sorted by length in groups that are each padded to their longest. The best layout of an engine is its
+time for that batch.
 """
 
 from __future__ import annotations
