@@ -119,7 +119,7 @@ SECTIONS: Mapping[str, Mapping[str, Command | Group]] = {
     },
     "in production": {
         "batch": Command("commands.production.batch:main", "commands.production.batch:BatchOptions",
-                         "embeddings or labels for a Parquet file, also on a Ray cluster"),
+                         "results for each row of a large file, also on a Ray cluster"),
         "launch": Command("commands.production.launch:main", "commands.production.launch:LaunchOptions",
                           "run a program as several instances on cores of their own"),
         "load": Command("commands.production.load:main", "commands.production.load:LoadOptions",

@@ -327,10 +327,21 @@ class Model:
         """Tokens to which :meth:`answer` cuts a question: 64, or as many as leave room for one of the context."""
         return min(64, self.max_length - self.tokenizer.special_count(pair=True) - 1)
 
-    def answer(self, question: str, context: str, *, max_answer_length: int = 30, doc_stride: int = 128,
-               version_2: bool = False, null_score_diff_threshold: float = 0.0,
-               align_to_words: bool = True) -> Answer:
-        """The span of ``context`` that answers ``question``; any length of context (windows with a stride).
+    @overload
+    def answer(self, question: str, context: str, *, max_answer_length: int = 30,  # type: ignore[overload-overlap]
+               doc_stride: int = 128, version_2: bool = False, null_score_diff_threshold: float = 0.0,
+               align_to_words: bool = True) -> Answer: ...
+
+    @overload
+    def answer(self, question: Sequence[str], context: Sequence[str], *, max_answer_length: int = 30,
+               doc_stride: int = 128, version_2: bool = False, null_score_diff_threshold: float = 0.0,
+               align_to_words: bool = True) -> list[Answer]: ...
+
+    def answer(self, question: str | Sequence[str], context: str | Sequence[str], *, max_answer_length: int = 30,
+               doc_stride: int = 128, version_2: bool = False, null_score_diff_threshold: float = 0.0,
+               align_to_words: bool = True) -> Answer | list[Answer]:
+        """The span of ``context`` that answers ``question``; any length of context (windows with a stride). A list of
+        questions, each with its context, has a list of answers.
 
         It has whole words at its ends, as transformers' pipeline gives it; without ``align_to_words`` whole tokens.
         Of a question the first :attr:`max_question_length` tokens are read.
@@ -339,19 +350,27 @@ class Model:
         if self.head.kind != "qa":
             raise UsageError(f"this model answers no questions (its head is '{self.head.kind}'); fine-tune one with "
                              "bertpass finetune squad.")
-        for name, text in (("question", question), ("context", context)):
-            if not isinstance(text, str):
-                raise UsageError(f"{name} must be a text, not {type(text).__name__}.")
+        questions: list[Any] = [question]
+        contexts: list[Any] = [context]
+        if several := isinstance(question, (list, tuple)):
+            if not isinstance(context, (list, tuple)) or len(context) != len(question):
+                raise UsageError("a list of questions needs a list of as many contexts.")
+            questions, contexts = list(question), list(context)
+        for name, texts in (("question", questions), ("context", contexts)):
+            for text in texts:
+                if not isinstance(text, str):
+                    raise UsageError(f"{name} must be a text, not {type(text).__name__}.")
         from bertpass.text.squad import Question, best_answers, make_windows  # other models do without
 
-        asked = Question("question", question, context, None)
-        windows = make_windows([asked], self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
+        asked = [Question("question", one, other, None) for one, other in zip(questions, contexts, strict=True)]
+        windows = make_windows(asked, self.tokenizer, max_seq_length=self.max_length, doc_stride=doc_stride,
                                max_query_length=self.max_question_length)
         logits = self.run(windows)
-        words = [self.tokenizer.words(context)] if align_to_words else None
-        best = best_answers([asked], windows, logits, n_best_size=20, max_answer_length=max_answer_length,
-                            version_2=version_2, null_score_diff_threshold=null_score_diff_threshold, words=words)[0]
-        return Answer(best.text, best.probability, best.start, best.end)
+        words = [self.tokenizer.words(each) for each in contexts] if align_to_words else None
+        best = best_answers(asked, windows, logits, n_best_size=20, max_answer_length=max_answer_length,
+                            version_2=version_2, null_score_diff_threshold=null_score_diff_threshold, words=words)
+        answers = [Answer(each.text, each.probability, each.start, each.end) for each in best]
+        return answers if several else answers[0]
 
     def close(self) -> None:
         """Give back what the engine holds."""

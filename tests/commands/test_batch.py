@@ -86,17 +86,17 @@ def test_the_file_does_not_depend_on_parts_and_stops(source, encoder, tmp_path, 
     assert run(source, whole, "--model", encoder, "--keep", "id") == 0
     real, computed = job.Computer.compute, []
 
-    def compute(self, number):
+    def compute(self, number, rows):
         if len(computed) == 4:
             raise KeyboardInterrupt
         computed.append(number)
-        return real(self, number)
+        return real(self, number, rows)
 
     monkeypatch.setattr(job.Computer, "compute", compute)
     assert run(source, stopped, "--model", encoder, "--keep", "id", "--part_rows", 11) == 130
     assert not stopped.exists() and len(list((tmp_path / "stopped.parquet.parts").glob("part-*"))) == 4
     computed.clear()
-    monkeypatch.setattr(job.Computer, "compute", lambda self, number: computed.append(number) or real(self, number))
+    monkeypatch.setattr(job.Computer, "compute", lambda self, *at: computed.append(at[0]) or real(self, *at))
     assert run(source, stopped, "--model", encoder, "--keep", "id", "--part_rows", 11) == 0
     assert computed == list(range(4, 10))
     assert pq.read_table(stopped).equals(pq.read_table(whole))
@@ -104,7 +104,7 @@ def test_the_file_does_not_depend_on_parts_and_stops(source, encoder, tmp_path, 
 
 def test_parts_of_another_run_are_refused(source, encoder, tmp_path, monkeypatch, capsys):
     out = tmp_path / "out.parquet"
-    monkeypatch.setattr(job, "join", lambda work, parts: None)
+    monkeypatch.setattr(job, "join", lambda work, writing, parts: 0)
     assert run(source, out, "--model", encoder, "--part_rows", 50) == 0
     assert run(source, out, "--model", encoder, "--part_rows", 51) == 2
     assert "delete it" in capsys.readouterr().err
@@ -131,8 +131,8 @@ def test_texts_that_are_cut_are_counted(encoder, classifier, tmp_path, capsys):
                             metadata={"mine": "kept"}), path)
     work = ["--model", encoder, "--part_rows", 4]
     computer = job.Computer(job.Work(str(path), str(out), str(encoder), "text", None, (), "float32", 4))
-    assert job.begin(computer.work, computer.fingerprint(), computer.parts) == [0, 1, 2]
-    computer.compute(1)
+    assert job.begin(computer.work, computer.fingerprint(), 3) == [0, 1, 2]
+    computer.compute(1, 12)
     assert run(path, out, *work) == 0
     assert "4 of 12 texts have more than" in capsys.readouterr().err
     found = pq.read_schema(out).metadata
@@ -146,34 +146,53 @@ def test_texts_that_are_cut_are_counted(encoder, classifier, tmp_path, capsys):
     assert "texts have more than" in capsys.readouterr().err
 
 
-def test_a_killed_run_goes_on(source, encoder, tmp_path):
+@pytest.mark.parametrize("ending", ["parquet", "jsonl"])
+def test_a_killed_run_goes_on_to_the_same_bytes(source, encoder, tmp_path, ending):
     """Killed without a word, in the middle of whatever it did."""
-    out = tmp_path / "out.parquet"
-    words = [str(source), str(out), "--model", str(encoder), "--part_rows", "1"]
+    out, whole = tmp_path / f"out.{ending}", tmp_path / f"whole.{ending}"
+    words = [str(source), str(out), "--model", str(encoder), "--part_rows", "1", "--keep", "id"]
     code = "import sys; from bertpass.commands.production.batch import main; sys.exit(main(sys.argv[1:]))"
     process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.DEVNULL)
-    parts = tmp_path / "out.parquet.parts"
+    parts = tmp_path / f"out.{ending}.parts"
     end = time.monotonic() + 30
     while not list(parts.glob("part-*")) and time.monotonic() < end:
         time.sleep(0.002)
     process.kill()
     process.wait()
-    assert run(*words) == 0
-    assert pq.read_table(out).num_rows == ROWS and not parts.exists()
+    assert run(*words) == 0 == run(source, whole, *words[2:])
+    assert out.read_bytes() == whole.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [out.name, whole.name]
+
+
+def test_a_run_that_ended_while_it_put_parts_together(source, encoder, tmp_path, monkeypatch):
+    """After the output was there, and in the middle of removing the parts: those without their job count nothing."""
+    out, words = tmp_path / "out.parquet", ["--model", encoder, "--part_rows", 50]
+    with monkeypatch.context() as patch:
+        patch.setattr(job.shutil, "rmtree", lambda *_, **__: None)
+        assert run(source, out, *words) == 0
+    before, parts = out.read_bytes(), tmp_path / "out.parquet.parts"
+    assert run(source, out, *words) == 0 and out.read_bytes() == before and not parts.exists()
+    parts.mkdir()
+    (parts / "part-000001").write_bytes(b"of another file")
+    assert run(source, out, *words, "--overwrite") == 0 and out.read_bytes() == before and not parts.exists()
 
 
 @pytest.mark.parametrize(("words", "code", "sentence"), [
     (("{source}",), 2, "OUTPUT is needed"), (("{source}", "{source}"), 2, "replace the input"),
     (("/nowhere", "{out}"), 3, "/nowhere"), (("{out}.txt", "{out}"), 3, "not a Parquet file"),
     (("{source}", "{out}", "--column", "txt"), 2, "Did you mean 'text'"),
-    (("{source}", "{out}", "--column", "id"), 3, "holds int and not texts"),
+    (("{source}", "{out}", "--column", "id"), 3, "holds int64 and not texts"),
     (("{source}", "{out}", "--pair-column", "second"), 2, "embeddings are of one text"),
     (("{source}", "{out}", "--workers", "2"), 2, "are for --ray"),
-    (("{empty}", "{out}"), 3, "there is no row in it")])
+    (("{empty}", "{out}"), 3, "there is no row in it"), (("{source}", "{out}.tsv"), 2, "read and not written"),
+    (("{source}", "{out}", "--keep", "embedding"), 2, "unknown column 'embedding'"),
+    (("{source}", "{folder}"), 2, "is no file"), (("{dates}", "{out}.jsonl", "--keep", "when"), 2, "has no form for")])
 def test_wrong_command_lines_end_in_a_sentence(source, encoder, tmp_path, capsys, words, code, sentence):
     (tmp_path / "out.txt").write_text("x")
     pq.write_table(pq.read_table(source).slice(0, 0), tmp_path / "empty")
-    places = {"source": source, "out": tmp_path / "out", "empty": tmp_path / "empty"}
+    pq.write_table(pq.read_table(source).append_column("when", pa.array([0] * ROWS, pa.date32())), tmp_path / "dates")
+    places = {"source": source, "out": tmp_path / "out", "empty": tmp_path / "empty", "folder": tmp_path,
+              "dates": tmp_path / "dates"}
     assert run(*(word.format(**places) for word in words), "--model", encoder) == code
     said = capsys.readouterr().err
     assert sentence in said and "Traceback" not in said

@@ -39,7 +39,7 @@ def write_encoder(folder, seed=0, positions=POSITIONS, head="none", labels=None,
     config = EncoderConfig(**{"num_layers": 2, "units": 32, "hidden_size": 64, "num_heads": 4, "use_pooler": True,
                               "max_length": positions, "vocab_size": len(tokens), "dropout": 0.0, **fields})
     params = parameters.random(parameters.encoder_shapes(config), seed, scale=0.05, random_bias=True)
-    kind = HeadConfig(head, num_labels=len(labels or [0]) if head not in ("none", "qa") else 0)
+    kind = HeadConfig(head, num_labels=len(labels or [0]) if head not in ("none", "qa", "mlm") else 0)
     params |= parameters.random(parameters.head_shapes(config, kind), seed, scale=0.5, random_bias=True)
     checkpoint = Checkpoint(config, kind, params, Tokenizer.from_wordpiece(tokens, lower=True), labels)
     huggingface.write_folder(folder, checkpoint)

@@ -1,4 +1,4 @@
-"""bertpass batch: embeddings or labels for a Parquet file, on one machine or a Ray cluster."""
+"""bertpass batch: what a model makes of each row of a file, on one machine or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -15,19 +15,27 @@ from bertpass.model.given import Given
 from bertpass.options import check_output_folder, flag, parse
 from bertpass.progress import log, start_logging
 
+EPILOG = """examples:
+  bertpass batch minilm texts.parquet vectors.parquet --keep id
+  bertpass batch FOLDER tickets.csv labels.csv --column message --keep id
+  bertpass batch FOLDER questions.jsonl answers.jsonl --column question --pair_column context    # question answering
+  bertpass batch FOLDER pairs.jsonl scores.jsonl --column query --pair_column passage            # re-ranking"""
+
 
 @dataclass
 class BatchOptions(Given):
     """Words and flags of bertpass batch."""
 
-    model: str = flag("", "a model for embeddings or a classifier: a bundle, a Hugging Face folder, a .params or "
-                      "packed file, minilm", positional=True, formerly=("--model",))
-    input: str = flag("", "the Parquet file to read", positional=True)
-    output: str = flag("", "the Parquet file to write; its parts are in OUTPUT.parts until it is whole",
-                       positional=True)
+    model: str = flag("", "the model: a bundle, a Hugging Face folder, a .params or packed file, minilm",
+                      positional=True, formerly=("--model",))
+    input: str = flag("", "the file to read: .csv, .tsv, .jsonl (also with .gz), otherwise Parquet", positional=True)
+    output: str = flag("", "the file to write: .csv, .jsonl, otherwise Parquet; its parts are in OUTPUT.parts until it "
+                       "is whole", positional=True)
     dtype: str = flag("float32", "precision", group="model", choices=("float32", "bfloat16", "int8"))
-    column: str = flag("text", "column of the texts; a row without a text gets null", group="data")
-    pair_column: str | None = flag(None, "column of the second texts, for a classifier of pairs", group="data")
+    column: str = flag("text", "column of the texts, questions or queries; a row without a text gets null",
+                       group="data")
+    pair_column: str | None = flag(None, "column of the second texts: of a classifier of pairs, the contexts of "
+                                   "questions, or the passages of queries", group="data")
     keep: list[str] = flag([], "columns of the input that are copied to the output", group="data")
     overwrite: bool = flag(False, "replace the output if it is there already", group="data")
     part_rows: int = flag(4096, "rows that are computed and stored together", group="data", least=1, most=1_000_000,
@@ -50,7 +58,8 @@ class BatchOptions(Given):
 def main(argv: Sequence[str] | None = None) -> int:
     """Compute the file; returns the exit code."""
     def job() -> None:
-        options = parse(BatchOptions, argv, "Embeddings or labels for the texts of a Parquet file.")
+        options = parse(BatchOptions, argv, "Embeddings, labels, entities, answers, ranks or weights of words for each "
+                        "row of a file.", EPILOG)
         check_output_folder("output", Path(options.output).parent)
         start_logging()
         from bertpass.jobs.machines import batch

@@ -1,4 +1,4 @@
-"""Embeddings or labels for a Parquet file of any size, part by part; a run that was stopped goes on where it was.
+"""What a model makes of each row of a file of any size, part by part; a run that was stopped goes on where it was.
 
 The rows are cut into parts of equal size. Each part becomes a file of its own, which appears only when it is whole; in
 the end the parts are put together in their order. So the result does not depend on who computed which part, or on how
@@ -20,23 +20,25 @@ import numpy as np
 
 from bertpass.base.files import replacing_file, write_json
 from bertpass.engines import load
-from bertpass.engines.model import Model
-from bertpass.errors import DataError, UsageError, unknown
-from bertpass.extras import require
+from bertpass.engines.model import Model, with_prompt
+from bertpass.errors import BertpassError, DataError, UsageError
+from bertpass.jobs.machines import batch_inputs, batch_outputs
+from bertpass.jobs.machines.batch_outputs import Kinds
 from bertpass.model.given import Given
 from bertpass.progress import Bar, log
 
 _PROBE = "The train to Lisbon leaves at 7:45 from platform nine."
 _EMBEDDINGS = ("embedding", "none", "pooled")
-_JOB = "job.json"
-_CUT = b"bertpass.cut"  # in a part's metadata: texts that were too long
+#: kinds of models of which a row has two texts -> what the second one is
+_PAIRS = {"qa": "contexts", "ranking": "passages"}
+_JOB, _WHOLE = "job.json", "whole"
 
 
 @dataclass(frozen=True)
 class Work:
     """What is computed; small and plain, so that it travels to other machines.
 
-    ``column`` has the texts and ``pair_column``, where the model compares two, the second ones; ``keep`` are the
+    ``column`` has the texts and ``pair_column``, where the model takes two, the second ones; ``keep`` are the
     columns of the input that the output has as well; ``part_rows`` rows are a part. With ``overwrite`` an output that
     is there already is replaced.
     """
@@ -59,185 +61,227 @@ class Work:
 
     def part(self, number: int) -> Path:
         """The file of one part."""
-        return self.folder / f"part-{number:06d}.parquet"
+        return self.folder / f"part-{number:06d}"
+
+    def read(self) -> batch_inputs.Input:
+        """The input; errors: see :func:`bertpass.jobs.machines.batch_inputs.opened`."""
+        texts = tuple(name for name in (self.column, self.pair_column) if name is not None)
+        return batch_inputs.opened(self.input, batch_inputs.Wanted(texts, self.keep))
+
+
+def kinds(model: Model) -> Kinds:
+    """The columns that a model makes of a row, with their kinds; empty where it makes none."""
+    head = model.head
+    if model.sentence.late is not None:
+        return {}
+    if head.kind in _EMBEDDINGS:
+        return {"embedding": "numbers"}
+    score = {"scores": "numbers"} if head.num_labels > 1 else {"score": "number"}
+    return {"classification": {"label": "text", "score": "number"},
+            "multilabel": {"labels": "texts", "score": "number"}, "regression": score, "ranking": score,
+            "sparse": {"indices": "places", "values": "numbers"}, "tokens": {"entities": "entities"},
+            "qa": {"answer": "text", "score": "number", "start": "place", "end": "place"}}.get(head.kind, {})
 
 
 class Computer:
     """A model and the input file, for the parts of one process.
 
+    Parameters
+    ----------
+    source
+        The input, where it is open already.
+
     Raises
     ------
     ModelError, UsageError
-        The model cannot be loaded, or makes neither embeddings nor labels.
+        The model cannot be loaded, makes nothing of a row, or takes one text where two are given or the reverse.
     """
 
-    def __init__(self, work: Work, threads: int | None = None) -> None:
-        self._arrow, self._parquet = require("pyarrow", "batch"), require("pyarrow.parquet", "batch")
+    def __init__(self, work: Work, threads: int | None = None, source: batch_inputs.Input | None = None) -> None:
         self.work = work
         self.model: Model = load(work.model, engine="native", dtype=work.dtype, threads=threads, **asdict(work.given))
-        if self.model.head.kind not in _EMBEDDINGS and not self.model.head.has_classifier:
-            raise UsageError(f"--model {work.model}: a model of kind '{self.model.head.kind}' makes neither embeddings "
-                             "nor labels.")
-        if work.pair_column is not None and not self.model.head.has_classifier:
-            raise UsageError("--pair_column: embeddings are of one text.")
-        self._file = self._parquet.ParquetFile(work.input)
-        counts = [self._file.metadata.row_group(n).num_rows for n in range(self._file.num_row_groups)]
-        self._ends = np.cumsum(counts)
-        self._group: tuple[int, Any] = (-1, None)
+        self.source = source or work.read()
+        kind = self.model.head.kind
+        self._kinds = kinds(self.model)
+        if not self._kinds:
+            what = "late interaction" if self.model.sentence.late is not None else f"kind '{kind}'"
+            raise UsageError(f"{work.model}: nothing of a model of {what} fits into the columns of a file; ask it "
+                             "through bertpass serve.")
+        if clash := set(work.keep) & set(self._kinds):
+            raise UsageError(f"--keep {min(clash)}: the output has a column of that name itself.")
+        if work.pair_column is not None and not (self.model.head.has_classifier or kind in _PAIRS):
+            raise UsageError("--pair_column: " + ("embeddings are of one text." if kind in _EMBEDDINGS else
+                                                  f"a model of kind '{kind}' takes one text."))
+        if work.pair_column is None and kind in _PAIRS:
+            raise UsageError(f"a model of kind '{kind}' takes two texts: name the column of the {_PAIRS[kind]} with "
+                             "--pair_column, and the other with --column.")
 
     @property
-    def rows(self) -> int:
-        """Of the input."""
-        return int(self._file.metadata.num_rows)
-
-    @property
-    def parts(self) -> int:
-        """Their number."""
-        return -(-self.rows // self.work.part_rows)
+    def writing(self) -> batch_outputs.Output:
+        """How the output is written; errors: see :func:`bertpass.jobs.machines.batch_outputs.writing`."""
+        return batch_outputs.writing(self.work.output, self.source, self.work.keep, self._kinds)
 
     def fingerprint(self) -> str:
         """Of everything that the result depends on: the work, the input file, and what the model computes."""
-        about = os.stat(self.work.input)
         values = self._values([_PROBE], [_PROBE])  # other weights, precision or instructions show here
-        state = [{**asdict(self.work), "output": "", "overwrite": False}, about.st_size, about.st_mtime_ns,
-                 {name: each.to_pylist() for name, each in values.items()}]
+        ending = Path(self.work.output).suffix.lower()
+        state = [{**asdict(self.work), "output": ending, "overwrite": False}, stamp(self.work.input),
+                 {name: repr([each.tolist() if isinstance(each, np.ndarray) else each for each in column])
+                  for name, column in values.items()}]
         return hashlib.sha256(json.dumps(state).encode()).hexdigest()
 
-    def compute(self, number: int) -> int:
-        """Write one part; returns its rows. DataError where the column holds something else than texts."""
+    def compute(self, number: int, rows: int) -> int:
+        """Write one part of an input of so many rows; returns its rows."""
         work = self.work
-        start = number * work.part_rows
-        table = self._read(start, min(start + work.part_rows, self.rows))
-        texts, pairs = self._texts(table, work.column), None
+        start, stop = number * work.part_rows, min((number + 1) * work.part_rows, rows)
+        columns = self.source.read(start, stop)
+        texts, pairs = _list(columns[work.column]), None
         if work.pair_column is not None:
-            pairs = self._texts(table, work.pair_column)
-        for name, values in self._values(texts, pairs).items():
-            table = table.append_column(name, values)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}),
-                                               _CUT: str(self._count_long(texts, pairs)).encode()})
+            pairs = _list(columns[work.pair_column])
+        values = self._values(texts, pairs)
         with replacing_file(work.part(number)) as file:
-            self._parquet.write_table(table.select([*work.keep, *table.column_names[len(self._columns):]]), file)
-        return int(table.num_rows)
+            self.writing.write(file, {name: columns[name] for name in work.keep}, values,
+                               self._count_long(texts, pairs))
+        return stop - start
 
     def _count_long(self, texts: list[Any], pairs: list[Any] | None) -> int:
-        """Texts, or pairs, with more tokens than the model takes: they are cut."""
+        """Texts, or pairs, with more tokens than the model takes: they are cut. Of contexts and of texts that are
+        tagged none is; of questions the first tokens are read."""
+        model = self.model
+        if model.head.kind == "tokens":
+            return 0
+        most, special = model.max_length, model.tokenizer.special_count(pair=pairs is not None)
+        if model.head.kind == "qa":
+            most, special, pairs = model.max_question_length, 0, None
+        put = model.sentence.prompt()
+
         def size(text: str | None) -> int:  # no text has more tokens: a byte is half of a character that decomposes
             return 2 * len((text or "").encode(errors="replace"))
 
-        model = self.model
         both = [(text, pair or "") for text, pair in zip(texts, pairs or [""] * len(texts), strict=True)
-                if text and size(text) + size(pair) > model.max_length - 4]
+                if text and (pair or pairs is None) and size(put + text) + size(pair) > most - special]
         if not both:
             return 0
-        rows = model.tokenizer.encode([text for text, _ in both],
-                                      [pair for _, pair in both] if pairs is not None else None, truncation=False)
-        return sum(len(row) > model.max_length for row in rows)
+        firsts = model.tokenizer.pieces(with_prompt(put, [text for text, _ in both]))
+        lengths = [len(each.ids) + special for each in firsts]
+        if pairs is not None:
+            seconds = model.tokenizer.pieces([pair for _, pair in both])
+            lengths = [length + len(each.ids) for length, each in zip(lengths, seconds, strict=True)]
+        return sum(length > most for length in lengths)
 
-    @property
-    def _columns(self) -> list[str]:
-        names = [*self.work.keep, self.work.column, *filter(None, [self.work.pair_column])]
-        return list(dict.fromkeys(names))
-
-    def _read(self, start: int, stop: int) -> Any:
-        """The rows from ``start`` to ``stop`` as a table; a row group is read once for all parts in it."""
-        pieces = []
-        first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
-        for group in range(int(first), int(last) + 1):
-            if self._group[0] != group:
-                self._group = group, self._file.read_row_group(group, columns=self._columns)
-            begin = int(self._ends[group - 1]) if group else 0
-            low = max(start - begin, 0)
-            pieces.append(self._group[1].slice(low, stop - begin - low))
-        return self._arrow.concat_tables(pieces).select(self._columns)
-
-    def _texts(self, table: Any, column: str) -> list[str | None]:
-        found = table.column(column).to_pylist()
-        wrong = next((each for each in found if each is not None and not isinstance(each, str)), None)
-        if wrong is not None:
-            raise DataError(f"{self.work.input}: column {column} holds {type(wrong).__name__} and not texts.")
-        return found
-
-    def _values(self, texts: list[Any], pairs: list[Any] | None) -> dict[str, Any]:
-        """New columns; null where a text is null or empty."""
+    def _values(self, texts: list[Any], pairs: list[Any] | None) -> dict[str, list[Any]]:
+        """New columns; None where a text is missing or empty, or where a context has no tokens."""
         pairs = None if self.work.pair_column is None else pairs
         there = [n for n, text in enumerate(texts) if text and (pairs is None or pairs[n])]
-        chosen = [texts[n] for n in there]
-        places = np.zeros(len(texts), np.int64)
-        places[there] = np.arange(len(there))
-        take = self._arrow.array(places, mask=~np.isin(np.arange(len(texts)), there))
-        if self.model.head.kind in _EMBEDDINGS:
-            vectors = self.model.encode(chosen) if chosen else np.zeros((0, 0), np.float32)
-            sizes = np.where(take.is_valid().to_numpy(False), vectors.shape[1], 0)
-            return {"embedding": self._arrow.ListArray.from_arrays(
-                self._arrow.array(np.concatenate([[0], np.cumsum(sizes)]), self._arrow.int32()),
-                self._arrow.array(np.ascontiguousarray(vectors, np.float32).ravel()), mask=take.is_null())}
-        found = self.model.predict(chosen, None if pairs is None else [pairs[n] for n in there]) if chosen else []
-        text, number = self._arrow.string(), self._arrow.float32()
-        score = self._arrow.array([each.score for each in found], number).take(take)
-        if self.model.head.kind == "multilabel":
-            labels = self._arrow.array([list(each.labels) for each in found], self._arrow.list_(text)).take(take)
-            return {"labels": labels, "score": score}
-        if self.model.head.kind == "regression" and self.model.head.num_labels > 1:
-            values = self._arrow.array([list(each.scores.values()) for each in found], self._arrow.list_(number))
-            return {"scores": values.take(take)}
-        return {"label": self._arrow.array([each.label for each in found], text).take(take), "score": score}
+        if self.model.head.kind == "qa" and pairs is not None:
+            contexts = self.model.tokenizer.pieces([pairs[n] for n in there])
+            there = [n for n, context in zip(there, contexts, strict=True) if len(context.ids)]
+        found = self._found([texts[n] for n in there], None if pairs is None else [pairs[n] for n in there])
+        columns: dict[str, list[Any]] = {name: [None] * len(texts) for name in self._kinds}
+        for name, column in columns.items():
+            for place, value in zip(there, found[name] if there else [], strict=True):
+                column[place] = value
+        return columns
+
+    def _found(self, texts: list[str], pairs: list[str] | None) -> dict[str, list[Any]]:
+        """New columns of rows that have texts."""
+        model, kind = self.model, self.model.head.kind
+        if not texts:
+            return {}
+        if kind in _EMBEDDINGS:
+            vectors = np.ascontiguousarray(model.encode(texts), np.float32)
+            return {"embedding": list(_whole(vectors))}
+        if kind == "sparse":
+            words = model.encode_sparse(texts)
+            return {"indices": [each.indices for each in words], "values": [_whole(each.values) for each in words]}
+        if kind == "tokens":
+            return {"entities": [[asdict(each) for each in entities] for entities in model.tag(texts)]}
+        if kind == "qa":
+            answers = model.answer(texts, pairs or [])
+            return {"answer": [each.text for each in answers],
+                    **{name: [getattr(each, name) for each in answers] for name in ("score", "start", "end")}}
+        found = model.predict(texts, pairs)
+        _whole(np.array([each.score for each in found]))
+        return {"label": [each.label for each in found], "labels": [list(each.labels) for each in found],
+                "score": [each.score for each in found],
+                "scores": [np.array(list(each.scores.values()), np.float32) for each in found]}
 
 
-def run(work: Work, *, spread: Callable[[Work, list[int]], Iterable[int]] | None = None) -> int:
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """The numbers, if they are finite."""
+    if not np.isfinite(numbers).all():
+        raise BertpassError("the model computed numbers that are not finite; are its weights whole?")
+    return numbers
+
+
+def _list(column: Any) -> list[Any]:
+    return column if isinstance(column, list) else column.to_pylist()
+
+
+def stamp(path: str) -> tuple[int, int]:
+    """What tells whether a file is still the same: size in bytes and time of change in nanoseconds."""
+    about = os.stat(path)
+    return about.st_size, about.st_mtime_ns
+
+
+def run(work: Work, *, spread: Callable[[Work, list[int], int], Iterable[int]] | None = None) -> int:
     """Compute what is missing and write the output; returns its rows.
 
-    ``spread`` computes the parts elsewhere: it gets the work and the numbers of the parts, and yields the rows of each
-    as it is done.
+    ``spread`` computes the parts elsewhere: it gets the work, the numbers of the parts and the rows of the input, and
+    yields the rows of each part as it is done.
 
     Raises
     ------
     UsageError, DataError, ModelError, MissingDependencyError
-        A column or the model is not there, or the parts that lie there are of another run.
+        A column or the model is not there, a row holds something else than texts, or the parts that lie there are of
+        another run: all of that before anything is computed. Or the input was changed meanwhile.
     """
     check(work)
-    computer = Computer(work)
-    missing = begin(work, computer.fingerprint(), computer.parts)
-    done = min(computer.rows, (computer.parts - len(missing)) * work.part_rows)
+    before, source = stamp(work.input) if os.path.exists(work.input) else None, work.read()
+    rows, count = source.rows, -(-source.rows // work.part_rows)
+    if not rows:
+        raise DataError(f"{work.input}: there is no row in it.")
+    computer = Computer(work, source=source)
+    writing = computer.writing
+    missing = begin(work, computer.fingerprint(), count)
+    done = min(rows, (count - len(missing)) * work.part_rows)
     if done:
-        log.info("%d of %d parts were done before", computer.parts - len(missing), computer.parts)
-    with Bar("rows", computer.rows, "rows") as bar:
-        bar.advance(done)
+        log.info("%d of %d parts were done before", count - len(missing), count)
+    with Bar("rows", rows, "rows") as bar:
+        bar.begin_at(done)
         try:
-            for rows in spread(work, missing) if spread else map(computer.compute, missing):
-                bar.advance(rows)
+            parts = spread(work, missing, rows) if spread else (computer.compute(each, rows) for each in missing)
+            for each in parts:
+                bar.advance(each)
         except KeyboardInterrupt:
             log.info("stopped; the same command goes on from here (%s)", work.folder)
             raise
-    cut = join(work, computer.parts)
+    if stamp(work.input) != before:
+        raise DataError(f"{work.input} was changed while it was read; delete {work.folder} and start again.")
+    cut = join(work, writing, count)
     if cut:
-        log.warning("%d of %d texts have more than %d tokens and were cut.", cut, computer.rows,
-                    computer.model.max_length)
-    return computer.rows
+        what, most = "texts have", computer.model.max_length
+        if computer.model.head.kind == "qa":
+            what, most = "questions have", computer.model.max_question_length
+        log.warning("%d of %d %s more than %d tokens and were cut.", cut, rows, what, most)
+    return rows
 
 
 def check(work: Work) -> None:
-    """Everything that can be wrong with input and output, before a model is loaded."""
+    """What is wrong with the output, before anything is read."""
+    batch_outputs.check_name(work.output)
+    if os.path.exists(work.output) and not os.path.isfile(work.output):
+        raise UsageError(f"{work.output} is there and is no file; name another.")
     if os.path.exists(work.output) and not work.overwrite and not work.folder.is_dir():
         raise UsageError(f"{work.output} is there already; name another file, or replace it with --overwrite.")
-    parquet, arrow = require("pyarrow.parquet", "batch"), require("pyarrow", "batch")
-    try:
-        schema = parquet.read_schema(work.input)
-    except (OSError, arrow.ArrowException) as error:
-        said = " ".join(str(error).split())
-        raise DataError(f"{work.input} is not a Parquet file that can be read ({said}).") from error
-    for name in (work.column, work.pair_column, *work.keep):
-        if name is not None and name not in schema.names:
-            raise UsageError(f"{work.input}: {unknown('column', name, schema.names)}")
-    clash = {"embedding", "label", "labels", "score", "scores"} & set(work.keep)
-    if clash:
-        raise UsageError(f"--keep {clash.pop()}: the output has a column of that name itself.")
 
 
 def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
     """Make the folder of the parts; the numbers of those that are not there yet."""
-    work.folder.mkdir(parents=True, exist_ok=True)
     job = work.folder / _JOB
-    if not job.exists():
+    if not job.exists():  # parts without it were left by a run that ended while it removed them
+        shutil.rmtree(work.folder, ignore_errors=True)
+        work.folder.mkdir(parents=True)
         write_json(job, {"fingerprint": fingerprint})
     elif json.loads(job.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
         raise UsageError(f"{work.folder} has parts of a run with another input, model or other flags; delete it, or "
@@ -245,17 +289,11 @@ def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
     return [number for number in range(parts) if not work.part(number).exists()]
 
 
-def join(work: Work, parts: int) -> int:
+def join(work: Work, writing: batch_outputs.Output, parts: int) -> int:
     """Put the parts together, one after the other, and remove them; returns how many texts were cut."""
-    parquet = require("pyarrow.parquet", "batch")
-    if not parts:
-        raise DataError(f"{work.input}: there is no row in it.")
-    cut, schema = 0, parquet.read_schema(work.part(0))
-    kept = {name: value for name, value in schema.metadata.items() if name != _CUT}
-    with replacing_file(work.output) as file, parquet.ParquetWriter(file, schema.with_metadata(kept or None)) as writer:
-        for number in range(parts):
-            table = parquet.read_table(work.part(number))
-            cut += int(table.schema.metadata[_CUT])
-            writer.write_table(table.replace_schema_metadata(kept or None))
+    whole = work.folder / _WHOLE
+    with replacing_file(whole) as file:
+        cut = writing.join([work.part(number) for number in range(parts)], file)
+    os.replace(whole, work.output)
     shutil.rmtree(work.folder)
     return cut

@@ -18,12 +18,12 @@ from bertpass.jobs.machines.batch import Computer, Work
 class Actor:
     """What Ray Data keeps in each process and calls with the number of a part."""
 
-    def __init__(self, work: Work, threads: int) -> None:
-        self._computer = Computer(work, threads)
+    def __init__(self, work: Work, rows: int, threads: int) -> None:
+        self._computer, self._rows = Computer(work, threads), rows
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[int]]:
         """Compute the parts of a batch; their rows."""
-        return {"rows": [self._computer.compute(int(number)) for number in batch["item"]]}
+        return {"rows": [self._computer.compute(int(number), self._rows) for number in batch["item"]]}
 
 
 def connect(address: str | None) -> None:
@@ -45,7 +45,7 @@ def connect(address: str | None) -> None:
         raise DeviceError(f"Ray cannot be used {where} ({' '.join(str(error).split())[:300]}).") from error
 
 
-def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, list[int]], Iterable[int]]:
+def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, list[int], int], Iterable[int]]:
     """The ``spread`` of :func:`bertpass.jobs.machines.batch.run` with so many actors of so many cores each.
 
     ``address``: see :func:`connect`.
@@ -58,7 +58,7 @@ def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, l
     ray = require("ray", "ray")
     data = require("ray.data", "ray")
 
-    def over(work: Work, numbers: list[int]) -> Iterator[int]:
+    def over(work: Work, numbers: list[int], rows: int) -> Iterator[int]:
         if not numbers:
             return
         connect(address)
@@ -66,8 +66,8 @@ def spread(address: str | None, workers: int, threads: int) -> Callable[[Work, l
             data.DataContext.get_current().enable_progress_bars = False  # there is one of ours
             logging.getLogger("ray.data").setLevel(logging.ERROR)
             parts = data.from_items(numbers, override_num_blocks=len(numbers))
-            done = parts.map_batches(Actor, fn_constructor_args=(work, threads), batch_size=1, num_cpus=threads,
-                                     compute=data.ActorPoolStrategy(size=min(workers, len(numbers))))
+            done = parts.map_batches(Actor, fn_constructor_args=(work, rows, threads), batch_size=1,
+                                     num_cpus=threads, compute=data.ActorPoolStrategy(size=min(workers, len(numbers))))
             for row in done.iter_rows():
                 yield int(row["rows"])
         finally:

@@ -89,11 +89,15 @@ def rows(path: Path, names: Mapping[str, str] | None = None, needed: str | None 
     """
     if path.is_dir():
         raise DataError(f"{path} is a folder; name the file in it.")
-    ending = Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
     readers = {".tsv": _tsv, ".csv": _csv, ".jsonl": _jsonl}
-    if ending not in readers:
+    if ending(path) not in readers:
         raise UsageError(f"{path}: the name has to end in .tsv, .csv or .jsonl (or one of these and .gz).")
-    return readers[ending](path, _Wanted(names or {}, needed, all_columns, chosen or {}, may_lack))
+    return readers[ending(path)](path, _Wanted(names or {}, needed, all_columns, chosen or {}, may_lack))
+
+
+def ending(path: Path) -> str:
+    """The end of a file's name in lower case, without .gz, as ".csv"."""
+    return Path(path.stem if path.suffix.lower() == ".gz" else path.name).suffix.lower()
 
 
 def count(columns: int) -> str:
