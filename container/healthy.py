@@ -4,6 +4,7 @@ the file that BERTPASS_SERVE_CONFIG names."""
 import http.client
 import os
 import socket
+import ssl
 import sys
 
 from bertpass import settings
@@ -19,12 +20,19 @@ def connection(said):
     port, path = said.get("port", ServeOptions.port), said.get("uds")
     host = said.get("host", "").strip("[]")
     if path:
-        link = http.client.HTTPConnection("localhost", timeout=SECONDS)
-        link.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        link.sock.settimeout(SECONDS)
-        link.sock.connect(path)
-        return link
-    return http.client.HTTPConnection("127.0.0.1" if host in ("", "0.0.0.0", "::") else host, port, timeout=SECONDS)
+        host, link = "localhost", socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        link.settimeout(SECONDS)
+        link.connect(path)
+    else:
+        host = "127.0.0.1" if host in ("", "0.0.0.0", "::") else host
+        link = socket.create_connection((host, port), SECONDS)
+    if said.get("tls"):
+        anyone = ssl.create_default_context()  # it is this container's own server, whatever name its certificate has
+        anyone.check_hostname, anyone.verify_mode = False, ssl.CERT_NONE
+        link = anyone.wrap_socket(link, server_hostname=host)
+    made = http.client.HTTPConnection(host, port, timeout=SECONDS)
+    made.sock = link
+    return made
 
 
 try:

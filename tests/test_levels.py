@@ -40,8 +40,8 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
     "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu "
                       "instances gpu finetuning pages traffic reproduce",
-    "bertpass.serving": "logs options signals failures names received paths instances queueing observing state tasks "
-                        "faces http on_ray server",
+    "bertpass.serving": "logs keys tls options signals failures names received paths instances queueing observing "
+                        "state tasks faces http on_ray server",
     "bertpass.commands": "run table here start make bench files production measure keys_page flags_page main",
 }.items()}
 # Two packages of one level: the second may import the first.

@@ -101,6 +101,16 @@ class Overloaded(RequestFailure):
         self.retry_after = retry_after
 
 
+class RateExceeded(RequestFailure):
+    """The key sends more requests than its rate allows; ``retry_after`` is in seconds."""
+
+    http_status, kind = 429, "rate_limited"
+
+    def __init__(self, text: str, retry_after: int) -> None:
+        super().__init__(text)
+        self.retry_after = retry_after
+
+
 class ClientGone(RequestFailure):
     """The client went away; nobody reads an answer, and logs have nginx's status for it."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 from bertpass.errors import UsageError
 from bertpass.model.given import Given
 from bertpass.options import check, flag
+from bertpass.serving import keys, tls
 from bertpass.serving.logs import FORMATS, LEVELS
 
 
@@ -48,6 +50,11 @@ class ServeOptions(Given):
     keep_alive: int = flag(75, "seconds after which an idle connection is closed", group="network", least=1, rare=True)
     api_key: str | None = flag(None, "key that clients send as 'Authorization: Bearer KEY'; as an environment variable "
                                "no list of processes shows it", group="network")
+    api_keys: str | None = flag(None, "file with a line NAME:KEY or NAME:KEY RATE for each client; RATE is in requests "
+                                "per second, and the names are in the log and in /metrics", group="network",
+                                metavar="FILE")
+    tls: list[str] = flag([], "speak HTTPS with this certificate and its private key: two PEM files, or one that holds "
+                          "both", group="network", metavar="FILE")
     payload_limit: int = flag(2_000_000, "largest body of a request in bytes", group="limits", least=1, rare=True)
     body_timeout: float = flag(20.0, "seconds within which the body of a request has to arrive", group="limits",
                                least=0.01, rare=True)
@@ -114,8 +121,12 @@ class ServeOptions(Given):
         check(self)
         if self.api_key is not None:
             self.api_key = self.api_key.strip()  # a file's or a variable's last line break is no part of it
-            if not (self.api_key.isascii() and self.api_key.isprintable() and self.api_key):
+            if not keys.usable(self.api_key):
                 raise UsageError("--api_key: give a key of printable ASCII characters.")
+        #: those of --api_key and --api_keys
+        self.keys = keys.of(self.api_key, self.api_keys)
+        self.tls = [os.path.expanduser(path) for path in self.tls]
+        tls.context(self.tls)
         self.host = re.sub(r"^\[(.*)\]$", r"\1", self.host.strip())  # [::1], as addresses have it
         self.root_path = self.root_path.strip().rstrip("/")
         if self.root_path and not (self.root_path.startswith("/") and self.root_path.isascii()):
@@ -141,6 +152,8 @@ class ServeOptions(Given):
         if not self.ray and (self.ray_address or self.replicas > 1 or self.max_replicas):
             raise UsageError("--ray_address, --replicas and --max_replicas are for --ray; on one machine --instances "
                              "gives more processes.")
+        if self.ray and self.tls:
+            raise UsageError("--tls: Ray's proxy speaks HTTP only; put a proxy that speaks HTTPS in front of it.")
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise UsageError(f"--max_replicas {self.max_replicas}: must not be below --replicas {self.replicas}.")
 

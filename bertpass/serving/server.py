@@ -11,6 +11,7 @@ from typing import Any
 import uvicorn
 
 from bertpass.errors import BertpassError
+from bertpass.serving import tls
 from bertpass.serving.http import listening
 from bertpass.serving.http.app import create_app
 from bertpass.serving.http.connections import AT_ONCE, Bounds, quiet_about_accepting, room_for_connections
@@ -49,7 +50,7 @@ class Server(uvicorn.Server):
         if not self.should_exit and self._state.pool is not None:
             for listener in sockets:
                 listener.listen(WAITING)  # asyncio makes one number of this and of what it accepts at once
-                log.info("listening at %s", listening.shown(listener))
+                log.info("listening at %s", listening.shown(listener, bool(self.config.ssl)))
             self._state.pool.failed.add_done_callback(self._failed)
 
     async def shutdown(self, sockets: Any = None) -> None:
@@ -82,6 +83,8 @@ def serve(options: ServeOptions) -> None:
     config = uvicorn.Config(create_app(state), log_config=None, access_log=False, http=bounds.protocol(),
                             backlog=AT_ONCE, timeout_keep_alive=options.keep_alive,
                             timeout_graceful_shutdown=options.drain_timeout)
+    config.load()
+    config.ssl = tls.context(options.tls)  # uvicorn's own would take old ciphers
     server = Server(config, state)
     for number in ending():
         signal.signal(number, server.handle_exit)  # uvicorn raises SIGTERM again once it has drained, in vain

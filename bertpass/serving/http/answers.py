@@ -17,7 +17,8 @@ from bertpass.serving.queueing.calls import ANSWERED
 _TYPES = {401: "authentication_error", 404: "not_found_error", 408: "timeout", 424: "server_error",
           429: "rate_limit_error"}
 #: our word for a cause -> OpenAI's
-_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded"}
+_CODES = {"unauthorized": "invalid_api_key", "overloaded": "rate_limit_exceeded",
+          "rate_limited": "rate_limit_exceeded"}
 
 
 def openai_form(path: str) -> bool:

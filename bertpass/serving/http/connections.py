@@ -49,7 +49,8 @@ class Connection(AutoHTTPProtocol):  # type: ignore[misc, valid-type]
     def connection_made(self, transport: Any) -> None:
         """A client came; where there are too many, an idle one goes, or else this one with 503."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(high=0)  # tell us of anything that a client does not read
+        # tell us of anything that a client does not read; with 0, TLS would tell us of nothing left to read as well
+        transport.set_write_buffer_limits(high=1, low=0)
         self.quiet_since = self.loop.time()
         self._head: asyncio.TimerHandle | None = None
         self._reader: asyncio.TimerHandle | None = None

@@ -5,8 +5,8 @@ that nothing stands between a route and its client's going away.
 from __future__ import annotations
 
 import asyncio
-import hmac
 import logging
+import math
 import re
 import time
 import uuid
@@ -14,7 +14,16 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bertpass.errors import BertpassError
-from bertpass.serving.failures import ClientGone, InvalidBody, NotReady, Overloaded, SlowBody, Unauthorized, Unreadable
+from bertpass.serving.failures import (
+    ClientGone,
+    InvalidBody,
+    NotReady,
+    Overloaded,
+    RateExceeded,
+    SlowBody,
+    Unauthorized,
+    Unreadable,
+)
 from bertpass.serving.http import page
 from bertpass.serving.http.answers import failure
 from bertpass.serving.logs import REQUEST
@@ -85,7 +94,7 @@ class Gate:
         self._active += counted
         try:
             if answered.computes or answered.path not in PUBLIC:
-                self._check_key(headers, path)
+                self._check_key(headers, path, answered)
             self._state.paths.check(path, method)
             if answered.computes:
                 _refuse_query(scope.get("query_string", b""), path)
@@ -125,6 +134,8 @@ class Gate:
             state.metrics.succeeded(answered.route, seconds)
         elif answered.computes:
             state.metrics.failed(answered.kind)
+        if answered.computes and answered.key:
+            state.metrics.of_key(answered.key, answered.status)
         if answered.path in PUBLIC and not answered.computes:
             return
         path, client = ascii(answered.path)[1:-1], scope.get("client")
@@ -139,15 +150,20 @@ class Gate:
                 "http.response.status_code": answered.status, "bertpass.request_id": REQUEST.get() or "",
                 **({"bertpass.tokens": answered.call.tokens} if answered.call is not None else {})}, answered.call)
 
-    def _check_key(self, headers: dict[bytes, bytes], path: str) -> None:
-        key = self._state.options.api_key
-        if key is None:
+    def _check_key(self, headers: dict[bytes, bytes], path: str, answered: Answered) -> None:
+        keys = self._state.options.keys
+        if not keys:
             return
         scheme, _, given = headers.get(b"authorization", b"").partition(b" ")
         if path.startswith(_AZURE) and b"api-key" in headers:
             scheme, given = b"bearer", headers[b"api-key"]
-        if scheme.lower() != b"bearer" or not hmac.compare_digest(given.strip(), key.encode()):
+        key = keys.find(given.strip()) if scheme.lower() == b"bearer" else None
+        if key is None:
             raise Unauthorized("send the key of this server as 'Authorization: Bearer KEY'.")
+        answered.key = key.name
+        if answered.computes and (seconds := key.take(keys.clock())):
+            raise RateExceeded(f"the key {key.name} may send {key.rate:g} requests per second; try again later.",
+                               math.ceil(seconds))
 
     def _check_room(self) -> None:
         self._state.check_taking()

@@ -77,13 +77,13 @@ def _unix(path: str) -> socket.socket:
     return made
 
 
-def shown(listener: socket.socket) -> str:
-    """The address of a socket, as clients write it."""
+def shown(listener: socket.socket, secure: bool = False) -> str:
+    """The address of a socket, as clients write it; ``secure`` is with HTTPS."""
     address = listener.getsockname()
     if listener.family == socket.AF_UNIX:
         return f"unix:{address}"
     host = f"[{address[0]}]" if listener.family == socket.AF_INET6 else address[0]
-    return f"http://{host}:{address[1]}"
+    return f"http{'s' if secure else ''}://{host}:{address[1]}"
 
 
 def closed(sockets: list[socket.socket], options: ServeOptions) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram, Metric, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
 
 from bertpass.serving.queueing.admission import Admission
 from bertpass.serving.queueing.calls import Call
@@ -47,6 +47,8 @@ class Metrics:
         self._count = Gauge("te_request_count", "requests", ["method"], registry=self._registry)
         self._success = Gauge("te_request_success", "requests answered with 200", ["method"], registry=self._registry)
         self._failure = Gauge("te_request_failure", "requests that failed", ["err"], registry=self._registry)
+        self._keys = Counter("bertpass_key_requests", "requests by the name of their key", ["key", "status"],
+                             registry=self._registry)
         self._duration = seconds("te_request_duration", "seconds of a request")
         self._tokenization = seconds("te_request_tokenization_duration", "seconds of reading texts")
         self._queue = seconds("te_request_queue_duration", "seconds in the queue")
@@ -83,6 +85,10 @@ class Metrics:
     def failed(self, kind: str) -> None:
         """A request failed; ``kind`` is that of the failure."""
         self._failure.labels(kind).inc()
+
+    def of_key(self, key: str, status: int) -> None:
+        """A request with a key of that name was answered."""
+        self._keys.labels(key, str(status)).inc()
 
     def computed(self, call: Call) -> None:
         """The parts of a request that an engine computed."""

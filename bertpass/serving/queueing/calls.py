@@ -173,6 +173,8 @@ class Answered:
     call: Call | None = None
     #: bytes of its body
     size: int = 0
+    #: the name of the client's key
+    key: str = ""
 
     @property
     def computes(self) -> bool:
@@ -183,10 +185,11 @@ class Answered:
         return time.monotonic() - self.start
 
     def fields(self) -> dict[str, Any]:
-        """For the log: where the time of what was computed went, in milliseconds."""
+        """For the log: whose key it was, and where the time of what was computed went, in milliseconds."""
+        named = {"key": self.key} if self.key else {}
         if self.call is None:
-            return {}
-        return {"tokens": self.call.tokens, **{f"{name}_ms": round(1000 * seconds, 1) for name, seconds in (
+            return named
+        return {**named, "tokens": self.call.tokens, **{f"{name}_ms": round(1000 * seconds, 1) for name, seconds in (
             ("tokenization", self.call.tokenization), ("queue", self.call.queued),
             ("inference", self.call.computing))}}
 
