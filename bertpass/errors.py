@@ -56,9 +56,13 @@ class MissingDependencyError(BertpassError):
 
 
 class DeviceError(BertpassError):
-    """The device that was asked for is not there or cannot run what was asked."""
+    """The device that was asked for is not there or cannot run what was asked.
+
+    With ``lost`` it has failed so that every later call of this process fails too: start another process.
+    """
 
     exit_code = 7
+    lost = False
 
 
 class DownloadError(BertpassError):

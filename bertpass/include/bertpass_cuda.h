@@ -22,7 +22,7 @@ extern "C" {
 #endif
 
 /* The version of this header; it grows when a function changes. */
-#define BERTPASS_CUDA_ABI 2
+#define BERTPASS_CUDA_ABI 3
 
 #define BERTPASS_CUDA_MAX_OUTPUTS 2
 #define BERTPASS_CUDA_MAX_AXES 3
@@ -33,7 +33,8 @@ typedef enum {
   BERTPASS_CUDA_BAD_ARGUMENT = 2,  /* a null pointer, an unknown name, an id or length out of range */
   BERTPASS_CUDA_NO_MEMORY = 3,     /* of the host */
   BERTPASS_CUDA_FAILED = 4,        /* anything else */
-  BERTPASS_CUDA_DEVICE = 5  /* no GPU, driver or cuBLASLt, a model that its kernels cannot compute, or a call of CUDA failed */
+  BERTPASS_CUDA_DEVICE = 5, /* no GPU, driver or cuBLASLt, a model that its kernels cannot compute, or a call of CUDA failed */
+  BERTPASS_CUDA_LOST = 6    /* a fault after which every later call of this process fails: start another process */
 } bertpass_cuda_status;
 
 typedef struct bertpass_cuda_model bertpass_cuda_model;
@@ -63,6 +64,7 @@ typedef struct {
   int64_t memory;                        /* bytes of the device */
   int32_t driver, runtime;               /* 1000 major + 10 minor */
   int64_t cublaslt;
+  int64_t weights;                       /* bytes of the model on the device */
 } bertpass_cuda_info;
 
 typedef struct {
@@ -112,8 +114,9 @@ BERTPASS_CUDA_API void bertpass_cuda_context_free(bertpass_cuda_context* context
  *   ids, types  (rows, length) int32, on the device where `on_device`, else on the host; types may be NULL for 0
  *   lengths     (rows) int32, on the host: tokens of each row that are not padding, from 1 to length; from 0 where the
  *               head is "none"
- *   outputs     float32 memory on the device; every element is written, past a row's end states are zero
- *   stream      a cudaStream_t of the model's device; NULL is the default stream
+ *   outputs     float32 memory on the device, each on an address that 16 divides; every element is written, past a row's
+ *               end states are zero
+ *   stream      a cudaStream_t of the model's device that is not being captured; NULL is the default stream
  * Host inputs are copied before it returns. Ids on the device are not checked: one outside of the vocabulary is taken as
  * the nearest inside. The first batch of a size measures, waits for that, and captures its graph. */
 BERTPASS_CUDA_API bertpass_cuda_status bertpass_cuda_forward(bertpass_cuda_context* context, const int32_t* ids,

@@ -10,13 +10,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from bertpass.errors import ModelError
-from bertpass.known_keys import config, sentence_transformers, tokenizer
+from bertpass.known_keys import colbert, config, sentence_transformers, tokenizer
 from bertpass.known_keys.key import ACTED, NOTHING, REFUSED, Key
 
 __all__ = ["ACTED", "NOTHING", "REFUSED", "TABLE", "Key", "look"]
 
 #: file -> key -> what is done with it; a file of several names stands under one of them
-TABLE: dict[str, dict[str, Key]] = {**config.FILES, **sentence_transformers.FILES, **tokenizer.FILES}
+TABLE: dict[str, dict[str, Key]] = {**config.FILES, **sentence_transformers.FILES, **tokenizer.FILES,
+                                    **colbert.FILES}
 
 
 def look(file: str, content: Mapping[str, Any], where: str) -> list[str]:

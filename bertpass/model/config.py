@@ -249,7 +249,10 @@ class EncoderConfig:
         if about.most_token_types == 1 and about.pad_id is not None:  # a row of zeros where there is none
             fields.update(type_vocab_size=1)
         fields |= position_keys.write(self.family, self.to_dict(), carried)
-        return {**others, **carried, **fields, "model_type": about.model_type or self.family}
+        named = about.model_type or self.family
+        if about.model_type_now and not carried.get("auto_map"):
+            named = about.model_type_now
+        return {**others, **carried, **fields, "model_type": named}
 
 
 @dataclass(frozen=True)

@@ -72,8 +72,8 @@ class Family:
     keys : field of :class:`~bertpass.model.config.EncoderConfig` -> key of config.json
     activation_key : key of config.json with the activation function
     activations : the family's own names of activation functions -> ours, where only these are computed
-    keys_now, prefix_now : ``keys`` and ``prefix`` of transformers 5, where they differ; there the activation function
-        stands under BERT's key
+    keys_now, prefix_now, classes_now, model_type_now : ``keys``, ``prefix``, ``classes`` and the family's name of
+        transformers 5, where they differ; there the activation function stands under BERT's key
     cells, cell : where the layers' tensors are in a folder, and there the name of each part of ours
     takes_token_types : whether token types are an input
     most_token_types : rows that the table of token types can have, None for any number
@@ -135,6 +135,8 @@ class Family:
     activations: Mapping[str, str] = field(default_factory=dict)
     keys_now: Mapping[str, str] = field(default_factory=dict)
     prefix_now: str = ""
+    classes_now: str = ""
+    model_type_now: str = ""
     own_code: bool = False
     head_norm: str = ""
 
@@ -262,7 +264,8 @@ _GTE = dataclasses.replace(
           "ffn.layer_norm": "mlp_ln"},
     fused={"attention.qkv_proj": _QKV, "mlp.up_gate_proj": ("ffn.ffn_3", "ffn.ffn_1")},
     takes_token_types=False, most_token_types=1, positions="rotary", gated=True, without_bias=frozenset({"ffn_1"}),
-    own_code=True, fields={"layer_norm_type": "layer_norm", "pack_qkv": True})
+    own_code=True, fields={"layer_norm_type": "layer_norm", "pack_qkv": True}, prefix_now="gte", classes_now="Gte",
+    model_type_now="gte")
 
 _JINA = dataclasses.replace(
     _BERT, classes="JinaBert",
@@ -318,13 +321,15 @@ def family_of(content: Mapping[str, Any]) -> str:
         It is none of :data:`FAMILIES`, or has positions or feed-forward layers of another kind than its family.
     """
     name = content.get("model_type", "bert")
+    now = {about.model_type_now: family for family, about in FAMILIES.items() if about.model_type_now}
+    name = now.get(name, name) if isinstance(name, str) else name
     said = content.get("position_embedding_type")
     if name == "bert" and said == "alibi":
         name = "jina_bert"
     known = [family for family, about in FAMILIES.items() if not about.model_type]
     if not isinstance(name, str) or name not in FAMILIES or (name not in known and said != "alibi"):
-        raise ModelError(f"config.json says model type '{name}'; only {', '.join(known)} can be read. Take a model of "
-                         "one of these families.")
+        raise ModelError(f"config.json says model type '{name}'; only {', '.join(sorted([*known, *now]))} can be read. "
+                         "Take a model of one of these families.")
     wanted = _UNREAD.get(name, _POSITIONS[FAMILIES[name].positions])
     if said not in (None, *wanted):
         raise ModelError(f"config.json says position_embedding_type '{said}'; only '{wanted[0]}' can be read in a "

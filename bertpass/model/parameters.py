@@ -152,6 +152,13 @@ def refuse_more_than_bert(config: EncoderConfig, what: str) -> None:
         raise ModelError(f"{what} has no {part}; use engine 'native', 'onnxruntime', 'openvino' or 'torch'.")
 
 
+def refuse_embedded_distances(config: EncoderConfig, what: str) -> None:
+    """Raise a ModelError where attention has embeddings of distances, DeBERTa's, and ``what`` cannot compute them."""
+    if config.about.positions == "relative":
+        raise ModelError(f"{what} has no {more_than_bert(config)}; use engine 'native', 'onnxruntime', 'openvino' or "
+                         "'torch'.")
+
+
 def as_floats(arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays in float32, in C order and aligned; one array under several names stays one."""
     made: dict[int, np.ndarray] = {}

@@ -33,6 +33,9 @@ def read(family: str, content: Mapping[str, Any]) -> dict[str, Any]:
         if now not in (None, theta):
             raise ModelError(f"config.json says rotary_emb_base {theta} and rope_theta {now}; make them the same.")
         return {"rope_theta": float(theta)}
+    older = "rope_theta" in content or "rope_scaling" in content
+    if family == "new" and "rope_parameters" in content and (content.get("model_type") == "gte" or not older):
+        return _linear(content)
     if family == "new":
         scaling = content.get("rope_scaling") or {}
         if scaling and (scaling.get("type", scaling.get("rope_type")) != "ntk" or
@@ -42,6 +45,33 @@ def read(family: str, content: Mapping[str, Any]) -> dict[str, Any]:
         return {"rope_theta": float(content.get("rope_theta", 10000.0)),
                 "rope_factor": float(scaling.get("factor", 1.0))}
     return {}
+
+
+def _linear(content: Mapping[str, Any]) -> dict[str, Any]:
+    """GTE's angles in the form of transformers 5, whose type "linear" divides all of them by one factor."""
+    said = content["rope_parameters"]
+    other = [key for key in ("rope_theta", "rope_scaling") if content.get(key) is not None]
+    kind = said.get("rope_type", "default") if isinstance(said, dict) else None
+    numbers = ["rope_theta", *(["factor"] if kind == "linear" else [])]
+    if (other or kind not in ("default", "linear") or set(said) - {"rope_type", *numbers} or
+            not all(_is_number(said.get(name)) for name in numbers)):
+        raise ModelError(f"config.json says rope_parameters {said!r:.80}{f' and {other[0]}' if other else ''}; only "
+                         "the types 'default' and 'linear' with a rope_theta and, for the second, a factor are "
+                         "computed.")
+    units, heads = (content.get(key) for key in ("hidden_size", "num_attention_heads"))
+    if not isinstance(units, int) or not isinstance(heads, int) or heads < 1:
+        return {}  # which is refused for its sizes
+    power = min(units // heads, 4096) / 2
+    try:
+        factor = float(said.get("factor", 1.0)) ** power
+    except OverflowError:
+        factor = float("inf")  # which is refused
+    return {"rope_theta": float(said["rope_theta"]) / factor, "rope_factor": factor}
+
+
+def _is_number(value: Any) -> bool:
+    """Whether it is a number of an ordinary size, whose powers can be computed."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 1 <= value <= 1e12
 
 
 def _theta(said: Any, part: str, default: Any) -> Any:
@@ -110,6 +140,12 @@ def write(family: str, fields: Mapping[str, Any], carried: Mapping[str, Any]) ->
         return {"rotary_emb_base": theta, "rotary_emb_fraction": 1.0, "rotary_emb_interleaved": False,
                 "rope_parameters": {"rope_type": "default", "rope_theta": theta}}
     if family == "new":
+        if not carried.get("auto_map"):  # the form of transformers 5
+            size, factor = fields["units"] // fields["num_heads"], fields["rope_factor"]
+            kind: dict[str, Any] = {"rope_type": "default"}
+            if factor != 1:
+                kind = {"rope_type": "linear", "factor": factor ** (2 / size)}
+            return {"rope_parameters": {**kind, "rope_theta": theta * factor}, "rope_theta": None, "rope_scaling": None}
         scaling = {"type": "ntk", "factor": fields["rope_factor"]} if fields["rope_factor"] != 1 else None
         return {"rope_theta": theta, "rope_scaling": scaling, "position_embedding_type": "rope"}
     if family == "deberta-v2":

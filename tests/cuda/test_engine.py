@@ -11,15 +11,20 @@ import numpy as np
 import pytest
 
 import bertpass
+from bertpass.engines.cuda import dlpack
 from bertpass.engines.cuda import library as cuda_library
 from bertpass.engines.cuda.engine import DTYPES, CudaEngine
 from bertpass.errors import DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model.layouts import huggingface
 from tests.helpers import reference
+from tests.helpers.against_transformers import SUFFIXES, TOLERANCE, largest, long_batch, outputs
+from tests.helpers.tiny_models import PAD, torch_model
 
 BOUND = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 5e-2}
 SIZES = {"units": 64, "hidden_size": 48, "num_heads": 2, "max_length": 130, "num_layers": 2}
 LENGTHS = [9, 1, 4, 12]
+#: widths of embeddings that the kernels take, and a window that leaves out keys of the rows of LENGTHS
+FIELDS = {"electra": {"embedding_size": 24}, "albert": {"embedding_size": 24}, "modernbert": {"num_layers": 3}}
 
 
 @pytest.fixture(autouse=True)
@@ -47,10 +52,13 @@ def agrees(engine, checkpoint, dtype, lengths=LENGTHS, padded=None):
     ("bert", ("none", "pooled", "qa", "tokens", "classification", "mean", "mean_norm", "cls_norm")),
     ("distilbert", ("none", "qa", "classification", "mean")),
     ("roberta", ("pooled", "regression", "ranking", "mean_norm")), ("xlm-roberta", ("classification",)),
-    ("camembert", ("tokens",))])
+    ("camembert", ("tokens",)), ("electra", ("none", "classification", "tokens")),
+    ("albert", ("none", "classification", "qa")), ("mpnet", ("none", "classification", "mean_norm")),
+    ("modernbert", ("none", "classification", "mean")), ("nomic_bert", ("none", "qa", "mean_norm")),
+    ("new", ("none", "classification", "tokens")), ("jina_bert", ("none", "regression", "mean"))])
 def test_parity(family, heads, dtype):
     for head in heads:
-        checkpoint = tiny(family, head)
+        checkpoint = tiny(family, head, **FIELDS.get(family, {}))
         engine = CudaEngine(checkpoint, dtype=dtype)
         agrees(engine, checkpoint, dtype, padded=14)
         about = engine.describe()
@@ -58,8 +66,47 @@ def test_parity(family, heads, dtype):
         engine.close()
 
 
+@pytest.mark.parametrize("family, fields", [
+    ("xlm-roberta", {}), ("camembert", {}), ("electra", {"embedding_size": 24}), ("electra", {"embedding_size": 96}),
+    ("mpnet", {}), ("albert", {"embedding_size": 24}), ("modernbert", {"local_attention": 70})], ids=str)
+def test_against_transformers(tmp_path, family, fields):
+    """float32, as near as transformers' own is to float64, from folders of random weights and biases, with rows that
+    are longer than a tile and than a window; an ELECTRA generator has embeddings wider than its layers."""
+    sizes = {"hidden_size": 64, "intermediate_size": 96, "num_attention_heads": 2, "max_position_embeddings": 180}
+    batch = tuple(array[:3] for array in long_batch(PAD[family]))
+    for suffix, more in SUFFIXES.items():
+        if family == "modernbert" and suffix in ("ForTokenClassification", "ForQuestionAnswering"):
+            continue
+        theirs = torch_model(family, suffix, **sizes, **fields, **more)
+        theirs.save_pretrained(tmp_path / suffix)
+        with bertpass.load(tmp_path / suffix, "cuda", dtype="float32") as model:
+            assert model.config.family == family
+            found = model.forward(*batch)[0]
+        single = outputs(theirs, family, suffix, batch)
+        wanted = outputs(theirs.double(), family, suffix, batch)
+        own = largest(single, wanted, batch[2])  # what transformers loses in float32
+        assert largest(found, wanted, batch[2]) <= TOLERANCE * max(1, np.abs(wanted).max()) + 1.5 * own, suffix
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32"])
+@pytest.mark.parametrize("family, fields", [("mpnet", {}), ("jina_bert", {}), ("modernbert", {"window": 40}),
+                                            ("modernbert", {"window": 1})], ids=str)
+def test_long_rows(family, fields, dtype):
+    """Distances and windows over several tiles of keys, with whole tiles outside of a query's window."""
+    checkpoint = tiny(family, **FIELDS.get(family, {}), **fields)
+    agrees(CudaEngine(checkpoint, dtype=dtype), checkpoint, dtype, [130, 65, 3], 130)
+
+
+def test_layers_that_share_their_weights_are_one(monkeypatch):
+    sizes = []
+    for layers in (2, 8):
+        engine = CudaEngine(tiny("albert", num_layers=layers, embedding_size=24), dtype="float32")
+        sizes.append(engine.describe()["weights_mib"])
+    assert sizes[0] == sizes[1]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ["relu", "gelu_tanh", "gelu"])
+@pytest.mark.parametrize("activation", ["relu", "gelu_tanh", "gelu", "silu"])
 @pytest.mark.parametrize("exact_gelu", [False, True])
 def test_activations(activation, dtype, exact_gelu):
     checkpoint = tiny(num_layers=1, activation=activation)
@@ -114,7 +161,7 @@ def test_measurements_are_kept(on_gpu):
     agrees(CudaEngine(checkpoint, dtype="float16"), checkpoint, "float16")
     kept = json.loads(file.read_text(encoding="utf-8"))
     # 26 tokens are computed as 32 rows; twins propose two algorithms and number them
-    assert set(kept) == {"format", *(f"twin of a GPU, cuBLASLt 0 float16 32x{shape}" for shape in (
+    assert set(kept) == {"format", *(f"twin of a GPU of 4, driver 0, cuBLASLt 0 float16 32x{shape}" for shape in (
         "192x64 bias", "64x64 bias residual", "48x64 bias gelu_tanh", "64x48 bias residual"))}
     assert all(entry["milliseconds"] > 0 for name, entry in kept.items() if name != "format")
     before = file.read_bytes()
@@ -171,22 +218,36 @@ def test_tensors_of_numpy(on_gpu):
     assert (out == engine.forward(*batch)[0]).all()
 
 
-def test_tensors_that_do_not_fit():  # all are refused before anything is started
+def test_tensors_that_do_not_fit(on_gpu):  # all are refused before anything is started
+    def placed(array):
+        return pytest.importorskip("torch").from_numpy(array).cuda() if on_gpu else array
+
+    class OnTheGpu:
+        def __array__(self, *_):
+            raise TypeError("can't convert cuda:0 device type tensor to numpy")
+
     checkpoint = tiny()
     engine = CudaEngine(checkpoint, dtype="float32")
     ids, types, lengths = reference.batch(checkpoint.config, LENGTHS, 14)
-    out = [np.empty((4, 14, 64), np.float32)]
+    as_list, wide, cut = ids.tolist(), placed(ids.astype(np.int64)), placed(types[:, :13].copy())
+    ids, types, out = placed(ids), placed(types), [placed(np.zeros((4, 14, 64), np.float32))]
+    unaligned = placed(np.zeros(4 * 14 * 64 + 1, np.float32))[1:].reshape(4, 14, 64)
     for arguments, what in (
-            ((ids.tolist(), lengths, types, out), "input_ids must be a tensor with DLPack"),
-            ((ids.astype(np.int64), lengths, types, out), "input_ids must be int32 with 2 axes"),
+            ((as_list, lengths, types, out), "input_ids must be a tensor with DLPack"),
+            ((wide, lengths, types, out), "input_ids must be int32 with 2 axes"),
             ((ids[:, ::2], lengths, None, out), "input_ids must be contiguous"),
-            ((ids, lengths, types[:, :13].copy(), out), "token_types must have the shape"),
+            ((ids, lengths, cut, out), "token_types must have the shape"),
+            ((ids, OnTheGpu(), types, out), "valid_length must be numbers on the host"),
+            ((ids, lengths, types, [unaligned]), "an output must begin on an address that 16 divides"),
             ((ids, lengths[:2], types, out), "valid_length must have the shape"),
             ((ids, lengths - 2, types, out), "valid_length must be from 0 to 14, not -1"),
-            ((ids, lengths, types, None), "give outputs"),
+            *([] if on_gpu else [((ids, lengths, types, None), "give outputs")]),
             ((ids, lengths, types, [out[0][:2]]), "an output must have the shape")):
         with pytest.raises(UsageError, match=what):
             engine.forward_device(*arguments)
+    engine._place = (dlpack.CPU if on_gpu else dlpack.CUDA, 0)  # another place than the tensors'
+    with pytest.raises(UsageError, match="input_ids must be on GPU 0, where this engine is; move it there first"):
+        engine.forward_device(ids, lengths, types, out)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -228,9 +289,16 @@ def test_bad_batches():
 def test_models_that_its_kernels_cannot_compute():
     for fields, what in (({"units": 48}, "heads of 32, 64, 96 and 128, not of 24"),
                          ({"hidden_size": 50}, "a hidden size that 8 divides"),
-                         ({"units": 2112, "num_heads": 33}, "units up to 2048")):
+                         ({"units": 2112, "num_heads": 33}, "units up to 2048"),
+                         ({"family": "electra"}, "embeddings of a width up to 2048 that 8 divides, not 20")):
         with pytest.raises(DeviceError, match=what):
             CudaEngine(tiny(num_layers=1, **fields))
+    for family, head, error, what in (
+            ("deberta-v2", "none", ModelError, "the CUDA engine has no attention with embeddings of distances, which"),
+            ("modernbert", "tokens", DeviceError, "cannot compute the layer 'classifier.1' of this head"),
+            ("bert", "mlm", DeviceError, "cannot compute the layer 'decoder.0' of this head")):
+        with pytest.raises(error, match=what):
+            CudaEngine(tiny(family, head))
     with pytest.raises(DeviceError, match="there is no GPU 3; this machine has"):
         CudaEngine(tiny(), device=3)
     for device in (-1, True, "0"):

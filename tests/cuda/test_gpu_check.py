@@ -7,9 +7,9 @@ import sys
 import pytest
 from build_cuda import ROOT
 
+from bertpass.bench.gpu import apart, measure, mxnet_process, peers
 from bertpass.bench.gpu import check as gpu_check
-from bertpass.bench.gpu import measure, mxnet_process, peers
-from bertpass.errors import UsageError
+from bertpass.errors import DeviceError, UsageError
 from bertpass.model.config import EncoderConfig
 
 TINY = EncoderConfig(num_layers=1, units=64, hidden_size=64, num_heads=2, max_length=32, vocab_size=50)
@@ -65,25 +65,73 @@ def test_wrong_results_are_told(tmp_path, capsys, monkeypatch):
     assert "WRONG: 1x8: error nan" in capsys.readouterr().out
 
 
-def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
+def test_a_case_that_fails_takes_no_other_along(tmp_path, capsys, monkeypatch):
+    """Its row says what failed and which part of the engine works alone; the file is there after each case."""
     pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
+    plain, seen = measure.Bench.errors, []
+
+    def errors(bench, case):
+        seen.append(json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))["rows"])
+        if case.name == "2x8":
+            raise RuntimeError("no kernel image")
+        return plain(bench, case)
+
+    monkeypatch.setattr(measure.Bench, "errors", errors)
+    cases = [measure.case_of(name) for name in ("1x8", "2x8", "3x8")]
+    assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 1
+    assert [[row["case"] for row in rows] for rows in seen] == [[], ["1x8"], ["1x8", "2x8"]]
+    kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert kept["wrong"] == ["2x8: RuntimeError: no kernel image"] and "ours" in kept["rows"][2]["ms"]
+    rungs = kept["rows"][1]["ladder"]
+    assert [(rung["measure"], rung["graphs"]) for rung in rungs] == list(apart.LADDER)
+    assert all(rung["distance"] < 1e-2 for rung in rungs)
+    assert "failed" in capsys.readouterr().out.splitlines()[-2]
+
+
+def test_a_gpu_that_is_lost_ends_the_cases(tmp_path, monkeypatch):
+    pytest.importorskip("torch", reason="pip install '.[reference]' to test the comparison with PyTorch")
+
+    def errors(bench, case):
+        error = DeviceError("a forward failed: an illegal memory access was encountered.")
+        error.lost = True
+        raise error
+
+    monkeypatch.setattr(measure.Bench, "errors", errors)
+    monkeypatch.setattr(apart, "figures", lambda *_: iter([{"error": "ended with 1"}]))
+    cases = [measure.case_of(name) for name in ("1x8", "2x8")]
+    assert gpu_check.check(options(tmp_path), cases, CARD, device="cpu") == 1
+    kept = json.loads((tmp_path / "out.json").read_text(encoding="utf-8"))
+    assert len(kept["rows"]) == 1 and kept["rows"][0]["ladder"] == [{"error": "ended with 1"}]
+    assert kept["wrong"][1] == "nothing after 1x8: the GPU's context is lost in this process."
+
+
+@pytest.mark.parametrize(("program", "code", "summary"), [
+    ("def test_a():\n    pass\n", 0, "1 passed"), ("def test_a():\n    assert 0\n", 1, "1 failed"),
+    ("import time\ndef test_a():\n    time.sleep(60)\n", -1, "were ended after 8 seconds, see ")])
+def test_the_tests_have_a_limit(tmp_path, monkeypatch, program, code, summary):
+    (tmp_path / "test_it.py").write_text(program)
+    monkeypatch.setattr(gpu_check, "TESTS", (str(tmp_path / "test_it.py"), "--rootdir", str(tmp_path)))
+    if code == -1:
+        monkeypatch.setattr(gpu_check, "TESTS_LIMIT", 8.0)
+    found = gpu_check.tests(tmp_path / "new" / "tests.txt")
+    assert found["exit_code"] == code and summary in found["summary"] and (tmp_path / "new" / "tests.txt").is_file()
+
+
+def test_torch_compile_ends_with_the_time(tmp_path, monkeypatch):
     figures = {"median": 1.0, "low": 1.0, "high": 1.0, "calls": 5}
     done = []
 
-    def compile_once(bench, case, *rest):
-        done.append(case.name)
-        if case.name == "2x8":
-            raise RuntimeError("no kernel")
-        return figures
+    def compile_once(program, asked, limit):
+        done.append(asked["case"][0])
+        yield {"error": "ended with 1: no kernel"} if asked["case"][0] == "2x8" else {"ms": figures}
 
-    monkeypatch.setattr(measure.Bench, "time_compiled", compile_once)
+    monkeypatch.setattr(apart, "figures", compile_once)
     rows = [{"ms": {}} for _ in range(3)]
     cases = [measure.case_of(name) for name in ("1x8", "2x8", "3x8")]
     asked = options(tmp_path, compile_mode="max-autotune")
-    bench = measure.Bench.__new__(measure.Bench)
-    assert gpu_check.compiled(asked, bench, cases, rows, float("inf")) == "2x8: RuntimeError: no kernel"
+    assert gpu_check.compiled(asked, TINY, "cpu", cases, rows, float("inf")) == "2x8: ended with 1: no kernel"
     assert rows == [{"ms": {"compiled": figures}}, {"ms": {}}, {"ms": {}}]
-    assert gpu_check.compiled(asked, bench, cases, rows, 0.0) == "no time from 1x8 on" and done == ["1x8", "2x8"]
+    assert gpu_check.compiled(asked, TINY, "cpu", cases, rows, 0.0) == "no time from 1x8 on" and done == ["1x8", "2x8"]
 
 
 @pytest.mark.parametrize(("dtype", "bound"), [("float32", 1e-5), ("float16", 1e-2)])

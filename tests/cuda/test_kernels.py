@@ -32,12 +32,18 @@ def close(found, wanted, dtype, roundings):
     assert (np.abs(found - wanted) <= roundings * max(UNIT[dtype], 2.0 ** -20) * size).all()
 
 
-def attention(qkv, lengths):
-    """(tokens, heads, 3, size) -> (tokens, heads, size), float64."""
+def attention(qkv, lengths, bias=None, window=0):
+    """(tokens, heads, 3, size) -> (tokens, heads, size), float64; bias: (heads, distances), 0 in their middle."""
     rows = []
     for part in np.split(qkv, np.cumsum(lengths)[:-1]):
         q, k, v = part.transpose(2, 1, 0, 3)
-        rows.append((reference.softmax(q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])) @ v).transpose(1, 0, 2))
+        scores = q @ k.transpose(0, 2, 1) / np.sqrt(q.shape[-1])
+        distance = np.arange(len(part))[None] - np.arange(len(part))[:, None]
+        if bias is not None:
+            scores = scores + bias.astype(float)[:, distance + bias.shape[1] // 2]
+        if window:
+            scores = np.where(np.abs(distance) <= window, scores, -np.inf)
+        rows.append((reference.softmax(scores) @ v).transpose(1, 0, 2))
     return np.concatenate(rows)
 
 
@@ -55,6 +61,28 @@ def test_attention_of_any_length(lab, dtype, length):
     qkv = 3 * normal(length, length, 1, 3, 32)  # far from uniform
     bound = 64 if dtype == "float32" else 16  # scores of some tens, whose rounding is that of their size
     close(lab.attend(dtype, qkv, lengths), attention(rounded(qkv, dtype), lengths), dtype, bound)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("size", "window", "biased"), [(64, 0, True), (96, 0, True), (32, 5, False), (128, 40, True)])
+def test_attention_by_distance(either_order, dtype, size, window, biased):
+    """Rows of several tiles: whole tiles of keys are outside of a query's window, and others of its tile's."""
+    lengths = np.array([3, 150, 1], np.int32)
+    qkv, bias = normal(size, lengths.sum(), 2, 3, size), normal(7, 2, 2 * 160 - 1) if biased else None
+    wanted = attention(rounded(qkv, dtype), lengths, bias, window)
+    close(either_order.attend(dtype, qkv, lengths, bias, window), wanted, dtype, 4)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("size", [32, 96])
+def test_rotary_positions(lab, dtype, size):
+    qkv, angle = normal(size, LENGTHS.sum(), 3, 3, size), 3 * normal(1, 80, size // 2).astype(np.float64)
+    found = lab.rotate(dtype, qkv, LENGTHS, np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32))
+    exact = rounded(qkv, dtype)
+    points = exact[..., :size // 2] + 1j * exact[..., size // 2:]
+    places = np.concatenate([np.arange(length) for length in LENGTHS])
+    points[:, :, :2] *= np.exp(1j * angle)[places][:, None, None]
+    close(found, np.concatenate([points.real, points.imag], axis=-1), dtype, 4)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -103,11 +131,14 @@ def test_embedding_takes_the_nearest_row_for_an_id_outside(lab):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu", "silu"])
 def test_activation(lab, dtype, activation):
-    x = 3 * normal(1, 37, 200)
+    x = 3 * normal(1, 37, 208)
     wanted = reference.ACTIVATIONS[activation](rounded(x, dtype))
     close(lab.activate(dtype, activation, x), wanted, dtype, 2)
+    first, second = np.split(rounded(x, dtype), 2, axis=1)
+    wanted = reference.ACTIVATIONS[activation](first) * second
+    close(lab.activate_gated(dtype, activation, x), wanted, dtype, 2 * np.abs(second).max())
 
 
 @pytest.mark.parametrize(("dtype", "epilogue", "residual"), [
@@ -138,7 +169,7 @@ def test_heads(lab, dtype, units):
         close(lab.pool(dtype, states, LENGTHS, pooling, True), vectors / lengths, "float32", 16)
 
 
-@pytest.mark.parametrize("activation", ["none", "tanh", "relu"])
+@pytest.mark.parametrize("activation", ["none", "tanh", "relu", "gelu"])
 def test_dense(lab, activation):
     x, weight, bias = normal(1, 11, 100), normal(2, 7, 100), normal(3, 7)
     wanted = reference.ACTIVATIONS[activation](x.astype(float) @ weight.T.astype(float) + bias)

@@ -16,7 +16,7 @@ from bertpass.errors import ModelError, UsageError
 from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from tests.helpers.json_files import change
-from tests.helpers.late_models import folder_of, right
+from tests.helpers.late_models import folder_of, right, stanford_folder_of, stanford_right
 from tests.helpers.tiny_models import VOCAB, torch_model
 
 REASON = "pip install 'bertpass[reference]' to compare with transformers"
@@ -66,6 +66,29 @@ def test_vectors_of_tokens(tmp_path, name):
             "do_query_expansion", "skiplist_words", "similarity_fn_name", "model_type", "prompts")
     said = [json.loads((tmp_path / each / SETTINGS_FILE).read_text()) for each in ("theirs", "ours")]
     assert [said[0][key] for key in kept] == [said[1][key] for key in kept]
+
+
+@pytest.mark.parametrize("settings", [{}, {"attend_to_mask_tokens": True}, {"mask_punctuation": False}], ids=str)
+def test_folders_of_colberts_authors(tmp_path, settings):
+    path = stanford_folder_of(tmp_path / "theirs", **settings)
+    ours = bertpass.MultiVectorEncoder(path, threads=1)
+    assert not ours.model.notes and ours.get_embedding_dimension() == 8
+    near(ours.encode_query(TEXTS), stanford_right(path, TEXTS, True))
+    near(ours.encode_document(TEXTS), stanford_right(path, TEXTS, False))
+    write_folder(tmp_path / "ours", read_folder(path))  # in PyLate's form
+    near(right(tmp_path / "ours", TEXTS, True), stanford_right(path, TEXTS, True))
+    near(bertpass.MultiVectorEncoder(tmp_path / "ours", threads=1, dtype="float32").encode_document(TEXTS),
+         stanford_right(path, TEXTS, False))
+
+
+@pytest.mark.parametrize("settings, words", [
+    ({"similarity": "l2"}, "has similarity = 'l2'"), ({"interaction": "flipr"}, "has interaction = 'flipr'"),
+    ({"dim": 16}, r"'linear.weight' of shape \(16, 24\).*one of shape \(8, 24\)"),
+    ({"mask_punctuation": "no"}, "mask_punctuation 'no', which is neither true nor false"),
+    ({"doc_maxlen": 2}, r"artifact.metadata: doc_maxlen is 2; it has to be a whole number of at least 4")], ids=str)
+def test_folders_of_colberts_authors_that_are_refused(tmp_path, settings, words):
+    with pytest.raises(ModelError, match=words):
+        read_folder(stanford_folder_of(tmp_path / "theirs", **settings))
 
 
 def test_similarity(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 import bertpass
 from bertpass.errors import ModelError
 from bertpass.model.export import export_bundle
-from bertpass.model.layouts import gluonnlp, packed
+from bertpass.model.layouts import gluonnlp
 from bertpass.model.layouts.huggingface import write_folder
 from tests.helpers.tiny_models import VOCAB, torch_outputs
 
@@ -46,14 +46,13 @@ def largest(found, wanted, lengths):
 def refused_where_only_bert_is_computed(folder, checkpoint, words):
     """Whatever computes BERT's layers alone refuses the model in these words, and writes nothing into the folder."""
     folder.mkdir(exist_ok=True)
-    for write in (gluonnlp.write, packed.write_unpacked):
-        with pytest.raises(ModelError, match=words):
-            write(folder / "x", checkpoint)
+    with pytest.raises(ModelError, match=words):
+        gluonnlp.write(folder / "x", checkpoint)
     with pytest.raises(ModelError, match=words):
         export_bundle(checkpoint, folder / "bundle")
     assert not list(folder.iterdir())
     write_folder(folder / "folder", checkpoint)
-    for engine in ("cuda", "mxnet", "tvm", "tensorflow"):
+    for engine in ("mxnet", "tvm", "tensorflow"):
         if engine in ("tvm", "tensorflow") and importlib.util.find_spec(engine) is None:
             continue
         with pytest.raises(ModelError, match=words):

@@ -76,10 +76,23 @@ class Lab:
         self.call("activate", dtype, activation, stored(x, dtype), *x.shape, out)
         return values(out, dtype)
 
-    def attend(self, dtype, qkv, lengths):
+    def activate_gated(self, dtype, activation, x):
+        out = stored(np.zeros((len(x), x.shape[1] // 2)), dtype)
+        self.call("activate_gated", dtype, activation, stored(x, dtype), *out.shape, out)
+        return values(out, dtype)
+
+    def rotate(self, dtype, qkv, lengths, cosines, sines):
+        _, heads, _, size = qkv.shape
+        out = stored(qkv, dtype)
+        self.call("rotate", dtype, out, lengths, len(lengths), heads, size, cosines, sines, len(cosines))
+        return values(out, dtype)
+
+    def attend(self, dtype, qkv, lengths, bias=None, window=0):
         tokens, heads, _, size = qkv.shape
         out = stored(np.zeros((tokens, heads, size)), dtype)
-        self.call("attend", dtype, stored(qkv, dtype), lengths, len(lengths), heads, size, out)
+        in_powers_of_two = None if bias is None else np.float32(np.log2(np.e)) * bias
+        self.call("attend", dtype, stored(qkv, dtype), lengths, len(lengths), heads, size, in_powers_of_two,
+                  0 if bias is None else (bias.shape[1] + 1) // 2, window, out)
         return values(out, dtype)
 
     def product(self, dtype, epilogue, x, weight, bias, residual=None):

@@ -12,6 +12,7 @@ from bertpass.engines.native import DTYPES, NativeEngine
 from bertpass.errors import ModelError
 from bertpass.model import parameters
 from bertpass.model.files import tensors
+from bertpass.model.layouts import packed
 from bertpass.model.layouts.huggingface import read_folder, write_folder
 from bertpass.model.low_precision import numpy_encoder
 from tests.helpers import against_transformers, reference
@@ -156,7 +157,11 @@ def test_every_precision(isa, dtype, buckets):
 def test_what_has_no_such_attention_refuses(tmp_path):
     checkpoint = reference.tiny("deberta-v2", "classification", units=32, num_heads=1)
     words = "no attention with embeddings of distances, which encoders of the family deberta-v2 have; use engine"
-    refused_where_only_bert_is_computed(tmp_path, checkpoint, words)
+    refused_where_only_bert_is_computed(tmp_path / "ours", checkpoint, words)
+    with pytest.raises(ModelError, match=words):
+        packed.write_unpacked(tmp_path / "x", checkpoint)
+    with pytest.raises(ModelError, match=words):
+        bertpass.load(tmp_path / "ours" / "folder", "cuda")
 
 
 def test_a_description_whose_distances_do_not_fit_is_refused():

@@ -128,7 +128,7 @@ TOKENIZERS = {"albert": "ALBERT", "bert": "BERT", "distilbert": "BERT", "electra
               "modernbert": "ModernBERT", "new": "XLM-R", "nomic_bert": "BERT", "jina_bert": "BERT"}
 HEADS = {"Model": "states", "ForSequenceClassification": "classification", "ForTokenClassification": "tags",
          "ForQuestionAnswering": "answers"}
-TITLES = ["`model_type`", "tokenizer", "heads", "native", "ONNX", "bfloat16", "int8"]
+TITLES = ["`model_type`", "tokenizer", "heads", "native", "ONNX", "bfloat16", "int8", "CUDA"]
 
 
 def table():

@@ -171,6 +171,53 @@ def test_what_transformers_5_writes(tmp_path):
     assert {name: written[name] for name in nomic} == nomic
 
 
+def as_transformers_5(folder, scaled):
+    """GTE's folder as transformers 5 has it: `new`'s tensors under its own prefix, angles as rope_parameters."""
+    arrays = {name.replace("new.", "gte.", 1): array for name, array in tensors.read(folder).items()}
+    tensors.write(folder / "model.safetensors", arrays)
+    said = json.loads((folder / "config.json").read_text())
+    angles = {"rope_type": "default", "rope_theta": 20000.0}
+    if scaled:  # by 8, which a head of 8 columns divides up as the base and a factor
+        angles = {"rope_type": "linear", "rope_theta": 160000.0, "factor": 8.0 ** (2 / 8)}
+    changed(folder, model_type="gte", rope_parameters=angles, **dict.fromkeys((
+        "rope_theta", "rope_scaling", "position_embedding_type", "auto_map", "layer_norm_type", "pack_qkv",
+        "logn_attention_scale", "logn_attention_clip1", "unpad_inputs", "use_memory_efficient_attention")),
+        architectures=[said["architectures"][0].replace("New", "Gte")])
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_gte_as_transformers_5_writes_it(tmp_path, suffix, scaled):
+    fields = {**SUFFIXES[suffix], **({} if scaled else {"rope_scaling": None})}
+    theirs, batch = torch_model("new", suffix, **fields), inputs("new")
+    theirs.save_pretrained(tmp_path / "theirs")
+    as_transformers_5(tmp_path / "theirs", scaled)
+    checkpoint = read_folder(tmp_path / "theirs")
+    assert not [note for note in checkpoint.notes if "tokenizer" not in note]
+    write_folder(tmp_path / "ours", checkpoint)
+    for folder in ("theirs", "ours"):
+        with bertpass.load(tmp_path / folder, dtype="float32", threads=1) as model:
+            assert model.config.family == "new"
+            assert error(model.forward(*batch)[0], outputs(theirs, "new", suffix, batch), batch[2]) <= TOLERANCE
+    same_arrays(tensors.read(tmp_path / "ours"), tensors.read(tmp_path / "theirs"))
+    said, written = (json.loads((tmp_path / name / "config.json").read_text()) for name in ("theirs", "ours"))
+    for name in ("model_type", "architectures"):
+        assert written[name] == said[name]
+    assert written["rope_parameters"] == pytest.approx(said["rope_parameters"])
+    assert written.get("rope_theta") is written.get("rope_scaling") is None
+
+
+@pytest.mark.parametrize("angles", [{"rope_type": "yarn", "rope_theta": 10000.0}, {"rope_type": "linear"}, "default",
+                                    {"rope_theta": "10000"}, {"rope_type": "linear", "rope_theta": 1e4, "factor": -1},
+                                    {"rope_theta": 10000.0, "partial_rotary_factor": 0.5}], ids=str)
+def test_other_angles_of_gte_are_refused(tmp_path, angles):
+    torch_model("new", "Model").save_pretrained(tmp_path)
+    as_transformers_5(tmp_path, False)
+    changed(tmp_path, rope_parameters=angles)
+    with pytest.raises(ModelError, match=r"says rope_parameters .*; only the types 'default' and 'linear'"):
+        read_folder(tmp_path)
+
+
 @pytest.mark.parametrize("family, fields, words", [
     ("nomic_bert", {"moe_every_n_layers": 2, "activation_function": "gelu"}, "moe_every_n_layers = 2"),
     ("nomic_bert", {"prenorm": True}, "prenorm = True"),

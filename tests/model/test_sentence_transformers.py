@@ -324,6 +324,17 @@ def test_what_is_refused(tmp_path, encoder, name):
         read_folder(path)
 
 
+def test_two_ways_for_queries_and_documents_are_refused(tmp_path, encoder):
+    """A Router, which has an encoder for each, as the library saves it."""
+    from sentence_transformers.base.modules import Router, Transformer
+
+    ways = [[Transformer(str(encoder)), pooling(mode)] for mode in ("mean", "cls")]
+    router = Router.for_query_document(*ways)
+    library.SentenceTransformer(modules=[router], device="cpu").save(str(tmp_path / "theirs"))
+    with pytest.raises(ModelError, match=r"modules.json lists Router; only Transformer, Pooling, .* can be read"):
+        read_folder(tmp_path / "theirs")
+
+
 def test_keys_that_are_not_known_are_noted(tmp_path, encoder):
     path = saved(tmp_path / "theirs", encoder, pooling("mean"))
     for file in ("config.json", "modules.json", "1_Pooling/config.json", "sentence_bert_config.json",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -23,6 +24,9 @@ from bertpass.options import flag
 RESULTS = "benchmarks/results"
 BOUND = {"float16": 1e-2, "bfloat16": 1e-2, "float32": 1e-4}
 RESERVE = 30.0  # seconds that are left for what comes after the last measurement
+LADDER_LIMIT = 60.0  # seconds for finding out what fails
+TESTS_LIMIT = 180.0  # seconds for the tests
+TESTS = ("tests/cuda/test_kernels.py", "tests/cuda/test_engine.py")
 
 
 @dataclass
@@ -43,10 +47,12 @@ class GpuOptions:
 
 
 def graphics_card() -> dict[str, str]:
-    """Name, driver and compute capability of the first GPU; DeviceError where there is none."""
+    """Name, driver and compute capability of CUDA's first GPU; DeviceError where there is none."""
     fields = ("name", "driver_version", "compute_cap", "memory.total")
+    first = os.environ.get("CUDA_VISIBLE_DEVICES", "").partition(",")[0].strip()
     try:
-        done = subprocess.run(["nvidia-smi", f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
+        done = subprocess.run(["nvidia-smi", *(["-i", first] if first else []),
+                               f"--query-gpu={','.join(fields)}", "--format=csv,noheader"],
                               capture_output=True, text=True, check=False, timeout=60)
     except (OSError, subprocess.TimeoutExpired):
         done = None
@@ -57,53 +63,96 @@ def graphics_card() -> dict[str, str]:
 
 
 def check(options: GpuOptions, cases: Sequence[Any], card: dict[str, str], device: str = "cuda") -> int:
-    """All steps, with the table last; returns 1 where something is wrong."""
+    """All steps, with the table last; returns 1 where something is wrong. After each case the file has what there is.
+    """
     from bertpass.bench.gpu import measure
 
     start = time.monotonic()
-    deadline = start + 60 * options.minutes - RESERVE
+    path = output_of(options, card)
+    wrong: list[str] = []
+    rows: list[dict[str, Any]] = []
     result: dict[str, Any] = {
         "what": "bertpass bench gpu", "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "bertpass": __version__, "model": options.model, "dtype": options.dtype, "gpu": card,
-        "machine": machine.describe(), "command": machine.command()}
-    wrong = []
+        "machine": machine.describe(), "command": machine.command(), "rows": rows, "wrong": wrong}
+
+    def keep() -> None:
+        result["seconds"] = time.monotonic() - start
+        write_json(path, result)
+
+    try:
+        _steps(options, cases, card, device, result, keep, start + 60 * options.minutes - RESERVE)
+    finally:
+        keep()
+        for sentence in wrong:
+            say(f"WRONG: {sentence}")
+        print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with "
+              f"cold weights\n{measure.table(rows)}", flush=True)
+    return 1 if wrong else 0
+
+
+def _steps(options: GpuOptions, cases: Sequence[Any], card: dict[str, str], device: str, result: dict[str, Any],
+           keep: Callable[[], None], deadline: float) -> None:
+    """What :func:`check` does, into its result; calls ``keep`` after each step."""
+    from bertpass.bench.gpu import measure
+
+    wrong, rows = result["wrong"], result["rows"]
     if not options.no_build:
         result["build_seconds"] = build(card)
     if not options.no_tests:
-        result["tests"] = tests()
+        result["tests"] = tests(output_of(options, card).with_suffix(".tests.txt"))
         if result["tests"]["exit_code"]:
             wrong.append("tests of tests/cuda fail on this GPU: " + result["tests"]["summary"])
-    checkpoint = measure.random_checkpoint(named(options.model))
+    keep()
+    config = named(options.model)
+    checkpoint = measure.random_checkpoint(config)
     bench = measure.Bench(checkpoint, options.dtype, device)
     small = device != "cuda"
     result["versions"] = {"torch": bench.torch.__version__, **bench.ours.describe()}
-    ceiling = measure.ceilings(bench.torch, device, options.dtype, *((256, 1) if small else ()))
-    result["ceilings"] = ceiling
+    ceiling = result["ceilings"] = measure.ceilings(bench.torch, device, options.dtype, *((256, 1) if small else ()))
     say(f"ceilings: copy {ceiling['copy_tb_s']:.2f} TB/s, matrix product {ceiling['gemm_tflop_s']:.0f} TFLOP/s")
-    rows = result["rows"] = []
     for case in cases:
-        cold = len(case.lengths) == 1  # its weights are read from memory in real use
+        lost = _case(options, bench, checkpoint.config, case, ceiling["gemm_tflop_s"], rows, wrong)
+        keep()
+        if lost:
+            wrong.append(f"nothing after {case.name}: the GPU's context is lost in this process.")
+            return
+    for peer in ("onnxruntime", "mxnet", "compiled"):
+        result[peer] = {"onnxruntime": lambda: onnxruntime(options, checkpoint, bench, cases, rows, deadline),
+                        "mxnet": lambda: mxnet(options, cases, rows, deadline),
+                        "compiled": lambda: compiled(options, checkpoint.config, device, cases, rows, deadline)}[peer]()
+        keep()
+
+
+def _case(options: GpuOptions, bench: Any, config: Any, case: Any, ceiling: float, rows: list[dict[str, Any]],
+          wrong: list[str]) -> bool:
+    """Adds the row of a case, of what failed too; returns whether nothing else can run in this process."""
+    from bertpass.bench.gpu import apart, measure
+
+    cold = len(case.lengths) == 1  # its weights are read from memory in real use
+    try:
         errors = bench.errors(case)
         bound = max(BOUND[options.dtype], 1.5 * errors["eager"])  # of random weights 16 bits may be further away
         if not errors["ours"] <= bound:
             wrong.append(f"{case.name}: error {errors['ours']:.1e} is more than {bound:.1e}")
         times = {"ours": bench.time_ours(case, options.seconds, cold),
                  "eager": bench.time_eager(case, options.seconds, cold)}
-        rows.append(measure.row(checkpoint.config, case, times, errors, ceiling["gemm_tflop_s"]))
+        rows.append(measure.row(config, case, times, errors, ceiling))
         if cold:
             rows[-1]["warm_ms"] = bench.time_ours(case, options.seconds)
         say(f"{case.name}: ours {times['ours']['median']:.3f} ms, eager {times['eager']['median']:.3f} ms")
-    result["onnxruntime"] = onnxruntime(options, checkpoint, bench, cases, rows, deadline)
-    result["mxnet"] = mxnet(options, cases, rows, deadline)
-    result["compiled"] = compiled(options, bench, cases, rows, deadline)
-    result["wrong"], result["seconds"] = wrong, time.monotonic() - start
-    path = output_of(options, card)
-    write_json(path, result)
-    for sentence in wrong:
-        say(f"WRONG: {sentence}")
-    print(f"wrote {path}\n\n{options.model}, {options.dtype}, {card['name']}; medians; a batch of one row with cold "
-          f"weights\n{measure.table(rows)}")
-    return 1 if wrong else 0
+        return False
+    except Exception as error:  # whatever it is, the figures of the other cases are kept
+        said = f"{type(error).__name__}: {str(error)[:300]}"
+        wrong.append(f"{case.name}: {said}")
+        rows.append({"case": case.name, "tokens": sum(case.lengths), "padded": len(case.lengths) * case.length,
+                     "failed": said, "ms": {}})
+        say(wrong[-1])
+        asked = apart.question("ladder", config, case, bench.device, dtype=options.dtype)
+        for rung in apart.figures(apart.THIS, asked, LADDER_LIMIT):  # tells kernels, algorithms and captures apart
+            rows[-1].setdefault("ladder", []).append(rung)
+            say(f"{case.name}: {rung}")
+        return isinstance(error, DeviceError) and error.lost
 
 
 def onnxruntime(options: GpuOptions, checkpoint: Any, bench: Any, cases: Sequence[Any],
@@ -150,9 +199,11 @@ def mxnet(options: GpuOptions, cases: Sequence[Any], rows: Sequence[dict[str, An
     return found
 
 
-def compiled(options: GpuOptions, bench: Any, cases: Sequence[Any], rows: Sequence[dict[str, Any]],
+def compiled(options: GpuOptions, config: Any, device: str, cases: Sequence[Any], rows: Sequence[dict[str, Any]],
              deadline: float) -> str:
-    """Adds torch.compile's times to the rows, as far as the time goes; returns how far it went."""
+    """Adds torch.compile's times to the rows, each in a process that the time limit ends; returns how far it went."""
+    from bertpass.bench.gpu import apart
+
     if options.compile_mode == "none":
         return "not asked for"
     longest = 0.0
@@ -160,11 +211,12 @@ def compiled(options: GpuOptions, bench: Any, cases: Sequence[Any], rows: Sequen
         begun = time.monotonic()
         if begun + longest > deadline:
             return f"no time from {case.name} on"
-        try:
-            one["ms"]["compiled"] = bench.time_compiled(case, options.seconds, options.compile_mode,
-                                                        len(case.lengths) == 1)
-        except Exception as error:  # whatever the compiler of a peer raises, our own figures are kept
-            return f"{case.name}: {type(error).__name__}: {str(error)[:300]}"
+        asked = apart.question("compiled", config, case, device, dtype=options.dtype, seconds=options.seconds,
+                               mode=options.compile_mode)
+        for figure in apart.figures(apart.THIS, asked, deadline - begun):
+            if "error" in figure:
+                return f"{case.name}: {figure['error']}"
+            one["ms"]["compiled"] = figure["ms"]
         longest = max(longest, time.monotonic() - begun)
         say(f"{case.name}: compiled {one['ms']['compiled']['median']:.3f} ms, made in {time.monotonic() - begun:.0f} s")
     return options.compile_mode
@@ -183,18 +235,26 @@ def build(card: dict[str, str]) -> float:
     return time.monotonic() - start
 
 
-def tests() -> dict[str, Any]:
-    """The tests of kernels and engine on the GPU, in a process of their own."""
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider",
-                           "tests/cuda/test_kernels.py", "tests/cuda/test_engine.py"],
-                          env={**os.environ, "BERTPASS_CUDA_TEST": "gpu", "PYTHONPATH": str(ROOT)}, cwd=ROOT,
-                          capture_output=True, text=True, check=False)
-    lines = (done.stdout + done.stderr).strip().splitlines()
+def tests(output: Path) -> dict[str, Any]:
+    """The tests of kernels and engine on the GPU, in processes of their own, which write to a file as they go."""
+    workers = ["-n", "4"] if importlib.util.find_spec("xdist") else []  # a context each
+    limits = ["--timeout", "60"] if importlib.util.find_spec("pytest_timeout") else []
+    output.parent.mkdir(parents=True, exist_ok=True)
+    with output.open("w", encoding="utf-8") as file:
+        try:
+            code = subprocess.run([sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *workers, *limits,
+                                   *TESTS], env={**os.environ, "BERTPASS_CUDA_TEST": "gpu", "PYTHONPATH": str(ROOT)},
+                                  cwd=ROOT, stdout=file, stderr=subprocess.STDOUT, check=False,
+                                  timeout=TESTS_LIMIT).returncode
+        except subprocess.TimeoutExpired:
+            code = -1
+    lines = output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
     summary = lines[-1].strip("= ") if lines else ""
+    if code == -1:
+        summary = f"were ended after {TESTS_LIMIT:.0f} seconds, see {output}"
     say(f"tests on the GPU: {summary}")
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return {"exit_code": done.returncode, "summary": summary, "failed": failed[:40],
-            "end": [] if not done.returncode else lines[-60:]}
+    return {"exit_code": code, "summary": summary, "failed": failed[:40], "end": [] if not code else lines[-60:]}
 
 
 def output_of(options: GpuOptions, card: dict[str, str]) -> Path:

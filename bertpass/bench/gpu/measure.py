@@ -124,14 +124,14 @@ def random_checkpoint(config: EncoderConfig) -> Checkpoint:
 
 
 class Bench:
-    """Our engine and PyTorch's forms of one model on one device."""
+    """Our engine with its ``options`` and PyTorch's forms of one model on one device."""
 
-    def __init__(self, checkpoint: Checkpoint, dtype: str, device: str = "cuda") -> None:
+    def __init__(self, checkpoint: Checkpoint, dtype: str, device: str = "cuda", **options: Any) -> None:
         self.torch: Any = require("torch", "torch")
         if device == "cuda" and not self.torch.cuda.is_available():
             raise DeviceError("PyTorch sees no GPU here; install its CUDA build, and check nvidia-smi.")
         self._checkpoint, self.device = checkpoint, device
-        self.ours = CudaEngine(checkpoint, dtype=dtype)
+        self.ours = CudaEngine(checkpoint, dtype=dtype, **options)
         self.clock = Clock(self.torch, device)
         self._exact = self._network("float32")
         self._eager = self._network(dtype)
@@ -221,6 +221,10 @@ def table(rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [head]
     for one in rows:
         medians = {name: figures["median"] for name, figures in one["ms"].items()}
+        if "ours" not in medians:  # it failed
+            lines.append([one["case"], str(one["tokens"]), "failed", "-", "", "",
+                          *(f"{medians[p]:.3f}" if p in medians else "-" for p in peers), *("-" for _ in peers)])
+            continue
         lines.append([one["case"], str(one["tokens"]), f"{one['error']:.1e}", f"{medians['ours']:.3f}",
                       "" if one["target_ms"] is None else f"{one['target_ms']:g}", f"{one['share_of_ceiling']:.0%}",
                       *(f"{medians[p]:.3f}" if p in medians else "-" for p in peers),

@@ -9,16 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
-import json
-import subprocess
-import sys
-import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
 from bertpass import machine
+from bertpass.bench.gpu import apart
 from bertpass.bench.gpu.measure import Case, Clock
 from bertpass.errors import BertpassError
 from bertpass.extras import require
@@ -129,19 +126,5 @@ def mxnet_times(model: str, dtype: str, cases: Sequence[Case], seconds: float, l
                 program: Sequence[str] = ("-m", "bertpass.bench.gpu.mxnet_process")) -> Iterator[dict[str, Any]]:
     """What :mod:`bertpass.bench.gpu.mxnet_process` says of a model of a published size, within ``limit`` seconds:
     figures as ``{"name", "case", "ms"}`` as far as it came, then what went wrong as ``{"error"}``."""
-    asked = json.dumps({"model": model, "dtype": dtype, "seconds": seconds,
-                        "cases": [[case.name, list(case.lengths), case.length] for case in cases]})
-    process = subprocess.Popen([sys.executable, "-W", "ignore", *program, asked], stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE, text=True)
-    begun = time.monotonic()
-    try:
-        said, errors = process.communicate(timeout=limit)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        said, errors = process.communicate()
-    yield from (json.loads(line) for line in said.splitlines() if line.startswith("{") and line.endswith("}"))
-    if time.monotonic() - begun >= limit:
-        yield {"error": f"was ended after {limit:.0f} seconds"}
-    elif process.returncode:
-        last = (errors.strip().splitlines() or ["nothing"])[-1]
-        yield {"error": f"ended with {process.returncode}: {last[:300]}"}
+    return apart.figures(program, {"model": model, "dtype": dtype, "seconds": seconds,
+                                   "cases": [[case.name, list(case.lengths), case.length] for case in cases]}, limit)

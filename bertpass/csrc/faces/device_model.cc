@@ -6,6 +6,7 @@ namespace bertpass::faces {
 namespace {
 
 constexpr std::int32_t kLeastRows = 8, kLeastTokens = 1024;  // of a context
+constexpr int kContexts = 8;  // of a model: each has working memory of its own
 
 }  // namespace
 
@@ -35,7 +36,8 @@ DeviceModel::Context DeviceModel::take(std::int32_t rows, std::int32_t tokens) {
   Context wanted{nullptr, std::max(rows, kLeastRows), std::max(tokens, kLeastTokens)};
   Context small{};
   {
-    const std::lock_guard<std::mutex> guard(lock_);
+    std::unique_lock<std::mutex> guard(lock_);
+    given_back_.wait(guard, [&] { return !free_.empty() || made_ < kContexts; });
     const auto found = std::find_if(free_.begin(), free_.end(), [&](const Context& context) {
       return context.rows >= rows && context.tokens >= tokens;
     });
@@ -48,11 +50,21 @@ DeviceModel::Context DeviceModel::take(std::int32_t rows, std::int32_t tokens) {
       small = free_.back();
       free_.pop_back();
       wanted = {nullptr, std::max(wanted.rows, small.rows), std::max(wanted.tokens, small.tokens)};
+    } else {
+      ++made_;
     }
   }
   library_.context_free(small.made);
-  library_.need(library_.context_create(model_, wanted.rows, wanted.tokens, nullptr, graphs_, &wanted.made));
-  return wanted;
+  const bertpass_cuda_status status =
+      library_.context_create(model_, wanted.rows, wanted.tokens, nullptr, graphs_, &wanted.made);
+  if (status == BERTPASS_CUDA_OK) return wanted;
+  {
+    const std::lock_guard<std::mutex> guard(lock_);
+    --made_;
+  }
+  given_back_.notify_one();
+  library_.need(status);
+  return wanted;  // need() has thrown
 }
 
 void DeviceModel::forward(const DeviceBatch& batch, float* const* outputs, void* stream) {
@@ -67,6 +79,7 @@ void DeviceModel::forward(const DeviceBatch& batch, float* const* outputs, void*
     const std::lock_guard<std::mutex> guard(lock_);
     free_.push_back(context);  // its next forward waits on the GPU for this one, whatever its stream
   }
+  given_back_.notify_one();
   library_.need(status);
 }
 

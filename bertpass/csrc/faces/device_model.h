@@ -1,6 +1,7 @@
 // A model on a GPU for operators of other frameworks, computed by libbertpass_cuda.so.
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 #include <vector>
@@ -22,7 +23,7 @@ class DeviceModel {
   // The memory of the tensors and of the configuration's words is not needed afterwards. `measure`, `measurements` and
   // `cublaslt` of the configuration are set here: algorithms of matrix products are measured where
   // BERTPASS_CUDA_MEASUREMENTS names a file to keep them in; BERTPASS_CUBLASLT names libcublasLt.so. `graphs`: replay
-  // captured graphs; not where the caller captures the forward itself.
+  // captured graphs. A stream that is being captured is refused either way.
   DeviceModel(bertpass_cuda_config config, const std::vector<bertpass_cuda_tensor>& tensors, bool graphs);
   ~DeviceModel();
   DeviceModel(const DeviceModel&) = delete;
@@ -41,7 +42,7 @@ class DeviceModel {
     bertpass_cuda_context* made;
     std::int32_t rows, tokens;
   };
-  // A context that nobody uses, of at least this size.
+  // A context that nobody uses, of at least this size: a new one, or the next that is given back where there are many.
   Context take(std::int32_t rows, std::int32_t tokens);
 
   const CudaLibrary& library_;
@@ -49,7 +50,9 @@ class DeviceModel {
   const bool graphs_;
   bertpass_cuda_model* model_ = nullptr;
   std::mutex lock_;
+  std::condition_variable given_back_;
   std::vector<Context> free_;
+  int made_ = 0;
 };
 
 }  // namespace bertpass::faces

@@ -41,9 +41,7 @@ std::vector<AttentionForm> attention_forms(const ModelConfig& config, const Embe
                                            std::vector<std::shared_ptr<const void>>& kept) {
   AttentionForm all, local;
   if (tables.distances || positions_of(config) == Positions::alibi) {
-    const auto bias = tables.distances
-                          ? std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length)
-                          : std::make_shared<OwnedDistanceBias>(config.heads, config.max_length);
+    const auto bias = std::make_shared<OwnedDistanceBias>(tables.distances, config.heads, config.max_length);
     all.bias = local.bias = bias->view;
     kept.push_back(bias);
   }

@@ -14,6 +14,7 @@
 #include "model/model.h"
 #include "python/lab.h"
 #include "python/names.h"
+#include "schema/distances.h"
 
 namespace py = pybind11;
 

@@ -61,11 +61,6 @@ inline bool norm_first(const ModelConfig& c) { return c.family == Family::modern
 // Whether the feed-forward layer has a second product, which the activated one is multiplied by.
 inline bool gated(const ModelConfig& c) { return c.family == Family::jina || positions_of(c) == Positions::rotary; }
 
-// Whether the layers are BERT's: for what computes no others.
-inline bool like_bert(const ModelConfig& c) {
-  return positions_of(c) == Positions::table && c.family != Family::mpnet && !norm_first(c) && !gated(c);
-}
-
 // Whether a layer's tokens attend only to those within the window.
 inline bool is_local(const ModelConfig& c, Index layer) { return c.window > 0 && layer % c.global_every != 0; }
 

@@ -19,6 +19,10 @@ CPU, CUDA = 1, 2  # DLDeviceType
 _CODES = {"i": 0, "u": 1, "f": 2}  # DLDataTypeCode by NumPy's kinds
 
 
+_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = c_void_p, [py_object, c_char_p]
+
+
 class _Tensor(Structure):
     _fields_ = (("data", c_void_p), ("device_type", c_int32), ("device", c_int32), ("axes", c_int32), ("code", c_uint8),
                 ("bits", c_uint8), ("lanes", c_uint16), ("shape", POINTER(c_int64)), ("strides", POINTER(c_int64)),
@@ -54,9 +58,7 @@ def borrow(name: str, tensor: Any, dtype: Any, axes: int) -> Borrowed:
         capsule = tensor.__dlpack__(stream=-1) if tensor.__dlpack_device__()[0] != CPU else tensor.__dlpack__()
     except (BufferError, RuntimeError, ValueError, TypeError) as error:
         raise UsageError(f"{name} cannot be read by DLPack ({error}); give a plain tensor without gradient.") from error
-    get = ctypes.pythonapi.PyCapsule_GetPointer
-    get.restype, get.argtypes = c_void_p, [py_object, c_char_p]
-    found = ctypes.cast(get(capsule, b"dltensor"), POINTER(_Tensor)).contents
+    found = ctypes.cast(_pointer_of(capsule, b"dltensor"), POINTER(_Tensor)).contents
     shape = tuple(found.shape[:found.axes])
     wanted = np.dtype(dtype)
     if (found.code, found.bits, found.lanes) != (_CODES[wanted.kind], wanted.itemsize * 8, 1) or found.axes != axes:

@@ -15,13 +15,15 @@ from bertpass.model import parameters
 from bertpass.model.record import Checkpoint
 
 DTYPES = ("float16", "bfloat16", "float32")
+#: calls of an engine that compute at the same time at most; each has working memory of its own. Others wait.
+CONTEXTS = 8
 
 
 class CudaEngine(PaddedEngine):
     """Runs a checkpoint's network on one GPU; several Python threads may call it at once.
 
     Each call that runs at the same time as others has working memory and captured graphs of its own; they are kept for
-    later calls. A batch's rows do not influence each other.
+    later calls, and of more than :data:`CONTEXTS` calls some wait. A batch's rows do not influence each other.
 
     Parameters
     ----------
@@ -46,7 +48,8 @@ class CudaEngine(PaddedEngine):
     MissingDependencyError
         The engine's library is not built.
     DeviceError
-        There is no GPU, driver or cuBLASLt, or the GPU cannot compute this model.
+        There is no GPU, driver or cuBLASLt, or the GPU cannot compute this model. A call raises one whose ``lost`` is
+        true where the GPU has failed so that every later call of the process fails.
     ModelError
         Weights are missing, misshapen or do not fit the head.
     """
@@ -59,12 +62,13 @@ class CudaEngine(PaddedEngine):
         if isinstance(device, bool) or not isinstance(device, int) or device < 0:
             raise UsageError(f"device must be the number of a GPU, from 0 on, not {device!r}.")
         config, arrays = checkpoint.network()
-        parameters.refuse_more_than_bert(config, "the CUDA engine")
+        parameters.refuse_embedded_distances(config, "the CUDA engine")
         self._library = library.library()
         self.model: Any = self._library.load(config, checkpoint.head, arrays, dtype=dtype, device=device,
                                               exact_gelu=exact_gelu, measure=measure)
-        self._graphs, self._lock = graphs, threading.Lock()
+        self._graphs, self._lock = graphs, threading.Condition()
         self._free: list[library.Context] = []
+        self._made = 0
         about = self._library.describe(self.model)
         self._place = (dlpack.CPU, 0) if about["driver"] == "0.0" else (dlpack.CUDA, device)  # the first: of the twin
         self._about = {"engine": self.name, "device": about.pop("device"), "dtype": dtype, "exact_gelu": exact_gelu,
@@ -100,8 +104,8 @@ class CudaEngine(PaddedEngine):
         valid_length
             Tokens of each row that are not padding, on the host.
         outputs
-            float32 tensors of the shapes that :meth:`Engine.forward` describes, to be written; default: new tensors of
-            PyTorch, where ``input_ids`` is one.
+            float32 tensors of the shapes that :meth:`Engine.forward` describes, to be written, each on an address that
+            16 divides; default: new tensors of PyTorch, where ``input_ids`` is one.
         stream
             Pointer of the CUDA stream; default PyTorch's current one for its tensors, else the default stream.
 
@@ -113,7 +117,10 @@ class CudaEngine(PaddedEngine):
         types = None if token_types is None else self._borrow("token_types", token_types, np.int32, 2)
         if types is not None and types.shape != ids.shape:
             raise UsageError(f"token_types must have the shape of input_ids, {ids.shape}, not {types.shape}.")
-        lengths = np.ascontiguousarray(valid_length, np.int32)
+        try:
+            lengths = np.ascontiguousarray(valid_length, np.int32)
+        except (TypeError, ValueError) as error:  # PyTorch's own of a tensor on the GPU
+            raise UsageError("valid_length must be numbers on the host; call its cpu() first.") from error
         if lengths.shape != ids.shape[:1]:
             raise UsageError(f"valid_length must have the shape {ids.shape[:1]}, not {lengths.shape}.")
         torch = dlpack.torch_of(input_ids)
@@ -152,6 +159,7 @@ class CudaEngine(PaddedEngine):
         with self._lock:
             self._free.clear()
             self.model = None
+            self._lock.notify_all()
 
     def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         model = self.model
@@ -160,25 +168,39 @@ class CudaEngine(PaddedEngine):
         return self._library.output_shapes(model, *shape)
 
     def _take(self, rows: int, length: int) -> library.Context:
-        """A context for this many rows, from those that nobody uses, else a new one."""
+        """A context for this many rows: one that nobody uses, else a new one, else the next that is given back."""
         tokens = rows * length
         with self._lock:
-            model = self.model
-            if model is None:
-                raise UsageError("this engine is closed; load the model again.")
-            for context in self._free:
-                if context.rows >= rows and context.tokens >= tokens:
-                    self._free.remove(context)
-                    return context
-            if self._free:  # a larger one takes its place
-                old = self._free.pop(0)
-                rows, tokens = max(rows, old.rows), max(tokens, old.tokens)
-        return self._library.context(model, max(rows, 8), max(tokens, 1024), self._graphs)
+            while True:
+                model = self.model
+                if model is None:
+                    raise UsageError("this engine is closed; load the model again.")
+                for context in self._free:
+                    if context.rows >= rows and context.tokens >= tokens:
+                        self._free.remove(context)
+                        return context
+                if self._free:  # a larger one takes its place, and its memory
+                    old = self._free.pop(0)
+                    rows, tokens = max(rows, old.rows), max(tokens, old.tokens)
+                    del old
+                    break
+                if self._made < CONTEXTS:
+                    self._made += 1
+                    break
+                self._lock.wait()
+        try:
+            return self._library.context(model, max(rows, 8), max(tokens, 1024), self._graphs)
+        except BaseException:
+            with self._lock:
+                self._made -= 1
+                self._lock.notify()
+            raise
 
     def _give(self, context: library.Context) -> None:
         with self._lock:
             if self.model is not None:
                 self._free.append(context)
+            self._lock.notify()
 
 
 from_checkpoint = CudaEngine

@@ -23,9 +23,10 @@ from bertpass.base.variables import value
 from bertpass.errors import BertpassError, DeviceError, MissingDependencyError, ModelError, UsageError
 from bertpass.model.config import EncoderConfig, HeadConfig
 
-ABI = 2
+ABI = 3
 BUILD = "make cuda (or python scripts/build_cuda.py; pip install '.[cuda]' brings the compiler)"
-_ERRORS: dict[int, type[BertpassError]] = {1: ModelError, 2: UsageError, 5: DeviceError}
+_LOST = 6
+_ERRORS: dict[int, type[BertpassError]] = {1: ModelError, 2: UsageError, 5: DeviceError, _LOST: DeviceError}
 
 
 class _Tensor(ctypes.Structure):
@@ -39,7 +40,8 @@ class _Config(ctypes.Structure):
 
 class _Info(ctypes.Structure):
     _fields_ = (("device", c_char * 256), ("major", c_int32), ("minor", c_int32), ("multiprocessors", c_int32),
-                ("memory", c_int64), ("driver", c_int32), ("runtime", c_int32), ("cublaslt", c_int64))
+                ("memory", c_int64), ("driver", c_int32), ("runtime", c_int32), ("cublaslt", c_int64),
+                ("weights", c_int64))
 
 
 class _Shape(ctypes.Structure):
@@ -105,7 +107,10 @@ class Library:
         status = getattr(self._c, f"bertpass_cuda_{name}")(*arguments)
         if status:
             sentence = self._c.bertpass_cuda_error().decode("utf-8", "replace")
-            raise _ERRORS.get(status, BertpassError)(sentence)
+            error = _ERRORS.get(status, BertpassError)(sentence)
+            if isinstance(error, DeviceError):
+                error.lost = status == _LOST
+            raise error
 
     def load(self, config: EncoderConfig, head: HeadConfig, params: Mapping[str, np.ndarray], *, dtype: str,
              device: int, exact_gelu: bool, measure: bool) -> Model:
@@ -130,7 +135,8 @@ class Library:
         self.call("describe", model.handle, byref(info))
         return {"device": info.device.decode("utf-8", "replace"), "compute_capability": f"{info.major}.{info.minor}",
                 "multiprocessors": info.multiprocessors, "memory_gib": round(info.memory / 2 ** 30, 1),
-                "driver": _version(info.driver), "cuda": _version(info.runtime), "cublaslt": info.cublaslt}
+                "driver": _version(info.driver), "cuda": _version(info.runtime), "cublaslt": info.cublaslt,
+                "weights_mib": round(info.weights / 2 ** 20, 3)}
 
     def output_shapes(self, model: Model, rows: int, length: int) -> list[tuple[int, ...]]:
         """Of a batch of this shape; UsageError for an empty one."""

@@ -23,7 +23,8 @@ class MultiVectorEncoder(Encoder):
     Parameters
     ----------
     model_name_or_path, device, prompts, default_prompt_name, engine, backend, dtype, threads
-        As in :class:`~bertpass.engines.encoders.sentence.SentenceEncoder`; the folder is one that PyLate saved.
+        As in :class:`~bertpass.engines.encoders.sentence.SentenceEncoder`; the folder is one that PyLate or the
+        library of ColBERT's authors saved.
 
     Raises
     ------
@@ -37,7 +38,7 @@ class MultiVectorEncoder(Encoder):
         super().__init__(model_name_or_path, **options)
         if self.model.sentence.late is None:
             raise UsageError(f"{self.model.source} has no vectors of tokens: it is no late-interaction model "
-                             "that PyLate saved.")
+                             "that PyLate or the library of ColBERT's authors saved.")
 
     def get_embedding_dimension(self) -> int:
         """Width of the vectors."""

@@ -26,7 +26,7 @@ from bertpass.model.files.folders import HUGGINGFACE_FILE as CONFIG
 from bertpass.model.files.folders import read_object, replacing
 from bertpass.model.heads import needs_pooler
 from bertpass.model.layouts import huggingface_heads as heads
-from bertpass.model.layouts import sentence_transformers
+from bertpass.model.layouts import sentence_transformers, stanford_colbert
 from bertpass.model.record import Checkpoint
 from bertpass.model.sentence import Sentence
 from bertpass.text.tokens.tokenizer import Tokenizer
@@ -35,7 +35,7 @@ TOKENIZER_FILES = ("tokenizer.json", "vocab.txt", "vocab.json")
 #: patterns of every file that :func:`read_folder` may read, of a module's folder too ("*" matches "/")
 FILES = ("*config.json", "*.safetensors", "*.safetensors.index.json", "*tokenizer.json", "*vocab.txt", "*vocab.json",
          "*merges.txt", "*special_tokens_map.json", "*added_tokens.json", sentence_transformers.MODULES_FILE,
-         sentence_transformers.SETTINGS_FILE)
+         sentence_transformers.SETTINGS_FILE, stanford_colbert.METADATA)
 PICKLES = ("*pytorch_model*.bin", "*pytorch_model.bin.index.json")  # and these where pickles are allowed
 PAD_ROWS = "embeddings.position_embeddings.weight[:2]"
 
@@ -117,7 +117,8 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: 
     Parameters
     ----------
     path : folder with config.json, model.safetensors (or its shards) and, optionally, tokenizer files; a
-        sentence-transformers folder gives an embedding head with its pooling
+        sentence-transformers folder gives an embedding head with its pooling, one of ColBERT's own library vectors of
+        tokens
     allow_pickle : also read pytorch_model.bin, with PyTorch and restricted to tensors
     kind : "mlm" or "sparse" for the head of masked words, which is left out of a folder where nobody asks for it
 
@@ -133,7 +134,7 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: 
     folder = Path(path)
     if not folder.is_dir():
         raise ModelError(f"there is no folder {path}; give the folder of a Hugging Face model.")
-    layout = sentence_transformers.layout(folder)
+    layout = stanford_colbert.layout(folder) or sentence_transformers.layout(folder)
     encoder, notes = layout.encoder, layout.notes
     content = read_object(encoder / CONFIG, "the model's configuration")
     about = FAMILIES[family_of({key: value for key, value in content.items() if value is not None})]
@@ -148,7 +149,9 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: 
     config = _fit_to_tensors(config, found, extras)
     head = heads.head(content, config, {name: tensor.shape for name, tensor in found.items()}, layout)
     sentence = Sentence()
-    if head.kind == "none" or layout.is_cross_encoder:
+    if layout.is_late and not layout.modules:
+        sentence = stanford_colbert.sentence(layout, config, found)
+    elif head.kind == "none" or layout.is_cross_encoder:
         plain, sentence = sentence_transformers.head_and_sentence(layout, config, allow_pickle)
         head = plain if head.kind == "none" else head
     if kind in WORD_KINDS and head.kind in ("none", *WORD_KINDS) and (layout.is_sparse or not layout.modules):
@@ -162,7 +165,8 @@ def read_folder(path: str | os.PathLike[str], allow_pickle: bool = False, kind: 
     tokenizer = _tokenizer(encoder, notes)
     if tokenizer is not None and layout.length.get("do_lower_case"):
         tokenizer = lowered(tokenizer)
-    carried = {CONFIG: content, sentence_transformers.SETTINGS_FILE: dict(layout.settings),
+    settings = {} if layout.is_late and not layout.modules else layout.settings
+    carried = {CONFIG: content, sentence_transformers.SETTINGS_FILE: dict(settings),
                sentence_transformers.LENGTH_FILE: dict(layout.length)}
     return Checkpoint(config, head, params, tokenizer=tokenizer, labels=heads.labels(content, head, notes),
                       max_length=sentence_transformers.max_length(layout, config), source=str(folder), notes=notes,
@@ -279,11 +283,16 @@ def _tokenizer(folder: Path, notes: list[str]) -> Tokenizer | None:
     return None
 
 
+def _brings_code(checkpoint: Checkpoint) -> bool:
+    """Whether the written folder names code of the model's own; else only transformers 5 can open it."""
+    return bool(checkpoint.carried.get(CONFIG, {}).get("auto_map"))
+
+
 def _to_tensors(checkpoint: Checkpoint) -> dict[str, np.ndarray]:
     config, head = checkpoint.config, checkpoint.head
     with_head = head.kind in heads.SUFFIXES
     has_pooler = not with_head or needs_pooler(config, head)
-    own_code = bool(checkpoint.carried.get(CONFIG, {}).get("auto_map"))  # else only transformers 5 can open it
+    own_code = _brings_code(checkpoint)
     prefix = config.about.prefix if own_code else config.about.prefix_now or config.about.prefix
     prefix = f"{prefix}." if with_head else ""
     arrays: dict[str, np.ndarray] = {}
@@ -312,9 +321,11 @@ def _config_json(checkpoint: Checkpoint, arrays: Mapping[str, np.ndarray]) -> di
     head, read = checkpoint.head, checkpoint.carried.get(CONFIG, {})
     carried = {name: value for name, value in read.items() if name not in (*heads.FIELDS, "torch_dtype", "dtype")}
     suffix = heads.SUFFIXES.get(head.kind, "Model")
-    pools = checkpoint.config.about.head_norm and suffix == heads.SUFFIXES["classification"]
+    about = checkpoint.config.about
+    classes = about.classes if _brings_code(checkpoint) else about.classes_now or about.classes
+    pools = about.head_norm and suffix == heads.SUFFIXES["classification"]
     pooling = {"classifier_pooling": head.pooling} if pools else {}
-    return {"architectures": [checkpoint.config.about.classes + suffix],
+    return {"architectures": [classes + suffix],
             **checkpoint.config.to_huggingface(carried),
             "torch_dtype": np.result_type(*{array.dtype for array in arrays.values()}).name,
             **heads.fields(head, checkpoint.labels, read), **pooling}

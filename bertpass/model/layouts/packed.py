@@ -86,7 +86,7 @@ def write_unpacked(path: str | os.PathLike[str], checkpoint: Checkpoint) -> None
     ModelError where the weights do not fit the network, or the file cannot be written.
     """
     config, arrays = checkpoint.network()
-    parameters.refuse_more_than_bert(config, "the CUDA engine")
+    parameters.refuse_embedded_distances(config, "the CUDA engine")
     heads.refuse_words(checkpoint.head, "the CUDA engine")
     floats = parameters.as_floats(arrays)
     metadata = _metadata(UNPACKED_FORMAT, UNPACKED_VERSION, _description(config, checkpoint))

@@ -58,7 +58,7 @@ class Layout:
     modules : class and folder of each module after it, without those that do nothing
     settings, length : content of :data:`SETTINGS_FILE` and of the length's file, empty where there is none
     notes : sentences on what is not known or was changed; the functions below add to them
-    is_late : whether every token has a vector (PyLate)
+    is_late : whether every token has a vector (PyLate; without modules the library of ColBERT's authors)
     """
 
     encoder: Path

@@ -69,6 +69,7 @@ bertpass_cuda_status bertpass_cuda_describe(const bertpass_cuda_model* model, be
     info->driver = device.driver;
     info->runtime = device.runtime;
     info->cublaslt = static_cast<std::int64_t>(model->model.gemm().version());
+    info->weights = static_cast<std::int64_t>(model->model.weights().bytes());
   });
 }
 

@@ -27,6 +27,8 @@ bertpass_cuda_status guarded(std::initializer_list<const void*> given, const Wor
       return fail(BERTPASS_CUDA_BAD_ARGUMENT, "a pointer that has to be given is null.");
     work();
     return BERTPASS_CUDA_OK;
+  } catch (const LostError& error) {
+    return fail(BERTPASS_CUDA_LOST, error.what());
   } catch (const CudaError& error) {
     return fail(BERTPASS_CUDA_DEVICE, error.what());
   } catch (const native::WeightError& error) {

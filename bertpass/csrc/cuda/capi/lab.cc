@@ -119,14 +119,52 @@ BP_LAB bertpass_cuda_lab_activate(const char* dtype, const char* activation, con
     const Bucket bucket = lab.rows(rows);
     void* const both = lab.room(bytes_of(type, bucket.rows * columns));
     check(cudaMemcpyAsync(both, x, bytes_of(type, rows * columns), cudaMemcpyHostToDevice, lab.stream()), "copying");
-    activate(type, native::choose(text(activation), native::kFunctions), bucket.batch, both, columns, bucket.rows, lab.stream());
+    activate(type, native::choose(text(activation), native::kFunctions), false, bucket.batch, both, columns, bucket.rows, lab.stream());
     lab.fetch(out, both, bytes_of(type, rows * columns));
   });
 }
 
-// qkv: (tokens, heads, 3, size); out: (tokens, heads, size).
+// x: (rows, 2 columns); out: (rows, columns), activation(first half) (second half).
+BP_LAB bertpass_cuda_lab_activate_gated(const char* dtype, const char* activation, const void* x, std::int32_t rows,
+                                        std::int32_t columns, void* out) {
+  return guarded({x, out}, [&] {
+    const Dtype type = dtype_of(dtype);
+    Lab lab;
+    const Bucket bucket = lab.rows(rows);
+    void* const both = lab.room(bytes_of(type, bucket.rows * 2 * columns));
+    check(cudaMemcpyAsync(both, x, bytes_of(type, rows * 2 * columns), cudaMemcpyHostToDevice, lab.stream()), "copying");
+    activate(type, native::choose(text(activation), native::kFunctions), true, bucket.batch, both, columns, bucket.rows,
+             lab.stream());
+    const std::size_t row = bytes_of(type, columns);
+    for (std::int32_t i = 0; i < rows; ++i)
+      lab.fetch(static_cast<char*>(out) + i * row, static_cast<const char*>(both) + 2 * i * row, row);
+  });
+}
+
+// qkv: (tokens, heads, 3, size), turned in place; cosines, sines: float32 (positions, size / 2).
+BP_LAB bertpass_cuda_lab_rotate(const char* dtype, void* qkv, const std::int32_t* lengths, std::int32_t sequences,
+                                std::int32_t heads, std::int32_t size, const float* cosines, const float* sines,
+                                std::int32_t positions) {
+  return guarded({qkv, lengths, cosines, sines}, [&] {
+    const Dtype type = dtype_of(dtype);
+    const std::size_t bytes = bytes_of(type, sum(lengths, sequences) * heads * 3 * size);
+    const int longest = *std::max_element(lengths, lengths + sequences);
+    Lab lab;
+    const Bucket bucket = lab.batch(nullptr, nullptr, lengths, sequences, longest, 64);
+    void* const both = lab.room(bytes_of(type, static_cast<std::int64_t>(bucket.rows) * heads * 3 * size));
+    check(cudaMemcpyAsync(both, qkv, bytes, cudaMemcpyHostToDevice, lab.stream()), "copying");
+    const std::size_t count = static_cast<std::size_t>(positions) * size / 2;
+    rotate(type, bucket.batch, bucket.offsets, both, heads, size, {lab.floats(cosines, count), lab.floats(sines, count)},
+           bucket.rows, lab.stream());
+    lab.fetch(qkv, both, bytes);
+  });
+}
+
+// qkv: (tokens, heads, 3, size); out: (tokens, heads, size). bias: (heads, 2 reach - 1) of the distances 1 - reach to
+// reach - 1, times log2(e), or null; window: as in AttentionForm.
 BP_LAB bertpass_cuda_lab_attend(const char* dtype, const void* qkv, const std::int32_t* lengths, std::int32_t sequences,
-                                std::int32_t heads, std::int32_t size, void* out) {
+                                std::int32_t heads, std::int32_t size, const float* bias, std::int32_t reach,
+                                std::int32_t window, void* out) {
   return guarded({qkv, lengths, out}, [&] {
     const Dtype type = dtype_of(dtype);
     const std::int64_t tokens = sum(lengths, sequences);
@@ -137,7 +175,9 @@ BP_LAB bertpass_cuda_lab_attend(const char* dtype, const void* qkv, const std::i
     const void* const from = lab.give(qkv, bytes_of(type, tokens * heads * 3 * size));
     void* const to = lab.room(bytes_of(type, tokens * heads * size));
     prepare_attention(type, size);
-    attend(type, bucket.batch, bucket.tile, bucket.tiles, from, heads, size, to, lab.stream());
+    const std::int32_t stride = 2 * reach - 1;
+    const float* const added = bias ? lab.floats(bias, static_cast<std::size_t>(heads) * stride) + reach - 1 : nullptr;
+    attend(type, bucket.batch, bucket.tile, bucket.tiles, from, heads, size, {added, stride, window}, to, lab.stream());
     lab.fetch(out, to, bytes_of(type, tokens * heads * size));
   });
 }

@@ -16,7 +16,6 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream, const char* name,
             Arguments... arguments) {
 #ifdef BERTPASS_CUDA_TWIN
-  (void)name;
   twin::enqueue(stream, [=] {
     twin::run(grid.x, grid.y, grid.threads, grid.shared_bytes, [&] { kernel(arguments...); });
   });
@@ -24,8 +23,8 @@ void launch(void (*kernel)(Parameters...), const Grid& grid, cudaStream_t stream
   const dim3 blocks(static_cast<unsigned>(grid.x), static_cast<unsigned>(grid.y));
   kernel<<<blocks, static_cast<unsigned>(grid.threads), static_cast<std::size_t>(grid.shared_bytes), stream>>>(
       static_cast<Parameters>(arguments)...);
-  check(cudaGetLastError(), name);
 #endif
+  check(cudaGetLastError(), name);
 }
 
 // Once for each kernel whose blocks take more shared memory than 48 KB, before its first launch.

@@ -17,10 +17,45 @@ struct CudaError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// After such an error every later call of the process fails.
+struct LostError : CudaError {
+  using CudaError::CudaError;
+};
+
+inline bool is_lost(cudaError_t status) {
+  switch (status) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorLaunchFailure:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorInvalidPc:
+    case cudaErrorECCUncorrectable:
+    case cudaErrorDevicesUnavailable: return true;
+    default: return false;
+  }
+}
+
 inline void check(cudaError_t status, const char* what) {
   if (status == cudaSuccess) return;
-  throw CudaError(std::string(what) + " failed: " + cudaGetErrorString(status) + ".");
+  cudaGetLastError();  // the runtime keeps it, and the next kernel's start would report it again
+  const std::string said = std::string(what) + " failed: " + cudaGetErrorString(status) + ".";
+  if (is_lost(status)) throw LostError(said);
+  throw CudaError(said);
 }
+
+// Lets this thread allocate while another one captures in the global mode, whose capture that would break otherwise.
+class OutsideCaptures {
+ public:
+  OutsideCaptures() { check(cudaThreadExchangeStreamCaptureMode(&mode_), "cudaThreadExchangeStreamCaptureMode"); }
+  ~OutsideCaptures() { cudaThreadExchangeStreamCaptureMode(&mode_); }
+  OutsideCaptures(const OutsideCaptures&) = delete;
+  OutsideCaptures& operator=(const OutsideCaptures&) = delete;
+
+ private:
+  cudaStreamCaptureMode mode_ = cudaStreamCaptureModeRelaxed;  // the thread's own one in between
+};
 
 // Makes a device the current one of this thread and gives back the former.
 class OnDevice {

@@ -67,10 +67,19 @@ BP_DEVICE void unpack2<Bfloat16>(std::uint32_t pair, float& first, float& second
 }
 #endif
 
+// On an address that 16 divides, where the twin is as strict as a GPU.
+template <class T>
+BP_DEVICE T* on_16_bytes(T* at) {
+#ifdef BERTPASS_CUDA_TWIN
+  if (reinterpret_cast<std::uintptr_t>(at) % 16) std::abort();
+#endif
+  return at;
+}
+
 // Eight numbers side by side, on an address that 16 bytes divide.
 template <class T>
 BP_DEVICE void load8(const T* from, float (&x)[8]) {
-  const uint4 words = *reinterpret_cast<const uint4*>(from);
+  const uint4 words = *reinterpret_cast<const uint4*>(on_16_bytes(from));
   unpack2<T>(words.x, x[0], x[1]);
   unpack2<T>(words.y, x[2], x[3]);
   unpack2<T>(words.z, x[4], x[5]);
@@ -84,12 +93,13 @@ BP_DEVICE void store8(T* to, const float (&x)[8]) {
   words.y = pack2<T>(x[2], x[3]);
   words.z = pack2<T>(x[4], x[5]);
   words.w = pack2<T>(x[6], x[7]);
-  *reinterpret_cast<uint4*>(to) = words;
+  *reinterpret_cast<uint4*>(on_16_bytes(to)) = words;
 }
 
 template <>
 BP_DEVICE void load8<float>(const float* from, float (&x)[8]) {
-  const float4 low = reinterpret_cast<const float4*>(from)[0], high = reinterpret_cast<const float4*>(from)[1];
+  const float4* const at = reinterpret_cast<const float4*>(on_16_bytes(from));
+  const float4 low = at[0], high = at[1];
   x[0] = low.x, x[1] = low.y, x[2] = low.z, x[3] = low.w;
   x[4] = high.x, x[5] = high.y, x[6] = high.z, x[7] = high.w;
 }
@@ -99,8 +109,9 @@ BP_DEVICE void store8<float>(float* to, const float (&x)[8]) {
   float4 low, high;
   low.x = x[0], low.y = x[1], low.z = x[2], low.w = x[3];
   high.x = x[4], high.y = x[5], high.z = x[6], high.w = x[7];
-  reinterpret_cast<float4*>(to)[0] = low;
-  reinterpret_cast<float4*>(to)[1] = high;
+  float4* const at = reinterpret_cast<float4*>(on_16_bytes(to));
+  at[0] = low;
+  at[1] = high;
 }
 
 }  // namespace bertpass::cuda

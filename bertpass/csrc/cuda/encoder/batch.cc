@@ -15,7 +15,7 @@ std::size_t aligned(std::size_t bytes) { return (bytes + kAlign - 1) / kAlign * 
 
 int bucket_of(int tokens) {
   int step = 16;
-  while (tokens > 16 * step) step *= 2;
+  while (tokens > 32 * step) step *= 2;
   return (tokens + step - 1) / step * step;
 }
 

@@ -17,8 +17,8 @@ struct Inputs {
   bool on_device = false;
 };
 
-// Rows for which kernels are started where there are `tokens`: at most an eighth more, so that few graphs serve all
-// batches; at least 16.
+// Rows for which kernels are started where there are `tokens`: at most a sixteenth more from 256 tokens on, so that few
+// graphs serve all batches; at least 16.
 int bucket_of(int tokens);
 
 // Blocks of attention for which kernels are started: the next power of two.

@@ -8,7 +8,7 @@ namespace bertpass::cuda {
 namespace {
 
 constexpr int kSlots = 4;            // batches whose inputs can be under way at once
-constexpr std::size_t kGraphs = 64;  // that are kept
+constexpr std::size_t kGraphs = 512;  // that are kept: more than sizes up to 16,384 tokens with their tiles
 
 std::size_t aligned(std::size_t bytes) { return (bytes + 255) / 256 * 256; }
 
@@ -62,6 +62,7 @@ Context::Context(const Model& model, const Limits& limits, void* memory, bool gr
       layout_(layout_of(model, limits)),
       use_graphs_(graphs) {
   const OnDevice current(model.options().device);
+  const OutsideCaptures guard;
   const Places places(model, limits, layout_);
   if (reinterpret_cast<std::uintptr_t>(memory) % 256)
     throw native::InputError("the working memory must begin on an address that 256 divides.");
@@ -154,21 +155,51 @@ void Context::encode(const Bucket& bucket, cudaStream_t stream) {
       return check(cudaGraphLaunch(graph.exec.get(), stream), "cudaGraphLaunch");
     }
   model_.encode(bucket, activations_, stream);  // loads kernels as well, which must not happen in a capture
-  if (use_graphs_) capture(bucket);
+  if (!use_graphs_) return;
+  try {
+    capture(bucket);
+  } catch (const LostError&) {
+    throw;
+  } catch (const CudaError&) {  // the batch is under way and right without; so are later ones
+    cudaGetLastError();
+    use_graphs_ = false;
+  }
 }
+
+// Records that what a forward has started is under way, also where it ends with an exception: the next forward waits.
+class Context::Started {
+ public:
+  Started(Context& context, cudaStream_t stream) : context_(context), stream_(stream) {}
+  ~Started() {
+    if (cudaEventRecord(context_.done_.get(), stream_) == cudaSuccess) context_.started_ = true;
+    else cudaGetLastError();
+    ++context_.calls_;
+  }
+  Started(const Started&) = delete;
+  Started& operator=(const Started&) = delete;
+
+ private:
+  Context& context_;
+  cudaStream_t stream_;
+};
 
 void Context::forward(const Inputs& given, float* const* outputs, cudaStream_t stream) {
   Inputs inputs = given;
   if (!native::takes_types(model_.config())) inputs.types = nullptr;
   check_inputs(inputs);
+  for (std::size_t i = 0; i < model_.output_shapes(1, 1).size(); ++i)
+    if (reinterpret_cast<std::uintptr_t>(outputs[i]) % 16)
+      throw native::InputError("an output must begin on an address that 16 divides; give a tensor with memory of its own.");
   const OnDevice current(model_.options().device);
+  cudaStreamCaptureStatus captured = cudaStreamCaptureStatusNone;
+  check(cudaStreamIsCapturing(stream, &captured), "cudaStreamIsCapturing");
+  if (captured != cudaStreamCaptureStatusNone)
+    throw native::InputError("a forward lays its batch out on the host and cannot be captured; it replays graphs of its own.");
   if (started_) check(cudaStreamWaitEvent(stream, done_.get(), 0), "cudaStreamWaitEvent");
+  const Started under_way(*this, stream);
   const Bucket bucket = stage(inputs, stream);
   encode(bucket, stream);
   model_.head(bucket, activations_.states, inputs.sequences, inputs.length, outputs, between_, stream);
-  check(cudaEventRecord(done_.get(), stream), "cudaEventRecord");
-  started_ = true;
-  ++calls_;
 }
 
 void Context::forward_to_host(const Inputs& inputs, float* const* outputs) {

@@ -23,7 +23,8 @@ class Context {
 
   // Starts everything on the stream and returns. outputs: device memory, see Model::head. Waits only for the copy of the
   // inputs of four calls before; the first call of a bucket may measure, which it waits for, and captures its graph.
-  // Throws native::InputError before anything is started, where lengths, ids or types that the host sees do not fit.
+  // Throws native::InputError before anything is started, where lengths, ids or types that the host sees do not fit, where
+  // an output is on an address that 16 does not divide, and where the stream is being captured.
   void forward(const Inputs& inputs, float* const* outputs, cudaStream_t stream);
 
   // The same with outputs in host memory, on a stream of the context's own; waits for the result.
@@ -34,6 +35,7 @@ class Context {
   std::size_t graphs() const { return graphs_.size(); }
 
  private:
+  class Started;
   struct Graph {
     int rows, tiles;
     std::uint64_t used;  // number of the last call that used it

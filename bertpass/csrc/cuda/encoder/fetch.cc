@@ -12,6 +12,7 @@ char* staging(std::size_t bytes) {
   thread_local PinnedMemory memory;
   thread_local std::size_t room = 0;
   if (bytes > room) {
+    const OutsideCaptures guard;
     memory = pinned_memory(bytes);
     room = bytes;
   }

@@ -67,6 +67,7 @@ class Model {
   Widths widths_;
   std::unique_ptr<Weights> weights_;
   std::unique_ptr<Gemm> gemm_;
+  int projection_ = -1;  // number of its product; -1: none
   std::vector<Layer> layers_;
 };
 

@@ -18,6 +18,12 @@ void* open_library(const char* path) {
   }
   for (const char* name : {"libcublasLt.so.13", "libcublasLt.so.12", "libcublasLt.so"})
     if (void* library = dlopen(name, RTLD_NOW | RTLD_LOCAL)) return library;
+  Dl_info about;
+  if (dladdr(reinterpret_cast<const void*>(&open), &about) && about.dli_fname) {  // where pip puts it, beside this package
+    const std::string own = about.dli_fname, packages = own.substr(0, own.rfind('/') + 1) + "../nvidia/";
+    for (const char* name : {"cu13/lib/libcublasLt.so.13", "cublas/lib/libcublasLt.so.12"})
+      if (void* library = dlopen((packages + name).c_str(), RTLD_NOW | RTLD_LOCAL)) return library;
+  }
   throw CudaError("cuBLASLt is not there; install it with: pip install 'nvidia-cublas>=13', or name libcublasLt.so in "
                   "BERTPASS_CUBLASLT.");
 }

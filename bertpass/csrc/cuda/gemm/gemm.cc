@@ -1,13 +1,13 @@
 #include "cuda/gemm/gemm.h"
 
-#include <cmath>
-#include <limits>
+#include <algorithm>
 
 namespace bertpass::cuda {
 namespace {
 
 constexpr int kCandidates = 16;  // algorithms that are timed
 constexpr int kRounds = 3;       // each, of which the fastest counts
+constexpr int kLastRounds = 5;   // of the two fastest in turn, which decide
 
 int type_of(Dtype dtype) {
   return dtype == Dtype::float32 ? lt::kFloat32 : dtype == Dtype::float16 ? lt::kFloat16 : lt::kBfloat16;
@@ -23,7 +23,8 @@ int epilogue_of(Epilogue epilogue) {
 }
 
 bool same(const DenseShape& a, const DenseShape& b) {
-  return a.columns == b.columns && a.depth == b.depth && a.epilogue == b.epilogue && a.residual == b.residual;
+  return a.columns == b.columns && a.depth == b.depth && a.epilogue == b.epilogue && a.residual == b.residual &&
+         a.stride == b.stride;
 }
 
 std::string key_of(Dtype dtype, const DenseShape& shape, int rows) {
@@ -31,7 +32,8 @@ std::string key_of(Dtype dtype, const DenseShape& shape, int rows) {
   const char* epilogues[] = {"bias", "bias gelu_tanh", "bias relu"};
   return std::string(" ") + types[static_cast<int>(dtype)] + " " + std::to_string(rows) + "x" +
          std::to_string(shape.columns) + "x" + std::to_string(shape.depth) + " " +
-         epilogues[static_cast<int>(shape.epilogue)] + (shape.residual ? " residual" : "");
+         epilogues[static_cast<int>(shape.epilogue)] + (shape.residual ? " residual" : "") +
+         (shape.stride ? " of rows of " + std::to_string(shape.stride) : "");
 }
 
 }  // namespace
@@ -44,7 +46,7 @@ class GemmPlan {
     const int type = type_of(dtype);
     try {
       lt::check(lt_.layout_create(&weight, type, shape.depth, shape.columns, shape.depth), "cublasLtMatrixLayoutCreate");
-      lt::check(lt_.layout_create(&in, type, shape.depth, rows, shape.depth), "cublasLtMatrixLayoutCreate");
+      lt::check(lt_.layout_create(&in, type, shape.depth, rows, shape.distance()), "cublasLtMatrixLayoutCreate");
       lt::check(lt_.layout_create(&out, type, shape.columns, rows, shape.columns), "cublasLtMatrixLayoutCreate");
     } catch (...) {
       clear();
@@ -103,12 +105,18 @@ void Gemm::start(const Product& product, const GemmPlan& plan, const lt::Algorit
 }
 
 void Gemm::prepare(int rows, const Scratch& scratch, void* workspace, cudaStream_t stream) {
+  const int shapes = static_cast<int>(shapes_.size());
+  const auto is_made = [&](int shape) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    return plans_.count({shape, rows}) > 0;
+  };
+  int made = 0;
+  while (made < shapes && is_made(made)) ++made;
+  if (made == shapes) return;  // without waiting for a thread that measures another size
   const std::lock_guard<std::mutex> one_at_a_time(making_);
-  for (int shape = 0; shape < static_cast<int>(shapes_.size()); ++shape) {
-    {
-      const std::lock_guard<std::mutex> lock(mutex_);
-      if (plans_.count({shape, rows})) continue;
-    }
+  const OutsideCaptures guard;
+  for (int shape = made; shape < shapes; ++shape) {
+    if (is_made(shape)) continue;
     auto plan = make(shape, rows, scratch, workspace, stream);
     const std::lock_guard<std::mutex> lock(mutex_);
     plans_[{shape, rows}] = std::move(plan);
@@ -149,16 +157,21 @@ std::shared_ptr<const GemmPlan> Gemm::make(int number, int rows, const Scratch& 
   const std::size_t most = kGemmWorkspace;
   lt::check(lt_.preference_set(preference, lt::kPreferenceWorkspace, &most, sizeof most),
             "cublasLtMatmulPreferenceSetAttribute");
-  std::vector<lt::Heuristic> proposed(algorithms_ ? kCandidates : 1);
+  std::vector<lt::Heuristic> proposed(kCandidates);
   int found = 0;
   lt::check(lt_.heuristics(handle_, desc, plan->weight, plan->in, plan->out, plan->out, preference,
                            static_cast<int>(proposed.size()), proposed.data(), &found),
             "cublasLtMatmulAlgoGetHeuristic");
-  if (!found) throw CudaError("cuBLASLt has no algorithm for a product of" + key + ".");
-  plan->algorithm = proposed.front().algorithm;
+  const auto usable = [](const lt::Heuristic& one) {
+    return one.state == lt::kSuccess && one.workspace <= kGemmWorkspace;
+  };
+  proposed.resize(found);
+  const auto first = std::find_if(proposed.begin(), proposed.end(), usable);
+  if (first == proposed.end()) throw CudaError("cuBLASLt has no algorithm for a product of" + key + ".");
+  plan->algorithm = first->algorithm;
   if (!algorithms_) return plan;
 
-  const void* in = shape.depth > scratch.columns ? scratch.wide : scratch.in;
+  const void* in = shape.distance() > scratch.columns ? scratch.wide : scratch.in;
   void* out = shape.columns > scratch.columns ? scratch.wide : scratch.out;
   const Event begin = event(cudaEventDefault), end = event(cudaEventDefault);
   const auto measure = [&](const lt::Algorithm& algorithm) {  // milliseconds of all layers' products
@@ -171,24 +184,34 @@ std::shared_ptr<const GemmPlan> Gemm::make(int number, int rows, const Scratch& 
     check(cudaEventElapsedTime(&milliseconds, begin.get(), end.get()), "cudaEventElapsedTime");
     return milliseconds;
   };
-  float best = std::numeric_limits<float>::infinity();
-  for (int i = 0; i < found; ++i) {
-    if (proposed[i].state != lt::kSuccess || proposed[i].workspace > kGemmWorkspace) continue;
-    const lt::Algorithm& algorithm = proposed[i].algorithm;
+  struct Timed {
+    const lt::Algorithm* algorithm;
+    float milliseconds;
+  };
+  std::vector<Timed> timed;
+  for (const lt::Heuristic& one : proposed) {
+    if (!usable(one)) continue;
     try {
-      measure(algorithm);  // warms up
-      for (int round = 0; round < kRounds; ++round) {
-        const float milliseconds = measure(algorithm);
-        if (milliseconds >= best) continue;
-        best = milliseconds;
-        plan->algorithm = algorithm;
-      }
+      measure(one.algorithm);  // warms up
+      timed.push_back({&one.algorithm, measure(one.algorithm)});
+      for (int round = 1; round < kRounds; ++round)
+        timed.back().milliseconds = std::min(timed.back().milliseconds, measure(one.algorithm));
+    } catch (const LostError&) {
+      throw;
     } catch (const CudaError&) {  // this device refuses a proposal: the others are left
       cudaGetLastError();
     }
   }
-  if (std::isinf(best)) throw CudaError("every algorithm that cuBLASLt proposes fails for a product of" + key + ".");
-  algorithms_->add(key, plan->algorithm, best / static_cast<float>(all.size()));
+  if (timed.empty())
+    throw CudaError("every algorithm that cuBLASLt proposes fails for a product of" + key + ".");
+  const auto faster = [](const Timed& a, const Timed& b) { return a.milliseconds < b.milliseconds; };
+  std::stable_sort(timed.begin(), timed.end(), faster);
+  timed.resize(std::min<std::size_t>(timed.size(), 2));
+  for (int round = 0; round < kLastRounds && timed.size() > 1; ++round)
+    for (Timed& one : timed) one.milliseconds = std::min(one.milliseconds, measure(*one.algorithm));
+  const Timed& best = *std::min_element(timed.begin(), timed.end(), faster);
+  plan->algorithm = *best.algorithm;
+  algorithms_->add(key, plan->algorithm, best.milliseconds / static_cast<float>(all.size()));
   return plan;
 }
 

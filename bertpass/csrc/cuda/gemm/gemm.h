@@ -21,6 +21,8 @@ struct DenseShape {
   int columns = 0, depth = 0;
   Epilogue epilogue = Epilogue::bias;
   bool residual = false;
+  int stride = 0;  // from one row of x to the next; 0: they are side by side
+  int distance() const { return stride ? stride : depth; }
 };
 
 // Memory for measuring, of as many rows as are measured: `wide` of the widest layer, the others of `columns` numbers a row.

@@ -33,9 +33,9 @@ BP_DEVICE void copy_rows(T* to, const T* from, std::int64_t stride, int count, i
   }
 }
 
-template <class T, int kSize>
+template <class T, int kSize, bool kPlain>
 BP_KERNEL(kThreads)
-attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads, float scale, T* out) {
+attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads, float scale, AttentionForm form, T* out) {
   using L = Layout<kSize>;
   if (block_x() >= batch->tiles) return;
   const Tile tile = tiles[block_x()];
@@ -45,7 +45,9 @@ attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads,
   T* const queries = shared<T>();
   T* const keys = queries + kQueries * L::kStride;
   T* const values = keys + 2 * L::kTileNumbers;
-  const int rounds = (tile.length + L::kKeys - 1) / L::kKeys;
+  const Distances<kPlain> distances(form, head, tile.length);
+  const int first_round = distances.begin(tile.first) / L::kKeys;
+  const int rounds = (distances.end(tile.first + kQueries - 1) + L::kKeys - 1) / L::kKeys;
   const auto copy_tile = [&](int round) {
     const T* const from = first + round * L::kKeys * stride;
     const int valid = tile.length - round * L::kKeys, buffer = round % 2 * L::kTileNumbers;
@@ -53,7 +55,7 @@ attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads,
     copy_rows<T, kSize>(values + buffer, from + 2 * kSize, stride, L::kKeys, valid);
   };
   copy_rows<T, kSize>(queries, first + tile.first * stride, stride, kQueries, tile.length - tile.first);
-  copy_tile(0);
+  copy_tile(first_round);
   copies_commit();
 
   std::uint32_t q[kSize / 16][4];
@@ -64,12 +66,12 @@ attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads,
     for (int i = 0; i < 4; ++i) mixed[n][i] = 0;
   float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};  // of rows lane / 4 and lane / 4 + 8; the sum of this lane's part
 
-  for (int round = 0; round < rounds; ++round) {
+  for (int round = first_round; round < rounds; ++round) {
     if (round + 1 < rounds) copy_tile(round + 1);
     copies_commit();
     copies_wait<1>();
     sync_block();
-    if (round == 0)
+    if (round == first_round)
 #pragma unroll
       for (int d = 0; d < kSize / 16; ++d)
         load_matrices(queries + (16 * warp() + lane() % 16) * L::kStride + d * 16 + lane() / 16 * 8, q[d]);
@@ -91,21 +93,20 @@ attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads,
     }
 
     // In powers of two: exp(x / sqrt(size)) = 2^(x scale). Keys past the end count nothing; each tile has one within.
-    const int left = tile.length - round * L::kKeys;
+    const int query = tile.first + 16 * warp() + lane() / 4, key = round * L::kKeys + lane() % 4 * 2;
     float top[2] = {most[0], most[1]};
 #pragma unroll
     for (int n = 0; n < L::kKeys / 8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        const bool there = n * 8 + lane() % 4 * 2 + i % 2 < left;
-        scores[n][i] = there ? scores[n][i] * scale : -INFINITY;
+        scores[n][i] = distances.score(scores[n][i] * scale, query + 8 * (i / 2), key + n * 8 + i % 2);
         top[i / 2] = fmaxf(top[i / 2], scores[n][i]);
       }
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
       top[r] = fmaxf(top[r], shuffle_xor(top[r], 1));
       top[r] = fmaxf(top[r], shuffle_xor(top[r], 2));
-      const float shrink = exp2f(most[r] - top[r]);
+      const float shrink = exp2f(most[r] - distances.taken(top[r]));
       most[r] = top[r];
       sum[r] *= shrink;
 #pragma unroll
@@ -118,7 +119,7 @@ attention_kernel(const Batch* batch, const Tile* tiles, const T* qkv, int heads,
     for (int n = 0; n < L::kKeys / 8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) {
-        scores[n][i] = exp2f(scores[n][i] - most[i / 2]);
+        scores[n][i] = exp2f(scores[n][i] - distances.taken(most[i / 2]));
         sum[i / 2] += scores[n][i];
       }
 
@@ -187,23 +188,27 @@ void prepare_attention(Dtype dtype, int size) {
   with_16_bits(dtype, [&](auto tag) {
     with_size(size, [&](auto number) {
       constexpr int kSize = decltype(number)::value;
-      allow_shared(attention_kernel<typename decltype(tag)::type, kSize>, Layout<kSize>::kBytes);
+      using T = typename decltype(tag)::type;
+      allow_shared(attention_kernel<T, kSize, true>, Layout<kSize>::kBytes);
+      allow_shared(attention_kernel<T, kSize, false>, Layout<kSize>::kBytes);
     });
   });
 }
 
 void attend(Dtype dtype, const Batch* batch, const Tile* tiles, int most_tiles, const void* qkv, int heads, int size,
-            void* out, cudaStream_t stream) {
+            const AttentionForm& form, void* out, cudaStream_t stream) {
   if (dtype == Dtype::float32)
-    return attend_plain(batch, tiles, most_tiles, static_cast<const float*>(qkv), heads, size, static_cast<float*>(out),
-                        stream);
+    return attend_plain(batch, tiles, most_tiles, static_cast<const float*>(qkv), heads, size, form,
+                        static_cast<float*>(out), stream);
+  const bool plain = !form.bias && !form.window;
   const float scale = 1.44269504f / std::sqrt(static_cast<float>(size));
   with_16_bits(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     with_size(size, [&](auto number) {
       constexpr int kSize = decltype(number)::value;
-      launch(attention_kernel<T, kSize>, {most_tiles, heads, kThreads, Layout<kSize>::kBytes}, stream, "attend", batch,
-             tiles, static_cast<const T*>(qkv), heads, scale, static_cast<T*>(out));
+      launch(plain ? attention_kernel<T, kSize, true> : attention_kernel<T, kSize, false>,
+             {most_tiles, heads, kThreads, Layout<kSize>::kBytes}, stream, "attend", batch, tiles,
+             static_cast<const T*>(qkv), heads, scale, form, static_cast<T*>(out));
     });
   });
 }

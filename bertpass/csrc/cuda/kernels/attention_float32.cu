@@ -15,9 +15,10 @@ constexpr int kKeys = kWarp;                  // of a tile
 template <int kSize>
 constexpr int kBytes = 4 * (2 * kKeys * (kSize + 1) + kThreads);  // keys, values, a weight for each thread
 
-template <int kSize>
+template <int kSize, bool kPlain>
 BP_KERNEL(kThreads)
-plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, int heads, float scale, float* out) {
+plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, int heads, float scale,
+                       AttentionForm form, float* out) {
   constexpr int kStride = kSize + 1;  // lanes that read a column touch all banks
   if (block_x() >= batch->tiles) return;
   const Tile tile = tiles[block_x()];
@@ -36,7 +37,9 @@ plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, 
 #pragma unroll
     for (int c = 0; c < kSize / kWarp; ++c) mixed[r][c] = 0;
   }
-  for (int start = 0; start < tile.length; start += kKeys) {
+  const Distances<kPlain> distances(form, head, tile.length);
+  const int end = distances.end(tile.first + kPlainQueries - 1);
+  for (int start = distances.begin(tile.first); start < end; start += kKeys) {
     for (int i = thread(); i < kKeys * kSize; i += kThreads) {
       const int row = i / kSize, column = i % kSize;
       const bool there = start + row < tile.length;
@@ -52,9 +55,9 @@ plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, 
       float score = 0;
 #pragma unroll 8
       for (int c = 0; c < kSize; ++c) score += query[c] * keys[lane() * kStride + c];
-      score = start + lane() < tile.length ? score * scale : -INFINITY;
-      const float top = fmaxf(most[r], warp_max(score));
-      const float shrink = exp2f(most[r] - top), weight = exp2f(score - top);
+      score = distances.score(score * scale, own + r, start + lane());
+      const float top = fmaxf(most[r], warp_max(score)), taken = distances.taken(top);
+      const float shrink = exp2f(most[r] - taken), weight = exp2f(score - taken);
       sync_warp();  // the query before has been read
       weights[lane()] = weight;
       sync_warp();
@@ -80,13 +83,14 @@ plain_attention_kernel(const Batch* batch, const Tile* tiles, const float* qkv, 
 
 }  // namespace
 
-void attend_plain(const Batch* batch, const Tile* tiles, int most_tiles, const float* qkv, int heads, int size, float* out,
-                  cudaStream_t stream) {
+void attend_plain(const Batch* batch, const Tile* tiles, int most_tiles, const float* qkv, int heads, int size,
+                  const AttentionForm& form, float* out, cudaStream_t stream) {
   const float scale = 1.44269504f / std::sqrt(static_cast<float>(size));
   const auto start = [&](auto number) {
     constexpr int kSize = decltype(number)::value;
-    launch(plain_attention_kernel<kSize>, {most_tiles, heads, kThreads, kBytes<kSize>}, stream, "attend",
-           batch, tiles, qkv, heads, scale, out);
+    const bool plain = !form.bias && !form.window;
+    launch(plain ? plain_attention_kernel<kSize, true> : plain_attention_kernel<kSize, false>,
+           {most_tiles, heads, kThreads, kBytes<kSize>}, stream, "attend", batch, tiles, qkv, heads, scale, form, out);
   };
   switch (size) {
     case 32: return start(std::integral_constant<int, 32>{});

@@ -108,7 +108,7 @@ token_logits_kernel(const std::int32_t* offsets, const T* states, const float* w
 BP_KERNEL(kThreads)
 dense_kernel(const float* x, const float* weight, const float* bias, int rows, int depth, int columns,
              Activation activation, float* out) {
-  const int column = block_x() * kWarps + warp(), first = block_y() * kDenseRows;
+  const int column = block_y() * kWarps + warp(), first = block_x() * kDenseRows;
   if (column >= columns) return;
   float sums[kDenseRows] = {};
   for (int k = lane(); k < depth; k += kWarp) {
@@ -122,6 +122,7 @@ dense_kernel(const float* x, const float* weight, const float* bias, int rows, i
     float y = warp_sum(sums[r]) + bias[column];
     if (activation == Activation::tanh) y = tanhf(y);
     if (activation == Activation::relu) y = fmaxf(y, 0.0f);
+    if (activation == Activation::gelu) y = 0.5f * y * (1.0f + erff(y * 0.70710678f));
     if (lane() == 0 && first + r < rows) out[static_cast<std::int64_t>(first + r) * columns + column] = y;
   }
 }
@@ -163,7 +164,7 @@ void token_logits(Dtype dtype, const std::int32_t* offsets, const void* states, 
 
 void dense(const float* x, const float* weight, const float* bias, int rows, int depth, int columns,
            Activation activation, float* out, cudaStream_t stream) {
-  launch(dense_kernel, {parts(columns, kWarps), parts(rows, kDenseRows), kThreads, 0}, stream, "dense", x, weight, bias,
+  launch(dense_kernel, {parts(rows, kDenseRows), parts(columns, kWarps), kThreads, 0}, stream, "dense", x, weight, bias,
          rows, depth, columns, activation, out);
 }
 

@@ -35,7 +35,7 @@ struct Tile {
 
 struct Tables {
   const void* words = nullptr;      // (vocabulary, units)
-  const void* positions = nullptr;  // (positions, units)
+  const void* positions = nullptr;  // (positions, units), or null
   const void* types = nullptr;      // (token_types, units), or null
   std::int32_t vocabulary = 0, token_types = 0;
 };
@@ -55,19 +55,40 @@ constexpr int kMostUnits = 2048;
 void embed(Dtype dtype, const Batch* batch, const std::int32_t* offsets, const Tables& tables, const Norm& norm, int units,
            int rows, void* out, cudaStream_t stream);
 
-// out = (x - mean) / sqrt(variance + epsilon) gamma + beta for each row; out may be x.
+// out = (x - mean) / sqrt(variance + epsilon) gamma + beta for each row, where batch is null for all rows; out may be x.
 void layer_norm(Dtype dtype, const Batch* batch, const void* x, const Norm& norm, int units, int rows, void* out,
                 cudaStream_t stream);
 
-// x = activation(x), in place; columns a multiple of 8. Only GELU in both forms and ReLU.
-void activate(Dtype dtype, Activation activation, const Batch* batch, void* x, int columns, int rows, cudaStream_t stream);
+// x = activation(x), in place; columns a multiple of 8. Only GELU in both forms, ReLU and SiLU. gated: x has twice the
+// columns, and its first half becomes activation(first half) (second half).
+void activate(Dtype dtype, Activation activation, bool gated, const Batch* batch, void* x, int columns, int rows,
+              cudaStream_t stream);
 
-// Attention of each head within each sequence, softmax(q k^T / sqrt(size)) v. qkv (rows, heads, 3, size): a head's query,
+// Angles of rotary positions: cosines and sines, float32 (positions, size / 2); null where nothing is turned.
+struct Angles {
+  const float* cosines = nullptr;
+  const float* sines = nullptr;
+};
+
+// Turns the queries and keys of qkv (rows, heads, 3, size) in place: element i and element i + size / 2 are a point, which
+// is turned by the angle of its token's place in its sequence. size / 2 is a multiple of 8.
+void rotate(Dtype dtype, const Batch* batch, const std::int32_t* offsets, void* qkv, int heads, int size,
+            const Angles& angles, int rows, cudaStream_t stream);
+
+// What a layer's attention is beside the plain one.
+struct AttentionForm {
+  // What is added to scores, times log2(e): bias[head * stride + key - query]. Null: nothing.
+  const float* bias = nullptr;
+  std::int32_t stride = 0;
+  std::int32_t window = 0;  // how far on either side a token attends; 0: to all
+};
+
+// Attention of each head within each sequence, softmax(q k^T / sqrt(size) + bias) v. qkv (rows, heads, 3, size): a head's query,
 // key and value stand side by side; out (rows, heads, size). `size` is 32, 64, 96 or 128. Started for `most_tiles` tiles,
 // of which batch->tiles are there; a tile has queries_of_tile(dtype) queries, the last one of a sequence fewer.
 // Probabilities are rounded to the type of the activations before they meet the values.
 void attend(Dtype dtype, const Batch* batch, const Tile* tiles, int most_tiles, const void* qkv, int heads, int size,
-            void* out, cudaStream_t stream);
+            const AttentionForm& form, void* out, cudaStream_t stream);
 int queries_of_tile(Dtype dtype);
 bool attends(int size);
 // Once before the first `attend` on a device.
@@ -89,7 +110,7 @@ void token_logits(Dtype dtype, const std::int32_t* offsets, const void* states, 
                   int sequences, int length, int units, int columns, float* out, cudaStream_t stream);
 
 // out (rows, columns) = activation(x weight^T + bias) in float32, x (rows, depth), weight (columns, depth). Only none,
-// tanh and ReLU.
+// tanh, ReLU and GELU.
 void dense(const float* x, const float* weight, const float* bias, int rows, int depth, int columns,
            Activation activation, float* out, cudaStream_t stream);
 

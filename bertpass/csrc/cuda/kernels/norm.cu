@@ -9,8 +9,6 @@ namespace {
 
 constexpr int kMostThreads = 128;
 
-BP_DEVICE int row_of_warp() { return block_x() * (threads() / kWarp) + warp(); }
-
 BP_DEVICE int clamped(int value, int count) { return value < 0 ? 0 : value < count ? value : count - 1; }
 
 template <class T, int kGroups>
@@ -19,18 +17,14 @@ embed_kernel(const Batch* batch, const std::int32_t* offsets, Tables tables, Nor
   const Batch b = *batch;
   const int token = row_of_warp();
   if (token >= b.tokens) return;
-  int sequence = 0, end = b.sequences;  // offsets[sequence] <= token < offsets[end]
-  while (end - sequence > 1) {
-    const int middle = (sequence + end) / 2;
-    if (offsets[middle] <= token) sequence = middle;
-    else end = middle;
-  }
+  const int sequence = sequence_of(offsets, b.sequences, token);
   const int position = token - offsets[sequence];
   const std::int64_t at = static_cast<std::int64_t>(sequence) * b.length + position;
   const std::int64_t id = clamped(b.ids[at], tables.vocabulary);
   Row<kGroups> row;
   read_row(static_cast<const T*>(tables.words) + id * units, units, row);
-  add_row(static_cast<const T*>(tables.positions) + static_cast<std::int64_t>(position) * units, units, row);
+  if (tables.positions)
+    add_row(static_cast<const T*>(tables.positions) + static_cast<std::int64_t>(position) * units, units, row);
   if (tables.types) {
     const std::int64_t type = b.types ? clamped(b.types[at], tables.token_types) : 0;
     add_row(static_cast<const T*>(tables.types) + type * units, units, row);
@@ -40,9 +34,9 @@ embed_kernel(const Batch* batch, const std::int32_t* offsets, Tables tables, Nor
 
 template <class T, int kGroups>
 BP_KERNEL(kMostThreads)
-norm_kernel(const Batch* batch, const T* x, Norm norm, int units, T* out) {
+norm_kernel(const Batch* batch, int rows, const T* x, Norm norm, int units, T* out) {
   const int token = row_of_warp();
-  if (token >= batch->tokens) return;
+  if (token >= (batch ? batch->tokens : rows)) return;
   const std::int64_t start = static_cast<std::int64_t>(token) * units;
   Row<kGroups> row;
   read_row(x + start, units, row);
@@ -67,7 +61,7 @@ void layer_norm(Dtype dtype, const Batch* batch, const void* x, const Norm& norm
   with_type(dtype, [&](auto tag) {
     using T = typename decltype(tag)::type;
     with_groups(units, [&](auto groups) {
-      launch(norm_kernel<T, decltype(groups)::value>, grid_of_rows(rows), stream, "layer_norm", batch,
+      launch(norm_kernel<T, decltype(groups)::value>, grid_of_rows(rows), stream, "layer_norm", batch, rows,
              static_cast<const T*>(x), norm, units, static_cast<T*>(out));
     });
   });

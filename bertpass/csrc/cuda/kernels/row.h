@@ -7,6 +7,20 @@
 
 namespace bertpass::cuda {
 
+// The token of this warp, where each warp of the grid has one.
+BP_DEVICE int row_of_warp() { return block_x() * (threads() / kWarp) + warp(); }
+
+// The sequence that has a packed token: offsets[sequence] <= token < offsets[sequence + 1].
+BP_DEVICE int sequence_of(const std::int32_t* offsets, int sequences, int token) {
+  int sequence = 0, end = sequences;
+  while (end - sequence > 1) {
+    const int middle = (sequence + end) / 2;
+    if (offsets[middle] <= token) sequence = middle;
+    else end = middle;
+  }
+  return sequence;
+}
+
 template <int kGroups>
 struct Row {
   float x[kGroups][8];

@@ -1,13 +1,27 @@
 // The CUDA runtime's words for the twins: device memory is memory, streams run what they are given at once, and a stream
-// that is captured keeps it for its graph.
+// that is captured keeps it for its graph. Tests make streams run late, and calls fail (faces.cc).
 #pragma once
 
 #include <cstddef>
 #include <functional>
 
-enum cudaError_t { cudaSuccess = 0, cudaErrorMemoryAllocation = 2, cudaErrorUnknown = 999 };
+enum cudaError_t {
+  cudaSuccess = 0,
+  cudaErrorMemoryAllocation = 2,
+  cudaErrorDevicesUnavailable = 46,
+  cudaErrorECCUncorrectable = 214,
+  cudaErrorIllegalAddress = 700,
+  cudaErrorLaunchTimeout = 702,
+  cudaErrorHardwareStackError = 714,
+  cudaErrorIllegalInstruction = 715,
+  cudaErrorMisalignedAddress = 716,
+  cudaErrorInvalidPc = 718,
+  cudaErrorLaunchFailure = 719,
+  cudaErrorUnknown = 999
+};
 enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice };
 enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDefault = 0, cudaEventDisableTiming = 2;
 
@@ -15,8 +29,15 @@ namespace bertpass::cuda::twin {
 struct Stream;
 struct Event;
 struct Graph;
-// Runs the work, or keeps it where the stream is captured.
+// Runs the work, or keeps it where the stream is captured, and until something waits for it where streams are late.
 void enqueue(Stream* stream, std::function<void()> work);
+
+// From now on each stream keeps its work until a call waits for it; then the streams take turns at random, as far as
+// events allow. Memory that is written too early or read too late is wrong then.
+void run_late(bool late, unsigned seed);
+
+// The nth call from now on of a function of the runtime gives this error and does nothing.
+void fail(const char* function, int nth, cudaError_t error);
 }  // namespace bertpass::cuda::twin
 
 using cudaStream_t = bertpass::cuda::twin::Stream*;
@@ -46,7 +67,10 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned flags);
 cudaError_t cudaStreamDestroy(cudaStream_t stream);
+cudaError_t cudaDeviceSynchronize();
 cudaError_t cudaStreamSynchronize(cudaStream_t stream);
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status);
+cudaError_t cudaThreadExchangeStreamCaptureMode(cudaStreamCaptureMode* mode);
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned flags);
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned flags);
 cudaError_t cudaEventDestroy(cudaEvent_t event);
