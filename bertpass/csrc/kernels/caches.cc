@@ -1,8 +1,12 @@
 #include "kernels/caches.h"
 
+#if !defined(_WIN32)
 #include <unistd.h>
+#endif
 
 namespace bertpass::native {
+
+#if defined(_SC_LEVEL1_DCACHE_SIZE) && defined(_SC_LEVEL2_CACHE_SIZE)
 namespace {
 
 // What the system says of a cache, in bytes; `otherwise` where that is nothing or cannot be one core's cache.
@@ -12,6 +16,7 @@ Index told(int name, Index least, Index most, Index otherwise) {
 }
 
 }  // namespace
+#endif
 
 Caches caches_of_processor() {
   Caches found;

@@ -1,7 +1,11 @@
 // Memory on cache lines, and large memory on huge pages where the system has them.
 #pragma once
 
+#if defined(_WIN32)
+#include <malloc.h>
+#else
 #include <sys/mman.h>
+#endif
 
 #include <cstddef>
 #include <cstdlib>
@@ -28,7 +32,11 @@ class Memory {
     bytes_ = 0;
     data_.reset();
     const Index unit = bytes < 2 * kHugePage ? kLine : kHugePage, whole = round_up(bytes, unit);
+#if defined(_WIN32)
+    data_.reset(_aligned_malloc(static_cast<std::size_t>(whole), static_cast<std::size_t>(unit)));
+#else
     data_.reset(std::aligned_alloc(static_cast<std::size_t>(unit), static_cast<std::size_t>(whole)));
+#endif
     if (!data_) throw std::bad_alloc();
 #ifdef MADV_HUGEPAGE
     // Weights are read once a forward from end to end: with small pages their addresses fall out of the processor's
@@ -47,7 +55,11 @@ class Memory {
 
  private:
   struct Free {
+#if defined(_WIN32)
+    void operator()(void* p) const { _aligned_free(p); }
+#else
     void operator()(void* p) const { std::free(p); }
+#endif
   };
   std::unique_ptr<void, Free> data_;
   Index bytes_ = 0;

@@ -1,6 +1,8 @@
 #include "ops/processors.h"
 
+#if defined(__linux__)
 #include <sched.h>
+#endif
 
 #include <algorithm>
 #include <cmath>
@@ -73,8 +75,10 @@ int default_threads() {
     if (threads > 0) return threads;
   }
   double processors = std::max(1u, std::thread::hardware_concurrency());
+#if defined(__linux__)
   cpu_set_t mask;
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) processors = CPU_COUNT(&mask);
+#endif
   return static_cast<int>(std::max(1.0, std::min(processors, std::ceil(cgroup_quota()))));
 }
 

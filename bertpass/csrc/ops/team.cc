@@ -2,8 +2,9 @@
 // they wait, so that with several callers the processors spin more than they compute.
 #include "ops/team.h"
 
+#if !defined(_WIN32)
 #include <pthread.h>
-#include <sched.h>
+#endif
 
 #include <algorithm>
 #include <array>
@@ -113,7 +114,7 @@ class Pool {
     }
     loop.work(0);
     slot->loop.store(nullptr);
-    for (int turn = 0; slot->helpers.load() > 0; ++turn) turn < 4096 ? relax() : static_cast<void>(sched_yield());
+    for (int turn = 0; slot->helpers.load() > 0; ++turn) turn < 4096 ? relax() : std::this_thread::yield();
     slot->taken.store(false);
   }
 
@@ -176,7 +177,9 @@ class Pool {
 // Never destroyed: its threads run until the process ends. A child after fork() has none of them and starts anew.
 std::atomic<Pool*>& pool() {
   static std::atomic<Pool*> one{[] {
+#if !defined(_WIN32)
     pthread_atfork(nullptr, nullptr, [] { pool().store(new Pool); });
+#endif
     return new Pool;
   }()};
   return one;
