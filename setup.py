@@ -4,13 +4,13 @@ pyproject.toml.
 ``bertpass/_core*.so`` (Python module, pybind11) and ``bertpass/bertpass_lib.so`` (extension library for MXNet) are
 compiled from the same graph and pass sources, without MXNet. ``bertpass/_native*.so`` is the CPU engine for Python and
 ``bertpass/libbertpass.so`` the same for C (``bertpass/include/bertpass.h``). A copy of the library for MXNet goes to
-the current folder, where the published recipe looks for it. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and
-``LDFLAGS`` are appended, ``BERTPASS_MXNET`` (cpu, cu102, cu112, cu117; none is the default) makes the extra of that
-MXNet a requirement. ``python setup.py install`` installs MXNet unless that is none: the published recipe needs it.
+the current folder, where the published recipe looks for it. Several interpreters can build in one tree: they share all
+objects but those of ``csrc/python``. Environment: ``CXX`` names the compiler, ``CXXFLAGS`` and ``LDFLAGS`` are
+appended, ``BERTPASS_MXNET`` (cpu, cu102, cu112, cu117; none is the default) makes the extra of that MXNet a
+requirement. ``python setup.py install`` installs MXNet unless that is none: the published recipe needs it.
 """
 
 import os
-import platform
 import re
 import shlex
 import shutil
@@ -40,12 +40,16 @@ COMPILE = ["-std=c++17", "-O3", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextr
 AVX512 = ["-mfma", "-mf16c", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mavx512vnni",
           "-Wno-uninitialized", "-Wno-maybe-uninitialized"]  # false alarms of GCC 12 (its bug 105593)
 SOURCE_FLAGS = {}
-if platform.machine().lower() in ("aarch64", "arm64"):
+#: the processor that is built for; _PYTHON_HOST_PLATFORM=linux-aarch64 names another than this one
+MACHINE = sysconfig.get_platform().rpartition("-")[2]
+#: objects that Python's headers went into are this interpreter's alone
+PYTHON_KIND = f"-{sysconfig.get_config_var('SOABI')}"
+if MACHINE in ("aarch64", "arm64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/neon_dot.cc": ["-march=armv8.2-a+dotprod"],
         "bertpass/csrc/kernels/neon_bf16.cc": ["-march=armv8.2-a+dotprod+bf16"],
     })
-if platform.machine().lower() in ("x86_64", "amd64"):
+if MACHINE in ("x86_64", "amd64"):
     SOURCE_FLAGS.update({
         "bertpass/csrc/kernels/avx2.cc": ["-mavx2", "-mfma", "-mf16c"],
         "bertpass/csrc/kernels/avx512.cc": AVX512,
@@ -94,15 +98,15 @@ def requirements(name):
 
 
 def header_folders():
-    """The include folders of the two header-only build requirements."""
+    """The include folders of every source, and those that sources of Python modules have as well."""
     try:
         import nlohmann_json
         import pybind11
     except ImportError as error:
         raise SystemExit(f"error: building bertpass needs the package {error.name}; install the build requirements "
                          "with: pip install 'pybind11>=2.11' 'nlohmann-json==3.12.0'") from error
-    return [SOURCES, INCLUDE, Path(nlohmann_json.get_include()), Path(pybind11.get_include()),
-            Path(sysconfig.get_paths()["include"])]
+    return ([SOURCES, INCLUDE, Path(nlohmann_json.get_include())],
+            [Path(pybind11.get_include()), Path(sysconfig.get_paths()["include"])])
 
 
 def run(command):
@@ -120,6 +124,11 @@ def run(command):
 
 def newest(paths):
     return max(path.stat().st_mtime_ns for path in paths)
+
+
+def kind_of(source):
+    """The kind of a source's object: empty, or for sources that see Python's headers the interpreter's own."""
+    return PYTHON_KIND if source.startswith("bertpass/csrc/python/") else ""
 
 
 class NativeBuild(build_ext):
@@ -150,31 +159,37 @@ class NativeBuild(build_ext):
                 partial.replace(here)
 
     def build_extensions(self):
-        folders = header_folders()
         self.compiler_command = shlex.split(os.environ.get("CXX") or "g++")
-        flags = COMPILE + [f"-I{folder}" for folder in folders] + shlex.split(os.environ.get("CXXFLAGS", ""))
         self.objects = ROOT / "build" / "objects"  # not build_temp, which pip makes anew for each editable installation
         self.objects.mkdir(parents=True, exist_ok=True)
-        # Another compiler, flag or interpreter makes every object old, as does a changed header.
-        stamp = self.objects / "command"
-        command = shlex.join([*self.compiler_command, *flags])
-        if not stamp.exists() or stamp.read_text() != command:
-            stamp.write_text(command)
-        self.oldest = newest([*SOURCES.rglob("*.h"), *INCLUDE.glob("*.h"), Path(__file__), stamp])
+        plain, python = header_folders()
+        flags = COMPILE + [f"-I{folder}" for folder in plain] + shlex.split(os.environ.get("CXXFLAGS", ""))
+        self.kinds = {"": flags, PYTHON_KIND: flags + [f"-I{folder}" for folder in python]}
+        headers = newest([*SOURCES.rglob("*.h"), *INCLUDE.glob("*.h"), Path(__file__)])
+        self.oldest = {kind: max(headers, self.stamp(kind)) for kind in self.kinds}
         sources = sorted({source for extension in self.extensions for source in extension.sources})
         with ThreadPoolExecutor(self.parallel or 1) as pool:
-            list(pool.map(lambda source: self.compile(source, flags), sources))
+            list(pool.map(self.compile, sources))
         super().build_extensions()
 
-    def object_of(self, source):
-        return self.objects / (str(Path(source).with_suffix("")).replace(os.sep, "-") + ".o")
+    def stamp(self, kind):
+        """When the command of these objects changed last: another compiler or flag makes every one of them old."""
+        stamp = self.objects / f"command{kind}"
+        command = shlex.join([*self.compiler_command, *self.kinds[kind]])
+        if not stamp.exists() or stamp.read_text() != command:
+            stamp.write_text(command)
+        return newest([stamp])
 
-    def compile(self, source, flags):
-        out = self.object_of(source)
-        if not self.force and out.exists() and out.stat().st_mtime_ns >= max(newest([ROOT / source]), self.oldest):
+    def object_of(self, source):
+        return self.objects / (str(Path(source).with_suffix("")).replace(os.sep, "-") + kind_of(source) + ".o")
+
+    def compile(self, source):
+        out, kind = self.object_of(source), kind_of(source)
+        oldest = max(newest([ROOT / source]), self.oldest[kind])
+        if not self.force and out.exists() and out.stat().st_mtime_ns >= oldest:
             return
         partial = out.with_suffix(".tmp.o")
-        run([*self.compiler_command, *flags, *SOURCE_FLAGS.get(source, []), "-c", str(ROOT / source),
+        run([*self.compiler_command, *self.kinds[kind], *SOURCE_FLAGS.get(source, []), "-c", str(ROOT / source),
              "-o", str(partial)])
         partial.replace(out)
 

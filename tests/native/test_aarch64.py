@@ -1,7 +1,6 @@
 """The CPU engine on aarch64: compiled by a cross compiler, run by QEMU's emulation of several processors."""
 
 import os
-import platform
 import re
 import runpy
 import shlex
@@ -34,7 +33,7 @@ def setup_on_aarch64():
     """The names in setup.py, as they are on such a machine."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("setuptools.setup", lambda **_: None)
-        patch.setattr(platform, "machine", lambda: "aarch64")
+        patch.setattr("sysconfig.get_platform", lambda: "linux-aarch64")
         patch.delenv("BERTPASS_MXNET", raising=False)
         return runpy.run_path(str(ROOT / "setup.py"))
 
