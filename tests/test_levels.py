@@ -38,7 +38,7 @@ ROOMS = {level: rooms.split() for level, rooms in {
     "bertpass.engines": "rows base given results vectors checking precision native late_rows model cuda tvm frameworks "
                         "__init__ encoders",
     "bertpass.jobs": "machines tasks low_precision deployment published training demo",
-    "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu "
+    "bertpass.bench": "drawing ceiling models workloads quiet environments variants worker process timing cpu peers "
                       "instances gpu finetuning pages traffic reproduce",
     "bertpass.serving": "logs keys tls options signals failures names received paths instances queueing observing "
                         "state tasks faces http on_ray server",

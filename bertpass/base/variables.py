@@ -29,7 +29,8 @@ VARIABLES = {
     "TENSORRT_INCLUDE": "folder of TensorRT's headers, for scripts/build_tensorrt.py",
     "BERTPASS_CACHE": "the cache folder: downloads and measurements (default: bertpass in XDG_CACHE_HOME, which is "
                       "~/.cache where it is not set)",
-    "BERTPASS_DATA": "folder with real data in GLUE and SQuAD layout, for the tests that need it",
+    "BERTPASS_DATA": "folder with real data in GLUE and SQuAD layout, for the tests and the entries of `bertpass "
+                     "reproduce` that need it",
     f"{SERVE}*": "every flag of `bertpass serve`: the prefix and the flag's name in capitals; they win over "
                  "the file of --config, and the command line over them",
     "BERTPASS_MXNET": "at installation: the MXNet that is required: none (default; of `setup.py install` cpu), cpu, "

@@ -9,8 +9,8 @@ from bertpass.base.paths import ROOT
 from bertpass.base.variables import value
 from bertpass.errors import UsageError
 
-#: engine -> variable that names the Python of its environment
-APART = {"tensorflow": "BERTPASS_TENSORFLOW_PYTHON"}
+#: engine, or group of libraries -> variable that names the Python of its environment, "" where there is none
+APART = {"tensorflow": "BERTPASS_TENSORFLOW_PYTHON", "peers": "", "infinity": ""}
 
 
 def python_of(engine: str) -> str:
@@ -27,7 +27,7 @@ def python_of(engine: str) -> str:
     """
     if engine not in APART:
         return sys.executable
-    named = value(APART[engine])
+    named = value(APART[engine]) if APART[engine] else ""
     if named:
         if not shutil.which(named):
             raise UsageError(f"{APART[engine]}={named}: there is no such program; name the Python of an environment "

@@ -141,7 +141,7 @@ def test_what_is_drawn(tmp_path):
     file = result_files.read(Path(content.written(tmp_path, cpu=content.cpu())[0]))
     found = contents.sections([file])
     titles = [s.title.split(":")[0] for s in found]
-    assert titles == ["Latency", "Latency by sequence length", "Throughput by batch", "Speed-up over torch-float32",
+    assert titles == ["Which engine", "Latency", "Latency by sequence length", "Throughput by batch", "Speed-up over torch-float32",
                       "Error against speed"]
     speedup = found[3].tables[0].rows
     assert [row[0] for row in speedup] == ["native-float32", "native-int8", "torch-float32"]

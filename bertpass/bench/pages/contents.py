@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from bertpass.bench.pages import waterfall
+from bertpass.bench.pages import choice, waterfall
 from bertpass.bench.pages.charts import (
     SHAPES,
     Bar,
@@ -63,9 +63,23 @@ def sections(files: Sequence[ResultFile], baseline: str | None = None) -> list[S
             if file.kind == "finetuning":
                 found.append(_finetuning(points, where))
             else:
-                found += [_latency(points, where), *_growth(points, where), *_waterfall(points, where),
+                found += [*_choice(points, where), _latency(points, where), *_growth(points, where),
+                          *_waterfall(points, where),
                           *_speedup(points, where, baseline, PASSES if file.kind == "passes" else "")]
     return found
+
+
+def _choice(points: Sequence[Point], where: str) -> list[Section]:
+    """Which engine is the fastest within a bound on the error, where ours and peers were measured on one machine."""
+    charts = choice.charts(points)
+    if not charts or any(p.configuration.partition(" ")[0] not in ("", "1") for p in points):
+        return []
+    return [Section(f"Which engine: {where}", "The fastest whose error against float32 is within the bound (relative "
+                    "L2, of token states, for files of peers of vectors), its milliseconds, and how many times as fast "
+                    "it is as the fastest of the other side (ours or a peer). Right of the dashed line ours is faster; "
+                    "other colours mark where a peer is. What is in no bound stands in the next section.", charts,
+                    [Table("The fastest within each bound", ["workload", *choice.BOUNDS.values()],
+                           choice.rows(points))])]
 
 
 def _name(point: Point) -> str:

@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from bertpass.errors import DataError
 
-KINDS = ("cpu", "scaling", "finetuning", "passes")
+KINDS = ("cpu", "scaling", "finetuning", "passes", "peers")
 MILLISECONDS, SAMPLES = "ms", "samples/s"
 
 
@@ -153,6 +153,17 @@ class _Reader:
                             self.number(*path, "p90"), rows=rows, length=length,
                             error=self.number("variants", v, "difference"))
 
+    def peers(self) -> Iterator[Point]:
+        rows = {work["name"]: work["rows"] for work in self.content["workloads"]}
+        for c, entry in enumerate(self.content["contenders"]):
+            if entry["failure"]:
+                self.failures.append(f"{self.content['model']}, {entry['name']}: {entry['failure']}")
+            for work, timing in entry["timings"].items():
+                yield Point(self.content["model"], entry["name"], entry["precision"], entry["ours"], work,
+                            **self.timing("contenders", c, "timings", work), rows=rows[work],
+                            error=self.number("contenders", c, "relative_error"),
+                            score=self.number("contenders", c, "spearman"), noisy=timing["noisy"])
+
     def finetuning(self) -> Iterator[Point]:
         for r, run in enumerate(self.content["runs"]):
             for side in ("ours", "control"):
@@ -168,20 +179,22 @@ def pointer(path: Sequence[str | int]) -> str:
 
 def kind_of(content: Any) -> str | None:
     """Which bench wrote a file; None for none of them."""
-    marks = {"models": "cpu", "scaling": "scaling", "runs": "finetuning", "variants": "passes"}
+    marks = {"models": "cpu", "scaling": "scaling", "runs": "finetuning", "variants": "passes",
+             "contenders": "peers"}
     return next((kind for mark, kind in marks.items() if isinstance(content, dict)
                  and isinstance(content.get(mark), list)), None)
 
 
 def read(file: Path) -> ResultFile:
-    """The points of a file of ``bench cpu``, ``scaling``, ``passes`` or ``finetuning``.
+    """The points of a file of ``bench cpu``, ``scaling``, ``passes``, ``finetuning`` or of the peers' benchmark.
 
     Raises
     ------
     DataError
         It cannot be read, is no such file, or nothing was measured in it.
     """
-    expected = f"give a file that bertpass bench {', '.join(KINDS[:-1])} or {KINDS[-1]} wrote"
+    expected = (f"give a file that bertpass bench {', '.join(KINDS[:-2])}, {KINDS[-2]} or "
+                "benchmarks/embedding_backends.py wrote")
     try:
         data = file.read_bytes()
         content = json.loads(data.decode("utf-8"))

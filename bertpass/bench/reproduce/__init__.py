@@ -13,7 +13,8 @@ from bertpass.errors import UsageError, unknown
 
 _ENTRIES = {
     name: f"bertpass.bench.reproduce.entries.{name}"
-    for name in ("latency", "cost", "operators", "passes", "gpu_passes", "scores", "tvm", "scaling", "onnxruntime")
+    for name in ("latency", "cost", "operators", "passes", "gpu_passes", "scores", "tvm", "scaling", "onnxruntime",
+                 "backends", "infinity", "packing")
 }
 
 

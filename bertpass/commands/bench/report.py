@@ -22,8 +22,8 @@ SUFFIXES = (".html", ".md")
 class ReportOptions:
     """Words and flags of bertpass bench report."""
 
-    results: list[str] = flag([], "files that bench cpu, scaling, passes or finetuning wrote", positional=True,
-                              required=True)
+    results: list[str] = flag([], "files that bench cpu, scaling, passes, finetuning or "
+                              "benchmarks/embedding_backends.py wrote", positional=True, required=True)
     output: str = flag("report.html", "page to write: .html, complete in itself, with its charts as PNG files in a "
                        "folder next to it, or .md, the tables alone")
     title: str = flag("Measured with bertpass", "title of the page")
