@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -64,12 +65,14 @@ def compare(options: BackendsOptions) -> None:
     folder = run.folder_of(options.model, files, chosen, data.sentences, cpus)
     works = run.workloads(data, run.counter(folder))
     with run.running(folder, chosen, threads, cpus, lambda note: print(note, file=sys.stderr)) as found:
-        found.check(data.sentences[:run.CHECKED])
-        for work in works:
-            found.time(work, options.rounds, options.seconds)
-        found.score(data)
-        if options.output:
-            run.report(Path(options.output), environment(threads, cpus, {}), options.model, found, works)
+        about = environment(threads, cpus, {})
+        steps = [lambda: found.check(data.sentences[:run.CHECKED]),
+                 *(partial(found.time, work, options.rounds, options.seconds) for work in works),
+                 lambda: found.score(data)]
+        for step in steps:
+            step()
+            if options.output:  # as soon as it is measured
+                run.report(Path(options.output), about, options.model, found, works)
     console.print(table(options.model, threads, found, works))
     for entry in found.entries.values():
         if entry.failure:

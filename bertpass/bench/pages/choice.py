@@ -55,5 +55,5 @@ def charts(points: Sequence[Point]) -> list[BarChart]:
                 bars.append(Bar(work, number, colour_of("native" if number.value >= 1 else peer.engine),
                                 strong=number.value >= 1))
         if bars:
-            found.append(BarChart(f"Ours beside the best peer, {words}", bars, "times as fast", 1.0))
+            found.append(BarChart(f"Ours over the best peer, {words}", bars, "x", 1.0))
     return found

@@ -75,9 +75,10 @@ def _choice(points: Sequence[Point], where: str) -> list[Section]:
     if not charts or any(p.configuration.partition(" ")[0] not in ("", "1") for p in points):
         return []
     return [Section(f"Which engine: {where}", "The fastest whose error against float32 is within the bound (relative "
-                    "L2, of token states, for files of peers of vectors), its milliseconds, and how many times as fast "
-                    "it is as the fastest of the other side (ours or a peer). Right of the dashed line ours is faster; "
-                    "other colours mark where a peer is. What is in no bound stands in the next section.", charts,
+                    "L2: of the token states, in a file of other libraries of the vectors), its milliseconds, and how "
+                    "many times as fast it is as the fastest of the other side (ours or a peer). Right of the dashed "
+                    "line ours is faster; other colours mark where a peer is. What is in no bound stands in the next "
+                    "section.", charts,
                     [Table("The fastest within each bound", ["workload", *choice.BOUNDS.values()],
                            choice.rows(points))])]
 

@@ -110,7 +110,7 @@ def _llama(contender: Contender, folder: str, threads: int) -> Encode:
     import llama_cpp
 
     longest = _max_length(folder)
-    room = 32 * longest  # tokens of one call of the library, so that 32 texts are one
+    room = 4 * longest  # tokens of one pass: it masks all of them against all, which more of them make slower
     model = llama_cpp.Llama(str(Path(folder) / contender.file), embedding=True, n_ctx=room, n_batch=room, n_ubatch=room,
                             n_seq_max=32, n_threads=threads, n_threads_batch=threads, verbose=False,
                             pooling_type=llama_cpp.LLAMA_POOLING_TYPE_MEAN)
