@@ -73,6 +73,8 @@ def test_find_split_in_the_usual_folders(tmp_path: Path) -> None:
         find_split(sst, tmp_path, "train")
     with pytest.raises(UsageError, match="unknown split"):
         find_split(sst, tmp_path, "validation")
+    with pytest.raises(UsageError, match="has no folder under --data_dir"):
+        find_split(own_task("custom", "classification", ("0", "1")), tmp_path, "dev")
     with pytest.raises(DataError, match="--data_dir"):
         find_split(sst, tmp_path / "nowhere", "dev")
 

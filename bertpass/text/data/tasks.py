@@ -243,6 +243,8 @@ def find_split(task: Task, data_dir: str | Path, split: str) -> list[Path]:
     """
     if split not in task.files:
         raise UsageError(unknown(f"split of {task.name}", split, task.files))
+    if not task.folders:
+        raise UsageError(f"the task {task.name} has no folder under --data_dir; --task names one that has.")
     root = Path(os.path.expanduser(data_dir))
     if not root.is_dir():
         raise DataError(f"no folder at {root}; name the folder that holds {task.folders[0]}/ with --data_dir.")
