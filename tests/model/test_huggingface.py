@@ -292,8 +292,8 @@ def test_faulty_folders(tmp_path, spoil, words):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize("family", ["xlm-roberta-xl", "xlm", "longformer", "deberta", "jina_bert", "gte",
-                                    "t5", "qwen2"])
+@pytest.mark.parametrize("family", ["xlm-roberta-xl", "xlm", "longformer", "deberta", "jina_bert", "t5",
+                                    "qwen2"])
 def test_other_families_are_refused_by_name(tmp_path, family):
     """Although their files may look the same: their networks are others."""
     folder_of(tmp_path)
