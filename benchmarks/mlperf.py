@@ -2,7 +2,7 @@
 """MLPerf's own load generator drives the native engine on the windows of SQuAD's dev set.
 
 The scenarios are those of its BERT benchmark: SingleStream (one query after the other: 90th percentile), Offline (all
-at once: samples a second), Server (queries at random times, the 99th percentile within a bound of 130 ms). The load
+at once: samples per second), Server (queries at random times, the 99th percentile within a bound of 130 ms). The load
 generator is the package mlcommons-loadgen. A run is shorter than the rules of a submission ask for, and the model is
 what --model names, so the figures are no MLPerf results.
 """
@@ -58,7 +58,8 @@ class MlperfOptions:
     data_dir: str | None = flag(os.environ.get("BERTPASS_DATA"), "folder with SQuAD")
     seconds: float = flag(20.0, "least length of a scenario", least=1)
     samples: int = flag(1000, "windows of the dev set, spread over all of it", least=16)
-    qps: float | None = flag(None, "queries a second in Server (default: 0.7 of Offline's samples a second)", least=0.1)
+    qps: float | None = flag(None, "queries per second in Server (default: 0.7 of Offline's samples per second)",
+                             least=0.1)
     threads: int | None = flag(None, "threads of the engine (default: as bertpass.machine counts them)", least=1)
     output: str | None = flag(None, "write the figures to this JSON file")
 
@@ -165,20 +166,21 @@ def run(lg: Any, scenario: str, system: System, count: int, seconds: float, qps:
 
 
 #: line of the generator's summary -> its name in our files
-LINES = {"90.0th percentile latency (ns)": "p90_ns", "99.00 percentile latency (ns)": "p99_ns",
-         "Mean latency (ns)": "mean_ns", "Samples per second": "samples_per_second",
-         "Completed samples per second": "samples_per_second", "90th percentile latency (ns)": "p90_ns",
+LINES = {"90.0th percentile latency (ns)": "p90_ms", "99.00 percentile latency (ns)": "p99_ms",
+         "Mean latency (ns)": "mean_ms", "Samples per second": "samples_per_second",
+         "Completed samples per second": "samples_per_second", "90th percentile latency (ns)": "p90_ms",
          "Scheduled samples per second": "scheduled_per_second", "Result is": "result"}
 
 
 def read_summary(text: str) -> dict[str, float | str]:
-    """The figures of a summary that are known here; times in nanoseconds."""
+    """The figures of a summary that are known here; times in milliseconds."""
     found: dict[str, float | str] = {}
     for line in text.splitlines():
         name, colon, value = line.partition(":")
         name = re.sub(r"\s+", " ", name).strip()
         if colon and name in LINES:
-            found[LINES[name]] = value.strip() if name == "Result is" else float(value)
+            found[LINES[name]] = value.strip() if name == "Result is" else float(value) / (
+                1e6 if name.endswith("(ns)") else 1)
     return found
 
 

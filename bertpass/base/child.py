@@ -18,6 +18,7 @@ import termios
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import IO, Any
 
 from bertpass.base.paths import ROOT, python_path
@@ -72,6 +73,21 @@ class Child:
     @property
     def pid(self) -> int:
         return self.process.pid
+
+    def resident(self) -> int:
+        """Bytes of memory that the process holds; 0 where the system does not tell."""
+        try:
+            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    def peak(self) -> int:
+        """The most bytes of memory that the process ever held; 0 where the system does not tell."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+        except (OSError, IndexError, ValueError):
+            return 0
 
     def fileno(self) -> int:
         """What becomes readable with an answer, for ``multiprocessing.connection.wait``."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -98,18 +97,11 @@ class Worker:
 
     def resident(self) -> int:
         """Bytes of memory that the process holds; 0 where the system does not tell."""
-        try:
-            return int(Path(f"/proc/{self.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        except (OSError, IndexError, ValueError):
-            return 0
+        return self._child.resident()
 
     def peak(self) -> int:
         """The most bytes of memory that the process ever held, loading included; 0 where the system does not tell."""
-        try:
-            status = Path(f"/proc/{self.pid}/status").read_text()
-            return int(status.partition("VmHWM:")[2].split()[0]) * 1024
-        except (OSError, IndexError, ValueError):
-            return 0
+        return self._child.peak()
 
     def close(self) -> None:
         """End the process, at once where it does not end by itself."""

@@ -120,7 +120,7 @@ def written(tmp_path, times):
 
 def test_which_engine(tmp_path):
     file = written(tmp_path, {"native-float32": (1e-6, 2.0), "native-int8": (0.04, 1.0), "fastembed": (1e-5, 1.5),
-                              "wrong": (0.6, 0.1)})
+                              "wrong": (0.6, 0.1), "native-float32@old": (1e-6, 0.5)})
     (row,) = choice.rows(file.points)
     cells = ["".join(part if isinstance(part, str) else part.text for part in cell) for cell in row[1:]]
     assert row[0] == "query" and cells[0] == "fastembed: 1.50 ms, 1.33x native-float32"

@@ -108,6 +108,10 @@ def test_parts_of_another_run_are_refused(source, encoder, tmp_path, monkeypatch
     assert run(source, out, "--model", encoder, "--part_rows", 50) == 0
     assert run(source, out, "--model", encoder, "--part_rows", 51) == 2
     assert "delete it" in capsys.readouterr().err
+    for broken in ("", "[]", '{"fingerprint": '):
+        (tmp_path / "out.parquet.parts" / "job.json").write_text(broken)
+        assert run(source, out, "--model", encoder, "--part_rows", 50) == 2
+        assert "delete it" in capsys.readouterr().err
 
 
 def test_an_output_that_is_there_is_replaced_only_if_asked_to(source, encoder, tmp_path, capsys):

@@ -106,3 +106,13 @@ def test_startup_figures():
     assert told["import_ms"] == 3000 and told["ready_ms"] == 6000 and told["rss_mib"] == 3
     assert told["spread"]["ready_ms"] == [4000, 11000]
     assert startup.difference([1.0, 0.0], [0.0, 1.0]) == pytest.approx(2 ** 0.5)
+
+
+def test_the_summary_of_the_load_generator():
+    """Lines as mlcommons-loadgen 6.0 writes them; what is not known is passed over."""
+    summary = ("SUT name : PySUT\nScenario : SingleStream\n90.0th percentile latency (ns)   : 24310000\nResult is : VALID\n"
+               "QPS w/ loadgen overhead         : 63.1\nMean latency (ns)               : 15850000\n"
+               "99.00 percentile latency (ns)   : 36410000\n")
+    assert script("mlperf").read_summary(summary) == {"p90_ms": 24.31, "result": "VALID", "mean_ms": 15.85,
+                                                      "p99_ms": 36.41}
+    assert script("mlperf").read_summary("Samples per second: 85.31\n") == {"samples_per_second": 85.31}

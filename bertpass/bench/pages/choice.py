@@ -13,9 +13,10 @@ BOUNDS = {1e-4: "error at most 1e-4", 5e-2: "error at most 0.05", 3e-1: "error a
 
 
 def within(points: Sequence[Point], work: str, bound: float) -> list[Point]:
-    """What was measured on a workload and is within the bound, the fastest first."""
-    return sorted((p for p in points if p.workload == work and p.error is not None and p.error.value <= bound),
-                  key=lambda p: p.middle.value)
+    """What was measured on a workload and is within the bound, the fastest first. The engine of another checkout
+    (NAME@FOLDER, see :func:`bertpass.bench.variants.beside`) is nothing to choose."""
+    return sorted((p for p in points if p.workload == work and p.error is not None and p.error.value <= bound
+                   and "@" not in p.engine), key=lambda p: p.middle.value)
 
 
 def best(points: Sequence[Point], work: str, bound: float, ours: bool) -> Point | None:

@@ -6,7 +6,6 @@ Started by :mod:`bertpass.bench.peers.process`, in the Python that has the libra
 load     contender, folder, threads   version of the library, seconds of importing and loading
 make     folder, sentences            writes the files that others load, see :mod:`bertpass.bench.peers.files`
 encode   texts, batch                 seconds of the call; shape and bytes of the vectors, float32
-memory                                resident bytes now and at most
 =======  ===========================  ==================================================================
 """
 
@@ -15,7 +14,6 @@ from __future__ import annotations
 import dataclasses
 import importlib.metadata
 import json
-import resource
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -268,11 +266,6 @@ class Server:
         quiet.rest()
         vectors = np.ascontiguousarray(found, np.float32)
         return seconds, vectors.shape, vectors.tobytes()
-
-    def memory(self) -> tuple[int, int]:
-        """Resident bytes, now and at most."""
-        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-        return pages * resource.getpagesize(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 if __name__ == "__main__":

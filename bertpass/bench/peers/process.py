@@ -71,8 +71,7 @@ class Peer:
 
     def memory(self) -> tuple[int, int]:
         """Resident bytes, now and at most."""
-        now, most = self.ask("memory")
-        return now, most
+        return self._child.resident(), self._child.peak()
 
     def close(self) -> None:
         self._child.close()

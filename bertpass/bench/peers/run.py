@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from bertpass.base.files import write_json
+from bertpass.bench.cpu.run import errors
 from bertpass.bench.models import checkpoint_for_speed
 from bertpass.bench.peers.contenders import REFERENCE, Contender
 from bertpass.bench.peers.process import Peer, PeerError
@@ -178,8 +179,7 @@ class Run:
                              f"{self.entries[reference].failure}")
         for name, one in found.items():
             if one is not None:
-                difference = np.linalg.norm(one[1] - exact[1]) / np.linalg.norm(exact[1])
-                self.entries[name].error = float(difference)
+                self.entries[name].error = errors(one[1], exact[1])[0]
 
     def time(self, work: Workload, rounds: int = ROUNDS, seconds: float = 20.0) -> None:
         """Interleaved rounds, A B C A B C, after one call that is not counted; fewer of them where calls are slow."""
@@ -218,8 +218,7 @@ class Run:
             if sides[0] is not None and sides[1] is not None:
                 cosines = (sides[0][1] * sides[1][1]).sum(1)
                 self.entries[name].spearman = compute(["spearman"], cosines, data.scores)["spearman"]
-                with contextlib.suppress(PeerError):
-                    self.entries[name].peak_bytes = self.peers[name].memory()[1]
+                self.entries[name].peak_bytes = self.peers[name].memory()[1]
 
     def close(self) -> None:
         for peer in self.peers.values():

@@ -283,10 +283,18 @@ def begin(work: Work, fingerprint: str, parts: int) -> list[int]:
         shutil.rmtree(work.folder, ignore_errors=True)
         work.folder.mkdir(parents=True)
         write_json(job, {"fingerprint": fingerprint})
-    elif json.loads(job.read_text(encoding="utf-8")).get("fingerprint") != fingerprint:
+    elif _kept(job) != {"fingerprint": fingerprint}:
         raise UsageError(f"{work.folder} has parts of a run with another input, model or other flags; delete it, or "
                          "write to another file.")
     return [number for number in range(parts) if not work.part(number).exists()]
+
+
+def _kept(job: Path) -> Any:
+    """What the file of a run says; None where that is nothing."""
+    try:
+        return json.loads(job.read_text(encoding="utf-8"))
+    except ValueError:
+        return None
 
 
 def join(work: Work, writing: batch_outputs.Output, parts: int) -> int:

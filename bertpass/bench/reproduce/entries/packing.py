@@ -55,7 +55,7 @@ def _speed(kept: Kept, mix: str, who: str) -> float | None:
 
 
 def _rate(kept: Kept, mix: str, who: str) -> float | None:
-    """Tokens a second, padding not counted."""
+    """Tokens per second, padding not counted."""
     return ratio(kept.get(PART, {}).get("tokens", {}).get(mix), _seconds(beside.median(kept, PART, who, mix)))
 
 
@@ -83,7 +83,7 @@ def tables(published: Published, kept: Kept) -> list[Table]:
         "conditions": "conditions"}, rows,
         "Packing by the package gliner; positions begin anew with each row. The lengths are drawn as described, not "
         "the very same." + (f" Errors of the first tokens' states against the padded batch: {said}." if said else "")),
-        Table("Tokens a second", {"mix": "mix", "padded published": "published: padded",
+        Table("Tokens per second", {"mix": "mix", "padded published": "published: padded",
                                   "packed published": "published: packed",
                                   **{who: f"here: {who}" for who in (PADDED, PACKED, *OURS)}}, rates, decimals=0)]
 
