@@ -110,7 +110,8 @@ def test_startup_figures():
 
 def test_the_summary_of_the_load_generator():
     """Lines as mlcommons-loadgen 6.0 writes them; what is not known is passed over."""
-    summary = ("SUT name : PySUT\nScenario : SingleStream\n90.0th percentile latency (ns)   : 24310000\nResult is : VALID\n"
+    summary = ("SUT name : PySUT\nScenario : SingleStream\n90.0th percentile latency (ns)   : 24310000\n"
+               "Result is : VALID\n"
                "QPS w/ loadgen overhead         : 63.1\nMean latency (ns)               : 15850000\n"
                "99.00 percentile latency (ns)   : 36410000\n")
     assert script("mlperf").read_summary(summary) == {"p90_ms": 24.31, "result": "VALID", "mean_ms": 15.85,
