@@ -192,8 +192,7 @@ def _packed_rows(contender: Contender, folder: str, threads: int) -> Encode:
 
     def encode(rows: list[Any], _: int) -> np.ndarray:
         packed = pack_requests([{"input_ids": list(row)} for row in rows], settings, 0)
-        mask = torch.zeros(packed.pair_attention_mask.shape).masked_fill(
-            ~packed.pair_attention_mask, torch.finfo(torch.float32).min)[:, None]
+        mask = packed.pair_attention_mask.to(torch.int64)  # (lines, tokens, tokens)
         positions = torch.zeros_like(packed.input_ids)  # each row's begin at 0, as they do alone
         for line, starts, lengths in zip(positions, packed.offsets, packed.lengths, strict=True):
             for start, length in zip(starts, lengths, strict=True):

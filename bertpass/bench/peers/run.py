@@ -210,9 +210,12 @@ class Run:
         found = [self.encode(name, part, work.batch) for part in work.parts]
         return None if any(one is None for one in found) else [one[0] for one in found if one is not None]
 
-    def score(self, data: Data) -> None:
-        """Spearman's correlation of the cosines of STS-B's test pairs with their scores, and the memory until then."""
+    def score(self, data: Data, wanted: Callable[[str], bool] = lambda _: True) -> None:
+        """Spearman's correlation of the cosines of STS-B's test pairs with their scores, and the memory until then, of
+        each contender that is ``wanted``, which is asked just before."""
         for name in list(self.peers):
+            if not wanted(name):
+                continue
             self.tell(f"STS-B by {name}")
             sides = [self.encode(name, side) for side in zip(*data.pairs, strict=True)]
             if sides[0] is not None and sides[1] is not None:

@@ -7,7 +7,7 @@ What is kept of a part::
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -39,34 +39,45 @@ def data() -> run.Data:
 def measure(session: Session, name: str, folder: Path, contenders: Sequence[Contender],
             works: Sequence[run.Workload], checked: Sequence[Any], reference: str = REFERENCE,
             scored: run.Data | None = None) -> None:
-    """Time the contenders on the workloads that ``session`` does not hold yet, and score their vectors.
+    """Time the contenders on the workloads that ``session`` does not hold yet, then score their vectors.
 
-    A workload begins only while there is budget left; the others are noted as left out. ``checked`` are the texts or
-    rows whose vectors are compared with those of ``reference``, ``scored`` the pairs whose correlation is measured.
+    A workload begins only while there is budget left, and so does a contender's score; the others are noted as left
+    out. ``checked`` are the texts or rows whose vectors are compared with those of ``reference``, ``scored`` the pairs
+    whose correlation is measured.
     """
     part = session.part(name)
     over = part.setdefault("left_out", {})
     over.clear()
     before: dict[str, Any] = part.get("engines", {})
     wanted = [work for work in works if not any(work.name in one["timings"] for one in before.values())]
-    if not wanted:
+    unscored = scored is not None and any(one["spearman"] is None for one in before.values())
+    if not wanted and not unscored:
         return
     with run.running(folder, contenders, session.settings.threads, session.cpus,
                      partial(log.info, "%s: %s", session.entry.name)) as found:
         found.others = session.others
         found.check(checked, reference)
-        if scored is not None:
-            found.score(scored)
         for work in wanted:
             if session.left() <= 0:
                 over[work.name] = 0.0
                 continue
             found.time(work, ROUNDS, min(SECONDS, session.left()))
-            fresh = {who: entry.to_dict() for who, entry in found.entries.items()}
-            part["engines"] = {who: {**one, "timings": {**before.get(who, {}).get("timings", {}), **one["timings"]}}
-                               for who, one in fresh.items()}
+            part["engines"] = _joined(before, found)
             session.keep()
+        if scored is not None:
+            found.score(scored, lambda who: session.left() > 0 and before.get(who, {}).get("spearman") is None)
+            part["engines"] = _joined(before, found)
     session.keep()
+
+
+def _joined(before: Mapping[str, Any], found: run.Run) -> dict[str, Any]:
+    """What was found now, and what an earlier run had found and this one did not."""
+    joined = {}
+    for who, entry in found.entries.items():
+        now, then = entry.to_dict(), before.get(who, {})
+        score = then.get("spearman") if now["spearman"] is None else now["spearman"]
+        joined[who] = {**now, "spearman": score, "timings": {**then.get("timings", {}), **now["timings"]}}
+    return joined
 
 
 def median(kept: Kept, name: str, who: str, work: str) -> float | None:

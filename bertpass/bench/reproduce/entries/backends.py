@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from statistics import fmean
 
@@ -15,6 +16,7 @@ MODEL, PART = "minilm", "backends"
 OURS = ("native-float32", "native-bfloat16", "native-int8")
 STSB, PASSAGES, LONG = "256 sentences of STS-B", "64 paragraphs of SQuAD", "16 long texts"
 WORKS = (STSB, PASSAGES, LONG)
+QUICK_PAIRS = 64
 
 
 def workloads(data: run.Data, quick: bool) -> list[run.Workload]:
@@ -29,6 +31,8 @@ def workloads(data: run.Data, quick: bool) -> list[run.Workload]:
 
 def measure(session: Session) -> None:
     data = beside.data()
+    if session.settings.quick:
+        data = dataclasses.replace(data, pairs=data.pairs[:QUICK_PAIRS], scores=data.scores[:QUICK_PAIRS])
     names = [one["backend"] for one in session.published["results"]]
     contenders = chosen([*OURS, *names])
     folder = run.folder_of(MODEL, beside.files(), contenders, data.sentences, session.cpus)

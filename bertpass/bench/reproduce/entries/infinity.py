@@ -27,7 +27,7 @@ def folder_of(session: Session) -> Path:
     folder = beside.files() / f"bge-small-shape-{layers}"
     if not (folder / "model.safetensors").exists():
         base = load_checkpoint("minilm")
-        config = dataclasses.replace(base.config, num_layers=layers)
+        config = dataclasses.replace(base.config, num_layers=layers, use_pooler=False)
         params = parameters.random(parameters.shapes(config, base.head), seed=0, random_bias=True)
         huggingface.write_folder(folder, dataclasses.replace(
             base, config=config, params=params, max_length=POSITIONS, carried={}, source="random weights"))
